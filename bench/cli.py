@@ -1,0 +1,388 @@
+"""The command line. Imports nothing heavy before a command needs it: `bench --help` stays fast and free of torch."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import __version__
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+out_option = click.option("--out", default="runs", show_default=True, metavar="DIR", help="Folder of the results database.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Every epoch and every finished trial.")
+
+
+def explained(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Bad input ends as one line on stderr and exit code 2."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        from bench.errors import UsageError
+
+        try:
+            return command(*args, **kwargs)
+        except UsageError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2)
+
+    return run
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="bench")
+def main() -> None:
+    """Compare methods for multimodal learning with missing modalities.
+
+    \b
+    bench run                                 all methods on embedded real data, minutes on a laptop
+    bench run --methods muse,mine.py:Mine     some methods, your own among them
+    bench leaderboard                         the table of what was run
+    bench list methods                        what there is
+    """
+
+
+@main.command()
+@click.option("--suite", default="quick", show_default=True, metavar="NAME|FILE", help="Suite to run: a name, or a TOML file.")
+@click.option("--methods", metavar="LIST", help="Names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class.")
+@click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value].")
+@click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one.")
+@click.option("--protocols", metavar="LIST", help="natural, mcar, mcar(0.3), fixed(NE), or train=...;valid=...;test=...")
+@click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one.")
+@click.option("--seeds", metavar="LIST", help="Seeds and ranges, such as 0-4,7.")
+@click.option("--metric", metavar="NAME", help="Primary metric of the leaderboard.")
+@click.option("--selection", metavar="NAME", help="Validation metric that picks the checkpoint.")
+@click.option("--vary", metavar="WHAT", help="training, or split: the seed then draws split and test masks too.")
+@click.option("--fixed-seed", type=int, metavar="N", help="Root of split and masks that do not vary with the seed.")
+@click.option("--epochs", type=int, metavar="N", help="Short for --set epochs=N.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a Config field of every method that has it. Repeatable.")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=int, metavar="N", help="CPU threads of each trial.")
+@click.option("--minutes", type=float, metavar="N", help="Wall time a trial may take.")
+@click.option("--memory-gb", type=float, metavar="N", help="Memory a trial may take.")
+@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Trials at once.  [default: CPU cores / threads]")
+@click.option("--dry-run", is_flag=True, help="List the trials and stop.")
+@click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
+@click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
+@out_option
+@json_option
+@quiet_option
+@verbose_option
+@explained
+def run(
+    suite: str, sets: tuple[str, ...], epochs: int | None, jobs: int | None, dry_run: bool, retry_failed: bool, wait: bool,
+    out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Run every trial of a suite that has no record yet, then print the leaderboard.
+
+    A second run does nothing, a run after a crash or Ctrl-C continues. Exit code 0: all done, 1: some trial failed, 2: wrong usage,
+    130: interrupted.
+    """
+    from bench.engine import execute, plan
+    from bench.spec import read_suite, with_options
+
+    changes = [*sets, *([f"epochs={epochs}"] if epochs is not None else [])]
+    chosen = with_options(read_suite(suite), {**options, "training": changes or None})
+    if dry_run:
+        _dry_run(plan(chosen), out, as_json)
+        return
+    summary = execute(chosen, out, jobs or _cores(chosen.threads), retry_failed, wait, _progress(chosen.metric, quiet, verbose), _command())
+    if as_json:
+        _print_json({"trials": [record.row() for record in summary.records]})
+    elif summary.records:
+        click.echo(_page(out, None, None))
+    for record in summary.failed:
+        click.echo(
+            f"failed: {record.trial.label} {record.trial.dataset_label} {record.trial.protocol} seed {record.trial.seed}: {record.reason}",
+            err=True,
+        )
+    if summary.interrupted:
+        click.echo(
+            f"interrupted: {summary.ran + summary.reused} of {summary.planned} trials are stored; the same command continues", err=True
+        )
+        sys.exit(130)
+    if summary.failed:
+        click.echo(
+            f"{len(summary.failed)} of {summary.planned} trials failed; logs are in {out}/logs, --retry-failed runs them again", err=True
+        )
+        sys.exit(1)
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["methods", "datasets", "suites"]))
+@json_option
+@explained
+def list_(what: str, as_json: bool) -> None:
+    """List methods, datasets or suites."""
+    from tabulate import tabulate
+
+    rows = {"methods": _list_methods, "datasets": _list_datasets, "suites": _list_suites}[what]()
+    if as_json:
+        _print_json(rows)
+    else:
+        click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, None, None, 50, 60][: len(rows[0])]))
+
+
+@main.command()
+@out_option
+@click.option("--suite", metavar="NAME", help="Latest run of this suite, instead of the latest run.")
+@click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
+@click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
+@click.option(
+    "--check", "check", is_flag=True, help="Re-render published folders and compare bytes. Takes folders, else all of leaderboards/."
+)
+@click.argument("folders", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
+@json_option
+@explained
+def leaderboard(
+    out: str, suite: str | None, metric: str | None, publish: Path | None, check: bool, folders: tuple[Path, ...], as_json: bool
+) -> None:
+    """Print the table of a results folder, publish it, or check published ones."""
+    if check:
+        _check(folders, as_json)
+        return
+    from bench.api import board
+
+    found = board(out, suite, metric)
+    if publish is not None:
+        _publish(out, suite, metric, publish)
+    if as_json:
+        _print_json(found.as_json())
+    elif publish is None:
+        click.echo(_page(out, suite, metric))
+
+
+@main.command()
+@click.argument("trial", required=False)
+@out_option
+@json_option
+@explained
+def show(trial: str | None, out: str, as_json: bool) -> None:
+    """Show one trial: question, scores, cost, provenance, and the command that repeats it. Without TRIAL, list all."""
+    from tabulate import tabulate
+
+    from bench.leaderboard import _finite
+    from bench.store import Store
+
+    with Store(out, create=False) as store:
+        records = [store.record(trial)] if trial else store.records()
+    if as_json:
+        _print_json(
+            {
+                "trials": [
+                    {**record.row(), "facts": record.facts, "provenance": record.provenance} if trial else record.row()
+                    for record in records
+                ]
+            }
+        )
+        return
+    if not trial:
+        keys = ("id", "method", "preset", "dataset", "combination", "protocol", "seed", "status", "reason")
+        click.echo(tabulate([{key: record.row()[key] for key in keys} for record in records], headers="keys", tablefmt="simple"))
+        return
+    record = records[0]
+    sections = {
+        "trial": {"id": record.trial.id, **json.loads(record.trial.canonical())},
+        "status": {"status": record.status, "reason": record.reason, "collapsed": record.collapsed},
+        "metrics": record.metrics,
+        "cost": record.cost,
+        "facts": record.facts,
+        "provenance": record.provenance,
+    }
+    for title, values in sections.items():
+        click.secho(title, bold=True)
+        click.echo(tabulate([(f"  {key}", value) for key, value in _finite(values).items()], tablefmt="plain", disable_numparse=True))
+    click.secho("repeat it", bold=True)
+    click.echo(f"  {record.trial.command()} --out {shlex.quote(out + '-repeat')}")
+
+
+@main.group()
+def new() -> None:
+    """Write a working template."""
+
+
+@new.command("method")
+@click.argument("name")
+@click.option(
+    "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(), help="Where to write.  [default: here]"
+)
+@json_option
+@explained
+def new_method(name: str, folder: Path, as_json: bool) -> None:
+    """Write a working method and its test, and say how to list it."""
+    from bench.templates import write_method
+
+    files, title = write_method(name, folder)
+    module = name.replace("-", "_")
+    line = f'    "{name}": "bench.methods.{module}:{title}",'
+    if as_json:
+        _print_json(
+            {"files": [str(path) for path in files], "catalog_line": line.strip(), "try": f"bench run --methods {files[0]}:{title}"}
+        )
+        return
+    click.echo("\n".join(f"wrote {path}" for path in files))
+    click.echo(f"try it:   bench run --methods {files[0]}:{title}\ntest it:  pytest {files[1]}")
+    click.echo(f"list it in methods/catalog.py (or as an entry point of group bench.methods):\n{line}")
+
+
+@main.command()
+@out_option
+@json_option
+@explained
+def doctor(out: str, as_json: bool) -> None:
+    """Check that this machine can run the suite."""
+    from bench.doctor import checks
+
+    found = checks(Path(out))
+    if as_json:
+        _print_json(found)
+    else:
+        for check in found:
+            click.echo(f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}")
+    if not all(check["passed"] for check in found):
+        sys.exit(1)
+
+
+def _progress(metric: str, quiet: bool, verbose: bool):
+    from bench.progress import Bars, Lines, Progress
+
+    if quiet:
+        return Progress()
+    return (Bars if sys.stderr.isatty() else Lines)(metric, verbose)
+
+
+def _cores(threads: int) -> int:
+    from joblib import cpu_count
+
+    return max(1, cpu_count() // threads)
+
+
+def _command() -> str:
+    """This command, as anyone can type it again: without the folder it writes to and the number of jobs."""
+    words, kept = iter(sys.argv[1:]), []
+    for word in words:
+        if word in ("--out", "-j", "--jobs"):
+            next(words, None)
+        elif not word.startswith(("--out=", "--jobs=", "-j")):
+            kept.append(word)
+    return shlex.join(["bench", *kept])
+
+
+def _dry_run(trials: list, out: str, as_json: bool) -> None:
+    from tabulate import tabulate
+
+    from bench.store import Store
+
+    statuses = {}
+    if (Path(out) / "bench.db").exists():
+        with Store(out, create=False) as store:
+            statuses = store.statuses()
+    rows = [
+        {"id": t.id, "method": t.label, "dataset": t.dataset_label, "combination": t.combination, "protocol": t.protocol, "seed": t.seed,
+         "status": statuses.get(t.id, "planned")}
+        for t in trials
+    ]  # fmt: skip
+    if as_json:
+        _print_json({"trials": rows})
+        return
+    click.echo(tabulate(rows, headers="keys", tablefmt="simple"))
+    waiting = sum(row["status"] == "planned" for row in rows)
+    click.echo(f"{len(rows)} trials, {waiting} to run")
+
+
+def _page(out: str, suite: str | None, metric: str | None) -> str:
+    from bench.api import board
+    from bench.leaderboard import markdown
+
+    return markdown(board(out, suite, metric))
+
+
+def _publish(out: str, suite: str | None, metric: str | None, folder: Path) -> None:
+    from dataclasses import replace
+
+    from bench.leaderboard import publish
+    from bench.store import Store
+
+    with Store(out, create=False) as store:
+        found, records, commands = store.board(suite)
+        predictions = store.predictions(record.trial.id for record in records)
+    files = publish(folder, replace(found, metric=metric) if metric else found, records, predictions, commands)
+    click.echo("\n".join(f"wrote {path}" for path in files), err=True)
+
+
+def _check(folders: tuple[Path, ...], as_json: bool) -> None:
+    from bench.errors import UsageError
+    from bench.leaderboard import stale_files
+
+    chosen = folders or tuple(sorted(path.parent for path in Path("leaderboards").glob("*/records.jsonl")))
+    if not chosen:
+        raise UsageError("no published leaderboard here; name folders, or run in a checkout with leaderboards/")
+    found = [{"folder": str(folder), "stale": [path.name for path in stale_files(folder)]} for folder in chosen]
+    if as_json:
+        _print_json(found)
+    else:
+        for entry in found:
+            click.echo(f"{'stale' if entry['stale'] else 'ok   '}  {entry['folder']}  {' '.join(entry['stale'])}")
+    if any(entry["stale"] for entry in found):
+        sys.exit(1)
+
+
+def _list_methods() -> list[dict[str, Any]]:
+    from bench import registry
+
+    rows = []
+    for name in registry.method_names():
+        cls = registry.method_class(name)
+        rows.append(
+            {"name": name, "role": registry.role(name), "presets": ", ".join(cls.presets), "idea": _idea(cls), "paper": cls.paper or "-",
+             "year": cls.year}
+        )  # fmt: skip
+    return rows
+
+
+def _list_datasets() -> list[dict[str, Any]]:
+    from bench import registry
+    from bench.spec import Choice
+
+    rows = []
+    for name in registry.dataset_names():
+        dataset = registry.dataset_of(Choice(name))
+        samples = dataset.load()
+        modalities = ", ".join(f"{m.letter} {m.name} {m.kind} {'x'.join(map(str, m.shape))}" for m in samples.schema)
+        rows.append(
+            {
+                "name": name,
+                "samples": len(samples),
+                "classes": len(samples.schema.classes),
+                "modalities": modalities,
+                "title": dataset.title,
+            }
+        )
+    return rows
+
+
+def _list_suites() -> list[dict[str, Any]]:
+    from bench.spec import known_suites, read_suite
+
+    return [{"name": name, "title": read_suite(name).title} for name in known_suites()]
+
+
+def _idea(cls: type) -> str:
+    """The first line of a method's page, after its name."""
+    page = sys.modules[cls.__module__].__doc__ or cls.__doc__ or ""
+    first = page.strip().splitlines()[0] if page.strip() else ""
+    return first.partition(": ")[2] or first
+
+
+def _print_json(value: Any) -> None:
+    from bench.leaderboard import _finite
+
+    click.echo(json.dumps(_finite(value), indent=2))

@@ -1,0 +1,228 @@
+"""The grid: from a suite to its trials, and from trials to stored records, with joblib, resume and progress. Free of torch itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+
+from bench import registry
+from bench.errors import UsageError, unknown
+from bench.isolation import Job, Limits, Stopped, prepare_server, run_isolated
+from bench.loader import schema_of
+from bench.progress import Progress
+from bench.protocol import PARTS, parse_protocol
+from bench.spec import Choice, Record, Suite, Trial, parse_choice
+from bench.store import Store
+
+
+@dataclass
+class Summary:
+    """What a run did. `records` holds every trial of the suite that has ended, those of earlier runs included."""
+
+    planned: int
+    ran: int = 0
+    reused: int = 0
+    interrupted: bool = False
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Record]:
+        return [record for record in self.records if record.status == "failed"]
+
+
+def plan(suite: Suite) -> list[Trial]:
+    """All trials of a suite, seed by seed, every name and option checked. Raises: UsageError."""
+    choices = registry.expand_methods(suite.methods)
+    classes = {str(choice): registry.method_class(choice.name) for choice in choices}
+    _check_training(suite, choices, classes)
+    trials: dict[str, Trial] = {}
+    settings = list(_settings(suite))
+    for seed in suite.seeds:
+        for dataset, fingerprint, has_posterior, combination, protocol in settings:
+            ceilings = [Choice(name) for name in registry.CEILING] if has_posterior else []
+            for choice in [*choices, *(ceiling for ceiling in ceilings if ceiling not in choices)]:
+                cls = classes.setdefault(str(choice), registry.method_class(choice.name))
+                training = _relevant(cls, {**suite.training, **suite.configs.get(choice.name, {})})
+                registry.config_of(cls, choice, training)
+                trial = Trial(
+                    method=choice.name,
+                    preset=choice.preset or next(iter(cls.presets)),
+                    options=dict(choice.options),
+                    training=training,
+                    dataset=dataset.name,
+                    dataset_options=dict(dataset.options),
+                    combination=combination,
+                    protocol=protocol,
+                    seed=seed,
+                    selection=suite.selection,
+                    vary=suite.vary,
+                    fixed_seed=suite.fixed_seed,
+                    fingerprint=fingerprint,
+                    version=registry.source_version(cls),
+                )
+                trials[trial.id] = trial
+    return list(trials.values())
+
+
+def _settings(suite: Suite) -> Iterator[tuple[Choice, str, bool, str, str]]:
+    """(dataset, fingerprint, has a posterior, combination letters, canonical protocol), checked. Raises: UsageError."""
+    seen = set()
+    for setting in suite.settings:
+        for name in setting.datasets:
+            choice = parse_choice(name)
+            dataset = registry.dataset_of(choice)
+            samples = dataset.load()
+            fingerprint = samples.fingerprint()[:16]
+            has_posterior = dataset.posterior(samples.rows(slice(0, 1))) is not None
+            for combination in setting.combinations:
+                schema = schema_of(dataset, samples, combination)
+                for text in setting.protocol_texts():
+                    protocol = parse_protocol(text)
+                    for part in PARTS:
+                        letters = protocol.part(part).combination
+                        if letters is not None and not set(letters) <= set(schema.combination):
+                            raise UsageError(f"fixed({letters}) names modalities that {name} {schema.combination} does not have")
+                    key = (str(choice), schema.combination, text)
+                    if key not in seen:
+                        seen.add(key)
+                        yield choice, fingerprint, has_posterior, schema.combination, text
+
+
+def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, type[Any]]) -> None:
+    """Every key of [training] must be a field of some method's Config, every [configs.METHOD] a known method."""
+    from dataclasses import fields
+
+    from bench.methods.base import Method, MethodConfig
+
+    used = [cls.Config for cls in classes.values() if issubclass(cls, Method)]
+    known = {key.name for config in (MethodConfig, *used) for key in fields(config)}
+    if not known.issuperset(suite.training):  # a key may belong to a listed method that is not in this run
+        listed = [registry.method_class(name) for name in registry.method_names()]
+        known |= {key.name for cls in listed if issubclass(cls, Method) for key in fields(cls.Config)}
+    for key in suite.training:
+        if key not in known:
+            raise unknown("training option", key, known)
+    names = {**registry.method_names(), **{choice.name: "" for choice in choices}}
+    for name, config in suite.configs.items():
+        if name not in names:
+            raise unknown("method in [configs]", name, names)
+        for choice in choices:
+            if choice.name == name:
+                own = {key.name for key in fields(classes[str(choice)].Config)}
+                for key in config:
+                    if key not in own:
+                        raise unknown(f"option of {name}", key, own)
+
+
+def _relevant(cls: type[Any], training: Mapping[str, object]) -> dict:
+    """The changes that reach a method: fields its Config has, if the suite trains it; others would change its ids and nothing else."""
+    from dataclasses import fields
+
+    from bench.methods.base import Method
+
+    names = {key.name for key in fields(cls.Config)} if issubclass(cls, Method) else set()
+    return {key: value for key, value in training.items() if key in names}
+
+
+def family_of(suite: Suite) -> str:
+    """Hash of what must be equal for two runs to share a table."""
+    shared = [dict(suite.training), {k: dict(v) for k, v in suite.configs.items()}, suite.selection, suite.vary, suite.fixed_seed]
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def execute(
+    suite: Suite,
+    out: Path | str,
+    jobs: int = 1,
+    retry_failed: bool = False,
+    wait: bool = False,
+    progress: Progress | None = None,
+    command: str = "bench.run(...)",
+) -> Summary:
+    """Run every trial of the suite that has no record yet; write each record as it comes.
+
+    Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
+    """
+    progress = progress or Progress()
+    trials = plan(suite)
+    with Store(out) as store, store.writing(wait):
+        store.plan(suite, family_of(suite), command, trials)
+        statuses = store.statuses()
+        ended = {"done", "skipped"} if retry_failed else {"done", "skipped", "failed"}
+        waiting = [trial for trial in trials if statuses[trial.id] not in ended]
+        summary = Summary(planned=len(trials), reused=len(trials) - len(waiting))
+        stopped = threading.Event()
+        progress.begin(len(trials), summary.reused)
+        prepare_server(_modules(waiting), sorted({trial.dataset_label for trial in waiting}))
+        limits = Limits(suite.minutes * 60, int(suite.memory_gb * 1e9))
+        given = {name: cls for name, cls in registry.given().items() if any(name in (t.method, t.dataset) for t in waiting)}
+        tasks = (
+            delayed(_task)(
+                Job(trial, limits, suite.device, suite.threads, store.folder / "logs" / f"{trial.id}.log", given), progress, stopped
+            )
+            for trial in waiting
+        )
+        with _interruptible(stopped), progress:
+            parallel = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
+            try:
+                for outcome in parallel(tasks):
+                    if outcome is not None:
+                        record, predictions = outcome
+                        store.write(record, predictions)
+                        summary.ran += 1
+                        progress.ended(record)
+            finally:
+                stopped.set()  # a failing store must not leave trials running
+        summary.interrupted = summary.ran + summary.reused < summary.planned
+        records = {record.trial.id: record for record in store.records()}
+        summary.records = [records[trial.id] for trial in trials if records[trial.id].status != "planned"]
+    return summary
+
+
+def _task(job: Job, progress: Progress, stopped: threading.Event):
+    """One joblib task: an isolated trial, or None once the run is being stopped."""
+    if stopped.is_set():
+        return None
+    progress.started(job.trial)
+    try:
+        return run_isolated(job, lambda *report: progress.step(job.trial, *report), stopped)
+    except Stopped:
+        return None
+
+
+def _modules(trials: Iterable[Trial]) -> tuple[str, ...]:
+    """Modules of the listed methods and datasets in use, for the fork server to load once."""
+    names = {trial.method for trial in trials} | {trial.dataset for trial in trials}
+    table = registry.method_names() | registry.dataset_names()
+    return tuple(sorted(table[name].partition(":")[0] for name in names if name in table))
+
+
+@contextmanager
+def _interruptible(stopped: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop the run cleanly; a second Ctrl-C stops it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    for number in previous:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,205 @@
+"""One trial in one process, with limits on time and memory: whatever it does to itself, the run goes on.
+
+Processes start from a fork server that has torch loaded, so a start costs milliseconds and no thread, lock or global state of
+the caller is inherited. The parent talks to the trial through a pipe: progress comes in, the record comes last.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from bench.spec import Record, Trial
+
+if TYPE_CHECKING:
+    from bench.trial import Predictions
+
+TICK = 0.1  # seconds between two looks at a trial's time and memory
+_start_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a trial may take. Units: seconds of wall time, bytes of memory."""
+
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial with everything its process needs to run it."""
+
+    trial: Trial
+    limits: Limits
+    device: str
+    threads: int
+    log: Path
+    given: Mapping[str, type]  # classes handed over from Python
+
+
+class Stopped(RuntimeError):
+    """The run was interrupted; the trial was ended and leaves no record."""
+
+
+def prepare_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
+    """Load torch, these modules and these datasets once in the fork server. Has an effect before this process's first trial alone."""
+    os.environ["BENCH_PRELOAD_DATASETS"] = ",".join(datasets)  # read by bench.preload
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.preload", *modules])
+
+
+prepare_server()
+
+
+def run_isolated(job: Job, report: Callable[[int, int, float], None], stopped: threading.Event) -> tuple[Record, Predictions | None]:
+    """Run a trial in a process of its own. Whatever ends it early becomes a failed record with its reason.
+
+    Raises: Stopped if `stopped` is set before the trial ends; its process is killed.
+    """
+    receiver, process = _start(job)
+    begin = time.monotonic()
+    try:
+        while True:
+            if stopped.is_set():
+                raise Stopped(job.trial.id)
+            ready = wait([receiver, process.sentinel], timeout=TICK)
+            if receiver in ready:
+                try:
+                    kind, *content = receiver.recv()
+                except EOFError:
+                    return _failed(job, _death(process, job)), None
+                if kind == "result":
+                    return content[0], content[1]
+                if kind == "failed":
+                    return _failed(job, content[0]), None
+                report(*content)
+            elif process.sentinel in ready:
+                return _failed(job, _death(process, job)), None
+            if time.monotonic() - begin > job.limits.seconds:
+                return _failed(job, f"time limit: still running after {job.limits.seconds / 60:g} minutes"), None
+            if _resident_bytes(process.pid) > job.limits.memory:
+                return _failed(job, f"memory limit: took more than {job.limits.memory / 1e9:g} GB"), None
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+
+
+def _start(job: Job) -> tuple[Connection, Any]:
+    context = multiprocessing.get_context("forkserver")
+    receiver, sender = context.Pipe(duplex=False)
+    given = _by_value(job.given.values())
+    process = context.Process(
+        target=_child, args=(sender, job.trial, job.limits, job.device, job.threads, str(job.log), given), daemon=True
+    )
+    with _start_lock:
+        # multiprocessing re-imports the caller's main module in every child: an unguarded script or a notebook would run
+        # again inside each trial. A trial needs nothing from it, so an empty one stands in while the process starts.
+        main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        try:
+            process.start()
+        finally:
+            sys.modules["__main__"] = main
+    sender.close()  # the child's copy is then the only one: its death closes the pipe
+    return receiver, process
+
+
+def _by_value(classes: Iterable[type]) -> bytes:
+    """Classes with their code: the trial's process could not import what was typed into a notebook or loaded by hand."""
+    modules = {sys.modules[cls.__module__] for cls in classes if cls.__module__ != "__main__"}
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(list(classes))
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _child(sender: Connection, trial: Trial, limits: Limits, device: str, threads: int, log: str, given: bytes) -> None:
+    """What a trial's process runs: limits first, then the trial, its outcome sent back in one message."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with Path(log).open("w", encoding="utf-8", errors="replace") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    from bench import registry
+    from bench.errors import UsageError
+    from bench.trial import TrialError, resolve_device, run_trial
+
+    for cls in pickle.loads(given):  # written by our own parent process
+        registry.give(cls)
+    try:
+        if resolve_device(device).type == "cpu":  # a GPU driver reserves address space without end
+            _limit_address_space(limits.memory)
+        record, predictions = run_trial(trial, device, threads, lambda *progress: sender.send(("progress", *progress)))
+        sender.send(("result", record, predictions))
+    except (TrialError, UsageError) as error:
+        sender.send(("failed", str(error)))
+    except BaseException as error:  # whatever a method raises must become a record
+        traceback.print_exc()
+        sys.stderr.flush()
+        sender.send(("failed", f"out of memory: {_line(error)}" if _is_memory(error) else _line(error)))
+
+
+def _end_with_parent() -> None:
+    """Leave when the driver dies, so that a killed run leaves no process behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _limit_address_space(memory: int) -> None:
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        held = int(statm.read_text().split()[0]) * resource.getpagesize()
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (held + memory, hard))
+
+
+def _resident_bytes(pid: int | None) -> int:
+    """Memory a process holds now; 0 where the system does not say."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
+
+
+def _is_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def _death(process: Any, job: Job) -> str:
+    """Why a process that sent no result is gone."""
+    process.join()
+    code = process.exitcode
+    if code is not None and code < 0:
+        return f"killed by signal {signal.Signals(-code).name} (log: {job.log.name})"
+    return f"process ended with exit code {code} and no result (log: {job.log.name})"
+
+
+def _failed(job: Job, reason: str) -> Record:
+    from bench.provenance import provenance
+
+    return Record(job.trial, "failed", reason, provenance={**provenance(), "threads": job.threads})

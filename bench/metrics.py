@@ -1,0 +1,78 @@
+"""Scores from stored predictions: names as in scikit-learn, fractions in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+HIGHER_IS_BETTER: Mapping[str, bool] = {
+    "accuracy": True, "balanced_accuracy": True, "f1_macro": True, "auroc": True, "auprc": True, "brier": False, "ece": False,
+}  # fmt: skip
+ECE_BINS = 15
+
+
+def _balanced_accuracy(target: np.ndarray, scores: np.ndarray) -> float:
+    correct = scores.argmax(1) == target
+    return float(np.mean([correct[target == c].mean() for c in np.unique(target)]))
+
+
+def _f1_macro(target: np.ndarray, scores: np.ndarray) -> float:
+    return float(f1_score(target, scores.argmax(1), labels=np.arange(scores.shape[1]), average="macro", zero_division=0.0))
+
+
+def _one_vs_rest(metric: Callable[..., float], target: np.ndarray, scores: np.ndarray) -> float:
+    classes = scores.shape[1]
+    if len(np.unique(target)) < classes:
+        return np.nan
+    return float(np.mean([metric(target == c, scores[:, c]) for c in ([1] if classes == 2 else range(classes))]))
+
+
+def _brier(target: np.ndarray, scores: np.ndarray) -> float:
+    classes = scores.shape[1]
+    return float(((scores - np.eye(classes)[target]) ** 2).sum(1).mean() / (2 if classes == 2 else 1))
+
+
+def expected_calibration_error(target: np.ndarray, scores: np.ndarray) -> float:
+    """Mean |accuracy - confidence| over 15 equal bins of the top score, weighted by their sizes."""
+    confidence, correct = scores.max(1), scores.argmax(1) == target
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    gap = np.bincount(bins, correct, ECE_BINS) - np.bincount(bins, confidence, ECE_BINS)
+    return float(np.abs(gap).sum() / len(target))
+
+
+METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": lambda target, scores: float((scores.argmax(1) == target).mean()),
+    "balanced_accuracy": _balanced_accuracy,
+    "f1_macro": _f1_macro,
+    "auroc": partial(_one_vs_rest, roc_auc_score),
+    "auprc": partial(_one_vs_rest, average_precision_score),
+    "brier": _brier,
+    "ece": expected_calibration_error,
+}
+
+
+def score(target: np.ndarray, scores: np.ndarray) -> tuple[dict[str, float], dict[str, str]]:
+    """All metrics, and the reason for each that is NaN.
+
+    Shapes: target (N,) int64, scores (N, C) probabilities, rows summing to 1. Binary auroc and auprc score class 1; otherwise one
+    class against the rest, averaged over classes (macro). balanced_accuracy is the mean recall over the classes present. brier is
+    the sum over classes of (score - truth)^2, halved for two classes as scikit-learn does. ece has 15 equal bins of the top
+    score (Guo et al. 2017, arXiv:1706.04599).
+    """
+    metrics = {name: metric(target, scores) for name, metric in METRICS.items()}
+    absent = sorted(set(range(scores.shape[1])) - set(target.tolist()))
+    why = f"class {', '.join(map(str, absent))} is absent from the scored part"
+    return metrics, {name: why for name, value in metrics.items() if np.isnan(value)}
+
+
+def selection_score(selection: str, target: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """What a checkpoint is chosen by, larger is better: the metric, ties broken by the log likelihood.
+
+    Where the metric is NaN (a class is absent from the validation part) the log likelihood alone decides.
+    """
+    value = METRICS[selection](target, scores) * (1 if HIGHER_IS_BETTER[selection] else -1)
+    likelihood = float(np.log(np.maximum(scores[np.arange(len(target)), target], 1e-12)).mean())
+    return (value if np.isfinite(value) else -np.inf, likelihood)

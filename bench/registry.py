@@ -1,0 +1,208 @@
+"""Names to classes: the catalogs, entry points, files, and classes given in Python. Imports a class only when it is asked for."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from bench.datasets.base import Dataset
+from bench.datasets.catalog import DATASETS
+from bench.errors import UsageError, unknown
+from bench.methods.catalog import CEILING, GROUPS, METHODS, PAPER, REFERENCE
+from bench.spec import DEFAULT_PRESETS, Choice, Value, parse_choice
+
+_given: dict[str, type] = {}  # classes handed over from Python, by name
+
+
+def give(cls: type) -> str:
+    """Make a class known under its own name for this process; returns the name. Raises: UsageError if the name is taken."""
+    known = METHODS | outside("methods") | DATASETS | outside("datasets")
+    if cls.__name__ in known or _given.get(cls.__name__, cls).__qualname__ != cls.__qualname__:
+        raise UsageError(f"the name {cls.__name__!r} is taken; give the class another name")
+    _given[cls.__name__] = cls
+    return cls.__name__
+
+
+def given() -> dict[str, type]:
+    return dict(_given)
+
+
+@lru_cache
+def outside(what: str) -> dict[str, str]:
+    """Entry points of group `bench.methods` or `bench.datasets`: name -> "module:Class". Raises: UsageError on a repeated name."""
+    table: dict[str, str] = {}
+    for entry in entry_points(group=f"bench.{what}"):
+        if entry.name in table or entry.name in (METHODS if what == "methods" else DATASETS):
+            raise UsageError(f"two installed packages name a {what[:-1]} {entry.name!r} ({entry.value}); uninstall or rename one")
+        table[entry.name] = entry.value
+    return table
+
+
+def method_names() -> dict[str, str]:
+    """Every listed method, outside ones included: name -> "module:Class"."""
+    return METHODS | outside("methods")
+
+
+def dataset_names() -> dict[str, str]:
+    return DATASETS | outside("datasets")
+
+
+def role(name: str) -> str:
+    return "paper" if name in PAPER else "reference" if name in REFERENCE else "ceiling" if name in CEILING else "outside"
+
+
+def expand_methods(texts: Iterable[str]) -> list[Choice]:
+    """Choices with the groups `all`, `paper` and `reference` written out; a method named by two groups comes once."""
+    choices: dict[str, Choice] = {}
+    for text in texts:
+        for name in GROUPS.get(text, (text,)):
+            choice = parse_choice(name)
+            choices.setdefault(str(choice), choice)
+    return list(choices.values())
+
+
+def method_class(name: str) -> type[Any]:
+    """The class of a method: listed, an entry point, given from Python, or path/to/file.py:Class. Raises: UsageError."""
+    cls = _find(name, method_names(), "method")
+    from bench.methods.base import Estimator, Method
+
+    if not issubclass(cls, Method | Estimator):
+        raise UsageError(f"method {name!r} must derive from bench.methods.base.Method or Estimator, got {cls.__mro__[1].__name__}")
+    if any(preset in DEFAULT_PRESETS for preset in list(cls.presets)[1:]):
+        raise UsageError(f"method {name!r} must name its preset {' or '.join(DEFAULT_PRESETS)} first, got {', '.join(cls.presets)}")
+    needed = {Method: ("forward",), Estimator: ("fit", "predict_proba")}
+    for base, names in needed.items():
+        for needs in names:
+            if issubclass(cls, base) and getattr(cls, needs) is getattr(base, needs):
+                raise UsageError(f"method {name!r} does not define {needs}; see `bench new method NAME` for a working template")
+    return cls
+
+
+def dataset_of(choice: Choice) -> Dataset:
+    """The dataset a choice names, with its options. Raises: UsageError."""
+    if choice.preset:
+        raise UsageError(f"a dataset has options but no preset, got {str(choice)!r}; write {choice.name}[option=value]")
+    cls = _find(choice.name, dataset_names(), "dataset")
+    if not issubclass(cls, Dataset):
+        raise UsageError(f"dataset {choice.name!r} must derive from bench.datasets.base.Dataset, got {cls.__mro__[1].__name__}")
+    for key in choice.options:
+        if key not in cls.options:
+            raise unknown(f"option of dataset {choice.name}", key, cls.options or ["(none)"])
+    try:
+        return cls(**choice.options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"dataset {str(choice)!r}: {error}") from None
+
+
+def config_of(cls: type[Any], choice: Choice, training: Mapping[str, Value]) -> Any:
+    """The method's Config: preset, then the suite's changes the Config has a field for, then the choice's own options.
+
+    Raises: UsageError if the preset or an own option is not known, or a value breaks a rule of the Config.
+    """
+    preset = choice.preset or next(iter(cls.presets))
+    if preset not in cls.presets:
+        raise unknown(f"preset of {choice.name}", preset, cls.presets)
+    names = {key.name: key.default for key in fields(cls.Config)}
+    for key in choice.options:
+        if key not in names:
+            raise unknown(f"option of {choice.name}", key, names)
+    changes = {**cls.presets[preset], **{key: value for key, value in training.items() if key in names}, **choice.options}
+    for key, value in changes.items():
+        default = names[key]
+        if isinstance(default, bool | int | float | str) and not _fits(value, default):
+            raise UsageError(f"option {key} of {choice.name} must be of type {type(default).__name__}, got {value!r}")
+    try:
+        return cls.Config(**changes)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"config of {str(choice)!r}: {error}") from None
+
+
+def _fits(value: object, default: object) -> bool:
+    """Whether a value has the type of the field's default; an integer may stand for a float."""
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def _find(name: str, table: Mapping[str, str], what: str) -> type[Any]:
+    if name in _given:
+        return _given[name]
+    if name in table:
+        module_name, _, class_name = table[name].partition(":")
+        return getattr(importlib.import_module(module_name), class_name)
+    if ".py:" in name or name.endswith(".py"):
+        return _from_file(name, what)
+    raise unknown(what, name, [*table, *(GROUPS if what == "method" else ())])
+
+
+def _from_file(name: str, what: str) -> type[Any]:
+    """The class of `path/to/file.py:Class`. Raises: UsageError if file or class is not there or the file does not import."""
+    file, _, class_name = name.rpartition(":") if ".py:" in name else (name, "", "")
+    path = Path(file)
+    if not class_name:
+        raise UsageError(f"name the class in {name!r} as {name}:Class")
+    if not path.is_file():
+        raise UsageError(f"{what} file {file!r} does not exist (looked in {Path.cwd()})")
+    module_name = f"bench_outside_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    module = sys.modules.get(module_name)
+    if module is None:
+        specification = importlib.util.spec_from_file_location(module_name, path)
+        if specification is None or specification.loader is None:
+            raise UsageError(f"{what} file {file!r} is not a Python file")
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[module_name] = module  # dataclasses look their module up while it is being run
+        try:
+            specification.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise UsageError(f"{what} file {file!r} does not import: {type(error).__name__}: {error}") from error
+    cls = getattr(module, class_name, None)
+    if not isinstance(cls, type):
+        here = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module_name]
+        raise unknown(f"class in {file}", class_name, here)
+    return cls
+
+
+def source_version(cls: type[Any]) -> str:
+    """Hash of the code of a class's file and of the `bench.methods` files it imports; comments and docstrings do not count."""
+    try:
+        source = inspect.getsource(sys.modules[cls.__module__])
+    except (OSError, TypeError, KeyError):  # typed into an interpreter: its own source is all there is
+        try:
+            source = inspect.getsource(cls)
+        except (OSError, TypeError):
+            raise UsageError(
+                f"the source of {cls.__name__} cannot be read; write the class to a file and give path/to/file.py:Class"
+            ) from None
+    digest, seen, waiting = hashlib.sha256(), set(), [source]
+    while waiting:
+        tree = ast.parse(inspect.cleandoc(waiting.pop()))
+        digest.update(ast.unparse(_without_docstrings(tree)).encode())
+        for module in sorted(_shared_modules(tree) - seen):
+            seen.add(module)
+            specification = importlib.util.find_spec(module)
+            if specification is not None and specification.origin:
+                waiting.append(Path(specification.origin).read_text(encoding="utf-8"))
+    return digest.hexdigest()[:12]
+
+
+def _shared_modules(tree: ast.Module) -> set[str]:
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    return {node.module for node in nodes if node.module and node.module.startswith("bench.methods.")}
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree

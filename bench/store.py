@@ -1,0 +1,207 @@
+"""The answers: one SQLite file with trials, records and predictions. Free of torch.
+
+The driver is the only writer and holds a file lock while it runs; a record and its predictions are written in one synced
+transaction, so a record means finished, whatever happens next. Readers need no lock.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from bench.errors import UsageError
+from bench.spec import Record, Suite, Trial, suite_from
+
+if TYPE_CHECKING:
+    from bench.trial import Predictions
+
+SCHEMA_VERSION = 1
+TABLES = """
+CREATE TABLE IF NOT EXISTS runs (
+    run INTEGER PRIMARY KEY, started REAL NOT NULL, suite TEXT NOT NULL, toml TEXT NOT NULL, family TEXT NOT NULL, command TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS plans (run INTEGER NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (run, id));
+CREATE TABLE IF NOT EXISTS trials (
+    id TEXT PRIMARY KEY, trial TEXT NOT NULL, status TEXT NOT NULL, reason TEXT,
+    metrics TEXT NOT NULL DEFAULT '{}', cost TEXT NOT NULL DEFAULT '{}', facts TEXT NOT NULL DEFAULT '{}',
+    provenance TEXT NOT NULL DEFAULT '{}', ended REAL, attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS predictions (id TEXT PRIMARY KEY REFERENCES trials (id), arrays BLOB NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Stored predictions. Shapes: ids (N,), target (N,), scores (N, C) float32."""
+
+    ids: np.ndarray
+    target: np.ndarray
+    scores: np.ndarray
+
+
+class Store:
+    """`bench.db` in a folder. Raises: UsageError if it cannot be opened, is from a newer version, or the disk refuses."""
+
+    def __init__(self, folder: Path | str, create: bool = True) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / "bench.db"
+        if not create and not self.path.exists():
+            raise UsageError(f"no results in {self.folder}: there is no {self.path.name}; run `bench run --out {self.folder}` first")
+        with self._explained():
+            if create:
+                (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+            self.connection = sqlite3.connect(self.path if create else f"{self.path.resolve().as_uri()}?mode=ro", uri=not create)
+            version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                self.connection.close()
+                raise UsageError(
+                    f"{self.path} was written by a newer bench (format {version}, this one reads {SCHEMA_VERSION}); upgrade bench"
+                )
+            if create:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+                self.connection.execute("PRAGMA synchronous = FULL")
+                self.connection.executescript(TABLES)
+                self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self.connection.commit()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise UsageError(
+                f"results folder {self.folder} cannot be used: {error}; finished trials are safe, mend it or give another --out"
+            ) from None
+
+    @contextmanager
+    def writing(self, wait: bool = False) -> Iterator[None]:
+        """Hold the folder's lock: one run at a time. Raises: UsageError if another run holds it and `wait` is False."""
+        lock = FileLock(self.folder / "bench.lock")
+        with self._explained():
+            try:
+                lock.acquire(timeout=-1 if wait else 0)
+            except Timeout:
+                raise UsageError(f"another run is writing to {self.folder}; wait for it (--wait), stop it, or give another --out") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def plan(self, suite: Suite, family: str, command: str, trials: Iterable[Trial]) -> None:
+        """Note a run and its trials before anything starts, so that one that never ends is still seen."""
+        with self._explained(), self.connection:
+            row = (time.time(), suite.name, suite.to_toml(), family, command)
+            run = self.connection.execute("INSERT INTO runs (started, suite, toml, family, command) VALUES (?, ?, ?, ?, ?)", row).lastrowid
+            for position, trial in enumerate(trials):
+                self.connection.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?)", (run, position, trial.id))
+                self.connection.execute(
+                    "INSERT OR IGNORE INTO trials (id, trial, status) VALUES (?, ?, 'planned')", (trial.id, trial.canonical())
+                )
+
+    def write(self, record: Record, predictions: Predictions | None) -> None:
+        """Store a finished trial in one transaction."""
+        columns = [json.dumps(value) for value in (record.metrics, record.cost, record.facts, record.provenance)]
+        with self._explained(), self.connection:
+            self.connection.execute(
+                "UPDATE trials SET status = ?, reason = ?, metrics = ?, cost = ?, facts = ?, provenance = ?, ended = ?,"
+                " attempts = attempts + 1 WHERE id = ?",
+                (record.status, record.reason, *columns, time.time(), record.trial.id),
+            )
+            if predictions is not None:
+                blob = pack(Arrays(predictions.ids, predictions.target, predictions.scores))
+                self.connection.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (record.trial.id, blob))
+
+    def statuses(self) -> dict[str, str]:
+        with self._explained():
+            return dict(self.connection.execute("SELECT id, status FROM trials"))
+
+    def record(self, id_: str) -> Record:
+        """The record whose id starts with `id_`. Raises: UsageError if none or several do."""
+        with self._explained():
+            rows = self.connection.execute(f"{SELECT} WHERE id LIKE ? ESCAPE '!'", (f"{_escaped(id_)}%",)).fetchall()
+        if len(rows) != 1:
+            found = "no trial" if not rows else f"{len(rows)} trials"
+            raise UsageError(f"{found} in {self.path} with id {id_!r}; `bench show --out {self.folder}` lists them")
+        return _record(rows[0])
+
+    def records(self) -> list[Record]:
+        """Every trial that was ever planned, in order of first planning."""
+        with self._explained():
+            return [_record(row) for row in self.connection.execute(f"{SELECT} ORDER BY rowid")]
+
+    def board(self, suite: str | None = None) -> tuple[Suite, list[Record], list[str]]:
+        """The latest run's suite, every record comparable with it, and the commands that made them.
+
+        Runs are comparable if they share budget, selection and what varies; where a label was planned twice (its source changed),
+        the latest plan counts. Raises: UsageError if nothing was run, or nothing under that suite name.
+        """
+        with self._explained():
+            runs = self.connection.execute("SELECT run, suite, toml, family, command FROM runs ORDER BY run").fetchall()
+            matching = [row for row in runs if suite in (None, row[1])]
+            if not matching:
+                raise UsageError(
+                    f"no run{f' of suite {suite!r}' if suite else ''} in {self.path}; `bench run --out {self.folder}` makes one"
+                )
+            _, name, toml, family, _ = matching[-1]
+            latest: dict[tuple, str] = {}
+            records = {record.trial.id: record for record in self.records()}
+            commands = []
+            for run, _, _, run_family, command in runs:
+                if run_family == family:
+                    commands.append(command)
+                    for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,)):
+                        trial = records[id_].trial
+                        latest[trial.label, trial.dataset_label, trial.combination, trial.protocol, trial.seed] = id_
+        import tomllib
+
+        return suite_from(name, tomllib.loads(toml)), [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
+
+    def predictions(self, ids: Iterable[str]) -> dict[str, Arrays]:
+        """Stored predictions of the trials that have some."""
+        found = {}
+        with self._explained():
+            for id_ in ids:
+                row = self.connection.execute("SELECT arrays FROM predictions WHERE id = ?", (id_,)).fetchone()
+                if row is not None:
+                    found[id_] = unpack(row[0])
+        return found
+
+
+SELECT = "SELECT trial, status, reason, metrics, cost, facts, provenance FROM trials"
+
+
+def _record(row: tuple) -> Record:
+    trial, status, reason, *columns = row
+    return Record(Trial.from_json(trial), status, reason, *(json.loads(column) for column in columns))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
+def pack(arrays: Arrays) -> bytes:
+    """Predictions as compressed bytes (npz, no pickles)."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, ids=arrays.ids.astype(str), target=arrays.target, scores=arrays.scores)
+    return buffer.getvalue()
+
+
+def unpack(blob: bytes) -> Arrays:
+    with np.load(io.BytesIO(blob), allow_pickle=False) as arrays:
+        return Arrays(arrays["ids"], arrays["target"], arrays["scores"])

@@ -1,0 +1,281 @@
+"""One training and one evaluation: a trial in, a record and its test predictions out.
+
+All methods get this same loop: cross entropy plus their penalties, Adam, one checkpoint chosen on validation, the test part
+scored once. Sealed batches make a leak loud: a hidden value that is read turns the logits into NaN and the trial fails.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench import registry
+from bench.cost import forward_flops, latency_ms, resident_mb
+from bench.datasets.base import Batch, Dataset, Samples, as_batch
+from bench.loader import Parts, batch_rows, build_parts, load
+from bench.methods.base import Ceiling, Estimator, Method, MethodConfig, Prediction
+from bench.metrics import score, selection_score
+from bench.protocol import parse_protocol
+from bench.provenance import provenance
+from bench.seeds import number, stream
+from bench.spec import Choice, Record, Trial
+
+Report = Callable[[int, int, float], None]  # epochs done, epochs in all, best validation score so far
+
+
+class TrialError(RuntimeError):
+    """A trial that cannot give a number; the message becomes the record's reason."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Test predictions of one trial. Shapes: ids (N,), target (N,) int64, scores (N, C) float32, rows summing to 1."""
+
+    ids: np.ndarray
+    target: np.ndarray
+    scores: np.ndarray
+
+
+def run_trial(trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None) -> tuple[Record, Predictions]:
+    """Train, choose the checkpoint, score the test part once.
+
+    Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
+    """
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads):
+        return _run(trial, resolve_device(device), threads, report or (lambda *_: None))
+
+
+def resolve_device(device: str) -> torch.device:
+    """`auto` is the first GPU where there is one. Raises: TrialError if a GPU is asked for and none is there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise TrialError(f"device {device} was asked for, but torch {torch.__version__} sees no GPU; use --device cpu or auto")
+    return torch.device(device)
+
+
+def _run(trial: Trial, device: torch.device, threads: int, report: Report) -> tuple[Record, Predictions]:
+    start, memory_before = time.perf_counter(), resident_mb()
+    dataset, samples = load(Choice(trial.dataset, "", trial.dataset_options))
+    parts = build_parts(
+        dataset, samples, trial.combination, parse_protocol(trial.protocol), trial.seed, trial.fixed_seed, trial.vary
+    )  # fmt: skip
+    cls = registry.method_class(trial.method)
+    config = registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
+    loaded = time.perf_counter()
+    if issubclass(cls, Estimator):
+        outcome = _fit_estimator(cls, config, dataset, parts, trial)
+    else:
+        outcome = _train_method(cls, config, parts, trial, device, report)
+    if device.type == "cuda" and issubclass(cls, Method):
+        outcome.cost["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
+    else:
+        outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before)
+    scores = _checked_scores(outcome.scores, len(parts.test), len(samples.schema.classes))
+    metrics, reasons = score(parts.test.target, scores)
+    facts = {
+        "missing": dict(parts.missing),
+        "masks": dict(parts.masks),
+        "rows": {part: len(parts.part(part)) for part in ("train", "valid", "test")},
+        "classes": list(samples.schema.classes),
+        "histogram": np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist(),
+        "metric_reasons": reasons,
+        "valid": outcome.valid,
+        "best_epoch": outcome.best_epoch,
+        "test_evaluations": 1,
+        "synthetic": dataset.synthetic,
+        "config": {key: value for key, value in vars(config).items() if isinstance(value, bool | int | float | str)},
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": {"load": loaded - start, "total": time.perf_counter() - start},
+    }
+    where = {**provenance(), "device": device.type, "threads": threads, "torch_device": _device_name(device)}
+    record = Record(trial, "done", None, metrics, outcome.cost, facts, where)
+    return record, Predictions(parts.test.ids, parts.test.target, scores.astype(np.float32))
+
+
+@dataclass
+class _Outcome:
+    scores: np.ndarray  # (N, C) test probabilities
+    cost: dict[str, float | None]
+    valid: float  # selection metric of the chosen checkpoint
+    best_epoch: int | None = None
+
+
+def _fit_estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: Parts, trial: Trial) -> _Outcome:
+    """Fit a method that fits itself. A ceiling learns nothing; it gets unscaled test rows, for its posterior is stated in their units."""
+    classes, valid = len(parts.train.schema.classes), math.nan
+    begin = time.perf_counter()
+    if issubclass(cls, Ceiling):
+        estimator: Estimator = cls(parts.train.schema, config, dataset.posterior)
+        test = parts.raw_test
+    else:
+        estimator, test = cls(parts.train.schema, config, number(trial.seed, "init") % 2**32), parts.test
+        estimator.fit(parts.train, parts.valid)
+        valid_scores = _checked_scores(estimator.predict_proba(parts.valid), len(parts.valid), classes)
+        valid = selection_score(trial.selection, parts.valid.target, valid_scores)[0]
+    seconds = time.perf_counter() - begin
+    scores = estimator.predict_proba(test)
+    flops, parameters = estimator.flops_per_sample(), estimator.parameters()
+    cost = {
+        "gflops_per_sample": None if flops is None else flops / 1e9,
+        "parameters": parameters,
+        "active_parameters": parameters,
+        "latency_ms_1": _estimator_latency(estimator, test, 1),
+        "latency_ms_64": _estimator_latency(estimator, test, 64),
+        "train_seconds": seconds,
+    }
+    return _Outcome(scores, cost, valid)
+
+
+def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> float:
+    part, times = samples.rows(np.arange(min(rows, len(samples)))), []
+    for _ in range(4):
+        begin = time.perf_counter()
+        estimator.predict_proba(part)
+        times.append(time.perf_counter() - begin)
+    return 1000 * float(np.median(times[1:]))
+
+
+def _train_method(cls: type[Method], config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report) -> _Outcome:
+    torch.manual_seed(number(trial.seed, "init"))
+    method = cls(parts.train.schema, config).to(device)
+    method.seed(number(trial.seed, "noise"))
+    torch.manual_seed(number(trial.seed, "noise", "dropout"))
+    method.prepare(parts.train)
+    begin = time.perf_counter()
+    best_epoch, valid = _fit(method, config, parts, trial, device, report)
+    seconds = time.perf_counter() - begin
+    test = _eval_batch(parts.test, device)
+    scores = predict(method, test, config.batch_size)
+    batches = [test.rows(rows) for rows in _rows(len(test), config.batch_size, device)]
+    cost: dict[str, float | None] = {
+        "gflops_per_sample": forward_flops(method, batches) / len(test) / 1e9,
+        "parameters": sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad),
+        "active_parameters": method.active_parameters(),
+        "latency_ms_1": latency_ms(method, [test.rows(rows) for rows in _rows(min(len(test), 16), 1, device)]),
+        "latency_ms_64": latency_ms(method, [test.rows(torch.arange(min(len(test), 64), device=device))]),
+        "train_seconds": seconds,
+    }
+    return _Outcome(scores, cost, valid, best_epoch)
+
+
+def _fit(method: Method, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report) -> tuple[int, float]:
+    """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
+    train, valid = as_batch(parts.train, device), _eval_batch(parts.valid, device)
+    order = stream(trial.seed, "order")
+    parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise TrialError(f"{type(method).__name__} has no trainable parameter; derive it from Estimator if it fits itself")
+    adam = torch.optim.Adam(
+        parameters, config.learning_rate, weight_decay=config.weight_decay, amsgrad=config.amsgrad, fused=True
+    )  # fmt: skip
+    best: tuple[float, float] | None = None
+    best_epoch, state = 0, {}
+    for epoch in range(config.epochs):
+        for group in adam.param_groups:
+            group["lr"] = config.learning_rate * schedule_factor(config.schedule, epoch, config.epochs)
+        method.train()
+        method.on_epoch(epoch, config.epochs)
+        for step, rows in enumerate(_rows(len(train), config.batch_size, device, order)):
+            _step(method, adam, train.rows(rows), config.clip_norm, f"epoch {epoch + 1}, batch {step + 1}")
+        if method.is_selectable:
+            scores = predict(method, valid, config.batch_size)
+            candidate = selection_score(trial.selection, parts.valid.target, scores)
+            if best is None or candidate > best:
+                best, best_epoch = candidate, epoch + 1
+                state = {key: tensor.detach().clone() for key, tensor in method.state_dict().items()}
+        report(epoch + 1, config.epochs, math.nan if best is None else best[0])
+    if best is None:
+        raise TrialError(f"no epoch of {config.epochs} gave a state that may be chosen: the warm-up covers them all; train for more epochs")
+    method.load_state_dict(state)
+    return best_epoch, best[0]
+
+
+def _step(method: Method, adam: torch.optim.Adam, batch: Batch, clip_norm: float, where: str) -> None:
+    """One optimiser step. Raises: TrialError on wrong logits or a loss that is not finite."""
+    prediction = method(batch)
+    _check(method, prediction, len(batch), where)
+    loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
+    if not torch.isfinite(loss):
+        raise TrialError(f"{_not_finite(method, prediction)} ({where})")
+    adam.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip_norm:
+        nn.utils.clip_grad_norm_(method.parameters(), clip_norm)
+    adam.step()
+
+
+def schedule_factor(schedule: str, epoch: int, epochs: int) -> float:
+    """What the learning rate is multiplied by in an epoch, counted from 0."""
+    if schedule == "poly":
+        return (1 - epoch / epochs) ** 0.9
+    return 0.9 ** (epoch // 20) if schedule == "step" else 1.0
+
+
+@torch.no_grad()
+def predict(method: Method, batch: Batch, batch_size: int) -> np.ndarray:
+    """Class probabilities (N, C) in evaluation, row by row in order. Raises: TrialError on wrong or non-finite logits."""
+    method.eval()
+    method.on_evaluate()
+    logits = []
+    for rows in _rows(len(batch), batch_size, batch.observed.device):
+        prediction = method(batch.rows(rows))
+        _check(method, prediction, len(rows), "evaluation")
+        if not torch.isfinite(prediction.logits).all():
+            raise TrialError(f"{_not_finite(method, prediction)} (evaluation)")
+        logits.append(prediction.logits)
+    return torch.cat(logits).double().softmax(1).cpu().numpy()
+
+
+def _check(method: Method, prediction: object, rows: int, where: str) -> None:
+    if not isinstance(prediction, Prediction):
+        raise TrialError(f"{type(method).__name__}.forward must return a Prediction, got {type(prediction).__name__} ({where})")
+    expected = (rows, len(method.schema.classes))
+    if tuple(prediction.logits.shape) != expected:
+        raise TrialError(
+            f"{type(method).__name__}.forward must return logits (B, C) = {expected}, got {tuple(prediction.logits.shape)} ({where})"
+        )
+
+
+def _not_finite(method: Method, prediction: Prediction) -> str:
+    """Why a loss or logits are not finite, as far as it can be told."""
+    if not all(torch.isfinite(parameter).all() for parameter in method.parameters()):
+        return "non-finite parameters: training diverged; lower the learning rate"
+    if not torch.isfinite(prediction.logits).all():
+        return "non-finite logits from finite parameters: the method read a cell that is not observed (it holds NaN), or overflowed"
+    bad = [name for name, penalty in prediction.penalties.items() if not torch.isfinite(penalty)]
+    return f"non-finite loss: penalty {', '.join(bad)}" if bad else "non-finite loss"
+
+
+def _rows(rows: int, batch_size: int, device: torch.device, generator: np.random.Generator | None = None) -> Iterator[Tensor]:
+    for index in batch_rows(rows, batch_size, generator):
+        yield torch.from_numpy(index).to(device)
+
+
+def _eval_batch(samples: Samples, device: torch.device) -> Batch:
+    """All rows as one batch without labels: no label can reach a prediction."""
+    batch = as_batch(samples, device)
+    return replace(batch, target=torch.full_like(batch.target, -1))
+
+
+def _checked_scores(scores: np.ndarray, rows: int, classes: int) -> np.ndarray:
+    if scores.shape != (rows, classes) or not np.isfinite(scores).all():
+        raise TrialError(f"predictions must be finite probabilities {(rows, classes)}, got shape {scores.shape}")
+    if not np.allclose(scores.sum(1), 1, atol=1e-5):
+        raise TrialError(f"each row of class probabilities must sum to 1, got sums {scores.sum(1).min():.4f} to {scores.sum(1).max():.4f}")
+    return scores
+
+
+def _device_name(device: torch.device) -> str | None:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None

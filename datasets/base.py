@@ -1,0 +1,230 @@
+"""What a dataset is: modalities, a schema, samples and batches.
+
+This room knows arrays and masks. It knows no method, seed or missing rate. torch is imported only by the two functions that
+make or move tensors, so that `bench list` and the leaderboards work where torch is absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Kind = Literal["vector", "sequence", "image", "volume"]
+RANKS: Mapping[str, int] = {"vector": 1, "sequence": 2, "image": 3, "volume": 4}
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One input channel of a dataset.
+
+    Shapes: vector (F,), sequence (T, F), image (channels, H, W), volume (channels, depth, H, W).
+    Raises: ValueError if the letter is not one capital letter or the shape does not fit the kind.
+    """
+
+    name: str
+    letter: str
+    kind: Kind
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.letter) != 1 or not self.letter.isupper():
+            raise ValueError(f"letter of modality {self.name!r} must be one capital letter, got {self.letter!r}")
+        if self.kind not in RANKS:
+            raise ValueError(f"kind of modality {self.name!r} must be one of {', '.join(RANKS)}, got {self.kind!r}")
+        if len(self.shape) != RANKS[self.kind] or min(self.shape) < 1:
+            raise ValueError(f"shape of {self.kind} modality {self.name!r} must have {RANKS[self.kind]} positive sizes, got {self.shape}")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The modalities of a dataset, in their fixed order, and its class names."""
+
+    modalities: tuple[Modality, ...]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.modalities or len(self.classes) < 2:
+            raise ValueError(f"a schema needs a modality and two classes, got {len(self.modalities)} and {len(self.classes)}")
+        for what, values in (("names", self.names), ("letters", tuple(self.combination)), ("classes", self.classes)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{what} of a schema must be unique, got {', '.join(values)}")
+
+    def __len__(self) -> int:
+        return len(self.modalities)
+
+    def __iter__(self) -> Iterator[Modality]:
+        return iter(self.modalities)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(modality.name for modality in self.modalities)
+
+    @property
+    def combination(self) -> str:
+        """Letters of all modalities, in order."""
+        return "".join(modality.letter for modality in self.modalities)
+
+    def positions(self, combination: str) -> list[int]:
+        """Positions of the letters of `combination`, in schema order.
+
+        Raises: ValueError if a letter is unknown, repeated, or none is given.
+        """
+        unknown = sorted(set(combination) - set(self.combination))
+        if unknown or not combination or len(set(combination)) != len(combination):
+            raise ValueError(f"a combination takes letters of {self.combination!r}, each at most once, got {combination!r}")
+        return [position for position, letter in enumerate(self.combination) if letter in combination]
+
+    def subset(self, combination: str) -> Schema:
+        return replace(self, modalities=tuple(self.modalities[position] for position in self.positions(combination)))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of a dataset as numpy arrays.
+
+    Shapes: values[name] (N, *shape) float32; observed (N, M) bool, True = the value is there; target (N,) int64;
+    ids (N,) str, unique; groups (N,) (patient, speaker, video) or None.
+    A cell that is not observed holds NaN (see `sealed`). An observed modality may hold NaN in single features; the loader fills those.
+    Raises: ValueError if a shape, type or value breaks these rules.
+    """
+
+    schema: Schema
+    values: Mapping[str, np.ndarray]
+    observed: np.ndarray
+    target: np.ndarray
+    ids: np.ndarray
+    groups: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.target)
+        if tuple(self.values) != self.schema.names:
+            raise ValueError(f"values must hold the modalities {self.schema.names}, in this order, got {tuple(self.values)}")
+        if self.observed.dtype != bool or self.observed.shape != (n, len(self.schema)):
+            raise ValueError(f"observed must be bool {(n, len(self.schema))}, got {self.observed.dtype} {self.observed.shape}")
+        if self.target.dtype != np.int64 or (n and not 0 <= self.target.min() <= self.target.max() < len(self.schema.classes)):
+            raise ValueError(
+                f"target must be int64 in [0, {len(self.schema.classes)}), got {self.target.dtype} {np.unique(self.target)[:20]}"
+            )
+        if len(self.ids) != n or len(np.unique(self.ids)) != n:
+            raise ValueError(f"ids must be {n} unique values, got {len(self.ids)} with {len(np.unique(self.ids))} unique")
+        if self.groups is not None and len(self.groups) != n:
+            raise ValueError(f"groups must have {n} rows, got {len(self.groups)}")
+        for modality in self.schema:
+            array = self.values[modality.name]
+            if array.dtype != np.float32 or array.shape != (n, *modality.shape):
+                raise ValueError(f"{modality.name} must be float32 {(n, *modality.shape)}, got {array.dtype} {array.shape}")
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def rows(self, index: np.ndarray) -> Samples:
+        """The chosen rows, in the order given. Shapes: index (K,) int64 or (N,) bool."""
+        values = {name: array[index] for name, array in self.values.items()}
+        groups = None if self.groups is None else self.groups[index]
+        return Samples(self.schema, values, self.observed[index], self.target[index], self.ids[index], groups)
+
+    def select(self, combination: str) -> Samples:
+        """The same rows with the modalities of `combination` alone."""
+        positions = self.schema.positions(combination)
+        schema = self.schema.subset(combination)
+        return replace(self, schema=schema, values={name: self.values[name] for name in schema.names}, observed=self.observed[:, positions])
+
+    def hide(self, hidden: np.ndarray) -> Samples:
+        """A sealed copy in which the cells of `hidden` are not observed. Shapes: hidden (N, M) bool."""
+        return replace(self, observed=self.observed & ~hidden).sealed()
+
+    def sealed(self) -> Samples:
+        """A copy in which every cell that is not observed holds NaN, so that reading it cannot go unnoticed."""
+        values = {}
+        for position, (name, array) in enumerate(self.values.items()):
+            copy = array.copy()
+            copy[~self.observed[:, position]] = np.nan
+            values[name] = copy
+        return replace(self, values=values)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over schema, values, masks, targets, ids and groups: equal if and only if the data are equal."""
+        digest = hashlib.sha256(repr(self.schema).encode())
+        sealed = self.sealed()
+        for array in (*sealed.values.values(), self.observed, self.target):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        for column in (self.ids, self.groups):
+            digest.update("\n".join(map(str, column)).encode() if column is not None else b"none")
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of a dataset as tensors: all that a method sees.
+
+    Shapes: inputs[name] (B, *shape) float32; observed (B, M) bool; target (B,) int64; index (B,) int64, the row in its part.
+    Sealed: cells that are not observed hold NaN. In evaluation every target is -1: labels are for training alone.
+    """
+
+    inputs: Mapping[str, Tensor]
+    observed: Tensor
+    target: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def to(self, device: torch.device | str) -> Batch:
+        inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
+        return Batch(inputs, self.observed.to(device), self.target.to(device), self.index.to(device))
+
+    def rows(self, index: Tensor) -> Batch:
+        """The chosen rows, in the order given. Shapes: index (K,) int64 or (B,) bool."""
+        inputs = {name: tensor[index] for name, tensor in self.inputs.items()}
+        return Batch(inputs, self.observed[index], self.target[index], self.index[index])
+
+
+def as_batch(samples: Samples, device: torch.device | str = "cpu") -> Batch:
+    """All rows of `samples` as one sealed batch; `index` counts them from 0."""
+    import torch
+
+    inputs = {name: torch.from_numpy(array) for name, array in samples.sealed().values.items()}
+    observed, target = torch.from_numpy(samples.observed), torch.from_numpy(samples.target)
+    return Batch(inputs, observed, target, torch.arange(len(samples))).to(device)
+
+
+class Dataset:
+    """One source of samples. A subclass states its facts as class attributes and writes `load`.
+
+    `parts` gives an official split, if there is one; otherwise the suite splits 70/15/15. `posterior` exists for synthetic
+    data alone: the exact class probabilities, which make the ceiling row.
+    """
+
+    title: ClassVar[str] = ""  # one line for lists and leaderboards
+    source: ClassVar[str] = ""  # where the data come from, with citation
+    licence: ClassVar[str] = ""
+    synthetic: ClassVar[bool] = False  # True is printed wherever the data are shown
+    options: ClassVar[Mapping[str, object]] = {}  # keyword arguments of __init__ with their defaults
+
+    def load(self) -> Samples:
+        """All samples, before any splitting, scaling or hiding."""
+        raise TypeError(f"{type(self).__name__} must define load(self) -> Samples")
+
+    def parts(self, samples: Samples) -> Mapping[str, np.ndarray] | None:
+        """Row indices of `train`, `valid` and `test` in the official split, or None."""
+        return None
+
+    def posterior(self, samples: Samples) -> np.ndarray | None:
+        """P(class | observed values) (N, C) where it is known in closed form, else None."""
+        return None
+
+
+def columns_of(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Positions of `wanted` in `names`. Raises: ValueError naming those that are not there."""
+    absent = [name for name in wanted if name not in names]
+    if absent:
+        raise ValueError(f"columns {', '.join(absent)} are not in the source; it has {', '.join(names)}")
+    return [list(names).index(name) for name in wanted]

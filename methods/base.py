@@ -1,0 +1,156 @@
+"""What a method is: `Method` (trained by the suite), `Estimator` (fits itself) and `Prediction`.
+
+This room knows tensors. It knows no file, seed, missing rate or printing; training lives in `bench.trial`, the same for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.datasets.base import Batch, Samples, Schema
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What `forward` returns.
+
+    Shapes: logits (B, C); each penalty is a scalar, already weighted, added to the cross entropy in training. Evaluation ignores penalties.
+    """
+
+    logits: Tensor
+    penalties: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig:
+    """Training settings every method has. A method's own `Config` repeats a field to give it its published default."""
+
+    epochs: int = 30
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0  # L2 term inside Adam, not decoupled
+    amsgrad: bool = False
+    schedule: str = "constant"  # "constant"; "poly": (1 - e/E)^0.9 per epoch; "step": x0.9 every 20 epochs
+    clip_norm: float = 0.0  # largest global gradient norm; 0 = no clipping
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError(f"epochs and batch_size must be at least 1, got {self.epochs} and {self.batch_size}")
+        if self.learning_rate <= 0 or self.weight_decay < 0 or self.clip_norm < 0:
+            raise ValueError(
+                "learning_rate must be positive, weight_decay and clip_norm not negative, got "
+                f"{self.learning_rate}, {self.weight_decay} and {self.clip_norm}"
+            )
+        if self.schedule not in ("constant", "poly", "step"):
+            raise ValueError(f"schedule must be constant, poly or step, got {self.schedule!r}")
+
+
+class Method(nn.Module):
+    """One compared approach, trained by the suite with cross entropy plus its penalties.
+
+    A subclass calls `super().__init__(schema, config)`, builds its modules, and writes `forward(batch) -> Prediction`.
+    Random draws beyond dropout and initialisation use `self.generator`, which `seed` places on the module's device.
+    """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"default": {}}  # name -> changes to Config; the first is the default
+    search: ClassVar[Mapping[str, tuple[object, ...]]] = {}  # Config field -> values a tuner may try
+    paper: ClassVar[str] = ""  # authors, venue, arXiv number
+    year: ClassVar[int | None] = None
+    repository: ClassVar[str | None] = None  # official code, owner/name
+    uses_other_samples: ClassVar[bool] = False  # True: a prediction looks at training rows
+    batch_dependent: ClassVar[bool] = False  # True: in the default preset, a prediction changes with its batch mates
+    deviations: ClassVar[tuple[str, ...]] = ()  # what we do otherwise than the paper or its code, and why
+
+    def __init__(self, schema: Schema, config: MethodConfig) -> None:
+        super().__init__()
+        self.schema = schema
+        self.config = config
+        self.generator = torch.Generator().manual_seed(0)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def seed(self, seed: int) -> None:
+        """Restart `self.generator` at `seed`, on the device of the parameters."""
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+
+    def prepare(self, train: Samples) -> None:
+        """Called once, before training, with the training rows as the method may see them (scaled, hidden, sealed)."""
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        """Called before each training epoch, counted from 0: warm-up and other schedules."""
+
+    def on_evaluate(self) -> None:
+        """Called in eval mode, without gradients, before a part is scored: states computed from training rows are refreshed here."""
+
+    @property
+    def is_selectable(self) -> bool:
+        """Whether the state after this epoch may become the checkpoint; False in a warm-up that leaves the method unfinished."""
+        return True
+
+    def forward(self, batch: Batch) -> Prediction:
+        raise TypeError(f"{type(self).__name__} must define forward(self, batch) -> Prediction")
+
+    def active_parameters(self) -> int:
+        """Trainable parameters that act on one sample: experts a token does not visit are left out."""
+        total = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+        return total - sum(getattr(module, "idle_parameters", 0) for module in self.modules())
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorConfig:
+    """Settings of a method that fits itself; a subclass adds its own."""
+
+
+class Estimator:
+    """A method that fits itself, without gradients of ours: the reference methods of scikit-learn's kind.
+
+    A subclass writes `fit` and `predict_proba`. Samples arrive scaled, hidden and sealed (NaN where not observed).
+    """
+
+    Config: ClassVar[type[EstimatorConfig]] = EstimatorConfig
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"default": {}}
+    search: ClassVar[Mapping[str, tuple[object, ...]]] = {}
+    paper: ClassVar[str] = ""
+    year: ClassVar[int | None] = None
+    repository: ClassVar[str | None] = None
+    uses_other_samples: ClassVar[bool] = False
+    batch_dependent: ClassVar[bool] = False
+    deviations: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, schema: Schema, config: EstimatorConfig, seed: int = 0) -> None:
+        self.schema = schema
+        self.config = config
+        self.seed = seed
+
+    def fit(self, train: Samples, valid: Samples) -> None:
+        """Learn from `train`; choose between candidates on `valid`."""
+        raise TypeError(f"{type(self).__name__} must define fit(self, train, valid)")
+
+    def predict_proba(self, samples: Samples) -> np.ndarray:
+        """Class probabilities (N, C), rows summing to 1."""
+        raise TypeError(f"{type(self).__name__} must define predict_proba(self, samples)")
+
+    def parameters(self) -> int | None:
+        """Number of fitted numbers, or None where that means nothing."""
+        return None
+
+    def flops_per_sample(self) -> float | None:
+        """Floating-point operations of one prediction (multiply-add = 2), or None where they cannot be counted."""
+        return None
+
+
+class Ceiling(Estimator):
+    """A row that no method can beat: it is given the exact posterior of a synthetic dataset."""
+
+    def __init__(self, schema: Schema, config: EstimatorConfig, posterior) -> None:
+        super().__init__(schema, config)
+        self.posterior = posterior

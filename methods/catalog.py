@@ -1,0 +1,25 @@
+"""The methods known by name. Importable without torch: classes are named, not imported."""
+
+from __future__ import annotations
+
+PAPER: dict[str, str] = {  # the methods the suite exists to compare
+    "moe-retriever": "bench.methods.moe_retriever:MoERetriever",
+    "mmformer": "bench.methods.mmformer:MMFormer",
+    "shaspec": "bench.methods.shaspec:ShaSpec",
+    "m3care": "bench.methods.m3care:M3Care",
+    "muse": "bench.methods.muse:Muse",
+    "fusemoe": "bench.methods.fusemoe:FuseMoE",
+}
+REFERENCE: dict[str, str] = {  # what a method must beat to be worth its name
+    "constant": "bench.methods.constant:Constant",
+    "best-single": "bench.methods.best_single:BestSingle",
+    "mean-logistic": "bench.methods.mean_logistic:MeanLogistic",
+    "gradient-boosting": "bench.methods.gradient_boosting:GradientBoosting",
+    "mean-mlp": "bench.methods.mean_mlp:MeanMLP",
+    "dropout-transformer": "bench.methods.dropout_transformer:DropoutTransformer",
+}
+CEILING: dict[str, str] = {  # joins by itself where a dataset knows its exact posterior
+    "bayes": "bench.methods.bayes:Bayes",
+}
+METHODS: dict[str, str] = PAPER | REFERENCE | CEILING
+GROUPS: dict[str, tuple[str, ...]] = {"all": (*PAPER, *REFERENCE), "paper": tuple(PAPER), "reference": tuple(REFERENCE)}

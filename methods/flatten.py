@@ -1,0 +1,57 @@
+"""What the estimators share: samples as one matrix, class shares, and probabilities over all classes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.datasets.base import Samples, Schema
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
+
+def widths(schema: Schema) -> np.ndarray:
+    """Number of values of each modality once flattened. Shapes: -> (M,) int64."""
+    return np.array([np.prod(modality.shape, dtype=np.int64) for modality in schema])
+
+
+def flatten(samples: Samples) -> np.ndarray:
+    """All modalities side by side, NaN where not observed. Shapes: -> (N, F) float32, F the sum of `widths`."""
+    values = samples.sealed().values
+    return np.concatenate([values[name].reshape(len(samples), -1) for name in samples.schema.names], axis=1)
+
+
+def observed_means(matrix: np.ndarray) -> np.ndarray:
+    """Mean of each column over its values that are not NaN, 0 where there is none. Shapes: (N, F) -> (F,) float32."""
+    seen = ~np.isnan(matrix)
+    totals = np.where(seen, matrix, 0.0).sum(0, dtype=np.float64)
+    return (totals / np.maximum(seen.sum(0), 1)).astype(np.float32)
+
+
+def class_shares(samples: Samples) -> np.ndarray:
+    """Share of each class, the same for all without rows. Shapes: -> (C,) float64, sum 1."""
+    counts = np.bincount(samples.target, minlength=len(samples.schema.classes)).astype(float)
+    return counts / counts.sum() if len(samples) else np.full_like(counts, 1 / len(counts))
+
+
+def over_all_classes(probabilities: np.ndarray, seen: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities with 0 for classes that training never saw. Shapes: (N, K), seen (K,) class of a column -> (N, C)."""
+    full = np.zeros((len(probabilities), classes))
+    full[:, seen] = probabilities
+    return full / full.sum(1, keepdims=True)
+
+
+def fit_logistic(matrix: np.ndarray, target: np.ndarray, c: float) -> LogisticRegression:
+    """Logistic regression with an L2 penalty. Shapes: matrix (N, F) without NaN, target (N,) with two classes at least.
+
+    A weak penalty may need more than 1000 steps to reach the tolerance; the fit is used all the same, without a warning.
+    """
+    from sklearn.exceptions import ConvergenceWarning  # here, so that networks that only flatten do not load scikit-learn
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(C=c, max_iter=1000).fit(matrix.astype(np.float64), target)

@@ -1,0 +1,114 @@
+"""Methods that a stranger might bring: one good, the others bad in one way each. Tests run them through this file's path."""
+
+import os
+import signal
+import time
+
+import torch
+from torch import nn
+
+from bench.datasets.base import Dataset
+from bench.methods.base import Estimator, Method, Prediction
+from bench.methods.encoders import Encoders
+
+
+class Mine(Method):
+    def __init__(self, schema, config):
+        super().__init__(schema, config)
+        self.encode = Encoders(schema, tokens=1, width=8)
+        self.head = nn.Linear(8 * len(schema), len(schema.classes))
+
+    def forward(self, batch):
+        return Prediction(self.head(self.encode(batch).flatten(1)))
+
+
+class Raises(Mine):
+    def forward(self, batch):
+        raise KeyError("no such\nembedding")
+
+
+class ReadsHidden(Mine):
+    def forward(self, batch):
+        values = torch.cat([batch.inputs[name].flatten(1) for name in self.schema.names], dim=1)
+        return Prediction(super().forward(batch).logits + values.sum(1, keepdim=True))
+
+
+class WrongShape(Mine):
+    def forward(self, batch):
+        return Prediction(super().forward(batch).logits[:, :1])
+
+
+class NoPrediction(Mine):
+    def forward(self, batch):
+        return super().forward(batch).logits
+
+
+class Diverges(Mine):
+    def forward(self, batch):
+        prediction = super().forward(batch)
+        return Prediction(prediction.logits, {"penalty": prediction.logits.sum() * float("inf")})
+
+
+class Segfaults(Mine):
+    def forward(self, batch):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Exits(Mine):
+    def forward(self, batch):
+        os._exit(3)
+
+
+class Hangs(Mine):
+    def forward(self, batch):
+        time.sleep(600)
+
+
+class Devours(Mine):
+    def forward(self, batch):
+        return Prediction(torch.ones(10**11).sum())
+
+
+class Slow(Mine):
+    """Long enough to be interrupted, short enough for a test."""
+
+    def on_epoch(self, epoch, epochs):
+        time.sleep(0.2)
+
+
+class PeeksAtLabels(Mine):
+    """Adds the label to the logits: in evaluation there is none to add."""
+
+    def forward(self, batch):
+        hot = nn.functional.one_hot(batch.target.clamp(min=0), len(self.schema.classes))
+        return Prediction(super().forward(batch).logits + 50.0 * hot * (batch.target >= 0).unsqueeze(1))
+
+
+class NoForward(Method):
+    pass
+
+
+class NeverReady(Mine):
+    is_selectable = False
+
+
+class PaperSecond(Mine):
+    presets = {"other": {}, "paper": {}}
+
+
+class NotNormalised(Estimator):
+    def fit(self, train, valid):
+        pass
+
+    def predict_proba(self, samples):
+        import numpy as np
+
+        return np.ones((len(samples), len(self.schema.classes)))
+
+
+class NotAMethod:
+    pass
+
+
+class NoLoad(Dataset):
+    title = "nothing"

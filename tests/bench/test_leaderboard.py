@@ -1,0 +1,189 @@
+"""bench/leaderboard.py: tables come from records alone, show what is missing, and re-render to the same bytes."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.errors import UsageError
+from bench.leaderboard import build, markdown, overall_rows, publish, render, stale_files, table_csv
+from bench.spec import Record, Setting, Suite, Trial
+from bench.store import Arrays
+
+SUITE = Suite("golden", (Setting(("digits",), noise=(0.1, 0.3)),), title="Golden", methods=("muse", "constant"), training={"epochs": 2})
+BASE = Trial(
+    method="muse", preset="paper", options={}, training={}, dataset="digits", dataset_options={}, combination="NE",
+    protocol="mcar(0.1)", seed=0, selection="accuracy", vary="training", fixed_seed=0, fingerprint="0123456789", version="v",
+)  # fmt: skip
+PROVENANCE = {
+    "commit": "abcdef0123456789", "dirty": False, "packages": {"torch": "2.13.0"}, "hardware": "chip", "hardware_id": "11aa",
+    "device": "cpu", "threads": 1, "bench": "0.1.0",
+}  # fmt: skip
+GOLDEN = Path(__file__).parent / "golden_leaderboard.md"
+
+
+def made(method, protocol="mcar(0.1)", seed=0, hits=8, status="done", **changes):
+    """A record whose predictions get `hits` of 10 rows right."""
+    trial = replace(BASE, method=method, protocol=protocol, seed=seed, preset="default" if method == "constant" else "paper")
+    if status != "done":
+        return Record(trial, status, changes.get("reason")), None
+    target = np.arange(10) % 2
+    rng = np.random.default_rng([seed, hits])
+    right = rng.permutation(10) < hits
+    scores = np.where((np.eye(2)[target] == 1) == right[:, None], 0.8, 0.2).astype(np.float32)
+    histogram = np.bincount(scores.argmax(1), minlength=2).tolist()
+    facts = {
+        "histogram": changes.get("histogram", histogram), "missing": {"test": 0.25}, "rows": {"test": 10}, "masks": {"test": "mask"},
+        "synthetic": changes.get("synthetic", False), "ended": "2026-01-02T03:04:05+00:00",
+    }  # fmt: skip
+    cost = {"gflops_per_sample": 0.002, "parameters": 1000, "latency_ms_64": 6.4}
+    metrics = {"accuracy": hits / 10, "f1_macro": hits / 10, "auroc": math.nan}
+    record = Record(trial, "done", None, metrics, cost, facts, {**PROVENANCE, **changes.get("provenance", {})})
+    return record, Arrays(np.array([f"r{i}" for i in range(10)]), target, scores)
+
+
+def board_of(*pairs, suite=SUITE):
+    records = [record for record, _ in pairs]
+    return build(suite, records, {record.trial.id: arrays for record, arrays in pairs if arrays is not None}, ["bench run"])
+
+
+def full():
+    pairs = []
+    for seed in range(3):
+        for protocol in ("mcar(0.1)", "mcar(0.3)"):
+            pairs += [made("muse", protocol, seed, 8 + seed % 2), made("mmformer", protocol, seed, 7), made("constant", protocol, seed, 5)]
+    return pairs
+
+
+def test_mean_spread_and_rank_come_from_the_records():
+    rows = {row.label: row for row in board_of(*full()).settings[0].rows}
+    assert rows["muse"].mean == pytest.approx(np.mean([0.8, 0.9, 0.8]))
+    assert rows["muse"].sd == pytest.approx(np.std([0.8, 0.9, 0.8], ddof=1))
+    assert (rows["muse"].rank, rows["mmformer"].rank, rows["constant"].rank) == (1, 2, None)
+    assert rows["constant"].role == "floor"
+    assert rows["muse"].interval[0] < rows["muse"].mean < rows["muse"].interval[1] <= 1
+
+
+def test_page_is_the_golden_one():
+    page = markdown(board_of(*full()))
+    assert page == GOLDEN.read_text(encoding="utf-8"), "the page changed: look at it, then run tests/bench/make_golden.py"
+
+
+def test_failed_and_missing_trials_are_shown_and_not_averaged_away():
+    pairs = full()
+    pairs[0] = made("muse", "mcar(0.1)", 0, status="failed", reason="out of memory: 5 GB")
+    pairs[1] = made("mmformer", "mcar(0.1)", 0, status="planned")
+    board = board_of(*pairs)
+    page = markdown(board)
+    rows = {row.label: row for row in board.settings[0].rows}
+    assert (rows["muse"].n, rows["muse"].planned, rows["muse"].flags) == (2, 3, ("1 failed",))
+    assert rows["mmformer"].flags == ("1 not run",)
+    assert "(2/3)" in page
+    assert "muse on digits, mcar(0.1), seed 0: out of memory: 5 GB" in page
+
+
+def test_method_without_any_score_ranks_last_and_has_no_number():
+    pairs = [*full(), *(made("shaspec", "mcar(0.1)", seed, status="failed", reason="x") for seed in range(3))]
+    board = board_of(*pairs)
+    assert board.settings[0].rows[2].label == "shaspec"
+    assert board.settings[0].rows[2].rank == 3
+    assert "n/a (0/3)" in markdown(board)
+
+
+def test_method_absent_from_a_setting_has_no_mean_rank():
+    board = board_of(*full(), *(made("shaspec", "mcar(0.1)", seed, 9) for seed in range(3)))
+    rows = {row["label"]: row for row in overall_rows(board)}
+    assert rows["shaspec"]["mean_rank"] is None
+    assert "n/a (1 of 2)" in markdown(board)
+
+
+def test_collapsed_predictions_are_flagged():
+    board = board_of(
+        *(made("muse", seed=seed, hits=5, histogram=[10, 0]) for seed in range(2)), made("constant", hits=5, histogram=[10, 0])
+    )
+    flags = {row.label: row.flags for row in board.settings[0].rows}
+    assert flags == {"muse": ("collapsed 2/2",), "constant": ()}
+
+
+def test_one_seed_has_neither_spread_nor_interval():
+    row = board_of(made("muse")).settings[0].rows[0]
+    assert math.isnan(row.sd)
+    assert math.isnan(row.interval[0])
+    assert "80.0 ± n/a (1) |             n/a" in markdown(board_of(made("muse"), made("mmformer")))
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"dirty": True}, "uncommitted changes"),
+        ({"commit": "other"}, "2 commits"),
+        ({"hardware_id": "22bb"}, "2 hardware ids"),
+        ({"device": "cuda"}, "2 devices"),
+    ],
+)
+def test_mixed_provenance_is_a_banner(change, warning):
+    page = markdown(board_of(made("muse"), made("muse", seed=1, provenance=change)))
+    assert "> **Warning:**" in page
+    assert warning in page
+
+
+def test_different_test_masks_are_a_banner():
+    record, arrays = made("mmformer")
+    other = replace(record, facts={**record.facts, "masks": {"test": "another"}})
+    assert "different test masks" in markdown(board_of(made("muse"), (other, arrays)))
+
+
+def test_synthetic_and_real_settings_are_kept_apart():
+    pairs = full()
+    for seed in range(3):
+        for protocol in ("mcar(0.1)", "mcar(0.3)"):
+            record, arrays = made("muse", protocol, seed, 9, synthetic=True)
+            pairs.append((replace(record, trial=replace(record.trial, dataset="gaussian")), arrays))
+    page = markdown(board_of(*pairs))
+    assert "## Overall, SYNTHETIC data" in page
+    assert "## gaussian (NE), mcar(0.1), SYNTHETIC" in page
+
+
+def test_metric_where_lower_is_better_ranks_the_other_way():
+    pairs = [(replace(r, metrics={**r.metrics, "brier": 1 - r.metrics["accuracy"]}), a) for r, a in full()]
+    board = board_of(*pairs, suite=replace(SUITE, metric="brier"))
+    assert board.settings[0].rows[0].label == "muse"
+    assert "lower is better" in markdown(board)
+
+
+def test_json_has_the_documented_shape():
+    shape = json.loads(json.dumps(board_of(*full()).as_json()))
+    assert set(shape["settings"][0]) >= {"dataset", "protocol", "noise", "rows"}
+    assert set(shape["settings"][0]["rows"][0]) >= {"method", "preset", "n", "mean", "sd", "interval", "rank", "flags"}
+    assert shape["settings"][1]["noise"] == 0.3
+    assert shape["overall"][0]["method"] == "muse"
+
+
+def test_published_folder_renders_to_its_own_bytes(tmp_path):
+    pairs = [*full(), made("shaspec", status="failed", reason="x")]
+    board = board_of(*pairs)
+    publish(tmp_path / "golden", SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"])
+    assert (tmp_path / "golden" / "README.md").read_text(encoding="utf-8") == markdown(board)
+    assert (tmp_path / "golden" / "table.csv").read_text() == table_csv(board)
+    assert stale_files(tmp_path / "golden") == []
+    (tmp_path / "golden" / "README.md").write_text("changed by hand")
+    assert [path.name for path in stale_files(tmp_path / "golden")] == ["README.md"]
+
+
+def test_broken_folder_is_explained(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read: FileNotFoundError"):
+        render(tmp_path)
+    (tmp_path / "suite.toml").write_text(SUITE.to_toml())
+    (tmp_path / "records.jsonl").write_text("{not json")
+    with pytest.raises(UsageError, match="publish it again"):
+        render(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "folder", sorted((Path(__file__).parents[2] / "leaderboards").glob("*/records.jsonl")), ids=lambda p: p.parent.name
+)
+def test_committed_leaderboards_render_to_themselves(folder):
+    assert stale_files(folder.parent) == []

@@ -1,0 +1,160 @@
+"""bench/loader.py: splits are disjoint and fixed, scaling is fitted on train, hidden stays hidden."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.datasets.base import Dataset
+from bench.errors import UsageError
+from bench.loader import Scaler, batch_rows, build_parts, split_rows
+from bench.protocol import parse_protocol
+from bench.seeds import stream
+
+
+class Given(Dataset):
+    title = "given"
+
+    def __init__(self, samples, parts=None):
+        self.samples, self.official = samples, parts
+
+    def load(self):
+        return self.samples
+
+    def parts(self, samples):
+        return self.official
+
+
+def build(samples, protocol="mcar(0.3)", seed=0, fixed_seed=0, vary="training", combination="ABG", dataset=None):
+    return build_parts(dataset or Given(samples), samples, combination, parse_protocol(protocol), seed, fixed_seed, vary)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), n=st.integers(60, 200), classes=st.integers(2, 4))
+def test_split_covers_every_row_once_and_every_class(make_samples, seed, n, classes):
+    samples = make_samples(n=n, classes=classes)
+    rows = split_rows(Given(samples), samples, seed)
+    assert np.array_equal(np.sort(np.concatenate(list(rows.values()))), np.arange(n))
+    assert all(len(np.unique(samples.target[part])) == classes for part in rows.values())
+    assert abs(len(rows["test"]) / n - 0.15) < 0.02
+    assert abs(len(rows["valid"]) / n - 0.15) < 0.02
+
+
+def test_groups_are_never_torn_apart(make_samples):
+    samples = make_samples(n=120)
+    samples = replace(samples, groups=np.arange(120) // 6)
+    rows = split_rows(Given(samples), samples, 0)
+    groups = [set(samples.groups[part]) for part in rows.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 20
+
+
+def test_official_split_is_kept_and_an_overlap_refused(make_samples):
+    samples = make_samples(n=12)
+    parts = {"train": np.arange(6), "valid": np.arange(6, 9), "test": np.arange(9, 12)}
+    assert split_rows(Given(samples, parts), samples, 7)["test"].tolist() == [9, 10, 11]
+    with pytest.raises(UsageError, match="puts a row into two parts"):
+        split_rows(Given(samples, {**parts, "test": np.arange(8, 12)}), samples, 7)
+
+
+def test_class_too_small_to_split_is_explained(make_samples):
+    samples = make_samples(n=30, classes=2)
+    samples = replace(samples, target=np.eye(30, dtype=np.int64)[3])
+    with pytest.raises(UsageError, match="needs 4 rows of every class, got 1 of 'class 1'"):
+        split_rows(Given(samples), samples, 0)
+
+
+def test_seed_varies_the_training_mask_alone(make_samples):
+    samples = make_samples(n=120, missing=0.0)
+    one, other = build(samples, seed=1), build(samples, seed=2)
+    assert one.masks["train"] != other.masks["train"]
+    assert (one.masks["valid"], one.masks["test"]) == (other.masks["valid"], other.masks["test"])
+    assert np.array_equal(one.test.ids, other.test.ids)
+
+
+def test_vary_split_draws_everything_from_the_seed(make_samples):
+    samples = make_samples(n=120, missing=0.0)
+    one, other = build(samples, seed=1, vary="split"), build(samples, seed=2, vary="split")
+    assert not np.array_equal(one.test.ids, other.test.ids)
+    assert one.masks["test"] != other.masks["test"]
+
+
+def test_a_sample_is_hidden_alike_in_every_combination(make_samples):
+    samples = make_samples(n=120, missing=0.0)
+    both, all_three = build(samples, combination="AB"), build(samples)
+    agree = (both.test.observed == all_three.test.observed[:, :2]).all(1)
+    lost_both = ~all_three.test.observed[:, :2].any(1)  # keeps one of A and B where only they exist
+    assert (agree | lost_both).all()
+
+
+def test_realised_missing_share_is_recorded(make_samples):
+    parts = build(make_samples(n=120, missing=0.0))
+    for part in ("train", "valid", "test"):
+        assert parts.missing[part] == pytest.approx(1 - parts.part(part).observed.mean())
+
+
+def test_scaling_uses_observed_training_cells_alone(make_samples):
+    samples = make_samples(n=120, missing=0.0)
+    parts = build(samples)
+    for position, name in enumerate(samples.schema.names):
+        seen = parts.train.values[name][parts.train.observed[:, position]]
+        assert np.allclose(seen.mean(0), 0, atol=1e-5)
+        assert np.allclose(seen.std(0), 1, atol=1e-4)
+    shifted = {name: array.copy() for name, array in samples.values.items()}
+    test_rows = split_rows(Given(samples), samples, 0)["test"]
+    shifted["alpha"][test_rows] += 100
+    again = build(replace(samples, values=shifted))
+    assert np.array_equal(again.train.values["alpha"], parts.train.values["alpha"], equal_nan=True)
+
+
+def test_hidden_values_do_not_reach_any_part(make_samples):
+    samples = make_samples(n=120, missing=0.0)
+    parts = build(samples)
+    rows = split_rows(Given(samples), samples, 0)
+    poisoned = {name: array.copy() for name, array in samples.values.items()}
+    for part in ("valid", "test"):
+        for position, name in enumerate(samples.schema.names):
+            poisoned[name][rows[part][~parts.part(part).observed[:, position]]] = 1e6
+    again = build(replace(samples, values=poisoned))
+    for part in ("train", "valid", "test"):
+        for name in samples.schema.names:
+            assert np.array_equal(again.part(part).values[name], parts.part(part).values[name], equal_nan=True)
+
+
+def test_single_missing_features_become_the_training_mean(make_samples):
+    samples = make_samples(n=40, missing=0.0)
+    samples.values["alpha"][3, 2] = np.nan
+    scaled = Scaler(samples)(samples)
+    assert scaled.values["alpha"][3, 2] == 0
+    assert np.isfinite(scaled.values["alpha"]).all()
+
+
+def test_features_that_do_not_vary_stay_finite(make_samples):
+    samples = make_samples(n=40, missing=0.0)
+    samples.values["alpha"][:, 1] = 5
+    assert (Scaler(samples)(samples).values["alpha"][:, 1] == 0).all()
+
+
+def test_infinite_values_are_refused(make_samples):
+    samples = make_samples(n=40, missing=0.0)
+    scaler = Scaler(samples)
+    samples.values["alpha"][0, 0] = np.inf
+    with pytest.raises(UsageError, match="modality 'alpha' holds infinite values"):
+        scaler(samples)
+
+
+def test_training_rows_that_observe_nothing_are_dropped_and_test_rows_kept(make_samples):
+    samples = make_samples(n=120, missing=0.6)
+    parts = build(samples, protocol="natural", combination="A")
+    assert parts.train.observed.any(1).all()
+    assert not parts.test.observed.any(1).all()
+    assert len(parts.test) == len(split_rows(Given(samples), samples, 0)["test"])
+
+
+@given(st.integers(1, 70), st.integers(1, 9))
+def test_batches_cover_every_row_once_and_none_has_a_single_row(rows, size):
+    batches = list(batch_rows(rows, size, stream(0, "order")))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(rows))
+    assert all(len(batch) > 1 for batch in batches) or size == 1 or rows == 1
+    assert all(len(batch) <= size + 1 for batch in batches)

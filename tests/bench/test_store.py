@@ -1,0 +1,156 @@
+"""bench/store.py: records are whole or absent, readers and writers are told apart, bad folders are explained."""
+
+import os
+import sqlite3
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bench.errors import UsageError
+from bench.spec import Record, Setting, Suite, Trial
+from bench.store import SCHEMA_VERSION, Arrays, Store, pack, unpack
+
+SUITE = Suite("small", (Setting(("digits",), noise=(0.3,)),), methods=("muse",))
+
+
+def trial_of(seed=0, **changes):
+    base = Trial(
+        method="muse", preset="paper", options={}, training={}, dataset="digits", dataset_options={}, combination="NEWS",
+        protocol="mcar(0.3)", seed=seed, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def arrays():
+    return Arrays(np.array(["a", "b"]), np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32))
+
+
+def test_record_and_predictions_come_back_as_written(tmp_path):
+    record = Record(
+        trial_of(), "done", None, {"accuracy": 0.5, "auroc": float("nan")}, {"parameters": 3}, {"rows": {"test": 2}}, {"commit": "c"}
+    )
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [record.trial])
+        store.write(record, arrays())
+    with Store(tmp_path, create=False) as store:
+        found = store.record(record.trial.id[:6])
+        predictions = store.predictions([record.trial.id, "absent"])
+    assert (found.trial, found.status, found.cost, found.facts, found.provenance) == (
+        record.trial,
+        "done",
+        *map(dict, (record.cost, record.facts, record.provenance)),
+    )
+    assert np.isnan(found.metrics["auroc"])
+    assert list(predictions) == [record.trial.id]
+    assert np.array_equal(predictions[record.trial.id].scores, arrays().scores)
+
+
+def test_planned_trials_are_seen_before_they_end(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of(0), trial_of(1)])
+        assert set(store.statuses().values()) == {"planned"}
+
+
+def test_planning_again_keeps_what_is_done(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+        store.write(Record(trial_of(), "done", metrics={"accuracy": 0.5}), None)
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+        assert store.statuses() == {trial_of().id: "done"}
+
+
+def test_board_joins_comparable_runs_and_takes_the_latest_version(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "first", [trial_of(), trial_of(1)])
+        store.plan(SUITE, "other", "foreign", [trial_of(method="mmformer")])
+        store.plan(SUITE, "family", "second", [trial_of(version="new"), trial_of(method="shaspec")])
+        suite, records, commands = store.board()
+    assert suite == SUITE
+    assert commands == ["first", "second"]
+    assert {(r.trial.method, r.trial.seed, r.trial.version) for r in records} == {("muse", 0, "new"), ("muse", 1, "v"), ("shaspec", 0, "v")}
+
+
+def test_second_writer_is_refused_with_the_way_on(tmp_path):
+    with (
+        Store(tmp_path) as one,
+        one.writing(),
+        Store(tmp_path) as other,
+        pytest.raises(UsageError, match=r"another run is writing .*--wait"),
+        other.writing(),
+    ):
+        raise AssertionError("two runs held the lock")
+
+
+def test_half_written_transaction_leaves_nothing(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+
+        class Broken:
+            ids, target = arrays().ids, arrays().target
+
+            @property
+            def scores(self):
+                raise MemoryError
+
+        with pytest.raises(MemoryError):
+            store.write(Record(trial_of(), "done"), Broken())
+        assert store.statuses() == {trial_of().id: "planned"}
+
+
+def test_newer_database_is_refused_and_untouched(tmp_path):
+    with Store(tmp_path):
+        pass
+    connection = sqlite3.connect(tmp_path / "bench.db")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.commit()
+    connection.close()
+    for create in (True, False):
+        with pytest.raises(UsageError, match=r"written by a newer bench .*upgrade"):
+            Store(tmp_path, create)
+
+
+def test_absent_and_broken_databases_are_explained(tmp_path):
+    with pytest.raises(UsageError, match="run `bench run --out"):
+        Store(tmp_path / "none", create=False)
+    (tmp_path / "bench.db").write_bytes(b"this is not a database" * 100)
+    with pytest.raises(UsageError, match="cannot be used: file is not a database"):
+        Store(tmp_path)
+
+
+def test_folder_that_cannot_be_made_is_explained(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be used"):
+        Store(tmp_path / "file" / "runs")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_folder_is_explained(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="cannot be used"):
+        Store(tmp_path / "runs")
+
+
+def test_full_disk_is_explained_and_keeps_what_was_stored(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of(seed) for seed in range(3)])
+        store.write(Record(trial_of(0), "done", metrics={"accuracy": 0.5}), arrays())
+        pages = store.connection.execute("PRAGMA page_count").fetchone()[0]
+        store.connection.execute(f"PRAGMA max_page_count = {pages}")  # as a disk with no room left
+        big = Arrays(np.array(["a"]), np.array([0]), np.random.default_rng(0).random((1, 100_000)).astype(np.float32))
+        with pytest.raises(UsageError, match="full; finished trials are safe"):
+            store.write(Record(trial_of(1), "done"), big)
+        assert store.statuses() == {trial_of(0).id: "done", trial_of(1).id: "planned", trial_of(2).id: "planned"}
+
+
+@pytest.mark.parametrize("id_", ["zzz", "", "%"], ids=["unknown", "several", "wildcard"])
+def test_id_that_names_no_single_trial_is_explained(tmp_path, id_):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of(0), trial_of(1)])
+        with pytest.raises(UsageError, match=r"trials? in"):
+            store.record(id_)
+
+
+def test_predictions_are_read_without_pickles():
+    packed = pack(Arrays(np.array(["a", "b"], dtype=object), np.array([0, 1]), np.ones((2, 2), dtype=np.float32)))
+    assert unpack(packed).ids.dtype.kind == "U"

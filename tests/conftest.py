@@ -1,0 +1,53 @@
+"""Fixtures every room's tests use: tiny schemas and samples, batches, and the stored outputs of released code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.datasets.base import Modality, Samples, Schema, as_batch
+
+
+def samples_of(n=24, modalities=3, features=5, classes=3, missing=0.3, seed=0) -> Samples:
+    """Gaussian samples whose class shifts every modality; every row keeps a modality; sealed."""
+    rng = np.random.default_rng(seed)
+    names = ["alpha", "beta", "gamma", "delta", "epsilon"][:modalities]
+    schema = Schema(
+        tuple(Modality(name, name[0].upper(), "vector", (features,)) for name in names), tuple(f"class {c}" for c in range(classes))
+    )
+    target = np.arange(n, dtype=np.int64) % classes
+    centres = rng.normal(size=(modalities, classes, features)) * 2
+    values = {name: (centres[m][target] + rng.normal(size=(n, features))).astype(np.float32) for m, name in enumerate(names)}
+    keys = rng.random((n, modalities))
+    observed = (keys >= missing) | (keys == keys.max(1, keepdims=True))
+    return Samples(schema, values, observed, target, np.array([f"row{i}" for i in range(n)])).sealed()
+
+
+@pytest.fixture
+def make_samples():
+    return samples_of
+
+
+@pytest.fixture
+def make_batch():
+    """The same samples as one training batch (targets present)."""
+    return lambda **options: as_batch(samples_of(**options))
+
+
+@pytest.fixture
+def parity():
+    """Arrays of one case of a stored release output, as tensors; case "" holds what stands outside any case."""
+
+    def read(file: str, case: str) -> dict[str, torch.Tensor]:
+        path = Path(__file__).parent / "parity" / f"{file}.npz"
+        with np.load(path, allow_pickle=False) as arrays:
+            prefix = f"{case}/" if case else ""
+            keys = [key for key in arrays if key.startswith(prefix) and (case or "/" not in key) and arrays[key].dtype.kind != "U"]
+            found = {key.removeprefix(prefix): torch.from_numpy(arrays[key]) for key in keys}
+        assert found, f"no case {case} in {path.name}"
+        return found
+
+    return read
