@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from joblib import Parallel, delayed
 
 from bench import registry
@@ -82,7 +83,7 @@ def _settings(suite: Suite) -> Iterator[tuple[Choice, str, bool, str, str]]:
             dataset = registry.dataset_of(choice)
             samples = dataset.load()
             fingerprint = samples.fingerprint()[:16]
-            has_posterior = dataset.posterior(samples.rows(slice(0, 1))) is not None
+            has_posterior = dataset.posterior(samples.rows(np.arange(1))) is not None
             for combination in setting.combinations:
                 schema = schema_of(dataset, samples, combination)
                 for text in setting.protocol_texts():
@@ -103,8 +104,8 @@ def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, t
 
     from bench.methods.base import Method, MethodConfig
 
-    used = [cls.Config for cls in classes.values() if issubclass(cls, Method)]
-    known = {key.name for config in (MethodConfig, *used) for key in fields(config)}
+    configs: list[type[MethodConfig]] = [MethodConfig, *(cls.Config for cls in classes.values() if issubclass(cls, Method))]
+    known = {key.name for config in configs for key in fields(config)}
     if not known.issuperset(suite.training):  # a key may belong to a listed method that is not in this run
         listed = [registry.method_class(name) for name in registry.method_names()]
         known |= {key.name for cls in listed if issubclass(cls, Method) for key in fields(cls.Config)}

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tabulate import tabulate
@@ -472,7 +473,7 @@ def publish(
     lines = [json.dumps(_as_dict(record), sort_keys=True) for record in records]
     lines.append(json.dumps({"commands": list(commands)}))
     (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for id_, found in predictions.items():
         arrays |= {f"{id_}/ids": found.ids, f"{id_}/target": found.target, f"{id_}/scores": found.scores}
     np.savez_compressed(folder / "predictions.npz", **arrays)

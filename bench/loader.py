@@ -65,7 +65,7 @@ def build_parts(dataset: Dataset, samples: Samples, combination: str, protocol: 
         hidden = protocol.part(part).hidden(part_samples.observed, keys[rows[part]], chosen.schema)
         hidden_parts[part] = part_samples.hide(hidden)
     train = hidden_parts["train"]
-    hidden_parts["train"] = train = train.rows(train.observed.any(1))
+    hidden_parts["train"] = train = train.rows(np.flatnonzero(train.observed.any(1)))
     if not len(train):
         raise UsageError(f"no training row observes any of combination {combination!r}; choose another combination or protocol")
     scaler = Scaler(train)

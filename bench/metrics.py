@@ -1,4 +1,8 @@
-"""Scores from stored predictions: names as in scikit-learn, fractions in [0, 1]."""
+"""Scores from stored predictions: names and values as in scikit-learn, fractions in [0, 1].
+
+Written out here, and tested against scikit-learn, because a trial scores every epoch and statistics score thousands of
+resamples: scikit-learn's input checks alone took most of the harness's time per trial (measured).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from scipy.stats import rankdata
 
 HIGHER_IS_BETTER: Mapping[str, bool] = {
     "accuracy": True, "balanced_accuracy": True, "f1_macro": True, "auroc": True, "auprc": True, "brier": False, "ece": False,
@@ -20,10 +24,28 @@ def _balanced_accuracy(target: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _f1_macro(target: np.ndarray, scores: np.ndarray) -> float:
-    return float(f1_score(target, scores.argmax(1), labels=np.arange(scores.shape[1]), average="macro", zero_division=0.0))
+    """Mean over all classes of 2 TP / (true + predicted); a class with neither counts 0."""
+    classes, predicted = scores.shape[1], scores.argmax(1)
+    hits = np.bincount(target[predicted == target], minlength=classes)
+    total = np.bincount(target, minlength=classes) + np.bincount(predicted, minlength=classes)
+    return float(np.divide(2 * hits, total, out=np.zeros(classes), where=total > 0).mean())
 
 
-def _one_vs_rest(metric: Callable[..., float], target: np.ndarray, scores: np.ndarray) -> float:
+def auroc(positive: np.ndarray, score: np.ndarray) -> float:
+    """Chance that a positive scores above a negative, ties counting half, from midranks. Shapes: (N,) bool, (N,)."""
+    n1 = positive.sum()
+    return float((rankdata(score)[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(score) - n1)))
+
+
+def average_precision(positive: np.ndarray, score: np.ndarray) -> float:
+    """Sum over distinct thresholds of precision x gain in recall. Shapes: (N,) bool, (N,)."""
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)  # of each group of equal scores
+    found = np.cumsum(positive[order])[last]
+    return float((np.diff(found, prepend=0) * found / (last + 1)).sum() / positive.sum())
+
+
+def _one_vs_rest(metric: Callable[[np.ndarray, np.ndarray], float], target: np.ndarray, scores: np.ndarray) -> float:
     classes = scores.shape[1]
     if len(np.unique(target)) < classes:
         return np.nan
@@ -47,8 +69,8 @@ METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": lambda target, scores: float((scores.argmax(1) == target).mean()),
     "balanced_accuracy": _balanced_accuracy,
     "f1_macro": _f1_macro,
-    "auroc": partial(_one_vs_rest, roc_auc_score),
-    "auprc": partial(_one_vs_rest, average_precision_score),
+    "auroc": partial(_one_vs_rest, auroc),
+    "auprc": partial(_one_vs_rest, average_precision),
     "brier": _brier,
     "ece": expected_calibration_error,
 }

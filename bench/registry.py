@@ -173,6 +173,7 @@ def _from_file(name: str, what: str) -> type[Any]:
     return cls
 
 
+@lru_cache
 def source_version(cls: type[Any]) -> str:
     """Hash of the code of a class's file and of the `bench.methods` files it imports; comments and docstrings do not count."""
     try:
@@ -184,7 +185,8 @@ def source_version(cls: type[Any]) -> str:
             raise UsageError(
                 f"the source of {cls.__name__} cannot be read; write the class to a file and give path/to/file.py:Class"
             ) from None
-    digest, seen, waiting = hashlib.sha256(), set(), [source]
+    seen: set[str] = set()
+    digest, waiting = hashlib.sha256(), [source]
     while waiting:
         tree = ast.parse(inspect.cleandoc(waiting.pop()))
         digest.update(ast.unparse(_without_docstrings(tree)).encode())

@@ -119,7 +119,7 @@ class Setting:
 
     def protocol_texts(self) -> list[str]:
         """Canonical protocols: a rule without a rate is crossed with the noise levels. Raises: UsageError."""
-        texts = []
+        texts: list[str] = []
         for text in self.protocols:
             levels: tuple[float | None, ...] = self.noise if re.search(r"\bmcar\b(?!\s*\()", text) and self.noise else (None,)
             texts.extend(str(parse_protocol(text, level)) for level in levels)
@@ -293,9 +293,8 @@ def _setting(entry: Mapping[str, object]) -> Setting:
             raise unknown("key of [[settings]]", key, SETTING_KEYS)
     if not entry.get("datasets"):
         raise UsageError("a [[settings]] table needs datasets")
-    setting = Setting(
-        **{key: tuple(map(check_rate, _items(value))) if key == "noise" else _texts(key, value) for key, value in entry.items()}
-    )
+    texts = {key: _texts(key, value) for key, value in entry.items() if key != "noise"}
+    setting = Setting(**texts, noise=tuple(check_rate(value) for value in _items(entry.get("noise", ()))))
     if "protocols" in entry or "noise" in entry:
         for text in setting.protocols:
             parse_protocol(text, setting.noise[0] if setting.noise else 0.0)

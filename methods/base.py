@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class Method(nn.Module):
     def __init__(self, schema: Schema, config: MethodConfig) -> None:
         super().__init__()
         self.schema = schema
-        self.config = config
+        self.config: Any = config  # of the method's own Config
         self.generator = torch.Generator().manual_seed(0)
 
     @property
@@ -128,7 +128,7 @@ class Estimator:
 
     def __init__(self, schema: Schema, config: EstimatorConfig, seed: int = 0) -> None:
         self.schema = schema
-        self.config = config
+        self.config: Any = config  # of the method's own Config
         self.seed = seed
 
     def fit(self, train: Samples, valid: Samples) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -109,8 +110,8 @@ class Routing:
         kept = self.experts.shape[2]
         if self.sigma is None or kept == experts:
             return torch.zeros_like(self.clean).scatter(2, self.experts, 1.0).sum(1)
-        rows = (logits.flatten(0, 1) for logits in (self.clean, self.noisy, self.sigma))  # each (R*B, S)
-        return in_top_k_probability(*rows, kept).view(routers, units, experts).sum(1)  # (R, S)
+        clean, noisy, sigma = (logits.flatten(0, 1) for logits in (self.clean, self.noisy, self.sigma))  # each (R*B, S)
+        return in_top_k_probability(clean, noisy, sigma, kept).view(routers, units, experts).sum(1)  # (R, S)
 
 
 def balance_loss(routing: Routing) -> Tensor:
@@ -240,9 +241,11 @@ class ModalityBlock(nn.Module):
 class Layer(nn.Module):
     """Attention within modalities, mixture across, feed-forward within. Shapes: z (M, B, T, D) -> same, and the `Routing`."""
 
+    blocks: Sequence[ModalityBlock]
+
     def __init__(self, modalities: int, config: FuseMoEConfig) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(ModalityBlock(config) for _ in range(modalities))
+        self.add_module("blocks", nn.ModuleList(ModalityBlock(config) for _ in range(modalities)))
         self.mixture = Mixture(modalities, config.tokens * config.width, config)
         self.dropout = nn.Dropout(config.dropout)
         self.time_first = config.flatten == "time"
@@ -267,6 +270,8 @@ class Layer(nn.Module):
 class FuseMoE(Method):
     Config = FuseMoEConfig
     config: FuseMoEConfig
+    layers: Sequence[Layer]
+    trained: Tensor
     paper = "Han et al.: FuseMoE: Mixture-of-Experts Transformers for Fleximodal Fusion, NeurIPS 2024, arXiv 2402.03226"
     year = 2024
     repository = "aaronhan223/FuseMoE"
@@ -314,7 +319,7 @@ class FuseMoE(Method):
         sizes = {"zero": 0, "shared": 1, "per_modality": modalities}[config.missing_embedding]
         self.indicator = nn.Parameter(torch.randn(sizes, tokens, width) * 0.02) if sizes else None  # z_miss
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(Layer(modalities, config) for _ in range(config.layers))
+        self.add_module("layers", nn.ModuleList(Layer(modalities, config) for _ in range(config.layers)))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(modalities))
         self.residual = FeedForward(modalities * width, modalities * width, config.dropout, nn.ReLU)
         self.classify = nn.Linear(modalities * width, len(schema.classes))

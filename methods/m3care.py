@@ -162,6 +162,8 @@ class Similarity(nn.Module):
     `modality` gives (M, Q, R), `average` and `calibrate` give (Q, R).
     """
 
+    norms: Sequence[nn.BatchNorm1d]
+
     def __init__(self, modalities: int, config: M3CareConfig) -> None:
         super().__init__()
         activation = ACTIVATIONS[config.activation]
@@ -169,7 +171,7 @@ class Similarity(nn.Module):
         self.product = config.kernel == "product"
         self.phi = nn.Sequential(layers[0], activation(), layers[1], activation(), layers[2])
         count = 1 if config.batch_norm == "shared" else 2 * modalities
-        self.norms = nn.ModuleList(nn.BatchNorm1d(config.width) for _ in range(count))
+        self.add_module("norms", nn.ModuleList(nn.BatchNorm1d(config.width) for _ in range(count)))
         self.mix = nn.Parameter(torch.full((modalities,), config.mix_init))  # e_k
         self.threshold = nn.Parameter(torch.tensor(config.threshold_init))  # t
 
@@ -238,6 +240,7 @@ class M3Care(Method):
     """
 
     Config = M3CareConfig
+    positions: Tensor
     paper = "Zhang et al., M3Care: Learning with Missing Modalities in Multimodal Healthcare Data, KDD 2022, arXiv 2210.17292"
     year = 2022
     repository = "choczhang/M3Care"
@@ -374,6 +377,7 @@ class M3Care(Method):
             return self.convolve(self.convolution2, adjacency, first)
         if self.reference is None:
             self.on_evaluate()
+            assert self.reference is not None  # `on_evaluate` leaves it alone only where eval_graph is "batch"
         s, _ = self.graph(views, observed, self.reference)
         adjacency, loops = self.adjacency(s, observed, self.reference.observed, loops=True)
         first = self.convolve(self.convolution1, adjacency, self.reference.states[0], loops * own)

@@ -38,6 +38,8 @@ class MeanMLP(Method):
     Config = MeanMLPConfig
     search = {"learning_rate": (1e-4, 1e-3, 1e-2), "width": (64, 128, 256), "dropout": (0.0, 0.1, 0.3)}
     config: MeanMLPConfig
+    owner: Tensor
+    means: Tensor
 
     def __init__(self, schema: Schema, config: MeanMLPConfig) -> None:
         super().__init__(schema, config)

@@ -35,12 +35,12 @@ CHOICES = {
     "fusion_skip": ("input", "attention"),
     "support_pool": ("train", "transductive"),
 }
-SIZES = ("tokens", "width", "heads", "n_target_experts", "kept", "n_routers")
+SIZES: tuple[str, ...] = ("tokens", "width", "heads", "n_target_experts", "kept", "n_routers")
 SIZES += ("fusion_layers", "fusion_experts", "fusion_kept", "head_layers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(MethodConfig):
+class MoERetrieverConfig(MethodConfig):
     """Settings of MoE-Retriever. In the comments, "code" is a default of the official scripts."""
 
     epochs: int = 20  # code
@@ -159,7 +159,9 @@ class Router(nn.Module):
     Source: paper Eq. 1; noise and load as in fastmoe's NoisyGate.
     """
 
-    def __init__(self, config: Config, experts: int, kept: int, allowed: Tensor, routers: int = 1) -> None:
+    allowed: Tensor
+
+    def __init__(self, config: MoERetrieverConfig, experts: int, kept: int, allowed: Tensor, routers: int = 1) -> None:
         super().__init__()
         self.kept, self.gate_norm = kept, config.gate_norm
         self.gate = nn.Parameter(torch.empty(routers, experts, config.width).normal_(std=config.router_std))  # W_g
@@ -170,7 +172,7 @@ class Router(nn.Module):
         allowed = self.allowed[pool]  # (V, A)
         clean = noisy = self.project(u, self.gate, router).gather(1, allowed)  # (V, A)
         inside = None
-        if noise is not None:
+        if noise is not None and self.spread is not None:
             sigma = F.softplus(self.project(u, self.spread, router).gather(1, allowed)) + 0.01  # (V, A)
             noisy = clean + noise * sigma
             inside = in_top_k_probability(clean, noisy, sigma, self.kept) if self.kept < allowed.shape[1] else None
@@ -235,7 +237,7 @@ class Retriever(nn.Module):
     gates (V, K).
     """
 
-    def __init__(self, config: Config, modalities: int) -> None:
+    def __init__(self, config: MoERetrieverConfig, modalities: int) -> None:
         super().__init__()
         own = modalities * config.n_target_experts
         experts = own + config.n_shared  # E; t * E_T .. (t + 1) * E_T - 1 belong to target t, the last E_sh to all
@@ -298,7 +300,7 @@ class FusionLayer(nn.Module):
     Shapes: (B, M, P, D) -> the same, and the imbalance () of its router, a sum over modalities, None if dense.
     """
 
-    def __init__(self, config: Config, sparse: bool) -> None:
+    def __init__(self, config: MoERetrieverConfig, sparse: bool) -> None:
         super().__init__()
         width, hidden = config.width, 2 * config.width
         self.skip_input = config.fusion_skip == "input"
@@ -330,7 +332,7 @@ class Fusion(nn.Module):
     Shapes: (B, M, P, D) -> logits (B, C), and the summed imbalance () of the sparse layers, None if there is none.
     """
 
-    def __init__(self, config: Config, modalities: int, classes: int) -> None:
+    def __init__(self, config: MoERetrieverConfig, modalities: int, classes: int) -> None:
         super().__init__()
         self.position = nn.Parameter(torch.zeros(modalities, config.tokens, config.width))
         self.layers = nn.ModuleList(FusionLayer(config, config.fusion_sparse and i % 2 == 0) for i in range(config.fusion_layers))
@@ -354,7 +356,10 @@ class MoERetriever(Method):
     latter are filled from own modalities alone, or stay zero if these are switched off.
     """
 
-    Config = Config
+    Config = MoERetrieverConfig
+    eval_seed: Tensor
+    known: Tensor
+    retrievals: Tensor
     paper = (
         "Yun, Xin, Choi, Peng, Ding, Long, Chen: Generate, Then Retrieve: Addressing Missing Modalities in Multimodal Learning "
         "via Generative AI and MoE, GenAI4Health at AAAI 2025"
@@ -393,7 +398,7 @@ class MoERetriever(Method):
         "as_released leaves out the experts, which the official code runs without effect: cost and size are those of what acts.",
     )
 
-    def __init__(self, schema: Schema, config: Config) -> None:
+    def __init__(self, schema: Schema, config: MoERetrieverConfig) -> None:
         super().__init__(schema, config)
         modalities = len(schema)
         self.encoders = (Encoders if config.encoder == "suite" else PatchEncoders)(schema, config.tokens, config.width)
@@ -457,6 +462,7 @@ class MoERetriever(Method):
             pair, slot = (torch.arange(support.shape[1], device=row.device) < taken.unsqueeze(1)).nonzero().unbind(1)
             rows, modality = support[pair, slot], target[pair]
             intra = torch.ones_like(pair, dtype=torch.bool)
+            assert self.bank is not None  # or `draw_supports` would have raised
             parts.append((self.encode_bank(rows, modality), pair, slot, modality, intra, self.bank.observed[rows]))
         if self.config.use_inter:
             pair, modality = own.nonzero().unbind(1)
@@ -503,6 +509,8 @@ class MoERetriever(Method):
         """Tokens of bank rows, each in the modality given; a row is encoded but once. Shapes: (Z,), (Z,) -> (Z, P, D)."""
         encoded = [torch.zeros(0, self.config.tokens, self.config.width, dtype=self.encoders.dtype, device=rows.device)]
         place, count = torch.empty_like(rows), 0
+        if self.bank is None:
+            raise RuntimeError("prepare(train) must come before retrieval: supports are training rows")
         for m, name in enumerate(self.schema.names):
             wanted = (modality == m).nonzero().squeeze(1)
             if len(wanted):

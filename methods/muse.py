@@ -162,22 +162,26 @@ class Graph(nn.Module):
     Source: official `gnn.py`, to which it is equal up to rounding.
     """
 
+    layers: Sequence[GraphLayer]
+    edges: Sequence[SplitLinear]
+
     def __init__(self, modalities: int, width: int, layers: int, normalise: Sequence[bool], dropout: float) -> None:
         super().__init__()
         self.nodes = nn.Parameter(torch.randn(modalities, width))  # Q^(0); samples start as ones
-        self.layers = nn.ModuleList(GraphLayer(width, flag) for flag in normalise)
-        self.edges = nn.ModuleList(SplitLinear(3, width) for _ in range(layers - 1))  # W_e [source; target; edge]
+        self.add_module("layers", nn.ModuleList(GraphLayer(width, flag) for flag in normalise))
+        self.add_module("edges", nn.ModuleList(SplitLinear(3, width) for _ in range(layers - 1)))  # W_e [source; target; edge]
         self.dropout = nn.Dropout(dropout)
 
     def enter(
-        self, depth: int, x: Tensor, mask: Tensor, states: Tensor | None = None, downward: bool = True
+        self, depth: int, x: Tensor, mask: Tensor, states: Tensor | Sequence[Tensor] | None = None, downward: bool = True
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Samples, modalities, `up` and `down` as they enter layer `depth`; `down` is stale unless `downward`.
 
         Shapes: x (B, M, D), mask (..., B, M) of x's type, states (>depth, M, D), modality states to use instead of those of this
         graph -> (..., B, D), (..., M, D), (..., B, M, D), (..., B, M, D); axes of size 1 or none stand for equal values.
         """
-        samples, modalities, up, down = x.new_ones(1, x.shape[2]), self.nodes, x, x
+        modalities: Tensor = self.nodes
+        samples, up, down = x.new_ones(1, x.shape[2]), x, x
         for done, (layer, edge) in enumerate(zip(self.layers[:depth], self.edges, strict=False)):
             gathered = masked_mean(layer.send(modalities.unsqueeze(-3), up), mask, -1)  # (..., B, D)
             if states is None:
@@ -204,9 +208,9 @@ class Graph(nn.Module):
 
         Shapes: every chunk x (B, M, D), observed (B, M) bool -> (L, M, D).
         """
-        states = [self.nodes]
+        states: list[Tensor] = [self.nodes]
         for depth, layer in enumerate(self.layers[:-1]):
-            total, count = 0.0, 0.0
+            total = count = self.nodes.new_zeros(())
             for x, observed in chunks():
                 mask = observed.to(x.dtype)
                 samples, _, _, down = self.enter(depth, x, mask, states)
@@ -220,6 +224,7 @@ class Muse(Method):
     """Encode, pass messages over the graph and over an edge-dropped copy of it, classify the sample states."""
 
     Config = MuseConfig
+    states: Tensor | None
     presets = {"paper": {}, "as_released": {"eval_graph": "batch"}}
     search = {
         "learning_rate": (1e-4, 2e-4, 5e-4, 1e-3),

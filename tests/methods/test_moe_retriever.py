@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from bench.datasets.base import Batch, Modality, Samples, Schema, as_batch
 from bench.methods.moe_retriever import (
     CHOICES,
-    Config,
     Context,
     Fusion,
     FusionLayer,
     MoERetriever,
+    MoERetrieverConfig,
     PatchEncoders,
     Retriever,
     Router,
@@ -32,7 +32,7 @@ SMALL = {"tokens": 2, "width": 8, "heads": 2, "n_target_experts": 3, "n_shared":
 def build(train: Samples, seed: int = 5, **changes) -> MoERetriever:
     """A prepared model in eval mode whose gates and positions are random, so that nothing ties."""
     torch.manual_seed(1)
-    model = MoERetriever(train.schema, Config(**(SMALL | changes)))
+    model = MoERetriever(train.schema, MoERetrieverConfig(**(SMALL | changes)))
     for name, parameter in model.named_parameters():
         if "gate" in name or "spread" in name or "position" in name:
             torch.nn.init.normal_(parameter)
@@ -175,7 +175,7 @@ def test_batched_retrieval_equals_the_loop(make_samples, changes):
 
 @torch.no_grad()
 def test_both_gate_norms_choose_alike():
-    paper, code = (Router(Config(**SMALL, gate_norm=norm), 9, 3, torch.arange(9)[None]) for norm in CHOICES["gate_norm"])
+    paper, code = (Router(MoERetrieverConfig(**SMALL, gate_norm=norm), 9, 3, torch.arange(9)[None]) for norm in CHOICES["gate_norm"])
     paper.gate.normal_()
     code.gate.copy_(paper.gate)
     u, zero = torch.randn(20, 8), torch.zeros(20, dtype=torch.int64)
@@ -186,7 +186,7 @@ def test_both_gate_norms_choose_alike():
 
 
 def test_imbalance_is_zero_when_experts_share_alike():
-    router = Router(Config(**SMALL | {"gate_noise": False}), 4, 1, torch.arange(4)[None])
+    router = Router(MoERetrieverConfig(**SMALL | {"gate_noise": False}), 4, 1, torch.arange(4)[None])
     with torch.no_grad():
         router.gate[0, :, :4] = 9 * torch.eye(4)
     u, group = torch.eye(8)[[0, 1, 2, 3, 0, 0, 0, 0]], torch.tensor([0, 0, 0, 0, 2, 2, 2, 2])
@@ -470,7 +470,7 @@ def test_few_modalities_and_rows_work(make_samples, modalities, rows):
 def test_retrieval_needs_preparation(make_samples):
     train = make_samples(n=12, missing=0.5)
     with pytest.raises(RuntimeError, match="prepare"):
-        MoERetriever(train.schema, Config(**SMALL))(as_batch(train))
+        MoERetriever(train.schema, MoERetrieverConfig(**SMALL))(as_batch(train))
 
 
 @pytest.mark.parametrize(
@@ -491,18 +491,19 @@ def test_retrieval_needs_preparation(make_samples):
 )
 def test_bad_settings_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):
-        Config(**changes)
+        MoERetrieverConfig(**changes)
 
 
 def test_bad_router_counts_are_refused(make_samples):
     with pytest.raises(ValueError, match="n_routers must be 1, 2 or the number of modalities, 4, got 3"):
-        Retriever(Config(n_routers=3), 4)
+        Retriever(MoERetrieverConfig(n_routers=3), 4)
     with pytest.raises(ValueError, match="kept must not exceed the number of experts, 36, got 37"):
-        Retriever(Config(routing="unrestricted", kept=37), 4)
+        Retriever(MoERetrieverConfig(routing="unrestricted", kept=37), 4)
 
 
 def test_default_sizes_are_the_releases():
-    count = [sum(p.numel() for p in module.parameters()) for module in (Retriever(Config(), 4), Fusion(Config(), 4, 3))]
+    config = MoERetrieverConfig()
+    count = [sum(p.numel() for p in module.parameters()) for module in (Retriever(config, 4), Fusion(config, 4, 3))]
     assert count == [2_448_512, 141_827]
 
 
@@ -589,7 +590,7 @@ def test_released_retrieval_equals_release(parity, case):
 @torch.no_grad()
 def test_dead_experts_equal_release(parity, case):
     z = parity(FILE, f"retrieve_{case}")
-    retriever = Retriever(Config(**PARITY), 3).eval()
+    retriever = Retriever(MoERetrieverConfig(**PARITY), 3).eval()
     load_attention(retriever, parity(FILE, "retriever"))
     load_experts(retriever, parity(FILE, "retriever"))
     assert torch.equal(retriever.router.allowed[z["target"]], z["allowed"])
@@ -609,7 +610,7 @@ def test_dead_experts_equal_release(parity, case):
 @torch.no_grad()
 def test_gate_equals_release(parity, mode, case):
     weights, z = parity(FILE, "gate"), parity(FILE, f"gate_{mode}_{case}")
-    router = Router(Config(**PARITY), 14, 3, z["allowed"][None])
+    router = Router(MoERetrieverConfig(**PARITY), 14, 3, z["allowed"][None])
     router.gate.copy_(weights["W_g"].T[None])
     router.spread.copy_(weights["W_n"].T[None])
     zero = torch.zeros(10, dtype=torch.int64)
@@ -626,7 +627,7 @@ def test_gate_equals_release(parity, mode, case):
 @torch.no_grad()
 def test_balance_counts_allowed_experts_alone(parity):
     weights, z = parity(FILE, "gate"), parity(FILE, "gate_train_restricted")
-    router = Router(Config(**PARITY), 14, 3, z["allowed"][None])
+    router = Router(MoERetrieverConfig(**PARITY), 14, 3, z["allowed"][None])
     router.gate.copy_(weights["W_g"].T[None])
     router.spread.copy_(weights["W_n"].T[None])
     zero = torch.zeros(10, dtype=torch.int64)
@@ -648,7 +649,7 @@ def test_balance_counts_allowed_experts_alone(parity):
 @torch.no_grad()
 def test_fusion_equals_release(parity, case, changes):
     z = parity(FILE, case)
-    fusion = Fusion(Config(**PARITY | changes), 3, 3).eval()
+    fusion = Fusion(MoERetrieverConfig(**PARITY | changes), 3, 3).eval()
     load_fusion(fusion, z)
     logits, imbalance = fusion(z["x"], None)
     close(logits, z["logits"])
@@ -664,7 +665,7 @@ def test_released_preset_equals_release_end_to_end(parity):
     z = parity(FILE, "end_to_end")
     schema = vector_schema(*(z[f"x{m}"].shape[1] for m in range(3)))
     bank = {name: z[f"bank_x{m}"].numpy() for m, name in enumerate(schema.names)}
-    model = MoERetriever(schema, Config(**PARITY))
+    model = MoERetriever(schema, MoERetrieverConfig(**PARITY))
     model.prepare(Samples(schema, bank, np.ones((9, 3), dtype=bool), np.zeros(9, dtype=np.int64), np.arange(9).astype(str)))
     with torch.no_grad():
         for m, encoder in enumerate(model.encoders):
