@@ -173,7 +173,6 @@ def _from_file(name: str, what: str) -> type[Any]:
     return cls
 
 
-@lru_cache
 def source_version(cls: type[Any]) -> str:
     """Hash of the code of a class's file and of the `bench.methods` files it imports; comments and docstrings do not count."""
     try:
@@ -185,6 +184,12 @@ def source_version(cls: type[Any]) -> str:
             raise UsageError(
                 f"the source of {cls.__name__} cannot be read; write the class to a file and give path/to/file.py:Class"
             ) from None
+    return _code_hash(source)
+
+
+@lru_cache
+def _code_hash(source: str) -> str:
+    """Hash of a source text and of the `bench.methods` files it imports, docstrings and comments left out."""
     seen: set[str] = set()
     digest, waiting = hashlib.sha256(), [source]
     while waiting:

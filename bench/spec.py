@@ -282,7 +282,11 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
         parsed = {key: getattr(_setting({"datasets": ["-"], **changes}), key) for key in changes}
         settings = tuple(dict.fromkeys(replace(setting, **parsed) for setting in settings))
     scalars = _checked({key: value for key, value in given.items() if key not in SETTING_KEYS})
-    if "training" in scalars:
+    if "training" in scalars:  # what the option names wins over both tables of the suite
+        scalars["configs"] = {
+            method: {key: value for key, value in config.items() if key not in scalars["training"]}
+            for method, config in suite.configs.items()
+        }
         scalars["training"] = {**suite.training, **scalars["training"]}
     return replace(suite, settings=settings, **scalars)
 

@@ -81,6 +81,8 @@ def test_options_win_over_the_suite_and_merge_training():
     assert suite.seeds == (7,)
     assert suite.training["epochs"] == 1
     assert suite.training["width"] == 64
+    assert "epochs" in read_suite("quick").configs["muse"]
+    assert "epochs" not in suite.configs["muse"]
 
 
 @pytest.mark.parametrize(
