@@ -1,7 +1,7 @@
 """bench/engine.py: the grid is complete, resumes, survives failures and kills, and gives the same bits on any number of workers."""
 
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -171,32 +171,34 @@ def finish(out):
 
 @pytest.mark.slow
 def test_killed_driver_loses_and_repeats_nothing(tmp_path):
-    driver = start(tmp_path / "killed")
-    wait_for_records(tmp_path / "killed", 2)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    with Store(tmp_path / "killed", create=False) as store:
-        before = {id_ for id_, status in store.statuses().items() if status == "done"}
-        ended = dict(store.connection.execute("SELECT id, ended FROM trials"))
+    with start(tmp_path / "killed") as driver:
+        wait_for_records(tmp_path / "killed", 2)
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate()
+    before = ends(tmp_path / "killed")
     resumed = finish(tmp_path / "killed")
+    after = ends(tmp_path / "killed")
+    assert 2 <= len(before) < len(after) == 6
+    assert all(after[id_] == end for id_, end in before.items())
     with Store(tmp_path / "killed", create=False) as store:
-        after, attempts = (
-            dict(store.connection.execute("SELECT id, ended FROM trials")),
-            store.connection.execute("SELECT attempts FROM trials"),
-        )
-        assert {count for (count,) in attempts} == {1}
-    assert 2 <= len(before) < 6
-    assert all(after[id_] == ended[id_] for id_ in before)
+        assert {attempts for (attempts,) in store.connection.execute("SELECT attempts FROM trials")} == {1}
     assert resumed == finish(tmp_path / "undisturbed")
-    assert all(np.array_equal(scores, scores_in(tmp_path / "undisturbed")[id_]) for id_, scores in scores_in(tmp_path / "killed").items())
+    undisturbed = scores_in(tmp_path / "undisturbed")
+    assert all(np.array_equal(scores, undisturbed[id_]) for id_, scores in scores_in(tmp_path / "killed").items())
+
+
+def ends(out):
+    """When each finished trial ended."""
+    with Store(out, create=False) as store:
+        return dict(store.connection.execute("SELECT id, ended FROM trials WHERE status = 'done'"))
 
 
 @pytest.mark.slow
 def test_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path):
-    driver = start(tmp_path)
-    wait_for_records(tmp_path, 1)
-    driver.send_signal(signal.SIGINT)
-    _, errors = driver.communicate(timeout=60)
+    with start(tmp_path) as driver:
+        wait_for_records(tmp_path, 1)
+        driver.send_signal(signal.SIGINT)
+        _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130
     assert "the same command continues" in errors
     assert "Traceback" not in errors
@@ -205,27 +207,40 @@ def test_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path):
 
 @pytest.mark.slow
 def test_second_run_on_a_busy_folder_is_refused(tmp_path):
-    driver = start(tmp_path)
-    wait_for_records(tmp_path, 1)
-    second = start(tmp_path)
-    _, errors = second.communicate(timeout=60)
+    with start(tmp_path) as driver:
+        wait_for_records(tmp_path, 1)
+        with start(tmp_path) as second:
+            _, errors = second.communicate(timeout=60)
+        driver.send_signal(signal.SIGINT)
+        driver.communicate(timeout=60)
     assert second.returncode == 2
     assert "another run is writing" in errors
-    os.kill(driver.pid, signal.SIGINT)
-    driver.communicate(timeout=60)
 
 
 @pytest.mark.slow
 def test_trials_die_with_a_killed_driver(tmp_path):
-    driver = start(tmp_path)
-    wait_for_records(tmp_path, 1)
-    driver.send_signal(signal.SIGKILL)
-    driver.communicate()
+    with start(tmp_path) as driver:
+        wait_for_records(tmp_path, 1)
+        family = descendants(driver.pid)
+        assert family
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate()
     end = time.monotonic() + 20
-    while time.monotonic() < end:
-        left = subprocess.run(["pgrep", "-f", "multiprocessing.forkserver"], capture_output=True, text=True, check=False).stdout.split()
-        parents = {Path(f"/proc/{pid}/status").read_text() for pid in left if Path(f"/proc/{pid}/status").exists()}
-        if not any(f"PPid:\t{driver.pid}\n" in text for text in parents):
-            return
-        time.sleep(0.2)
-    raise AssertionError("processes of a killed run are still alive")
+    while alive := {pid for pid in family if Path(f"/proc/{pid}").exists()}:
+        assert time.monotonic() < end, f"processes {alive} of a killed run are still alive"
+        time.sleep(0.1)
+
+
+def descendants(pid):
+    """Process ids below a process, from /proc."""
+    children = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    found, waiting = set(), [pid]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found.update(below)
+        waiting.extend(below)
+    return found
