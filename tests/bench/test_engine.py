@@ -207,7 +207,7 @@ def test_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path):
 
 @pytest.mark.slow
 def test_second_run_on_a_busy_folder_is_refused(tmp_path):
-    with start(tmp_path) as driver:
+    with start(tmp_path, "--seeds", "0-49") as driver:
         wait_for_records(tmp_path, 1)
         with start(tmp_path) as second:
             _, errors = second.communicate(timeout=60)
