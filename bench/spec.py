@@ -226,7 +226,7 @@ class Trial:
         vary = f" --vary {self.vary}" if self.vary != "training" else ""
         fixed = f" --fixed-seed {self.fixed_seed}" if self.fixed_seed else ""
         return (
-            f"bench run --methods '{self.label}' --datasets '{self.dataset_label}' --combinations {self.combination} "
+            f"bench run --suite published --methods '{self.label}' --datasets '{self.dataset_label}' --combinations {self.combination} "
             f"--protocols '{self.protocol}' --seeds {self.seed} --selection {self.selection}{sets}{vary}{fixed}"
         )
 

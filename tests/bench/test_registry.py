@@ -1,5 +1,6 @@
 """bench/registry.py: names become classes, and wrong names are explained."""
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,33 @@ def test_version_ignores_comments_and_sees_code_and_shared_layers(tmp_path):
         versions[name] = registry.source_version(registry.method_class(f"{path}:A"))
     assert versions["plain"] == versions["comment"]
     assert len({versions["plain"], versions["code"], versions["import"]}) == 3
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Entry points as an installed package would bring them: installed([("name", "module:Class"), ...])."""
+
+    def install(pairs):
+        found = [EntryPoint(name, value, "bench.methods") for name, value in pairs]
+        monkeypatch.setattr(registry, "entry_points", lambda group: found if group == "bench.methods" else [])
+        registry.outside.cache_clear()
+
+    yield install
+    registry.outside.cache_clear()
+
+
+def test_method_of_an_installed_package_is_listed(installed):
+    installed([("theirs", "bench.methods.mean_mlp:MeanMLP")])
+    assert registry.method_class("theirs").__name__ == "MeanMLP"
+    assert registry.role("theirs") == "outside"
+    assert "theirs" in registry.method_names()
+
+
+@pytest.mark.parametrize("pairs", [[("muse", "a:B")], [("theirs", "a:B"), ("theirs", "c:D")]], ids=["listed", "twice"])
+def test_name_that_two_packages_claim_is_refused(installed, pairs):
+    installed(pairs)
+    with pytest.raises(UsageError, match="two installed packages name a method"):
+        registry.method_names()
 
 
 def test_given_class_may_not_take_a_known_name():

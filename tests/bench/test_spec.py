@@ -1,6 +1,7 @@
 """bench/spec.py: suites, choices and ids."""
 
 import json
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -134,6 +135,23 @@ def test_default_preset_is_left_out_of_the_label():
     assert TRIAL.label == "muse[layers=3]"
     assert replace(TRIAL, preset="as_released", options={}).label == "muse@as_released"
     assert str(Choice("muse")) == "muse"
+
+
+@pytest.mark.parametrize("training", [{}, {"epochs": 3, "layers": 2}], ids=["published", "changed"])
+def test_command_of_a_trial_asks_for_that_trial(training):
+    """Whatever suite a trial came from, its command gives the same settings and no others."""
+    trial = replace(TRIAL, training=training, options={}, vary="split", fixed_seed=3)
+    words = shlex.split(trial.command())[2:]
+    options = {}
+    for key, value in zip(words[::2], words[1::2], strict=True):
+        options.setdefault(key.removeprefix("--").replace("-", "_"), []).append(value)
+    suite = read_suite(options.pop("suite")[0])
+    sets = options.pop("set", [])
+    fixed_seed = int(options.pop("fixed_seed")[0])
+    found = with_options(suite, {key: value[0] for key, value in options.items()} | {"training": sets or None, "fixed_seed": fixed_seed})
+    assert (found.training, found.configs) == (training, {})
+    assert found.settings == (Setting(("digits",), ("NEWS",), ("mcar(0.3)",), (0.1, 0.3, 0.5)),)
+    assert (found.seeds, found.vary, found.fixed_seed, found.methods) == ((1,), "split", 3, ("muse",))
 
 
 def test_suite_rejects_nonpositive_limits():

@@ -131,6 +131,14 @@ def test_read_only_folder_is_explained(tmp_path):
         Store(tmp_path / "runs")
 
 
+def test_store_that_refuses_writing_is_explained(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+        store.connection.execute("PRAGMA query_only = ON")  # as a file system that went read-only
+        with pytest.raises(UsageError, match="attempt to write a readonly database; finished trials are safe"):
+            store.write(Record(trial_of(), "done"), arrays())
+
+
 def test_full_disk_is_explained_and_keeps_what_was_stored(tmp_path):
     with Store(tmp_path) as store:
         store.plan(SUITE, "family", "bench run", [trial_of(seed) for seed in range(3)])
