@@ -350,12 +350,12 @@ def _list_methods() -> list[dict[str, Any]]:
 
 def _list_datasets() -> list[dict[str, Any]]:
     from bench import registry
+    from bench.loader import load
     from bench.spec import Choice
 
     rows = []
     for name in registry.dataset_names():
-        dataset = registry.dataset_of(Choice(name))
-        samples = dataset.load()
+        dataset, samples = load(Choice(name))
         modalities = ", ".join(f"{m.letter} {m.name} {m.kind} {'x'.join(map(str, m.shape))}" for m in samples.schema)
         rows.append(
             {

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from bench import registry
+from bench.errors import UsageError
 from bench.provenance import hardware
 
 
@@ -63,15 +64,16 @@ def _fork_server() -> dict[str, object]:
 
 
 def _datasets() -> list[dict[str, object]]:
+    from bench.loader import load
     from bench.spec import Choice
 
     found = []
     for name in registry.dataset_names():
         try:
-            samples = registry.dataset_of(Choice(name)).load()
+            _, samples = load(Choice(name))
             found.append(_check(f"dataset {name}", True, f"{len(samples)} samples, {samples.schema.combination}"))
-        except Exception as error:
-            found.append(_check(f"dataset {name}", False, f"{type(error).__name__}: {error}"))
+        except UsageError as error:
+            found.append(_check(f"dataset {name}", False, str(error)))
     return found
 
 

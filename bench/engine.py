@@ -18,7 +18,7 @@ from joblib import Parallel, delayed
 from bench import registry
 from bench.errors import UsageError, unknown
 from bench.isolation import Job, Limits, Stopped, prepare_server, run_isolated
-from bench.loader import schema_of
+from bench.loader import load, schema_of
 from bench.progress import Progress
 from bench.protocol import PARTS, parse_protocol
 from bench.spec import Choice, Record, Suite, Trial, parse_choice
@@ -80,8 +80,7 @@ def _settings(suite: Suite) -> Iterator[tuple[Choice, str, bool, str, str]]:
     for setting in suite.settings:
         for name in setting.datasets:
             choice = parse_choice(name)
-            dataset = registry.dataset_of(choice)
-            samples = dataset.load()
+            dataset, samples = load(choice)
             fingerprint = samples.fingerprint()[:16]
             has_posterior = dataset.posterior(samples.rows(np.arange(1))) is not None
             for combination in setting.combinations:

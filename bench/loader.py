@@ -21,16 +21,27 @@ _loaded: dict[str, Samples] = {}  # filled in the fork server alone, so that its
 
 
 def load(choice: Choice) -> tuple[Dataset, Samples]:
-    """A dataset and its samples, from memory where the fork server has loaded them. Raises: UsageError."""
+    """A dataset and its samples, from memory where the fork server has loaded them.
+
+    Raises: UsageError if the dataset does not load, whatever its code raised.
+    """
     dataset = registry.dataset_of(choice)
     found = _loaded.get(str(choice))
-    return dataset, dataset.load() if found is None else found
+    if found is not None:
+        return dataset, found
+    try:
+        samples = dataset.load()
+    except Exception as error:
+        raise UsageError(f"dataset {str(choice)!r} does not load: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    if not isinstance(samples, Samples):
+        raise UsageError(f"load of dataset {str(choice)!r} must return Samples, got {type(samples).__name__}")
+    return dataset, samples
 
 
 def preload(choice: Choice) -> None:
     """Load a dataset into memory for the trials to come. One that does not load fails in its trials, with its reason."""
-    with suppress(Exception):
-        _loaded[str(choice)] = registry.dataset_of(choice).load()
+    with suppress(UsageError):
+        _loaded[str(choice)] = load(choice)[1]
 
 
 @dataclass(frozen=True)

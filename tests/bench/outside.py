@@ -112,3 +112,8 @@ class NotAMethod:
 
 class NoLoad(Dataset):
     title = "nothing"
+
+
+class LoadsNothing(Dataset):
+    def load(self):
+        return None

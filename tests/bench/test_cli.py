@@ -174,6 +174,8 @@ def test_new_method_runs_and_passes_its_test(tmp_path):
         (["run", "--methods", "muse,muse"], "names muse twice"),
         (["run", "--methods", "nothing.py:X"], "does not exist"),
         (["run", "--methods", f"{OUTSIDE}:NoForward"], "does not define forward"),
+        (["run", "--datasets", f"{OUTSIDE}:NoLoad"], "NoLoad' does not load: TypeError: NoLoad must define load"),
+        (["run", "--datasets", f"{OUTSIDE}:LoadsNothing"], "must return Samples, got NoneType"),
         (["leaderboard", "--out", "nowhere"], "run `bench run --out nowhere` first"),
         (["show", "abc", "--out", "nowhere"], "no results in nowhere"),
         (["new", "method", "Bad Name"], "lower case words"),
