@@ -67,6 +67,9 @@ class Store:
                 raise UsageError(
                     f"{self.path} was written by a newer bench (format {version}, this one reads {SCHEMA_VERSION}); upgrade bench"
                 )
+            if version == 0 and not create:  # the version is written last
+                self.connection.close()
+                raise UsageError(f"no results in {self.folder} yet: {self.path.name} is being made; try again in a moment")
             if create:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 self.connection.execute("PRAGMA synchronous = FULL")

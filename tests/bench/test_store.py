@@ -98,6 +98,12 @@ def test_half_written_transaction_leaves_nothing(tmp_path):
         assert store.statuses() == {trial_of().id: "planned"}
 
 
+def test_database_that_is_being_made_reads_as_no_results_yet(tmp_path):
+    sqlite3.connect(tmp_path / "bench.db").execute("PRAGMA journal_mode = WAL").connection.close()
+    with pytest.raises(UsageError, match=r"no results .* yet: bench\.db is being made; try again"):
+        Store(tmp_path, create=False)
+
+
 def test_newer_database_is_refused_and_untouched(tmp_path):
     with Store(tmp_path):
         pass
