@@ -20,7 +20,7 @@ class PatchEmbedding(nn.Module):
     """A vector cut into patches of equal length, each mapped to one token by one shared linear layer.
 
     Shapes: (B, F) -> (B, T, D); zeros are added at the end up to T * ceil(F / T).
-    Source: MoE-Retriever specification 3.1.
+    Source: the released MoE-Retriever, `models.py`.
     """
 
     def __init__(self, features: int, tokens: int, width: int) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bench.datasets.base import Batch, Samples, Schema
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.methods.flatten import flatten, observed_means, widths
+from bench.methods.layers import Dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class MeanMLP(Method):
         layers: list[nn.Module] = []
         features = len(self.means) + len(schema)
         for _ in range(config.layers):
-            layers += [nn.Linear(features, config.width), nn.ReLU(), nn.Dropout(config.dropout)]
+            layers += [nn.Linear(features, config.width), nn.ReLU(), Dropout(config.dropout)]
             features = config.width
         self.perceptron = nn.Sequential(*layers, nn.Linear(features, len(schema.classes)))
 

@@ -31,8 +31,11 @@ def class_of(name: str) -> type:
 LISTED = {name: class_of(name) for name in METHODS if name not in CEILING}
 CASES = [(name, preset) for name, cls in LISTED.items() if issubclass(cls, Method) for preset in cls.presets]
 ESTIMATORS = [(name, preset) for name, cls in LISTED.items() if issubclass(cls, Estimator) for preset in cls.presets]
-# Released code of some methods looks at the whole batch, in evaluation too; a class may state the same of its default.
-INDEPENDENT = [(name, preset) for name, preset in CASES if preset != "as_released" and not LISTED[name].batch_dependent]
+INDEPENDENT = [  # released code of some methods looks at the whole batch, in evaluation too
+    (name, preset)
+    for name, preset in CASES
+    if "batch-mate" not in LISTED[name].declared(LISTED[name].Config(**LISTED[name].presets[preset]))
+]
 
 every_method = pytest.mark.parametrize("case", CASES, ids="-".join)
 every_estimator = pytest.mark.parametrize("case", ESTIMATORS, ids="-".join)
@@ -210,6 +213,16 @@ def test_modality_absent_from_a_batch_works(case, fitted, make_samples):
         loss_of(method, as_batch(without_beta(make_samples(n=8)))).backward()
         assert_finite_gradients(method)
     assert logits_of(fitted(case), as_batch(without_beta(make_samples(n=10, seed=1)))).isfinite().all()
+
+
+@every_method
+def test_class_absent_from_a_batch_works(case, make_samples, make_batch):
+    one_class = make_samples(n=3 * BATCH)
+    one_class = one_class.rows(np.flatnonzero(one_class.target == 1))
+    method = fit(method_of(case, make_samples(n=ROWS)), one_class)
+    assert_finite_gradients(method)
+    method = fit(method_of(case, one_class), one_class)  # and from the training rows altogether
+    assert logits_of(evaluated(method), make_batch(n=10, seed=1)).isfinite().all()
 
 
 @every_method
