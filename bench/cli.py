@@ -47,6 +47,8 @@ def main() -> None:
     bench run --methods muse,mine.py:Mine     some methods, your own among them
     bench leaderboard                         the table of what was run
     bench list methods                        what there is
+    bench profile paper                       what they cost
+    bench audit mine.py:Mine                  does it read what it must not?
     """
 
 
@@ -72,6 +74,7 @@ def main() -> None:
 @click.option("--dry-run", is_flag=True, help="List the trials and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
+@click.option("--record", "is_recorded", is_flag=True, help="Also write what methods did (routing, supports, ...) to OUT/records.")
 @out_option
 @json_option
 @quiet_option
@@ -79,7 +82,7 @@ def main() -> None:
 @explained
 def run(
     suite: str, sets: tuple[str, ...], epochs: int | None, jobs: int | None, dry_run: bool, retry_failed: bool, wait: bool,
-    out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
+    is_recorded: bool, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run every trial of a suite that has no record yet, then print the leaderboard.
 
@@ -94,7 +97,8 @@ def run(
     if dry_run:
         _dry_run(plan(chosen), out, as_json)
         return
-    summary = execute(chosen, out, jobs or _cores(chosen.threads), retry_failed, wait, _progress(chosen.metric, quiet, verbose), _command())
+    progress, jobs = _progress(chosen.metric, quiet, verbose), jobs or _cores(chosen.threads)
+    summary = execute(chosen, out, jobs, retry_failed, wait, progress, _command(), is_recorded)
     if as_json:
         _print_json({"trials": [record.row() for record in summary.records]})
     elif summary.records:
@@ -161,6 +165,54 @@ def leaderboard(
 
 
 @main.command()
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD...|all")
+@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Audits at once.  [default: CPU cores]")
+@click.option("--wait", is_flag=True, help="Wait while a run writes to the same folder.")
+@out_option
+@json_option
+@quiet_option
+@explained
+def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_json: bool, quiet: bool) -> None:
+    """Try a method for what no method may do, store what is found, and show it in every leaderboard.
+
+    \b
+    bench audit muse                            in its default preset
+    bench audit m3care@as_released mine.py:Mine
+    bench audit all                             every listed method in every preset
+
+    \b
+    poison        hidden cells hold NaN, huge values, other rows' values: same outputs and training to the bit
+    batch-mate    a row alone, in other batches, beside other rows: same outputs up to rounding
+    support pool  no test row reaches training or another test row; training rows act through weights alone
+    label         true, other and no labels in evaluation: same outputs to the bit
+    determinism   one seed, other states of the global generators: same bits
+    gradient      every trained parameter receives a gradient within a few batches
+    empty row     rows that observe nothing get finite outputs
+
+    Exit code 0: all passed, 1: some check failed, 2: wrong usage, 130: interrupted. A dependence that a class declares is measured,
+    reported and passed. What was found holds for the version of the code that was audited.
+    """
+    from dataclasses import asdict
+
+    from bench.auditing import expand, run_audits
+    from bench.isolation import Stopped
+    from bench.spec import split_list
+
+    choices = expand(name for text in methods for name in split_list(text))
+    try:
+        found = run_audits(choices, out, jobs or _cores(1), wait, lambda line: None if quiet else click.echo(line, err=True))
+    except Stopped as error:
+        click.echo(f"interrupted: {error}", err=True)
+        sys.exit(130)
+    if as_json:
+        _print_json([asdict(finding) for finding in found])
+    else:
+        click.echo(_audit_page(found))
+    if not all(finding.passed for finding in found):
+        sys.exit(1)
+
+
+@main.command()
 @click.argument("trial", required=False)
 @out_option
 @json_option
@@ -202,6 +254,61 @@ def show(trial: str | None, out: str, as_json: bool) -> None:
         click.echo(tabulate([(f"  {key}", value) for key, value in _finite(values).items()], tablefmt="plain", disable_numparse=True))
     click.secho("repeat it", bold=True)
     click.echo(f"  {record.trial.command()} --out {shlex.quote(out + '-repeat')}")
+
+
+@main.command()
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD...")
+@click.option("--dataset", default="digits", show_default=True, metavar="NAME", help="Dataset, or NAME[option=value].")
+@click.option("--combination", default="all", show_default=True, metavar="LETTERS", help="Modalities in use.")
+@click.option("--protocol", metavar="TEXT", help="Who hides what.  [default: natural, or mcar with --noise]")
+@click.option("--noise", type=float, metavar="RATE", help="Missing rate of a protocol written without one.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Draws masks and parameters.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a Config field of every method that has it. Repeatable.")
+@click.option("--depth", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Levels of nested components.")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="CPU threads.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw GFLOPs by observed modalities too.")
+@json_option
+@quiet_option
+@explained
+def profile(
+    methods: tuple[str, ...], sets: tuple[str, ...], depth: int, device: str, threads: int, plot: Path | None, as_json: bool, quiet: bool,
+    **where: Any,
+) -> None:  # fmt: skip
+    """Measure what methods cost: operations, parameters, latency and memory, by component and by what a sample observes.
+
+    METHOD is what --methods of `bench run` takes: names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class.
+    Nothing is trained; settings are the published ones. Every combination of observed modalities is measured where there are at
+    most five of them, else those that occur, single ones and all together.
+
+    \b
+    JSON: {"profiles": [{"method", "preset", "dataset", "combination", "protocol", "seed", "device",
+      "threads", "reason", "cost": {...}, "components": [{"component", "gflops_per_sample", "parameters",
+      "active_parameters"}], "observed": [{"combination", "gflops_per_sample", "ms_per_sample",
+      "peak_memory_mb", "components": {...}}], "not_counted": [...]}]}
+
+    Exit code 0: all measured, 1: some method failed, 2: wrong usage.
+    """
+    from bench.profiling import draw, page, profiles, trials_of
+    from bench.spec import parse_options, split_list
+
+    names = [name for text in methods for name in split_list(text)]
+    trials = trials_of(names, **where, training=parse_options(sets), device=device, threads=threads)
+    if plot is not None:
+        draw([], plot)  # what would stop the plot is said before the measuring
+    begin = None if quiet else lambda trial: click.echo(f"measuring {trial.label}", err=True)
+    found = list(profiles(trials, device, threads, depth, begin))
+    if as_json:
+        _print_json({"profiles": [entry.row() for entry in found]})
+    else:
+        click.echo(page(found))
+    if plot is not None:
+        draw(found, plot)
+    failed = [entry for entry in found if entry.reason is not None]
+    for entry in failed:
+        click.echo(f"failed: {entry.trial.label}: {entry.reason}", err=True)
+    if failed:
+        sys.exit(1)
 
 
 @main.group()
@@ -305,6 +412,24 @@ def _page(out: str, suite: str | None, metric: str | None) -> str:
     return markdown(board(out, suite, metric))
 
 
+def _audit_page(findings: list) -> str:
+    """One line a method, one column a check, then everything that is not simply passed."""
+    from tabulate import tabulate
+
+    checks = list(dict.fromkeys(finding.check for finding in findings))
+    rows: dict[str, dict[str, str]] = {}
+    for finding in findings:
+        word = "FAILED" if not finding.passed else "declared" if finding.declared else "ok"
+        rows.setdefault(finding.label, {})[finding.check] = word
+    lines = [tabulate([[label, *(row.get(check, "") for check in checks)] for label, row in rows.items()], ["method", *checks])]
+    for title, chosen in (("declared", [f for f in findings if f.declared]), ("FAILED", [f for f in findings if not f.passed])):
+        reasons: dict[tuple[str, str], list[str]] = {}  # a method that does not run has one reason for all its checks
+        for finding in chosen:
+            reasons.setdefault((finding.label, finding.detail), []).append(finding.check)
+        lines += ["", *(f"{title}  {label}, {', '.join(found)}: {detail}" for (label, detail), found in reasons.items())] if chosen else []
+    return "\n".join(lines)
+
+
 def _publish(out: str, suite: str | None, metric: str | None, folder: Path) -> None:
     from dataclasses import replace
 
@@ -314,7 +439,8 @@ def _publish(out: str, suite: str | None, metric: str | None, folder: Path) -> N
     with Store(out, create=False) as store:
         found, records, commands = store.board(suite)
         predictions = store.predictions(record.trial.id for record in records)
-    files = publish(folder, replace(found, metric=metric) if metric else found, records, predictions, commands)
+        audits = store.audits()
+    files = publish(folder, replace(found, metric=metric) if metric else found, records, predictions, commands, audits)
     click.echo("\n".join(f"wrote {path}" for path in files), err=True)
 
 

@@ -147,9 +147,11 @@ def execute(
     wait: bool = False,
     progress: Progress | None = None,
     command: str = "bench.run(...)",
+    is_recorded: bool = False,
 ) -> Summary:
     """Run every trial of the suite that has no record yet; write each record as it comes.
 
+    With `is_recorded`, each trial that runs also writes what its method did to records/TRIAL.npz in the folder.
     Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
     """
     progress = progress or Progress()
@@ -165,13 +167,20 @@ def execute(
         prepare_server(_modules(waiting), sorted({trial.dataset_label for trial in waiting}))
         limits = Limits(suite.minutes * 60, int(suite.memory_gb * 1e9))
         given = {name: cls for name, cls in registry.given().items() if any(name in (t.method, t.dataset) for t in waiting)}
-        tasks = (
-            delayed(_task)(
-                Job(trial, limits, suite.device, suite.threads, store.folder / "logs" / f"{trial.id}.log", given), progress, stopped
+        jobs_waiting = [
+            Job(
+                trial,
+                limits,
+                suite.device,
+                suite.threads,
+                store.folder / "logs" / f"{trial.id}.log",
+                given,
+                (store.folder / "records" / f"{trial.id}.npz").resolve() if is_recorded else None,
             )
             for trial in waiting
-        )
-        with _interruptible(stopped), progress:
+        ]
+        tasks = (delayed(_task)(job, progress, stopped) for job in jobs_waiting)
+        with interruptible(stopped), progress:
             parallel = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
             try:
                 for outcome in parallel(tasks):
@@ -207,7 +216,7 @@ def _modules(trials: Iterable[Trial]) -> tuple[str, ...]:
 
 
 @contextmanager
-def _interruptible(stopped: threading.Event) -> Iterator[None]:
+def interruptible(stopped: threading.Event) -> Iterator[None]:
     """Ctrl-C and SIGTERM stop the run cleanly; a second Ctrl-C stops it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

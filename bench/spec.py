@@ -39,6 +39,11 @@ class Choice:
         return f"{self.name}{preset}[{options}]" if options else f"{self.name}{preset}"
 
 
+def method_label(name: str, preset: str, options: Mapping[str, Value]) -> str:
+    """A method as a table names it: with its preset, unless that is the default one."""
+    return str(Choice(name, "" if preset in DEFAULT_PRESETS else preset, options))
+
+
 def parse_choice(text: str) -> Choice:
     """Read `name@preset[option=value,...]`.
 
@@ -209,8 +214,8 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """The method as a table names it: with its preset, unless that is the default one."""
-        return str(Choice(self.method, "" if self.preset in DEFAULT_PRESETS else self.preset, self.options))
+        """The method as a table names it."""
+        return method_label(self.method, self.preset, self.options)
 
     @property
     def dataset_label(self) -> str:
@@ -350,6 +355,34 @@ def _texts(key: str, value: object) -> tuple[str, ...]:
     if repeated:
         raise UsageError(f"{key} names {', '.join(repeated)} twice; name each once")
     return tuple(items)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check of `bench audit` found in one method. `bench.auditing` makes them; tables read them."""
+
+    method: str  # with its options
+    preset: str
+    check: str
+    passed: bool
+    declared: bool  # the dependence that was measured is one the class states: it passes
+    detail: str
+    version: str  # of the method's source
+
+    @property
+    def label(self) -> str:
+        """The method as a trial's label names it."""
+        choice = parse_choice(self.method)
+        return method_label(choice.name, self.preset, choice.options)
+
+
+def audit_summary(findings: Iterable[Finding]) -> str:
+    """What a table says of one method's audit: passed, passed with declared dependences, or the checks that failed."""
+    findings = list(findings)
+    failed, declared = [finding.check for finding in findings if not finding.passed], sum(finding.declared for finding in findings)
+    if failed:
+        return f"FAILED: {', '.join(failed) if len(failed) < len(findings) else 'every check'}"
+    return f"passed, {declared} declared" if declared else "passed"
 
 
 @dataclass(frozen=True)

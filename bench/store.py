@@ -10,9 +10,9 @@ import io
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from bench.errors import UsageError
-from bench.spec import Record, Suite, Trial, suite_from
+from bench.spec import Finding, Record, Suite, Trial, suite_from
 
 if TYPE_CHECKING:
     from bench.trial import Predictions
@@ -35,6 +35,9 @@ CREATE TABLE IF NOT EXISTS trials (
     id TEXT PRIMARY KEY, trial TEXT NOT NULL, status TEXT NOT NULL, reason TEXT,
     metrics TEXT NOT NULL DEFAULT '{}', cost TEXT NOT NULL DEFAULT '{}', facts TEXT NOT NULL DEFAULT '{}',
     provenance TEXT NOT NULL DEFAULT '{}', ended REAL, attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS audits (
+    method TEXT NOT NULL, version TEXT NOT NULL, findings TEXT NOT NULL, ended REAL NOT NULL, PRIMARY KEY (method, version)
 );
 CREATE TABLE IF NOT EXISTS predictions (id TEXT PRIMARY KEY REFERENCES trials (id), arrays BLOB NOT NULL);
 """
@@ -129,6 +132,20 @@ class Store:
             if predictions is not None:
                 blob = pack(Arrays(predictions.ids, predictions.target, predictions.scores))
                 self.connection.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (record.trial.id, blob))
+
+    def write_audit(self, findings: Sequence[Finding]) -> None:
+        """Store the findings on one method, in place of earlier ones on the same version of it."""
+        row = (findings[0].label, findings[0].version, json.dumps([asdict(finding) for finding in findings]), time.time())
+        with self._explained(), self.connection:
+            self.connection.execute("INSERT OR REPLACE INTO audits VALUES (?, ?, ?, ?)", row)
+
+    def audits(self) -> list[Finding]:
+        """Every finding stored, method by method."""
+        with self._explained():
+            if not self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'audits'").fetchone():
+                return []  # a file from before there were audits, opened for reading
+            rows = self.connection.execute("SELECT findings FROM audits ORDER BY method, version").fetchall()
+        return [Finding(**found) for (text,) in rows for found in json.loads(text)]
 
     def statuses(self) -> dict[str, str]:
         with self._explained():

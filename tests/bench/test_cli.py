@@ -105,11 +105,45 @@ def test_show_json_holds_facts_and_provenance(out):
 def test_publish_writes_a_folder_that_checks(out, tmp_path):
     bench("leaderboard", "--out", out, "--publish", tmp_path / "board")
     names = {path.name for path in (tmp_path / "board").iterdir()}
-    assert names == {"suite.toml", "records.jsonl", "predictions.npz", "README.md", "table.csv"}
+    assert names == {"suite.toml", "records.jsonl", "predictions.npz", "audit.json", "README.md", "table.csv"}
     assert str(out) not in (tmp_path / "board" / "README.md").read_text()
     bench("leaderboard", "--check", tmp_path / "board")
     (tmp_path / "board" / "table.csv").write_text("edited")
     assert "table.csv" in bench("leaderboard", "--check", tmp_path / "board", code=1).stdout
+
+
+def test_profile_json_is_the_documented_shape_and_nothing_else():
+    result = bench("profile", "mean-mlp[width=8],mean-logistic", "--dataset", "breast-cancer", "--noise", "0.3", "--json", "-q")
+    found = json.loads(result.stdout)["profiles"]
+    assert result.stderr == ""
+    keys = {
+        "method", "preset", "dataset", "combination", "protocol", "seed", "device", "threads", "reason", "cost", "components", "observed",
+        "not_counted",
+    }  # fmt: skip
+    assert [set(entry) for entry in found] == [keys, keys]
+    assert set(found[0]["cost"]) == {
+        "gflops_per_sample", "training_gflops_per_sample", "parameters", "active_parameters", "latency_ms_1", "latency_ms_8",
+        "latency_ms_64", "peak_memory_mb",
+    }  # fmt: skip
+    assert set(found[0]["components"][0]) == {"component", "gflops_per_sample", "parameters", "active_parameters"}
+    observed = found[0]["observed"]
+    assert set(observed[0]) == {"combination", "gflops_per_sample", "ms_per_sample", "peak_memory_mb", "components"}
+    assert [entry["combination"] for entry in observed] == ["M", "E", "W", "ME", "MW", "EW", "MEW"]
+
+
+def test_profile_of_a_method_that_fails_ends_with_code_one():
+    result = bench("profile", "constant", f"{OUTSIDE}:Raises", "--dataset", "breast-cancer", code=1)
+    assert "constant" in result.stdout
+    assert f"failed: {OUTSIDE}:Raises: KeyError" in result.stderr
+
+
+def test_profile_draws_a_plot(tmp_path):
+    pytest.importorskip("matplotlib")
+    bench("profile", "mean-mlp", "--dataset", "breast-cancer", "-q", "--plot", tmp_path / "cost.svg")
+    assert "<svg" in (tmp_path / "cost.svg").read_text()
+    result = bench("profile", "mean-mlp", "--dataset", "breast-cancer", "--plot", tmp_path / "cost.unknown", code=2)
+    assert "cannot be written" in result.stderr
+    assert result.stdout == ""
 
 
 def test_dry_run_lists_trials_and_runs_none(tmp_path):
@@ -176,6 +210,11 @@ def test_new_method_runs_and_passes_its_test(tmp_path):
         (["run", "--methods", f"{OUTSIDE}:NoForward"], "does not define forward"),
         (["run", "--datasets", f"{OUTSIDE}:NoLoad"], "NoLoad' does not load: TypeError: NoLoad must define load"),
         (["run", "--datasets", f"{OUTSIDE}:LoadsNothing"], "must return Samples, got NoneType"),
+        (["profile", "shapec"], "unknown method 'shapec', did you mean 'shaspec'"),
+        (["profile", "muse", "--dataset", "digits,gaussian"], "takes one dataset, combination and protocol, got 2 settings"),
+        (["profile", "muse", "--protocol", "mcar"], "mcar needs a missing rate"),
+        (["profile", "muse", "--set", "epocs=3"], "unknown training option 'epocs', did you mean 'epochs'"),
+        (["profile", "muse", "--device", "gpu"], "device must be auto, cpu, cuda or cuda:N"),
         (["leaderboard", "--out", "nowhere"], "run `bench run --out nowhere` first"),
         (["show", "abc", "--out", "nowhere"], "no results in nowhere"),
         (["new", "method", "Bad Name"], "lower case words"),
@@ -196,7 +235,7 @@ def test_help_is_fast_to_import_and_free_of_torch():
         "heavy = {'torch', 'sklearn', 'pandas', 'scipy', 'numpy'} & set(sys.modules); assert not heavy, heavy"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""
-    for command in ("run", "list", "leaderboard", "show", "new", "doctor"):
+    for command in ("run", "list", "profile", "leaderboard", "audit", "show", "new", "doctor"):
         assert bench(command, "--help").stdout.startswith("Usage:")
 
 

@@ -1,5 +1,6 @@
 """bench/leaderboard.py: tables come from records alone, show what is missing, and re-render to the same bytes."""
 
+import csv
 import json
 import math
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.leaderboard import build, markdown, overall_rows, publish, render, stale_files, table_csv
-from bench.spec import Record, Setting, Suite, Trial
+from bench.spec import Finding, Record, Setting, Suite, Trial
 from bench.store import Arrays
 
 SUITE = Suite("golden", (Setting(("digits",), noise=(0.1, 0.3)),), title="Golden", methods=("muse", "constant"), training={"epochs": 2})
@@ -45,9 +46,9 @@ def made(method, protocol="mcar(0.1)", seed=0, hits=8, status="done", **changes)
     return record, Arrays(np.array([f"r{i}" for i in range(10)]), target, scores)
 
 
-def board_of(*pairs, suite=SUITE):
+def board_of(*pairs, suite=SUITE, audits=()):
     records = [record for record, _ in pairs]
-    return build(suite, records, {record.trial.id: arrays for record, arrays in pairs if arrays is not None}, ["bench run"])
+    return build(suite, records, {record.trial.id: arrays for record, arrays in pairs if arrays is not None}, ["bench run"], audits)
 
 
 def full():
@@ -56,6 +57,16 @@ def full():
         for protocol in ("mcar(0.1)", "mcar(0.3)"):
             pairs += [made("muse", protocol, seed, 8 + seed % 2), made("mmformer", protocol, seed, 7), made("constant", protocol, seed, 5)]
     return pairs
+
+
+def found(method, check="poison", passed=True, declared=False, version="v"):
+    return Finding(method, "default" if method == "constant" else "paper", check, passed, declared, "", version)
+
+
+AUDITS = (
+    found("muse"), found("muse", "batch-mate", declared=True), found("constant", version="older"),
+    found("mmformer", passed=False), found("mmformer", "label", passed=False), found("mmformer", "gradient"),
+)  # fmt: skip
 
 
 def test_mean_spread_and_rank_come_from_the_records():
@@ -68,7 +79,7 @@ def test_mean_spread_and_rank_come_from_the_records():
 
 
 def test_page_is_the_golden_one():
-    page = markdown(board_of(*full()))
+    page = markdown(board_of(*full(), audits=AUDITS))
     assert page == GOLDEN.read_text(encoding="utf-8"), "the page changed: look at it, then run tests/bench/make_golden.py"
 
 
@@ -152,6 +163,39 @@ def test_metric_where_lower_is_better_ranks_the_other_way():
     board = board_of(*pairs, suite=replace(SUITE, metric="brier"))
     assert board.settings[0].rows[0].label == "muse"
     assert "lower is better" in markdown(board)
+
+
+def test_audit_column_shows_what_was_found_in_the_version_that_ran():
+    board = board_of(*full(), audits=AUDITS)
+    expected = {"muse": "passed, 1 declared", "mmformer": "FAILED: poison, label", "constant": "not audited"}
+    assert {row.label: row.audit for row in board.settings[0].rows} == expected
+    assert {row["label"]: row["audit"] for row in overall_rows(board)} == expected
+    assert {row["method"]: row["audit"] for row in csv.DictReader(table_csv(board).splitlines())} == expected
+
+
+def test_row_of_two_versions_is_audited_if_both_are():
+    record, arrays = made("muse", seed=1)
+    other = replace(record, trial=replace(record.trial, version="newer"))
+    pairs = [made("muse"), (other, arrays)]
+    assert board_of(*pairs, audits=[found("muse")]).settings[0].rows[0].audit == "not audited"
+    both = [found("muse"), found("muse", version="newer"), found("muse", passed=False, version="newer")]
+    assert board_of(*pairs, audits=both).settings[0].rows[0].audit == "FAILED: poison"
+
+
+def test_published_folder_keeps_the_audits_of_its_methods(tmp_path):
+    pairs, folder = full(), tmp_path / "golden"
+    audits = [*AUDITS, found("shaspec")]
+    publish(folder, SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"], audits)
+    assert [entry["method"] for entry in json.loads((folder / "audit.json").read_text())] == [
+        "muse",
+        "muse",
+        "mmformer",
+        "mmformer",
+        "mmformer",
+    ]
+    assert (folder / "README.md").read_text(encoding="utf-8") == markdown(board_of(*pairs, audits=audits))
+    (folder / "audit.json").unlink()  # as published before there were audits
+    assert render(folder)["README.md"] == markdown(board_of(*pairs))
 
 
 def test_json_has_the_documented_shape():

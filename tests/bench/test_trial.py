@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bench import trial as trial_module
+from bench.methods.recording import read_records
 from bench.spec import Trial
 from bench.trial import TrialError, resolve_device, run_trial, schedule_factor
 
@@ -86,6 +87,11 @@ def test_labels_are_absent_from_evaluation():
     assert record.metrics["accuracy"] < 0.97
 
 
+def test_methods_that_fit_themselves_get_no_labels_to_predict_from():
+    peeking = replace(make_trial(), method=f"{OUTSIDE.with_name('violations.py')}:FitsLabels", training={})
+    assert run_trial(peeking)[0].metrics["accuracy"] < 0.9
+
+
 def test_checkpoint_is_the_best_validation_epoch(monkeypatch):
     scored = []
     original = trial_module.selection_score
@@ -126,3 +132,15 @@ def test_schedules_follow_their_formula(schedule, factors):
 def test_absent_gpu_is_explained():
     with pytest.raises(TrialError, match="sees no GPU; use --device cpu or auto"):
         resolve_device("cuda")
+
+
+def test_records_are_written_and_change_no_number(tmp_path):
+    trial = replace(make_trial("moe-retriever", epochs=4), preset="paper")
+    file = tmp_path / "records" / "trial.npz"
+    _, plain = run_trial(trial)
+    _, recorded = run_trial(trial, records=file)
+    assert np.array_equal(plain.scores, recorded.scores)
+    tables = read_records(file)
+    assert set(tables) == {"routing", "supports", "embeddings", "gradients"}
+    assert set(tables["gradients"]["epoch"]) == {1, 2, 3, 4}
+    assert set(tables["embeddings"]["sample"]) == set(range(len(plain.ids)))
