@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from bench import registry
-from bench.datasets.base import Dataset, Samples, Schema
+from bench.datasets.base import DataError, Dataset, Samples, Schema
 from bench.errors import UsageError
 from bench.protocol import PARTS, Protocol, mask_hash, mask_keys
 from bench.seeds import number
@@ -31,6 +31,8 @@ def load(choice: Choice) -> tuple[Dataset, Samples]:
         return dataset, found
     try:
         samples = dataset.load()
+    except DataError as error:  # says everything a user needs
+        raise UsageError(f"dataset {str(choice)!r}: {error}") from error
     except Exception as error:
         raise UsageError(f"dataset {str(choice)!r} does not load: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(samples, Samples):
@@ -89,31 +91,40 @@ def build_parts(dataset: Dataset, samples: Samples, combination: str, protocol: 
 
 
 def split_rows(dataset: Dataset, samples: Samples, seed: int) -> dict[str, np.ndarray]:
-    """Row indices of each part: the official split, or 70/15/15 stratified by class, or by group where samples have groups.
+    """Row indices of each part: the official split, or 70/15/15 by whole groups where there are some, else stratified by class.
 
+    An official split without a validation part gets one from its training part, cut in the same way.
     Raises: UsageError if a class is too small to be in every part, or an official split overlaps.
     """
-    official = dataset.parts(samples)
+    official, state = dataset.parts(samples), number(seed, "split") % 2**32
     if official is not None:
-        rows = {part: np.sort(np.asarray(official[part])) for part in PARTS}
+        rows = {part: np.sort(np.asarray(official[part])) for part in PARTS if part in official}
+        if "valid" not in rows:
+            train, valid = _cut(dataset, samples, rows["train"], VALID_SHARE / (1 - TEST_SHARE), state)
+            rows["train"], rows["valid"] = np.sort(train), np.sort(valid)
         together = np.concatenate(list(rows.values()))
         if len(np.unique(together)) != len(together):
             raise UsageError(f"official split of {dataset.title!r} puts a row into two parts; repair the dataset's `parts`")
         return rows
-    everything, state = np.arange(len(samples)), number(seed, "split") % 2**32
-    if samples.groups is not None:
-        rest, test = next(GroupShuffleSplit(1, test_size=TEST_SHARE, random_state=state).split(everything, groups=samples.groups))
-        again = GroupShuffleSplit(1, test_size=VALID_SHARE / (1 - TEST_SHARE), random_state=state)
-        train, valid = next(again.split(rest, groups=samples.groups[rest]))
-        return {"train": rest[train], "valid": np.sort(rest[valid]), "test": np.sort(test)}
-    smallest = np.bincount(samples.target, minlength=len(samples.schema.classes))
-    if smallest[smallest > 0].min() < 4:
-        raise UsageError(
-            f"a stratified split needs 4 rows of every class, got {smallest.min()} of {samples.schema.classes[smallest.argmin()]!r}"
-        )
-    rest, test = train_test_split(everything, test_size=TEST_SHARE, stratify=samples.target, random_state=state)
-    train, valid = train_test_split(rest, test_size=VALID_SHARE / (1 - TEST_SHARE), stratify=samples.target[rest], random_state=state)
+    everything = np.arange(len(samples))
+    rest, test = _cut(dataset, samples, everything, TEST_SHARE, state)
+    train, valid = _cut(dataset, samples, rest, VALID_SHARE / (1 - TEST_SHARE), state)
     return {"train": np.sort(train), "valid": np.sort(valid), "test": np.sort(test)}
+
+
+def _cut(dataset: Dataset, samples: Samples, rows: np.ndarray, share: float, state: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a share off some rows: whole groups where the dataset keeps them together, else stratified by class."""
+    if samples.groups is not None and dataset.keeps_groups:
+        first, second = next(GroupShuffleSplit(1, test_size=share, random_state=state).split(rows, groups=samples.groups[rows]))
+        return rows[first], rows[second]
+    counts = np.bincount(samples.target[rows], minlength=len(samples.schema.classes))
+    smallest = np.where(counts > 0, counts, len(rows) + 1).argmin()
+    if counts[smallest] < 2:
+        raise UsageError(
+            f"a stratified split needs 4 rows of every class, got {counts[smallest]} of {samples.schema.classes[smallest]!r} to cut in two"
+        )
+    first, second = train_test_split(rows, test_size=share, stratify=samples.target[rows], random_state=state)
+    return first, second
 
 
 class Scaler:
