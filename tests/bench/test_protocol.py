@@ -1,13 +1,18 @@
 """bench/protocol.py: masks nest, keep a modality, and depend on seed, part and row alone."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.datasets.base import Modality, Schema
+from bench.datasets.base import Dataset, Modality, Schema
 from bench.errors import UsageError
+from bench.loader import build_parts
 from bench.protocol import mask_keys, parse_protocol, parse_rule
+from bench.spec import Trial
 
 SCHEMA = Schema(tuple(Modality(f"m{i}", "ABCD"[i], "vector", (1,)) for i in range(4)), ("no", "yes"))
 rates = st.floats(0, 0.9999)
@@ -103,3 +108,30 @@ def test_protocols_have_one_canonical_text(text, noise, canonical):
 def test_bad_protocols_are_explained(text, message):
     with pytest.raises(UsageError, match=message):
         parse_protocol(text)
+
+
+@pytest.mark.parametrize(
+    ("combination", "text", "hash_", "masks"),
+    [
+        ("ABG", "natural", "12765295db4f", ("69d29a4701ad", "cc7f47f6745f", "bee52a8af772")),
+        ("ABG", "mcar(0.1)", "8606bbd42795", ("b3d71bb9104c", "ee496afb0862", "ea6947b654d4")),
+        ("ABG", "mcar(0.3)", "afe0558fdab5", ("fa899dab27b5", "ce3e84b56a6f", "65bc6e72b89c")),
+        ("AG", "mcar(0.7)", "7773d8124609", ("874eca19f8c7", "01cbbcee6f05", "7329252b7216")),
+        ("ABG", "fixed(GA)", "d0cc148a559c", ("1dc88f479875", "4bee53ab514b", "f872a4988ece")),
+        ("ABG", "train=mcar(0.2);valid=natural;test=mcar(0.5)", "8dd57dda5116", ("4c945c3225bf", "cc7f47f6745f", "4200bff5494b")),
+    ],
+)
+def test_published_masks_never_change(make_samples, combination, text, hash_, masks):
+    """Golden hashes: a stored number is comparable with a new one only if the masks are the same to the bit."""
+    protocol = parse_protocol(text)
+    parts = build_parts(Dataset(), make_samples(n=120), combination, protocol, 3, 0, "training")
+    assert (str(protocol), protocol.hash()) == (text, hash_)
+    assert tuple(parts.masks.values()) == masks
+
+
+def test_published_trials_keep_their_ids_and_protocols():
+    lines = (Path(__file__).parents[2] / "leaderboards" / "quick" / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in lines]
+    stored = [(line["id"], Trial(**line["trial"])) for line in found if "trial" in line]
+    assert len(stored) > 100
+    assert all(trial.id == id_ and str(parse_protocol(trial.protocol)) == trial.protocol for id_, trial in stored)
