@@ -131,7 +131,7 @@ class Scaler:
     """Standardises every feature with mean and SD of the observed training cells; single missing features become the mean.
 
     The SD of a feature that does not vary is taken as 1. Statistics are per feature of a vector or sequence, per channel of an
-    image or volume.
+    image or volume. Samples come sealed: padded steps hold NaN, so they are part of no statistic, and they stay NaN.
     """
 
     def __init__(self, train: Samples) -> None:
