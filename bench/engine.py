@@ -20,7 +20,7 @@ from bench.errors import UsageError, unknown
 from bench.isolation import Job, Limits, Stopped, prepare_server, run_isolated
 from bench.loader import load, schema_of
 from bench.progress import Progress
-from bench.protocol import PARTS, parse_protocol
+from bench.protocol import parse_protocol
 from bench.spec import Choice, Record, Suite, Trial, parse_choice
 from bench.store import Store
 
@@ -85,12 +85,11 @@ def _settings(suite: Suite) -> Iterator[tuple[Choice, str, bool, str, str]]:
             has_posterior = dataset.posterior(samples.rows(np.arange(1))) is not None
             for combination in setting.combinations:
                 schema = schema_of(dataset, samples, combination)
-                for text in setting.protocol_texts():
-                    protocol = parse_protocol(text)
-                    for part in PARTS:
-                        letters = protocol.part(part).combination
-                        if letters is not None and not set(letters) <= set(schema.combination):
-                            raise UsageError(f"fixed({letters}) names modalities that {name} {schema.combination} does not have")
+                for written in setting.protocol_texts():
+                    try:
+                        text = str(parse_protocol(written).on(schema, samples.groups is not None))
+                    except UsageError as error:
+                        raise UsageError(f"{error} ({name})") from None
                     key = (str(choice), schema.combination, text)
                     if key not in seen:
                         seen.add(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from bench import registry
 from bench.datasets.base import DataError, Dataset, Samples, Schema
 from bench.errors import UsageError
-from bench.protocol import PARTS, Protocol, mask_hash, mask_keys
+from bench.protocol import PARTS, Draws, Protocol, Rule, mask_hash
 from bench.seeds import number
 from bench.spec import Choice
 
@@ -47,6 +47,16 @@ def preload(choice: Choice) -> None:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """The test part under one rule."""
+
+    samples: Samples  # hidden, scaled and sealed
+    raw: Samples  # hidden and sealed but not scaled: what a known posterior needs
+    missing: float  # share of cells not observed after hiding
+    mask: str  # hash of the observed mask
+
+
+@dataclass(frozen=True)
 class Parts:
     """The three split parts, hidden, scaled and sealed, and what was done to get them."""
 
@@ -56,6 +66,7 @@ class Parts:
     raw_test: Samples  # hidden and sealed but not scaled: what a known posterior needs
     missing: Mapping[str, float]  # part -> share of cells not observed after hiding
     masks: Mapping[str, str]  # part -> hash of its observed mask
+    test_under: Callable[[Rule], Evaluation]  # the same test rows and scaling under another rule
 
     def part(self, name: str) -> Samples:
         return getattr(self, name)
@@ -66,27 +77,35 @@ def build_parts(dataset: Dataset, samples: Samples, combination: str, protocol: 
 
     The split and the valid and test masks come from `fixed_seed`, the training mask from `seed`; `vary="split"` takes all from `seed`.
     Rows that observe nothing of the combination leave the training part; elsewhere they stay and must be predicted.
+    Raises: UsageError if the protocol cannot act on these samples or no training row is left.
     """
     root = seed if vary == "split" else fixed_seed
     rows = split_rows(dataset, samples, root)
-    positions = samples.schema.positions(combination)
     chosen = samples.select(combination)
-    hidden_parts = {}
-    for part in PARTS:
-        keys = mask_keys(seed if part == "train" else root, part, len(samples), len(samples.schema))[:, positions]
-        part_samples = chosen.rows(rows[part])
-        hidden = protocol.part(part).hidden(part_samples.observed, keys[rows[part]], chosen.schema)
-        hidden_parts[part] = part_samples.hide(hidden)
+    protocol = protocol.on(chosen.schema, samples.groups is not None)
+
+    def hide(part: str, rule: Rule) -> Samples:
+        found = chosen.rows(rows[part])
+        draws = Draws(seed if part == "train" else root, part, samples.schema, len(samples), rows[part])
+        return found.hide(~rule.left(found, draws, lambda: chosen.rows(rows["train"])))
+
+    hidden_parts = {part: hide(part, protocol.part(part)) for part in PARTS}
     train = hidden_parts["train"]
     hidden_parts["train"] = train = train.rows(np.flatnonzero(train.observed.any(1)))
     if not len(train):
         raise UsageError(f"no training row observes any of combination {combination!r}; choose another combination or protocol")
     scaler = Scaler(train)
+
+    def test_under(rule: Rule) -> Evaluation:
+        raw = hide("test", rule.on(chosen.schema, samples.groups is not None))
+        return Evaluation(scaler(raw), raw, float(1 - raw.observed.mean()), mask_hash(raw.observed))
+
     return Parts(
         **{part: scaler(hidden_parts[part]) for part in PARTS},
         raw_test=hidden_parts["test"],
         missing={part: float(1 - hidden_parts[part].observed.mean()) for part in PARTS},
         masks={part: mask_hash(hidden_parts[part].observed) for part in PARTS},
+        test_under=test_under,
     )
 
 

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from bench.errors import UsageError, unknown
-from bench.protocol import check_rate, parse_protocol
+from bench.protocol import check_rate, parse_protocol, takes_noise
 
 HARNESS_VERSION = 1  # rises with every change of the harness that moves a number; part of each trial's id
 METRIC_NAMES = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "auprc", "brier", "ece")
@@ -121,7 +121,7 @@ class Setting:
         """Canonical protocols: a rule without a rate is crossed with the noise levels. Raises: UsageError."""
         texts: list[str] = []
         for text in self.protocols:
-            levels: tuple[float | None, ...] = self.noise if re.search(r"\bmcar\b(?!\s*\()", text) and self.noise else (None,)
+            levels: tuple[float | None, ...] = self.noise if self.noise and takes_noise(text) else (None,)
             texts.extend(str(parse_protocol(text, level)) for level in levels)
         return list(dict.fromkeys(texts))
 

@@ -76,8 +76,15 @@ def test_unknown_training_key_and_combination_are_explained():
         plan(with_options(suite_of(("muse",)), {"training": ["learning_rat=0.1"]}))
     with pytest.raises(UsageError, match="letters of 'MEW'"):
         plan(with_options(suite_of(("muse",)), {"combinations": "MX"}))
-    with pytest.raises(UsageError, match=r"fixed\(X\) names modalities"):
+    with pytest.raises(UsageError, match=r"fixed\(X\) names modalities that are not in 'MEW': X \(breast-cancer\)"):
         plan(with_options(suite_of(("muse",)), {"protocols": "fixed(X)"}))
+    with pytest.raises(UsageError, match=r"block\(group,0.3\) needs samples with groups"):
+        plan(with_options(suite_of(("muse",)), {"protocols": "block(group)"}))
+
+
+def test_protocols_of_a_plan_name_modalities_in_dataset_order():
+    trials = plan(with_options(suite_of(("constant",)), {"protocols": "fixed(WM),fixed(MW),mcar(W=0.1,M=0.2)"}))
+    assert [trial.protocol for trial in trials] == ["fixed(MW)", "mcar(M=0.2,W=0.1)"]
 
 
 def test_second_run_does_nothing(tmp_path):

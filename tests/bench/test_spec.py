@@ -70,8 +70,10 @@ def test_suite_file_reads_back_to_itself(name):
 
 
 def test_noise_crosses_protocols_without_a_rate():
-    setting = Setting(("digits",), protocols=("natural", "mcar", "mcar(0.2)"), noise=(0.1, 0.5))
-    assert setting.protocol_texts() == ["natural", "mcar(0.1)", "mcar(0.5)", "mcar(0.2)"]
+    setting = Setting(("digits",), protocols=("natural", "mcar", "mcar(0.2)", "mar(N->E,2)", "mcar(N=0.2)"), noise=(0.1, 0.5))
+    assert setting.protocol_texts() == [
+        "natural", "mcar(0.1)", "mcar(0.5)", "mcar(0.2)", "mar(N->E,2,0.1)", "mar(N->E,2,0.5)", "mcar(N=0.2)",
+    ]  # fmt: skip
 
 
 def test_options_win_over_the_suite_and_merge_training():
