@@ -243,7 +243,7 @@ class Dataset:
     source: ClassVar[str] = ""  # where the data come from, with citation
     licence: ClassVar[str] = ""
     synthetic: ClassVar[bool] = False  # True is printed wherever the data are shown
-    keeps_groups: ClassVar[bool] = True  # a split never parts the rows of one group; False: groups only say where a row comes from
+    keeps_groups: bool = True  # a split never parts the rows of one group; False: groups only say where a row comes from
     options: ClassVar[Mapping[str, object]] = {}  # keyword arguments of __init__ with their defaults
 
     def load(self) -> Samples:

@@ -48,10 +48,15 @@ class FileDataset(Dataset):
     obtain: ClassVar[str] = ""  # where to get them, in one or two sentences with the address
     terms: ClassVar[str] = ""  # what its owners ask of users
     must_prepare: ClassVar[bool] = False  # True: raw files are too large to be read for every run
+    choices: ClassVar[Mapping[str, tuple[object, ...]]] = {}  # option -> values it may take; other options take any
+    checksums: ClassVar[Mapping[str, str]] = {}  # file -> SHA-256 of the one this suite was tested with; others are read too
 
     def __init__(self, **options: object) -> None:
         for key, default in self.options.items():
-            setattr(self, key, options.pop(key, default))
+            value = options.pop(key, default)
+            if key in self.choices and value not in self.choices[key]:
+                raise ValueError(f"{key} must be one of {', '.join(map(str, self.choices[key]))}, got {value!r}")
+            setattr(self, key, value)
         if options:
             raise TypeError(f"dataset {self.name} has no option {', '.join(options)}")
 
@@ -72,6 +77,13 @@ class FileDataset(Dataset):
     @property
     def raw_folder(self) -> Path:
         return data_root() / self.folder
+
+    @property
+    def is_here(self) -> bool:
+        """Whether `load` finds what it needs: a prepared copy, or all raw files where these may be read."""
+        if (self.prepared_folder / "meta.json").is_file():
+            return True
+        return not self.must_prepare and all(any(self.raw_folder.glob(pattern)) for pattern in self.files)
 
     @property
     def prepared_folder(self) -> Path:
