@@ -38,7 +38,10 @@ def image(value, digit):
     return ",".join(["0"] * 63 + [str(value), str(digit)]) + "\n"
 
 
-def write(folder, recordings=RECORDINGS, tra=image(1, 0) + image(2, 1) + image(3, 0), tes=image(4, 0) + image(5, 1)):
+IMAGES = (image(1, 0) + image(2, 1) + image(3, 0), image(4, 0) + image(5, 1))  # of the training and the test file
+
+
+def write(folder, recordings=RECORDINGS, tra=IMAGES[0], tes=IMAGES[1]):
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / "fsdd_recordings.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in recordings.items():
@@ -122,8 +125,10 @@ def test_order_in_the_archive_changes_nothing(tmp_path):
         ({}, "must hold 1 to 20000 recordings, got 0"),
         ({f"recordings/1_anna_{i}.wav": wav([1]) for i in range(3)}, "digit 1 has 3 recordings and 2 images"),
     ],
-    ids=["climbs", "absolute", "two-digits", "no-sound", "huge", "damaged", "cut-short", "silent", "rate", "stereo", "id", "empty", "images"],
-)
+    ids=[
+        "climbs", "absolute", "two-digits", "no-sound", "huge", "damaged", "cut-short", "silent", "rate", "stereo", "id", "empty", "images",
+    ],
+)  # fmt: skip
 def test_archive_with_anything_else_is_refused(tmp_path, recordings, message):
     with pytest.raises(DataError, match=message):
         read(write(tmp_path, recordings))
