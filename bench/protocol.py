@@ -36,9 +36,10 @@ source stays visible: in a sum, write mar last.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,6 +52,7 @@ from bench.seeds import number, stream
 
 PARTS = ("train", "valid", "test")
 DEFAULT_RATE = 0.5  # of mar and mnar written without one
+MOST_COMBINATIONS = 255  # of one trial
 Rates = float | tuple[tuple[str, float], ...]  # one for all modalities, or one by letter
 
 
@@ -296,6 +298,10 @@ class Rule:
     def __str__(self) -> str:
         return "+".join(map(str, self.terms)) or "natural"
 
+    @classmethod
+    def fixed(cls, combination: str) -> Rule:
+        return cls((Fixed(combination),))
+
     @property
     def rate(self) -> float | None:
         """The one rate of all terms that have one, else None."""
@@ -416,6 +422,42 @@ def parse_protocol(text: str, noise: float | None = None) -> Protocol:
             raise UsageError(f"protocol names part {part!r} twice: {text!r}; name each once")
         rules[part] = parse_rule(rule_text, noise)
     return Protocol(*(rules.get(part, Rule()) for part in PARTS))
+
+
+def further_rules(rule: Rule, schema: Schema, rates: Iterable[float], combinations: Iterable[str]) -> tuple[str, ...]:
+    """Canonical rules under which the test part is scored as well: `rule` at each rate, then each combination alone, smaller ones first.
+
+    `all` stands for every non-empty combination of the schema's modalities.
+    Raises: UsageError if a combination is not one of the schema, or `all` would be too many.
+    """
+    chosen: set[str] = set()
+    for combination in combinations:
+        if combination == "all":
+            count = 2 ** len(schema) - 1
+            if count > MOST_COMBINATIONS:
+                raise UsageError(
+                    f"all combinations of {schema.combination!r} would be {count} evaluations of each trial; name those you want"
+                )
+            sizes = range(1, len(schema) + 1)
+            chosen.update("".join(letters) for size in sizes for letters in itertools.combinations(schema.combination, size))
+        else:
+            try:
+                chosen.add(schema.subset(combination).combination)
+            except ValueError as error:
+                raise UsageError(f"test combination: {error}") from None
+    ordered = sorted(chosen, key=lambda letters: (len(letters), schema.positions(letters)))
+    return tuple(map(str, (*(rule.at(rate) for rate in sorted(set(rates))), *map(Rule.fixed, ordered))))
+
+
+def point_of(text: str) -> tuple[float | None, str | None]:
+    """What a further rule stands for on the response surface: (rate, None), or (None, the combination it leaves).
+
+    >>> point_of("mcar(0.3)"), point_of("fixed(NE)")
+    ((0.3, None), (None, 'NE'))
+    """
+    rule = parse_rule(text)
+    term = rule.terms[0] if len(rule.terms) == 1 else None
+    return (None, term.combination) if isinstance(term, Fixed) else (rule.rate, None)
 
 
 def takes_noise(text: str) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from bench import registry
 from bench.cost import forward_flops, latency_ms, resident_mb
 from bench.datasets.base import Batch, Dataset, Samples, as_batch
-from bench.loader import Parts, batch_rows, build_parts, load
+from bench.loader import Evaluation, Parts, batch_rows, build_parts, load
 from bench.methods.base import Ceiling, Estimator, Method, MethodConfig, Prediction
 from bench.metrics import score, selection_score
-from bench.protocol import parse_protocol
+from bench.protocol import parse_protocol, parse_rule
 from bench.provenance import provenance
 from bench.seeds import number, stream
 from bench.spec import Choice, Record, Trial
@@ -39,15 +39,19 @@ class TrialError(RuntimeError):
 
 @dataclass(frozen=True)
 class Predictions:
-    """Test predictions of one trial. Shapes: ids (N,), target (N,) int64, scores (N, C) float32, rows summing to 1."""
+    """Test predictions of one trial. Shapes: ids (N,), target (N,) int64, scores (N, C) float32, rows summing to 1.
+
+    `evaluations` holds the scores (N, C) of the same rows under each further rule.
+    """
 
     ids: np.ndarray
     target: np.ndarray
     scores: np.ndarray
+    evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def run_trial(trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None) -> tuple[Record, Predictions]:
-    """Train, choose the checkpoint, score the test part once.
+    """Train, choose the checkpoint, score the test part once, and once under each further rule of the trial.
 
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
@@ -84,29 +88,53 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report) -> tu
         outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before)
     scores = _checked_scores(outcome.scores, len(parts.test), len(samples.schema.classes))
     metrics, reasons = score(parts.test.target, scores)
+    surface, further = {}, {}
+    for rule in trial.evaluations:
+        evaluation = parts.test_under(parse_rule(rule))
+        found = _checked_scores(outcome.predict(evaluation), *scores.shape)
+        surface[rule] = _evaluation_facts(evaluation, found)
+        further[rule] = found.astype(np.float32)
     facts = {
         "missing": dict(parts.missing),
         "masks": dict(parts.masks),
         "rows": {part: len(parts.part(part)) for part in ("train", "valid", "test")},
         "classes": list(samples.schema.classes),
-        "histogram": np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist(),
+        "histogram": _histogram(scores),
         "metric_reasons": reasons,
         "valid": outcome.valid,
         "best_epoch": outcome.best_epoch,
-        "test_evaluations": 1,
+        "test_evaluations": 1,  # times that the main scores, and each of the evaluations, were taken
         "synthetic": dataset.synthetic,
         "config": {key: value for key, value in vars(config).items() if isinstance(value, bool | int | float | str)},
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {"load": loaded - start, "total": time.perf_counter() - start},
+        **({"evaluations": surface} if surface else {}),
     }
     where = {**provenance(), "device": device.type, "threads": threads, "torch_device": _device_name(device)}
     record = Record(trial, "done", None, metrics, outcome.cost, facts, where)
-    return record, Predictions(parts.test.ids, parts.test.target, scores.astype(np.float32))
+    return record, Predictions(parts.test.ids, parts.test.target, scores.astype(np.float32), further)
+
+
+def _evaluation_facts(evaluation: Evaluation, scores: np.ndarray) -> dict[str, object]:
+    metrics, reasons = score(evaluation.samples.target, scores)
+    return {
+        "metrics": metrics,
+        "metric_reasons": reasons,
+        "missing": evaluation.missing,
+        "mask": evaluation.mask,
+        "histogram": _histogram(scores),
+    }
+
+
+def _histogram(scores: np.ndarray) -> list[int]:
+    """How often each class is the predicted one."""
+    return np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist()
 
 
 @dataclass
 class _Outcome:
     scores: np.ndarray  # (N, C) test probabilities
+    predict: Callable[[Evaluation], np.ndarray]  # the same model under another rule, (N, C)
     cost: dict[str, float | None]
     valid: float  # selection metric of the chosen checkpoint
     best_epoch: int | None = None
@@ -135,7 +163,8 @@ def _fit_estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: P
         "latency_ms_64": _estimator_latency(estimator, test, 64),
         "train_seconds": seconds,
     }
-    return _Outcome(scores, cost, valid)
+    raw = isinstance(estimator, Ceiling)
+    return _Outcome(scores, lambda further: estimator.predict_proba(further.raw if raw else further.samples), cost, valid)
 
 
 def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> float:
@@ -157,7 +186,13 @@ def _train_method(cls: type[Method], config: MethodConfig, parts: Parts, trial: 
     best_epoch, valid = _fit(method, config, parts, trial, device, report)
     seconds = time.perf_counter() - begin
     test = _eval_batch(parts.test, device)
+    state = method.generator.get_state()
     scores = predict(method, test, config.batch_size)
+
+    def again(further: Evaluation) -> np.ndarray:
+        method.generator.set_state(state)  # what an evaluation draws does not depend on what was scored before it
+        return predict(method, _eval_batch(further.samples, device), config.batch_size)
+
     batches = [test.rows(rows) for rows in _rows(len(test), config.batch_size, device)]
     cost: dict[str, float | None] = {
         "gflops_per_sample": forward_flops(method, batches) / len(test) / 1e9,
@@ -167,7 +202,7 @@ def _train_method(cls: type[Method], config: MethodConfig, parts: Parts, trial: 
         "latency_ms_64": latency_ms(method, [test.rows(torch.arange(min(len(test), 64), device=device))]),
         "train_seconds": seconds,
     }
-    return _Outcome(scores, cost, valid, best_epoch)
+    return _Outcome(scores, again, cost, valid, best_epoch)
 
 
 def _fit(method: Method, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report) -> tuple[int, float]:

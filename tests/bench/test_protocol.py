@@ -14,7 +14,7 @@ from scipy.special import expit
 from bench.datasets.base import Dataset, Modality, Samples, Schema
 from bench.errors import UsageError
 from bench.loader import build_parts
-from bench.protocol import Draws, Protocol, mask_keys, parse_protocol, parse_rule, takes_noise
+from bench.protocol import Draws, Protocol, further_rules, mask_keys, parse_protocol, parse_rule, point_of, takes_noise
 from bench.spec import Trial, split_list
 
 SCHEMA = Schema(tuple(Modality(f"m{i}", "ABCD"[i], "vector", (3,)) for i in range(4)), ("no", "maybe", "yes"))
@@ -389,6 +389,21 @@ def test_family_is_the_protocol_without_its_noise_level(text, noise, family):
 )
 def test_rule_moves_to_another_rate(text, moved):
     assert str(parse_rule(text).at(0.5)) == moved
+
+
+@settings(max_examples=50, deadline=None)
+@given(rules, st.sets(rates, max_size=3), st.sets(st.sampled_from(["all", "A", "DB", "BD", "ABC"])))
+def test_further_rules_are_canonical_sorted_and_say_what_they_stand_for(text, levels, combinations):
+    found = further_rules(parse_rule(text), SCHEMA, levels, combinations)
+    points = [point_of(rule) for rule in found]
+    letters = [combination for _, combination in points if combination is not None]
+    assert all(str(parse_rule(rule)) == rule for rule in found)
+    assert [rate for rate, _ in points if rate is not None] == sorted(levels)
+    assert letters == sorted(letters, key=lambda combination: (len(combination), combination))
+    assert set(letters) == (set(SUBSETS) if "all" in combinations else {"".join(sorted(c)) for c in combinations})
+
+
+SUBSETS = ("A", "B", "C", "D", "AB", "AC", "AD", "BC", "BD", "CD", "ABC", "ABD", "ACD", "BCD", "ABCD")
 
 
 @pytest.mark.parametrize(
