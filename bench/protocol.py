@@ -52,6 +52,7 @@ from bench.seeds import number, stream
 
 PARTS = ("train", "valid", "test")
 DEFAULT_RATE = 0.5  # of mar and mnar written without one
+MOST_STRENGTH = 1000  # of mar and mnar: a sharp threshold
 MOST_COMBINATIONS = 255  # of one trial
 Rates = float | tuple[tuple[str, float], ...]  # one for all modalities, or one by letter
 
@@ -286,7 +287,7 @@ def intercept(moved: np.ndarray, rate: float) -> float:
     if rate == 0:
         return -math.inf
     reach = 750.0 + float(np.abs(moved).max())  # beyond it the sigmoid is 0 or 1 to the bit
-    return float(brentq(lambda a: expit(a + moved).mean() - rate, -reach, reach))
+    return float(brentq(lambda a: expit(a + moved).mean() - rate, -reach, reach, maxiter=1000))
 
 
 @dataclass(frozen=True)
@@ -539,8 +540,10 @@ def _logistic(target: str, driver: str, words: Sequence[str], noise: float | Non
         strength = float(words[1])
     except ValueError:
         strength = math.nan
-    if not math.isfinite(strength):
-        raise UsageError(f"the strength of mar and mnar must be a finite number, such as 2, got {words[1]!r}")
+    if not abs(strength) <= MOST_STRENGTH:
+        raise UsageError(
+            f"the strength of mar and mnar must be a number in [-{MOST_STRENGTH}, {MOST_STRENGTH}], such as 2, got {words[1]!r}"
+        )
     stated = words[2] if len(words) == 3 else DEFAULT_RATE if noise is None else noise
     return Logistic(target, driver, strength + 0.0, check_rate(stated))  # -0.0 and 0.0 are one rule
 

@@ -14,7 +14,7 @@ from scipy.special import expit
 from bench.datasets.base import Dataset, Modality, Samples, Schema
 from bench.errors import UsageError
 from bench.loader import build_parts
-from bench.protocol import Draws, Protocol, further_rules, mask_keys, parse_protocol, parse_rule, point_of, takes_noise
+from bench.protocol import Draws, Protocol, further_rules, intercept, mask_keys, parse_protocol, parse_rule, point_of, takes_noise
 from bench.spec import Trial, split_list
 
 SCHEMA = Schema(tuple(Modality(f"m{i}", "ABCD"[i], "vector", (3,)) for i in range(4)), ("no", "maybe", "yes"))
@@ -236,6 +236,13 @@ def test_mask_does_not_move_with_what_its_rule_does_not_name(text):
     assert np.array_equal(left_by(text, relabelled), left) == (NAMED[text] != "label")
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([1, 2, 7, 300]), st.floats(-1000, 1000), st.floats(1e-6, 0.999999))
+def test_intercept_gives_the_rate_whatever_the_strength(seed, rows, strength, rate):
+    drive = np.random.default_rng(seed).normal(size=rows) if rows != 2 else np.array([-1.0, 1.0])
+    assert expit(intercept(strength * drive, rate) + strength * drive).mean() == pytest.approx(rate, abs=1e-9)
+
+
 def test_strength_zero_is_mcar():
     samples = samples_of(500)
     plain = left_by("mcar(B=0.4)", samples)
@@ -431,8 +438,9 @@ SUBSETS = ("A", "B", "C", "D", "AB", "AC", "AD", "BC", "BD", "CD", "ABC", "ABD",
         ("mar(A->A,2)", r"must differ, got 'A->A'; write mnar\(A\|value"),
         ("mar(A,2)", "reads mar"),
         ("mar(A->B)", "reads mar"),
-        ("mar(A->B,strong)", "must be a finite number"),
-        ("mar(A->B,inf)", "must be a finite number"),
+        ("mar(A->B,strong)", r"must be a number in \[-1000, 1000\]"),
+        ("mar(A->B,nan)", r"must be a number in \[-1000, 1000\]"),
+        ("mnar(B|value,1e4)", r"must be a number in \[-1000, 1000\], such as 2, got '1e4'"),
         ("mar(A->B,2,1)", r"must be in \[0, 1\), got 1"),
         ("mnar(B|lable,2)", "did you mean 'label'"),
         ("mnar(B,2)", "reads mnar"),
