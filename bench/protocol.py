@@ -315,7 +315,7 @@ class Rule:
         return str(self) if self.rate is None else "+".join(term.family for term in self.terms)
 
     def at(self, rate: float) -> Rule:
-        """The rule with another rate in every term that has one; where none has, with mcar(rate) added."""
+        """The rule with one other rate in every term that has some; where none has, with mcar(rate) added."""
         if any(term.is_rated for term in self.terms):
             return Rule(tuple(term.at(rate) for term in self.terms))
         return Rule((*self.terms, Mcar(rate)))
