@@ -10,4 +10,8 @@ DATASETS: dict[str, str] = {
     "uci-heart": "bench.datasets.uci_heart:UciHeart",
     "av-digits": "bench.datasets.av_digits:AvDigits",
     "mosi-utterance": "bench.datasets.mosi_utterance:MosiUtterance",
+    "cmu-mosi": "bench.datasets.cmu_mosi:CmuMosi",
+    "enrico": "bench.datasets.enrico:Enrico",
+    "adni": "bench.datasets.adni:Adni",
+    "mimic-iv": "bench.datasets.mimic_iv:MimicIv",
 }
