@@ -104,11 +104,16 @@ def read_split(path: Path) -> dict[str, str]:
 
 
 class _Lines(io.RawIOBase):
-    """A stream of text that may not swell beyond its bound, run on without a new line, or open a quote and never close it."""
+    """A stream of CSV text that may not swell beyond its bound, run on without a new line, or open a quote and never close it.
 
-    def __init__(self, stream: BinaryIO | gzip.GzipFile, most: int) -> None:
-        self.stream, self.left = stream, most
-        self.since_line = self.since_quote = 0
+    With `alike`, every line must have as many cells as the first and the last must end, which pandas does not ask for.
+    """
+
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, most: int, alike: bool) -> None:
+        self.stream, self.left, self.alike = stream, most, alike
+        self.since_line = self.since_quote = self.lines = 0
+        self.commas = 0  # in the line that the last block began
+        self.expected = -1
         self.quoted = False
 
     def readable(self) -> bool:
@@ -117,43 +122,63 @@ class _Lines(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         data = self.stream.read(len(buffer))
         self.left -= len(data)
-        self.since_line = self.since_line + len(data) if b"\n" not in data else len(data) - data.rfind(b"\n")
-        quotes = data.count(b'"')
-        self.quoted ^= bool(quotes % 2)
-        self.since_quote = 0 if quotes or not self.quoted else self.since_quote + len(data)
         if self.left < 0:
             raise Refused(f"it unpacks to more than {RATIO} times its size")
+        was_quoted, quotes = self.quoted, data.count(b'"')
+        self.quoted ^= bool(quotes % 2)
+        self.since_line = self.since_line + len(data) if b"\n" not in data else len(data) - data.rfind(b"\n") - 1
+        self.since_quote = 0 if quotes or not self.quoted else self.since_quote + len(data)
         if max(self.since_line, self.since_quote) > MAX_LINE:
             raise Refused(f"one of its lines, or a quoted cell, has more than {MAX_LINE} bytes")
+        if self.alike:
+            self._compare(np.frombuffer(data, dtype=np.uint8), was_quoted, quotes)
         buffer[: len(data)] = data
         return len(data)
 
+    def _compare(self, data: np.ndarray, quoted: bool, quotes: int) -> None:
+        """Count the commas of each line that ends in this block."""
+        if not len(data):
+            if self.since_line or self.quoted:
+                raise Refused("its last line has no end; it is cut short")
+            return
+        comma, end = data == ord(","), data == ord("\n")
+        if quotes or quoted:
+            outside = (np.cumsum(data == ord('"'), dtype=np.uint8) + np.uint8(quoted)) & 1 == 0
+            comma, end = comma & outside, end & outside
+        ends = np.flatnonzero(end)
+        total = np.concatenate([[0], np.cumsum(comma)[ends]])  # commas up to the end of each line
+        counts = np.diff(total)
+        if len(counts):
+            counts[0] += self.commas
+            self.expected = counts[0] if self.expected < 0 else self.expected
+            wrong = np.flatnonzero(counts != self.expected)
+            if len(wrong):
+                where = f"row {self.lines + wrong[0] + 1}, the header included,"
+                raise Refused(f"{where} has {counts[wrong[0]] + 1} cells, the header {self.expected + 1}; it is damaged or cut short")
+            self.commas = 0
+        self.lines += len(ends)
+        self.commas += int(np.count_nonzero(comma) - total[-1])
+
 
 @contextmanager
-def open_text(path: Path) -> Iterator[io.BufferedReader]:
-    """The bytes of a text file, unpacked if its name ends in .gz. Raises: DataError as they are read."""
+def open_text(path: Path, alike: bool = False) -> Iterator[io.BufferedReader]:
+    """The bytes of a CSV file, unpacked if its name ends in .gz. Raises: DataError as they are read."""
     size = path.stat().st_size
     with path.open("rb") as raw:
         if path.suffix == ".gz":
             with gzip.GzipFile(fileobj=raw) as unpacked:
-                yield io.BufferedReader(_Lines(unpacked, may_swell(size)), MB)
+                yield io.BufferedReader(_Lines(unpacked, may_swell(size), alike), MB)
         else:
-            yield io.BufferedReader(_Lines(raw, size), MB)
+            yield io.BufferedReader(_Lines(raw, size, alike), MB)
 
 
 def read_chunks(path: Path, columns: Mapping[str, str], rows: int, optional: Sequence[str] = ()) -> Iterator[pd.DataFrame]:
     """The named columns of a large CSV file, plain or gzip, so many rows at a time.
 
     `columns` gives each column's type: int64, float64 (an empty cell is NaN) or str (an empty cell is ""). Those of `optional` may be
-    absent. Raises: DataError if another is, if a cell is not of its type, or if the file is cut short.
+    absent. Raises: DataError if another is, if a cell is not of its type, or if a row has another length than the header.
     """
-    with reading(path, "CSV table"), warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-        if path.suffix != ".gz" and path.stat().st_size:
-            with path.open("rb") as raw:
-                raw.seek(-1, os.SEEK_END)
-                if raw.read() != b"\n":
-                    raise Refused("its last line has no end; it is cut short")
+    with reading(path, "CSV table"):
         with open_text(path) as stream:
             present = list(pd.read_csv(stream, nrows=0, dtype=str, encoding="utf-8-sig").columns)
         absent = [name for name in columns if name not in present and name not in optional]
@@ -161,7 +186,7 @@ def read_chunks(path: Path, columns: Mapping[str, str], rows: int, optional: Seq
             raise Refused(f"it has no column {', '.join(absent)}; it has {', '.join(present[:30])}")
         kinds = {name: kind for name, kind in columns.items() if name in present}
         empty = {name: [""] for name, kind in kinds.items() if kind != "str"}
-        with open_text(path) as stream:
+        with open_text(path, alike=True) as stream:
             yield from pd.read_csv(
                 stream, usecols=list(kinds), dtype=kinds, chunksize=rows, encoding="utf-8-sig", keep_default_na=False, na_values=empty,
                 index_col=False,
