@@ -113,7 +113,7 @@ class Enrico(FileDataset):
         """Raises: DataError if a screen's id is no file name, or a file is absent."""
         wrong = [screen for screen in screens if not re.fullmatch(r"\d{1,9}", screen)]
         if wrong:
-            raise DataError(f"design_topics.csv: screen_id must be a number, got {wrong[0]!r}")
+            raise DataError(f"design_topics.csv: screen_id must be a number, got {str(wrong[0])!r}")
         for place, ending in ((place, ending) for _, place, ending in IMAGES.values()):
             there = {path.name for path in (folder / place).iterdir()}
             absent = [screen for screen in screens if f"{screen}.{ending}" not in there]
