@@ -34,7 +34,8 @@ def run(
 ) -> pandas.DataFrame:
     """Run a suite, as `bench run` does, and return one row per trial of it that has ended.
 
-    `methods` takes names, `file.py:Class` and classes; `options` are further suite keys (metric, selection, vary, device, minutes, ...).
+    `methods` takes names, `file.py:Class` and classes; `options` are further suite keys (test_noise, test_combinations, metric, selection,
+    vary, device, minutes, ...).
     Raises: UsageError (a ValueError) on bad input.
     """
     from bench.engine import execute
@@ -62,6 +63,25 @@ def results(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
 
     with Store(out, create=False) as store:
         return tidy(store.records())
+
+
+def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
+    """Every further evaluation of every trial as one tidy row: the trial's keys, the rule, what it stands for, missing share, metrics."""
+    import pandas
+
+    from bench.protocol import point_of
+    from bench.store import Store
+    from bench.surface import evaluations_of
+
+    rows = []
+    with Store(out, create=False) as store:
+        for record in store.records():
+            keys = {key: value for key, value in record.row().items() if key not in ("status", "reason", "metrics", "cost")}
+            for rule, facts in evaluations_of(record).items():
+                rate, letters = point_of(rule)
+                point = {"evaluation": rule, "test_noise": rate, "test_combination": letters, "missing": facts["missing"]}
+                rows.append({**keys, **point, **facts["metrics"]})
+    return pandas.DataFrame(rows)
 
 
 def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str | None = None) -> Board:

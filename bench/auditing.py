@@ -72,9 +72,10 @@ class Kinds(Dataset):
         target = rng.permutation(np.arange(rows, dtype=np.int64) % 3)
         values = {m.name: (rng.normal(size=(rows, *m.shape)) + rng.normal(size=(3, *m.shape))[target]).astype(np.float32) for m in schema}
         values["vector"][::4, 1] = np.nan  # a single missing feature
-        values["sequence"][np.arange(6) >= rng.integers(2, 7, (rows, 1))] = np.nan  # steps after a sequence's end
+        lengths = {"sequence": rng.integers(2, 7, rows)}
         observed = np.ones((rows, 3), dtype=bool)
-        return Samples(schema, values, observed, target, np.array([f"synthetic-{row:03d}" for row in range(rows)]))
+        ids = np.array([f"synthetic-{row:03d}" for row in range(rows)])
+        return Samples(schema, values, observed, target, ids, lengths=lengths).sealed()
 
     def parts(self, samples: Samples) -> Mapping[str, np.ndarray]:
         ends = np.cumsum([0, TRAIN, VALID, TEST + STRANGERS])

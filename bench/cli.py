@@ -57,8 +57,14 @@ def main() -> None:
 @click.option("--methods", metavar="LIST", help="Names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class.")
 @click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value].")
 @click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one.")
-@click.option("--protocols", metavar="LIST", help="natural, mcar, mcar(0.3), fixed(NE), or train=...;valid=...;test=...")
+@click.option(
+    "--protocols", metavar="LIST",
+    help="natural, mcar(0.3), mcar(V=0.1,A=0.5), fixed(NE), keep(2), block(group,0.3), mar(A->B,2,0.3), mnar(B|value,2,0.3), "
+    "mnar(B|label,2,0.3), sums with +, or train=...;valid=...;test=...",
+)  # fmt: skip
 @click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one.")
+@click.option("--test-noise", metavar="LIST", help="Test each trained model at these missing rates as well.")
+@click.option("--test-combinations", metavar="LIST", help="Test each trained model with these modalities alone as well; all: every subset.")
 @click.option("--seeds", metavar="LIST", help="Seeds and ranges, such as 0-4,7.")
 @click.option("--metric", metavar="NAME", help="Primary metric of the leaderboard.")
 @click.option("--selection", metavar="NAME", help="Validation metric that picks the checkpoint.")
@@ -223,6 +229,7 @@ def show(trial: str | None, out: str, as_json: bool) -> None:
 
     from bench.leaderboard import _finite
     from bench.store import Store
+    from bench.surface import evaluations_of
 
     with Store(out, create=False) as store:
         records = [store.record(trial)] if trial else store.records()
@@ -241,17 +248,22 @@ def show(trial: str | None, out: str, as_json: bool) -> None:
         click.echo(tabulate([{key: record.row()[key] for key in keys} for record in records], headers="keys", tablefmt="simple"))
         return
     record = records[0]
+    evaluations = evaluations_of(record)
     sections = {
         "trial": {"id": record.trial.id, **json.loads(record.trial.canonical())},
         "status": {"status": record.status, "reason": record.reason, "collapsed": record.collapsed},
         "metrics": record.metrics,
         "cost": record.cost,
-        "facts": record.facts,
+        "facts": {key: value for key, value in record.facts.items() if key != "evaluations"},
         "provenance": record.provenance,
     }
     for title, values in sections.items():
         click.secho(title, bold=True)
         click.echo(tabulate([(f"  {key}", value) for key, value in _finite(values).items()], tablefmt="plain", disable_numparse=True))
+    if evaluations:
+        click.secho("evaluations", bold=True)
+        rows = [{"  rule": f"  {rule}", "missing": facts["missing"], **facts["metrics"]} for rule, facts in evaluations.items()]
+        click.echo(tabulate(rows, headers="keys", tablefmt="plain", floatfmt=".4f"))
     click.secho("repeat it", bold=True)
     click.echo(f"  {record.trial.command()} --out {shlex.quote(out + '-repeat')}")
 

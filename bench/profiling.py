@@ -159,7 +159,7 @@ def _profile(trial: Trial, device: torch.device, threads: int, depth: int) -> Pr
     protocol = parse_protocol(trial.protocol)
     parts, whole = (
         build_parts(dataset, samples, trial.combination, chosen, trial.seed, trial.fixed_seed, trial.vary)
-        for chosen in (protocol, replace(protocol, test=Rule("natural")))
+        for chosen in (protocol, replace(protocol, test=Rule()))
     )
     cls = registry.method_class(trial.method)
     config = registry.config_of(cls, _choice(trial), trial.training)

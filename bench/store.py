@@ -10,9 +10,9 @@ import io
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,13 +43,29 @@ CREATE TABLE IF NOT EXISTS predictions (id TEXT PRIMARY KEY REFERENCES trials (i
 """
 
 
+EVALUATION = "evaluations/"  # heads the name of a further rule's scores
+
+
 @dataclass(frozen=True)
 class Arrays:
-    """Stored predictions. Shapes: ids (N,), target (N,), scores (N, C) float32."""
+    """Stored predictions. Shapes: ids (N,), target (N,), scores (N, C) float32; evaluations[rule] (N, C) float32, of the same rows."""
 
     ids: np.ndarray
     target: np.ndarray
     scores: np.ndarray
+    evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def named(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """All arrays by the names they have in a file."""
+        arrays = {"ids": self.ids.astype(str), "target": self.target, "scores": self.scores}
+        arrays |= {f"{EVALUATION}{rule}": scores for rule, scores in self.evaluations.items()}
+        return {prefix + name: array for name, array in arrays.items()}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Arrays:
+        """From arrays by their names. Raises: KeyError if one is absent."""
+        further = {name.removeprefix(EVALUATION): array for name, array in arrays.items() if name.startswith(EVALUATION)}
+        return cls(arrays["ids"], arrays["target"], arrays["scores"], further)
 
 
 class Store:
@@ -130,7 +146,7 @@ class Store:
                 (record.status, record.reason, *columns, time.time(), record.trial.id),
             )
             if predictions is not None:
-                blob = pack(Arrays(predictions.ids, predictions.target, predictions.scores))
+                blob = pack(Arrays(predictions.ids, predictions.target, predictions.scores, predictions.evaluations))
                 self.connection.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (record.trial.id, blob))
 
     def write_audit(self, findings: Sequence[Finding]) -> None:
@@ -218,10 +234,10 @@ def _escaped(text: str) -> str:
 def pack(arrays: Arrays) -> bytes:
     """Predictions as compressed bytes (npz, no pickles)."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, ids=arrays.ids.astype(str), target=arrays.target, scores=arrays.scores)
+    np.savez_compressed(buffer, **arrays.named())  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
 def unpack(blob: bytes) -> Arrays:
     with np.load(io.BytesIO(blob), allow_pickle=False) as arrays:
-        return Arrays(arrays["ids"], arrays["target"], arrays["scores"])
+        return Arrays.of(arrays)

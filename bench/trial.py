@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from torch.nn import functional as F
 from bench import registry
 from bench.cost import forward_count, latency_ms, resident_mb
 from bench.datasets.base import Batch, Dataset, Samples, as_batch
-from bench.loader import Parts, batch_rows, build_parts, load
+from bench.loader import Evaluation, Parts, batch_rows, build_parts, load
 from bench.methods.base import Ceiling, Estimator, Method, MethodConfig, Prediction
 from bench.methods.recording import Recorder
 from bench.metrics import score, selection_score
-from bench.protocol import parse_protocol
+from bench.protocol import parse_protocol, parse_rule
 from bench.provenance import provenance
 from bench.seeds import number, stream
 from bench.spec import Choice, Record, Trial
@@ -41,17 +41,21 @@ class TrialError(RuntimeError):
 
 @dataclass(frozen=True)
 class Predictions:
-    """Test predictions of one trial. Shapes: ids (N,), target (N,) int64, scores (N, C) float32, rows summing to 1."""
+    """Test predictions of one trial. Shapes: ids (N,), target (N,) int64, scores (N, C) float32, rows summing to 1.
+
+    `evaluations` holds the scores (N, C) of the same rows under each further rule.
+    """
 
     ids: np.ndarray
     target: np.ndarray
     scores: np.ndarray
+    evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def run_trial(
     trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None, records: Path | None = None
 ) -> tuple[Record, Predictions]:
-    """Train, choose the checkpoint, score the test part once.
+    """Train, choose the checkpoint, score the test part once, and once under each further rule of the trial.
 
     With `records`, what the method did is written there (see `bench.methods.recording`): gradients in training, all else on the
     test part; no number changes.
@@ -93,30 +97,54 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report, recor
         outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before)
     scores = _checked_scores(outcome.scores, len(parts.test), len(samples.schema.classes))
     metrics, reasons = score(parts.test.target, scores)
+    surface, further = {}, {}
+    for rule in trial.evaluations:
+        evaluation = parts.test_under(parse_rule(rule))
+        found = _checked_scores(outcome.predict(evaluation), *scores.shape)
+        surface[rule] = _evaluation_facts(evaluation, found)
+        further[rule] = found.astype(np.float32)
     facts = {
         "missing": dict(parts.missing),
         "masks": dict(parts.masks),
         "rows": {part: len(parts.part(part)) for part in ("train", "valid", "test")},
         "classes": list(samples.schema.classes),
-        "histogram": np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist(),
+        "histogram": _histogram(scores),
         "metric_reasons": reasons,
         "valid": outcome.valid,
         "best_epoch": outcome.best_epoch,
-        "test_evaluations": 1,
+        "test_evaluations": 1,  # times that the main scores, and each of the evaluations, were taken
         "not_counted": list(outcome.not_counted),
         "synthetic": dataset.synthetic,
         "config": {key: value for key, value in vars(config).items() if isinstance(value, bool | int | float | str)},
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {"load": loaded - start, "total": time.perf_counter() - start},
+        **({"evaluations": surface} if surface else {}),
     }
     where = {**provenance(), "device": device.type, "threads": threads, "torch_device": _device_name(device)}
     record = Record(trial, "done", None, metrics, outcome.cost, facts, where)
-    return record, Predictions(parts.test.ids, parts.test.target, scores.astype(np.float32))
+    return record, Predictions(parts.test.ids, parts.test.target, scores.astype(np.float32), further)
+
+
+def _evaluation_facts(evaluation: Evaluation, scores: np.ndarray) -> dict[str, object]:
+    metrics, reasons = score(evaluation.samples.target, scores)
+    return {
+        "metrics": metrics,
+        "metric_reasons": reasons,
+        "missing": evaluation.missing,
+        "mask": evaluation.mask,
+        "histogram": _histogram(scores),
+    }
+
+
+def _histogram(scores: np.ndarray) -> list[int]:
+    """How often each class is the predicted one."""
+    return np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist()
 
 
 @dataclass
 class _Outcome:
     scores: np.ndarray  # (N, C) test probabilities
+    predict: Callable[[Evaluation], np.ndarray]  # the same model under another rule, (N, C)
     cost: dict[str, float | None]
     valid: float  # selection metric of the chosen checkpoint
     best_epoch: int | None = None
@@ -146,7 +174,8 @@ def _fit_estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: P
         "latency_ms_64": _estimator_latency(estimator, test, 64),
         "train_seconds": seconds,
     }
-    return _Outcome(scores, cost, valid)
+    raw = isinstance(estimator, Ceiling)
+    return _Outcome(scores, lambda further: estimator.predict_proba(further.raw if raw else further.samples), cost, valid)
 
 
 def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> float:
@@ -181,9 +210,15 @@ def _train_method(
     best_epoch, valid = _fit(method, config, parts, trial, device, report, recorder)
     seconds = time.perf_counter() - begin
     test = _eval_batch(parts.test, device)
+    state = method.generator.get_state()
     method.recorder = recorder
     scores = predict(method, test, config.batch_size)
     method.recorder = None
+
+    def again(further: Evaluation) -> np.ndarray:
+        method.generator.set_state(state)  # what an evaluation draws does not depend on what was scored before it
+        return predict(method, _eval_batch(further.samples, device), config.batch_size)
+
     batches = [test.rows(rows) for rows in _rows(len(test), config.batch_size, device)]
     count = forward_count(method, batches)
     cost: dict[str, float | None] = {
@@ -194,7 +229,7 @@ def _train_method(
         "latency_ms_64": latency_ms(method, [test.rows(torch.arange(min(len(test), 64), device=device))]),
         "train_seconds": seconds,
     }
-    return _Outcome(scores, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
+    return _Outcome(scores, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
 
 
 def _fit(

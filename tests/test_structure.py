@@ -21,6 +21,7 @@ TORCH_FREE = (
     "cli",
     "stats",
     "leaderboard",
+    "surface",
     "protocol",
     "seeds",
     "errors",

@@ -76,6 +76,14 @@ class Slow(Mine):
         time.sleep(0.2)
 
 
+class DrawsInEvaluation(Mine):
+    """Adds noise from its own generator, in evaluation too."""
+
+    def forward(self, batch):
+        logits = super().forward(batch).logits
+        return Prediction(logits + torch.randn(logits.shape, generator=self.generator))
+
+
 class PeeksAtLabels(Mine):
     """Adds the label to the logits: in evaluation there is none to add."""
 

@@ -95,6 +95,21 @@ def test_show_prints_the_command_that_repeats_a_trial(out, tmp_path):
     assert [(trial["id"], trial["metrics"]) for trial in again] == [(chosen["id"], chosen["metrics"])]
 
 
+def test_response_surface_is_run_shown_and_repeated(tmp_path):
+    words = ["run", "--methods", "constant,mean-logistic", "--datasets", "breast-cancer", "--noise", "0.3", "--seeds", "0"]
+    page = bench(*words, "--test-noise", "0,0.5", "--test-combinations", "all", "--out", tmp_path, "-q").stdout
+    assert "### Response surface" in page
+    assert "Shapley M" in page
+    trials = json.loads(bench("show", "--out", tmp_path, "--json").stdout)["trials"]
+    chosen = next(trial for trial in trials if trial["method"] == "mean-logistic")
+    text = bench("show", chosen["id"], "--out", tmp_path).stdout
+    assert text.index("evaluations\n  rule") < text.index("fixed(MEW)  ") < text.index("repeat it")
+    assert text.strip().endswith(f"--test-noise 0,0.5 --test-combinations all --out {tmp_path}-repeat")
+    command = [word.strip("'") for word in text.strip().splitlines()[-1].split()[1:-2]]
+    again = json.loads(bench(*command, "--out", tmp_path / "again", "--json", "-q").stdout)["trials"]
+    assert [(trial["id"], trial["metrics"]) for trial in again] == [(chosen["id"], chosen["metrics"])]
+
+
 def test_show_json_holds_facts_and_provenance(out):
     first = json.loads(bench("show", "--out", out, "--json").stdout)["trials"][0]["id"]
     shown = json.loads(bench("show", first, "--out", out, "--json").stdout)["trials"][0]
@@ -247,6 +262,18 @@ def test_notebook_functions_give_tidy_rows(tmp_path):
     assert {"accuracy", "auroc", "parameters", "status"} <= set(frame.columns)
     assert package.results(tmp_path).equals(frame)
     assert package.board(tmp_path).settings[0].rows[0].label == "constant"
+
+
+def test_evaluations_are_tidy_rows(tmp_path):
+    import bench as package
+
+    options = {"datasets": "breast-cancer", "noise": 0.3, "test_noise": [0, 0.5], "test_combinations": "M"}
+    package.run(methods=["constant"], seeds=0, out=tmp_path, quiet=True, **options)
+    frame = package.evaluations(tmp_path)
+    assert list(frame["evaluation"]) == ["mcar(0)", "mcar(0.5)", "fixed(M)"]
+    assert list(frame["test_combination"])[-1] == "M"
+    assert list(frame["test_noise"])[:2] == [0, 0.5]
+    assert {"id", "method", "noise", "seed", "missing", "accuracy", "auroc"} <= set(frame.columns)
 
 
 def test_class_given_from_python_runs(tmp_path):

@@ -217,6 +217,71 @@ def test_published_folder_renders_to_its_own_bytes(tmp_path):
     assert [path.name for path in stale_files(tmp_path / "golden")] == ["README.md"]
 
 
+def with_surface(rules=("mcar(0)", "mcar(0.5)", "fixed(N)", "fixed(E)", "fixed(NE)")):
+    pairs = []
+    for seed in range(2):
+        for method, hits in (("muse", 9), ("constant", 5)):
+            record, arrays = made(method, seed=seed, hits=hits)
+            metrics = {rule: {"accuracy": (hits - (place % 3) * (method == "muse")) / 10} for place, rule in enumerate(rules)}
+            facts = {rule: {"metrics": found, "missing": 0.5, "mask": rule, "histogram": [5, 5]} for rule, found in metrics.items()}
+            trial = replace(record.trial, evaluations=rules)
+            further = dict.fromkeys(rules, arrays.scores)
+            pairs.append((replace(record, trial=trial, facts={**record.facts, "evaluations": facts}), replace(arrays, evaluations=further)))
+    return pairs
+
+
+def test_response_surface_is_a_section_of_its_setting():
+    page = markdown(board_of(*with_surface()))
+    assert page.count("### Response surface") == 1
+    assert "fixed(NE) |" in page
+    for word in ("Area 0-0.5", "Drop 0 to 0.5", "Retention at 0.5", "Worst combination", "Shapley N", "Shapley E"):
+        assert word in page
+    assert "*Shapley*: gain in score" in page
+    assert "Response surface" not in markdown(board_of(*full()))
+
+
+def test_response_surface_of_part_of_the_combinations_has_no_contributions():
+    page = markdown(board_of(*with_surface(("fixed(N)", "fixed(NE)"))))
+    assert "Worst combination" in page
+    assert "Shapley N" not in page
+    assert "Area" not in page.partition("## How to read this")[0]
+
+
+def test_response_surface_is_in_the_json():
+    board = json.loads(json.dumps(board_of(*with_surface()).as_json()))
+    surface = board["settings"][0]["surface"]
+    assert surface["rates"] == [0.0, 0.5]
+    assert surface["floor"] == 0.5
+    assert [row["label"] for row in surface["rows"]] == ["muse", "constant"]
+    assert surface["rows"][1]["retention"] is None
+    assert board_of(*full()).as_json()["settings"][0]["surface"] is None
+
+
+def test_published_response_surface_renders_to_its_own_bytes(tmp_path):
+    pairs = with_surface()
+    publish(tmp_path / "surface", SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs}, ["bench run"])
+    assert stale_files(tmp_path / "surface") == []
+    lines = (tmp_path / "surface" / "surface.csv").read_text().splitlines()
+    assert lines[0].startswith("dataset,combination,protocol")
+    assert len(lines) == 1 + 2 * 5
+    assert (tmp_path / "surface" / "README.md").read_text(encoding="utf-8") == markdown(board_of(*pairs))
+
+
+def test_different_masks_of_an_evaluation_are_a_banner():
+    pairs = with_surface()
+    record, arrays = pairs[0]
+    evaluations = {**record.facts["evaluations"], "fixed(N)": {**record.facts["evaluations"]["fixed(N)"], "mask": "another"}}
+    pairs[0] = (replace(record, facts={**record.facts, "evaluations": evaluations}), arrays)
+    assert "different test masks" in markdown(board_of(*pairs))
+
+
+def test_bar_in_a_protocol_does_not_break_the_table():
+    pairs = [made("muse", protocol, seed) for seed in range(2) for protocol in ("mnar(N|value,2,0.1)", "mnar(N|value,2,0.3)")]
+    rows = [line for line in markdown(board_of(*pairs)).splitlines() if line.startswith("|") and "Mean rank" in line]
+    assert len(rows) == 1
+    assert rows[0].count("|") - rows[0].count("\\|") == 10
+
+
 def test_broken_folder_is_explained(tmp_path):
     with pytest.raises(UsageError, match="cannot be read: FileNotFoundError"):
         render(tmp_path)
