@@ -66,6 +66,7 @@ class Parts:
     raw_test: Samples  # hidden and sealed but not scaled: what a known posterior needs
     missing: Mapping[str, float]  # part -> share of cells not observed after hiding
     masks: Mapping[str, str]  # part -> hash of its observed mask
+    unseen: tuple[str, ...]  # modalities that no training row observes, hidden everywhere
     test_under: Callable[[Rule], Evaluation]  # the same test rows and scaling under another rule
 
     def part(self, name: str) -> Samples:
@@ -76,7 +77,9 @@ def build_parts(dataset: Dataset, samples: Samples, combination: str, protocol: 
     """Split, hide, scale and seal.
 
     The split and the valid and test masks come from `fixed_seed`, the training mask from `seed`; `vary="split"` takes all from `seed`.
-    Rows that observe nothing of the combination leave the training part; elsewhere they stay and must be predicted.
+    Rows that observe nothing of the combination leave the training part; elsewhere they stay and must be predicted. A modality that no
+    training row observes is hidden in the other parts too: nothing can be learnt about it, and no method shall feed it to an
+    encoder that was never trained.
     Raises: UsageError if the protocol cannot act on these samples or no training row is left.
     """
     root = seed if vary == "split" else fixed_seed
@@ -94,10 +97,14 @@ def build_parts(dataset: Dataset, samples: Samples, combination: str, protocol: 
     hidden_parts["train"] = train = train.rows(np.flatnonzero(train.observed.any(1)))
     if not len(train):
         raise UsageError(f"no training row observes any of combination {combination!r}; choose another combination or protocol")
+    unseen = ~train.observed.any(0)  # (M,)
+    if unseen.any():
+        hidden_parts |= {part: hidden_parts[part].hide(np.tile(unseen, (len(hidden_parts[part]), 1))) for part in ("valid", "test")}
     scaler = Scaler(train)
 
     def test_under(rule: Rule) -> Evaluation:
         raw = hide("test", rule.on(chosen.schema, samples.groups is not None))
+        raw = raw.hide(np.tile(unseen, (len(raw), 1))) if unseen.any() else raw
         return Evaluation(scaler(raw), raw, float(1 - raw.observed.mean()), mask_hash(raw.observed))
 
     return Parts(
@@ -105,6 +112,7 @@ def build_parts(dataset: Dataset, samples: Samples, combination: str, protocol: 
         raw_test=hidden_parts["test"],
         missing={part: float(1 - hidden_parts[part].observed.mean()) for part in PARTS},
         masks={part: mask_hash(hidden_parts[part].observed) for part in PARTS},
+        unseen=tuple(name for name, is_unseen in zip(chosen.schema.names, unseen, strict=True) if is_unseen),
         test_under=test_under,
     )
 

@@ -107,6 +107,7 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report, recor
         "missing": dict(parts.missing),
         "masks": dict(parts.masks),
         "rows": {part: len(parts.part(part)) for part in ("train", "valid", "test")},
+        "unseen": list(parts.unseen),
         "classes": list(samples.schema.classes),
         "histogram": _histogram(scores),
         "metric_reasons": reasons,

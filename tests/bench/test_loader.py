@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.datasets.base import Dataset, Modality, Samples, Schema
 from bench.errors import UsageError
 from bench.loader import Scaler, batch_rows, build_parts, split_rows
-from bench.protocol import parse_protocol
+from bench.protocol import parse_protocol, parse_rule
 from bench.seeds import stream
 
 
@@ -48,6 +48,15 @@ def test_groups_are_never_torn_apart(make_samples):
     rows = split_rows(Given(samples), samples, 0)
     groups = [set(samples.groups[part]) for part in rows.values()]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 20
+
+
+def test_modality_that_no_training_row_observes_is_hidden_everywhere(make_samples):
+    parts = build(make_samples(n=60), "train=fixed(AB);valid=natural;test=natural")
+    assert parts.unseen == ("gamma",)
+    for part in (parts.train, parts.valid, parts.test, parts.raw_test, parts.test_under(parse_rule("fixed(BG)")).samples):
+        assert not part.observed[:, 2].any()
+        assert np.isnan(part.values["gamma"]).all()
+    assert parts.test.observed[:, :2].any(0).all()
 
 
 def test_official_split_is_kept_and_an_overlap_refused(make_samples):
