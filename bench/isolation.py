@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from bench.datasets.files import data_root
 from bench.spec import Record, Trial
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _start(job: Job) -> tuple[Connection, Any]:
     receiver, sender = context.Pipe(duplex=False)
     given = _by_value(job.given.values())
     process = context.Process(
-        target=_child, args=(sender, job.trial, job.limits, job.device, job.threads, str(job.log), given), daemon=True
+        target=_child, args=(sender, job.trial, job.limits, job.device, job.threads, str(job.log), given, str(data_root())), daemon=True
     )
     with _start_lock:
         # multiprocessing re-imports the caller's main module in every child: an unguarded script or a notebook would run
@@ -131,8 +132,9 @@ def _by_value(classes: Iterable[type]) -> bytes:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _child(sender: Connection, trial: Trial, limits: Limits, device: str, threads: int, log: str, given: bytes) -> None:
+def _child(sender: Connection, trial: Trial, limits: Limits, device: str, threads: int, log: str, given: bytes, root: str) -> None:
     """What a trial's process runs: limits first, then the trial, its outcome sent back in one message."""
+    os.environ["BENCH_DATA"] = root  # the fork server may be older than the driver's choice
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with Path(log).open("w", encoding="utf-8", errors="replace") as stream:
