@@ -286,7 +286,8 @@ def _mimic_raw(folder: Path, patients: int) -> Path:
                 tables["hosp/procedures_icd"].append(f"{one},{hadm},1,{_day(patient, end - 1)[:10]},3995,9")
             if patient != 3:
                 words = "heart failure, severe" if dies else "routine visit, stable"
-                text = f'"Name: ___\nDischarge ""summary"": {words}, stay {stay} of patient.\n"'
+                when = "latest" if stay else "earlier"
+                text = f'"Name: ___\nDischarge ""summary"": {words}, {when} stay {stay} of patient.\n"'
                 tables["note/discharge"].append(f"{one}-DS-{stay},{one},{hadm},DS,{stay},{_day(patient, end, '00:00:00')},,{text}")
         if patient != 5:
             for item in (50912, 50971, 51222, 50900 + patient % 3):
