@@ -53,6 +53,7 @@ class Adni(FileDataset):
         "The genome may also come as genomic/genomic.npz with the arrays X and PTID."
     )
     terms = "ADNI data use agreement: no redistribution, not even of derived vectors; acknowledge ADNI."
+    restricted = True
     options = {"image": "vector", "pool": 1}
     choices = {"image": ("vector", "volume")}
     image: str

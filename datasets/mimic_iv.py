@@ -45,6 +45,7 @@ class MimicIv(FileDataset):
         "PhysioNet licence: no redistribution, not even of derived vectors, and no third-party online services; cite Johnson et al. 2023."
     )
     must_prepare = True
+    restricted = True
     options = {"origin": "preprocessed", "icd": "all", "labs": 256, "notes": 512, "codes": 512}
     choices = {"origin": ("preprocessed", "raw"), "icd": ("all", 9)}
     origin: str
