@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,20 @@ import click
 
 from bench import __version__
 
+
+def _set_data_root(_: click.Context, __: click.Parameter, folder: Path | None) -> None:
+    """For this process and the trials it starts."""
+    if folder is not None:
+        os.environ["BENCH_DATA"] = str(folder.absolute())
+
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 out_option = click.option("--out", default="runs", show_default=True, metavar="DIR", help="Folder of the results database.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
+data_root_option = click.option(
+    "--data-root", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", expose_value=False, callback=_set_data_root,
+    help="Folder of the datasets that come as files.  [default: BENCH_DATA, or a folder of this user]",
+)  # fmt: skip
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Every epoch and every finished trial.")
 
@@ -81,6 +94,7 @@ def main() -> None:
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
 @click.option("--record", "is_recorded", is_flag=True, help="Also write what methods did (routing, supports, ...) to OUT/records.")
+@data_root_option
 @out_option
 @json_option
 @quiet_option
@@ -128,6 +142,7 @@ def run(
 
 @main.command("list")
 @click.argument("what", type=click.Choice(["methods", "datasets", "suites"]))
+@data_root_option
 @json_option
 @explained
 def list_(what: str, as_json: bool) -> None:
@@ -137,8 +152,11 @@ def list_(what: str, as_json: bool) -> None:
     rows = {"methods": _list_methods, "datasets": _list_datasets, "suites": _list_suites}[what]()
     if as_json:
         _print_json(rows)
-    else:
-        click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, None, None, 50, 60][: len(rows[0])]))
+        return
+    absent = [row["name"] for row in rows if not row.pop("here", True)]
+    click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, None, None, 50, 60][: len(rows[0])], missingval="-"))
+    if absent:
+        click.echo(f"\nnot here: {', '.join(absent)}; `bench data status` says where to get them")
 
 
 @main.command()
@@ -324,6 +342,110 @@ def profile(
 
 
 @main.group()
+def data() -> None:
+    """Datasets: which are here, where to get the others, preparing and checking files, a page about each."""
+
+
+@data.command("status")
+@data_root_option
+@json_option
+@explained
+def data_status(as_json: bool) -> None:
+    """List the datasets that come as files: what is here, what is missing, where to get it, and the owners' terms."""
+    from bench.data import data_root, status
+
+    found = status()
+    if as_json:
+        _print_json({"data_root": str(data_root()), "datasets": found})
+        return
+    click.echo(f"data root: {data_root()}  (--data-root or BENCH_DATA changes it)")
+    for entry in found:
+        tested = {True: ", as tested", False: ", not the files this suite was tested with", None: ""}[entry["tested"]]
+        click.secho(f"\n{entry['name']}: {entry['state']}{tested}", bold=True)
+        for copy in entry["prepared"]:
+            options = ",".join(f"{key}={value}" for key, value in copy["options"].items())
+            click.echo(f"  prepared  {copy['folder']}  {copy['rows']} samples  {options}")
+        click.echo(f"  folder    {entry['folder']}")
+        if entry["missing"]:
+            click.echo(f"  missing   {', '.join(entry['missing'])}\n  get it    {entry['obtain']}")
+        click.echo(f"  licence   {entry['licence']}\n  terms     {entry['terms']}")
+
+
+@data.command("prepare")
+@click.argument("name", metavar="NAME[option=value]")
+@click.option(
+    "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
+)
+@data_root_option
+@json_option
+@quiet_option
+@explained
+def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
+    """Read and check a dataset's files once and keep a copy that loads fast."""
+    from bench.data import prepare
+
+    with _steps(quiet) as report:
+        made = prepare(name, folder, report)
+    if as_json:
+        _print_json(made)
+    else:
+        click.echo(f"wrote {made['folder']}: {made['rows']} samples, fingerprint {made['fingerprint']}")
+
+
+@data.command("verify")
+@click.argument("name", metavar="NAME[option=value]")
+@click.option(
+    "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
+)
+@data_root_option
+@json_option
+@quiet_option
+@explained
+def data_verify(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
+    """Recompute hashes and fingerprint of a dataset and compare. Exit code 1 if something differs."""
+    from bench.data import verify
+
+    with _steps(quiet) as report:
+        found = verify(name, folder, report)
+    _print_checks(found, as_json)
+
+
+@data.command("card")
+@click.argument("names", nargs=-1, metavar="[NAME[option=value]]...")
+@click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write DIR/NAME.md, of all that are here.")
+@click.option("--check", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Render the pages of DIR again and compare.")
+@data_root_option
+@json_option
+@explained
+def data_card(names: tuple[str, ...], publish: Path | None, check: Path | None, as_json: bool) -> None:
+    """Describe datasets: samples, classes, observed combinations, whether gaps look random, whether they alone predict the label."""
+    from bench import data as pages
+    from bench.errors import UsageError
+
+    if check is not None:
+        found = pages.stale_pages(check)
+        if as_json:
+            _print_json(found)
+        else:
+            click.echo("\n".join(f"{entry['state']:8}  {entry['page']}" for entry in found))
+        sys.exit(any(entry["state"] == "stale" for entry in found))
+    if publish is not None:
+        files = pages.publish(publish, names or pages.publishable())
+        if as_json:
+            _print_json({"files": [str(path) for path in files]})
+        else:
+            click.echo("\n".join(f"wrote {path}" for path in files))
+        return
+    if not names:
+        raise UsageError("name a dataset, such as `bench data card support2`; `bench list datasets` lists them")
+    cards = [pages.card(name) for name in names]
+    if as_json:
+        _print_json(cards)
+    else:
+        click.echo("\n\n".join(pages.page(found) for found in cards), nl=False)
+
+
+@main.group()
 def new() -> None:
     """Write a working template."""
 
@@ -360,7 +482,11 @@ def doctor(out: str, as_json: bool) -> None:
     """Check that this machine can run the suite."""
     from bench.doctor import checks
 
-    found = checks(Path(out))
+    _print_checks(checks(Path(out)), as_json)
+
+
+def _print_checks(found: list[dict[str, Any]], as_json: bool) -> None:
+    """Exit code 1 if one did not pass."""
     if as_json:
         _print_json(found)
     else:
@@ -368,6 +494,22 @@ def doctor(out: str, as_json: bool) -> None:
             click.echo(f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}")
     if not all(check["passed"] for check in found):
         sys.exit(1)
+
+
+@contextmanager
+def _steps(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on stderr for work in steps, where someone watches."""
+    from tqdm import tqdm
+
+    with tqdm(disable=quiet or not sys.stderr.isatty(), leave=False) as bar:
+
+        def report(done: int, total: int, what: str) -> None:
+            bar.total = total or None
+            bar.set_description_str(what, refresh=False)
+            bar.n = done
+            bar.refresh()
+
+        yield report
 
 
 def _progress(metric: str, quiet: bool, verbose: bool):
@@ -385,12 +527,12 @@ def _cores(threads: int) -> int:
 
 
 def _command() -> str:
-    """This command, as anyone can type it again: without the folder it writes to and the number of jobs."""
+    """This command, as anyone can type it again: without the folders of this machine and the number of jobs."""
     words, kept = iter(sys.argv[1:]), []
     for word in words:
-        if word in ("--out", "-j", "--jobs"):
+        if word in ("--out", "-j", "--jobs", "--data-root"):
             next(words, None)
-        elif not word.startswith(("--out=", "--jobs=", "-j")):
+        elif not word.startswith(("--out=", "--jobs=", "-j", "--data-root=")):
             kept.append(word)
     return shlex.join(["bench", *kept])
 
@@ -488,23 +630,9 @@ def _list_methods() -> list[dict[str, Any]]:
 
 def _list_datasets() -> list[dict[str, Any]]:
     from bench import registry
-    from bench.loader import load
-    from bench.spec import Choice
+    from bench.data import outline
 
-    rows = []
-    for name in registry.dataset_names():
-        dataset, samples = load(Choice(name))
-        modalities = ", ".join(f"{m.letter} {m.name} {m.kind} {'x'.join(map(str, m.shape))}" for m in samples.schema)
-        rows.append(
-            {
-                "name": name,
-                "samples": len(samples),
-                "classes": len(samples.schema.classes),
-                "modalities": modalities,
-                "title": dataset.title,
-            }
-        )
-    return rows
+    return [outline(name) for name in registry.dataset_names()]
 
 
 def _list_suites() -> list[dict[str, Any]]:

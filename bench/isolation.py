@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from bench.datasets.files import data_root
 from bench.spec import Record, Trial
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def _start(task: Task) -> tuple[Connection, Any]:
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
     given = _by_value(task.given.values())
-    process = context.Process(target=_child, args=(sender, task.work, task.arguments, str(task.log), given), daemon=True)
+    arguments = (sender, task.work, task.arguments, str(task.log), given, str(data_root()))
+    process = context.Process(target=_child, args=arguments, daemon=True)
     with _start_lock:
         # multiprocessing re-imports the caller's main module in every child: an unguarded script or a notebook would run
         # again inside each trial. A trial needs nothing from it, so an empty one stands in while the process starts.
@@ -169,8 +171,9 @@ def _trial(
     return run_trial(trial, device, threads, report, records)
 
 
-def _child(sender: Connection, work: str, arguments: tuple[Any, ...], log: str, given: bytes) -> None:
+def _child(sender: Connection, work: str, arguments: tuple[Any, ...], log: str, given: bytes, root: str) -> None:
     """What the process runs: the work, its reports sent as they come, its result in one message."""
+    os.environ["BENCH_DATA"] = root  # the fork server may be older than the driver's choice
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with Path(log).open("w", encoding="utf-8", errors="replace") as stream:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from bench import registry
 from bench.datasets.base import DataError, Dataset, Samples, Schema
+from bench.datasets.files import data_root
 from bench.errors import UsageError
 from bench.protocol import PARTS, Draws, Protocol, Rule, mask_hash
 from bench.seeds import number
 from bench.spec import Choice
 
 VALID_SHARE = TEST_SHARE = 0.15
-_loaded: dict[str, Samples] = {}  # filled in the fork server alone, so that its trials find the samples in memory
+_loaded: dict[tuple[str, Path], Samples] = {}  # filled in the fork server alone, so that its trials find the samples in memory
 
 
 def load(choice: Choice) -> tuple[Dataset, Samples]:
@@ -26,7 +28,7 @@ def load(choice: Choice) -> tuple[Dataset, Samples]:
     Raises: UsageError if the dataset does not load, whatever its code raised.
     """
     dataset = registry.dataset_of(choice)
-    found = _loaded.get(str(choice))
+    found = _loaded.get((str(choice), data_root()))
     if found is not None:
         return dataset, found
     try:
@@ -43,7 +45,7 @@ def load(choice: Choice) -> tuple[Dataset, Samples]:
 def preload(choice: Choice) -> None:
     """Load a dataset into memory for the trials to come. One that does not load fails in its trials, with its reason."""
     with suppress(UsageError):
-        _loaded[str(choice)] = load(choice)[1]
+        _loaded[str(choice), data_root()] = load(choice)[1]
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def build_parts(dataset: Dataset, samples: Samples, combination: str, protocol: 
     hidden_parts["train"] = train = train.rows(np.flatnonzero(train.observed.any(1)))
     if not len(train):
         raise UsageError(f"no training row observes any of combination {combination!r}; choose another combination or protocol")
-    unseen = ~train.observed.any(0)  # (M,)
+    unseen = np.asarray(~train.observed.any(0))  # (M,)
     if unseen.any():
         hidden_parts |= {part: hidden_parts[part].hide(np.tile(unseen, (len(hidden_parts[part]), 1))) for part in ("valid", "test")}
     scaler = Scaler(train)

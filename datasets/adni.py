@@ -53,6 +53,7 @@ class Adni(FileDataset):
         "The genome may also come as genomic/genomic.npz with the arrays X and PTID."
     )
     terms = "ADNI data use agreement: no redistribution, not even of derived vectors; acknowledge ADNI."
+    restricted = True
     options = {"image": "vector", "pool": 1}
     choices = {"image": ("vector", "volume")}
     image: str
@@ -117,7 +118,7 @@ class Adni(FileDataset):
         pooled = tuple(-(-length // self.pool) for length in shape)
         images = np.full((len(ids), 1, *pooled) if pooled else (len(ids), matrix.shape[1]), np.nan, dtype=np.float32)
         for block in np.array_split(np.flatnonzero(rows >= 0), max(1, len(ids) // SCANS)):
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 voxels = np.asarray(matrix[rows[block]], dtype=np.float32)  # (b, voxels)
             if not np.isfinite(voxels).all():
                 raise DataError(

@@ -79,6 +79,7 @@ class Enrico(FileDataset):
         if codes.min() < 0:
             raise DataError(f"{table.where(int(codes.argmin()))}: topic must be one of {', '.join(TOPICS)}, got none")
         topics = np.array(TOPICS)[codes]
+        _check_names(folder, screens)
         kept = ~np.isin(screens, self._excluded(folder))
         screens, topics = screens[kept].astype(str), topics[kept]
         classes, target = np.unique(topics, return_inverse=True)
@@ -110,10 +111,7 @@ class Enrico(FileDataset):
         return tuple(issues.column("screen_id")[found])
 
     def _check_files(self, folder: Path, screens: np.ndarray) -> None:
-        """Raises: DataError if a screen's id is no file name, or a file is absent."""
-        wrong = [screen for screen in screens if not re.fullmatch(r"\d{1,9}", screen)]
-        if wrong:
-            raise DataError(f"design_topics.csv: screen_id must be a number, got {str(wrong[0])!r}")
+        """Raises: DataError if a screen has no file."""
         for place, ending in ((place, ending) for _, place, ending in IMAGES.values()):
             there = {path.name for path in (folder / place).iterdir()}
             absent = [screen for screen in screens if f"{screen}.{ending}" not in there]
@@ -121,6 +119,20 @@ class Enrico(FileDataset):
                 raise DataError(
                     f"{len(absent)} of {len(screens)} files of {folder / place} are absent, {absent[0]}.{ending} first. {self.obtain}"
                 )
+
+
+def _check_names(folder: Path, screens: np.ndarray) -> None:
+    """Raises: DataError if an id is no file name, or an image is of no screen in the table, which is then cut short."""
+    wrong = [screen for screen in screens if not re.fullmatch(r"\d{1,9}", screen)]
+    if wrong:
+        raise DataError(f"design_topics.csv: screen_id must be a number, got {str(wrong[0])!r}")
+    listed = set(screens.tolist())
+    for _, place, ending in IMAGES.values():
+        extra = sorted(path.name for path in (folder / place).glob(f"*.{ending}") if path.stem not in listed)
+        if extra:
+            raise DataError(
+                f"{len(extra)} images of {folder / place} are not in design_topics.csv, {extra[0]} first; is the table cut short?"
+            )
 
 
 def multibench_split(n: int) -> np.ndarray:

@@ -48,6 +48,7 @@ class FileDataset(Dataset):
     obtain: ClassVar[str] = ""  # where to get them, in one or two sentences with the address
     terms: ClassVar[str] = ""  # what its owners ask of users
     must_prepare: ClassVar[bool] = False  # True: raw files are too large to be read for every run
+    restricted: ClassVar[bool] = False  # True: its owners forbid publishing what is derived of it
     choices: ClassVar[Mapping[str, tuple[object, ...]]] = {}  # option -> values it may take; other options take any
     checksums: ClassVar[Mapping[str, str]] = {}  # file -> SHA-256 of the one this suite was tested with; others are read too
 
@@ -112,6 +113,7 @@ class FileDataset(Dataset):
             raise DataError(f"there is no folder {folder}; give the folder that holds {', '.join(self.files)}")
         sources = self.sources(folder)
         samples = self.read(folder, report)
+        check(samples, self.name)
         hashes = {}
         for step, path in enumerate(sources):
             report(step, len(sources), f"hashing {path.name}")
@@ -119,6 +121,32 @@ class FileDataset(Dataset):
         chosen = {key: getattr(self, key) for key in self.options}
         write_prepared(self.prepared_folder, samples, {"dataset": self.name, "options": chosen, "sources": hashes})
         return self.prepared_folder
+
+
+def check(samples: Samples, name: str) -> None:
+    """What no loader can use is refused before it is written. Raises: DataError."""
+    if not len(samples):
+        raise DataError(f"{name} has no samples; its files are empty")
+    for position, modality in enumerate(samples.schema):
+        rows = samples.observed[:, position]
+        seen = samples.values[modality.name][rows]
+        if np.isinf(seen).any():
+            raise DataError(f"{modality.name} of {name} holds infinite values; a value must be a number, or NaN where it is missing")
+        if np.isnan(seen).all(tuple(range(1, seen.ndim))).any():
+            raise DataError(f"{modality.name} of {name} is observed in a sample that has no value of it")
+
+
+def prepared_copies(dataset: FileDataset) -> list[tuple[Path, Mapping[str, Any]]]:
+    """Prepared copies of a dataset, whatever their options: folder and `meta.json`. Damaged ones are left out."""
+    found: list[tuple[Path, Mapping[str, Any]]] = []
+    for path in sorted((data_root() / "prepared").glob(f"{dataset.name}*/meta.json")):
+        try:
+            meta = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(meta, dict) and meta.get("dataset") == dataset.name:
+            found.append((path.parent, meta))
+    return found
 
 
 def sha256(path: Path) -> str:
@@ -170,7 +198,7 @@ def read_prepared(folder: Path) -> Prepared:
         schema = Schema(
             tuple(Modality(m["name"], m["letter"], m["kind"], tuple(m["shape"])) for m in meta["modalities"]), tuple(meta["classes"])
         )
-        with np.load(folder / "data.npz", allow_pickle=False) as arrays:
+        with (folder / "data.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             samples = Samples(
                 schema,
                 {name: arrays[f"value/{name}"] for name in schema.names},

@@ -91,7 +91,7 @@ def main(path: str, seconds: int, megabytes: int, most_bytes: int) -> None:
             raise ValueError(f"X of shape {shape} is too large for a file of this size")
         out = sys.stdout.buffer
         out.write(json.dumps({"ids": ids, "shape": shape}).encode() + b"\n")
-        with numpy.errstate(over="ignore"):
+        with numpy.errstate(over="ignore", invalid="ignore"):
             for block in (sparse if is_sparse else dense)(matrix, shape[0], shape[1], numpy):
                 out.write(block.tobytes())
         out.flush()

@@ -45,6 +45,7 @@ class MimicIv(FileDataset):
         "PhysioNet licence: no redistribution, not even of derived vectors, and no third-party online services; cite Johnson et al. 2023."
     )
     must_prepare = True
+    restricted = True
     options = {"origin": "preprocessed", "icd": "all", "labs": 256, "notes": 512, "codes": 512}
     choices = {"origin": ("preprocessed", "raw"), "icd": ("all", 9)}
     origin: str
@@ -98,7 +99,7 @@ def _vectors(path: Path, labels: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     array = read_torch(path)
     if array.ndim != 2 or array.dtype.kind not in "biuf" or len(array) != n or not array.shape[1]:
         raise DataError(f"{path.name} must hold {n} rows of numbers, in the order of {labels}, got {array.dtype} {array.shape}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         values = array.astype(np.float32)
     if np.isinf(values).any():
         raise DataError(f"{path.name} holds an infinite number in row {np.argwhere(np.isinf(values))[0][0]}")

@@ -441,7 +441,7 @@ def read_h5ad(path: Path) -> tuple[list[str], np.ndarray]:
     with reading(path, "h5ad file"), tempfile.TemporaryFile() as complaints:
         size = path.stat().st_size
         most = may_swell(size)
-        seconds, megabytes = 3 + most // (20 * MB), 200 + 2 * size // MB
+        seconds, megabytes = 2 + size // (4 * MB), 150 + 2 * size // MB  # the process itself takes the other 50
         process = subprocess.Popen(
             [sys.executable, "-P", str(Path(__file__).with_name("hdf5.py")), str(path), str(seconds), str(megabytes), str(most)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def flatten(samples: Samples) -> np.ndarray:
             count = seen.sum(1)  # (N, F)
             total = np.where(seen, array, 0.0).sum(1, dtype=np.float64)
             array = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)  # (N, F)
-        columns.append(array.reshape(len(samples), -1))
+        columns.append(array.reshape(len(samples), math.prod(array.shape[1:])))
     return np.concatenate(columns, axis=1)
 
 

@@ -19,6 +19,8 @@ TORCH_FREE = (
     "engine",
     "store",
     "cli",
+    "data",
+    "gaps",
     "stats",
     "leaderboard",
     "surface",

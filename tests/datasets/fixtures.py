@@ -189,9 +189,9 @@ def write_adni(folder: Path, genome: str = "dense", people: int = 60) -> Path:
     np.save(folder / "image" / "ADNI_G.npy", voxels)
     (folder / "image" / MASK).write_bytes(nifti(grey_matter()))
 
-    with_genome = [row for row in range(people) if row % 6 in (0, 1, 3)]
-    snps = rng.integers(0, 2, (len(with_genome), 20)).astype(np.float32)
-    snps[:, :5] += target[with_genome][:, None] == 2
+    with_genome = [row for row in range(people) if row % 6 in (0, 1, 3) or row % 12 == 11]
+    snps = rng.integers(0, 3, (len(with_genome), 20)).astype(np.float32)
+    snps[:, :5] = target[with_genome][:, None]
     snps[rng.random(snps.shape) < 0.05] = np.nan
     names = [ids[row] for row in with_genome]
     if genome == "npz":
@@ -209,7 +209,11 @@ def write_adni(folder: Path, genome: str = "dense", people: int = 60) -> Path:
 
     leaky = ["PTCOGBEG_1.0", "PTADDX", "PTADBEG_x"]
     table(folder / "clinical" / "clinical_merged.csv", list(range(people)), ["AGE", *leaky, "MMSE", "EDUC"])
-    table(folder / "biospecimen" / "biospecimen_merged.csv", [row for row in range(people) if row % 6 != 4], ["ABETA", "TAU", "PTAU"])
+    table(
+        folder / "biospecimen" / "biospecimen_merged.csv",
+        [row for row in range(people) if row % 6 != 4 and row % 12 != 11],
+        ["ABETA", "TAU", "PTAU"],
+    )
     return folder
 
 
@@ -282,7 +286,8 @@ def _mimic_raw(folder: Path, patients: int) -> Path:
                 tables["hosp/procedures_icd"].append(f"{one},{hadm},1,{_day(patient, end - 1)[:10]},3995,9")
             if patient != 3:
                 words = "heart failure, severe" if dies else "routine visit, stable"
-                text = f'"Name: ___\nDischarge ""summary"": {words}, stay {stay} of patient.\n"'
+                when = "latest" if stay else "earlier"
+                text = f'"Name: ___\nDischarge ""summary"": {words}, {when} stay {stay} of patient.\n"'
                 tables["note/discharge"].append(f"{one}-DS-{stay},{one},{hadm},DS,{stay},{_day(patient, end, '00:00:00')},,{text}")
         if patient != 5:
             for item in (50912, 50971, 51222, 50900 + patient % 3):

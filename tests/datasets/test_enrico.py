@@ -82,16 +82,23 @@ WRONG_TABLES = {
     "topic": ("screen_id,topic\n100,list\n101,dialer\n", "line 3: topic must be one of bare, calculator"),
     "no-topic": ("screen_id,topic\n100,list\n101,\n", "line 3: topic must be one of .* got none"),
     "column": ("id,topic\n100,list\n", "no column 'screen_id'"),
-    "twice": ("screen_id,topic\n100,list\n100,chat\n", "'100' comes twice"),
+    "twice": ("screen_id,topic\n100,list\n101,list\n100,chat\n", "'100' comes twice"),
     "path": ("screen_id,topic\n../x,list\n101,chat\n", "screen_id must be a number, got '../x'"),
-    "absent": ("screen_id,topic\n100,list\n9999,chat\n", r"1 of 2 files of .*screenshots are absent, 9999\.jpg first"),
-    "one-topic": ("screen_id,topic\n100,list\n", "two topics at least"),
+    "absent": ("screen_id,topic\n100,list\n101,form\n9999,chat\n", r"1 of 3 files of .*screenshots are absent, 9999\.jpg first"),
+    "cut": (
+        "screen_id,topic\n100,list\n",
+        r"1 images of .*screenshots are not in design_topics\.csv, 101\.jpg first; is the table cut short",
+    ),
+    "one-topic": ("screen_id,topic\n100,list\n101,list\n", "two topics at least"),
 }
 
 
 @pytest.mark.parametrize(("table", "reason"), WRONG_TABLES.values(), ids=WRONG_TABLES)
 def test_wrong_table_is_refused(tmp_path, fixtures, table, reason):
     folder = fixtures.write_enrico(tmp_path, 6)
+    for path in [*folder.glob("*/*.jpg"), *folder.glob("*/*.png")]:
+        if path.stem not in ("100", "101"):
+            path.unlink()
     (folder / "design_topics.csv").write_text(table, encoding="utf-8")
     with pytest.raises(DataError, match=reason):
         read(folder)

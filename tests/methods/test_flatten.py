@@ -49,6 +49,10 @@ def test_hidden_values_become_nan_even_where_samples_were_not_sealed():
     assert np.isnan(matrix).sum() == 2
 
 
+def test_no_rows_give_a_matrix_without_rows():
+    assert flatten(mixed().rows(np.zeros(0, dtype=np.int64))).shape == (0, 19)
+
+
 def test_means_skip_nan_and_are_zero_for_empty_columns():
     matrix = np.array([[1.0, np.nan, 4.0], [3.0, np.nan, np.nan]], dtype=np.float32)
     np.testing.assert_array_equal(observed_means(matrix), np.array([2.0, 0.0, 4.0], dtype=np.float32))
