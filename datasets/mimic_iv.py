@@ -21,10 +21,12 @@ import numpy as np
 
 from bench.datasets.base import PARTS, DataError, Modality, Samples, Schema
 from bench.datasets.files import FileDataset, Report
-from bench.datasets.mimic_raw import CLASSES, NAMES, build, raw_sources
 from bench.datasets.safe import read_split, read_torch
 from bench.datasets.tables import check_unique, read_table
 
+NAMES = ("lab", "note", "code")
+CLASSES = ("survived", "died")
+TABLES = ("hosp/admissions", "hosp/patients", "hosp/labevents", "hosp/diagnoses_icd", "hosp/procedures_icd", "note/discharge")
 COUNTS = ("labs", "notes", "codes")
 MOST = 20_000  # features of one modality
 
@@ -64,11 +66,21 @@ class MimicIv(FileDataset):
             raise ValueError(f"{', '.join(given)} say how raw files are read; they go with origin=raw alone")
 
     def sources(self, folder: Path) -> list[Path]:
-        return raw_sources(self, folder) if self.origin == "raw" else super().sources(folder)
+        if self.origin != "raw":
+            return super().sources(folder)
+        found = []
+        for table in TABLES:
+            there = [path for ending in (".csv.gz", ".csv") if (path := folder / f"{table}{ending}").is_file()]
+            if not there:
+                raise DataError(f"{self.name} needs {table}.csv.gz or {table}.csv in {folder}, and neither is there. {self.obtain}")
+            found.append(there[0])
+        return found
 
     def read(self, folder: Path, report: Report) -> Samples:
         if self.origin == "raw":
-            return build(raw_sources(self, folder), self.icd == 9, self.labs, self.notes, self.codes, report)
+            from bench.datasets.mimic_raw import build  # brings pandas and scikit-learn
+
+            return build(self.sources(folder), self.icd == 9, self.labs, self.notes, self.codes, report)
         labels, split, *tensors = self.sources(folder)
         table = read_table(labels)
         ids = table.column("subject_id")

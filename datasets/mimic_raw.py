@@ -33,12 +33,10 @@ from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
 from bench.datasets.base import PARTS, DataError, Modality, Samples, Schema
-from bench.datasets.files import FileDataset, Report
+from bench.datasets.files import Report
+from bench.datasets.mimic_iv import CLASSES
 from bench.datasets.safe import read_chunks
 
-NAMES = ("lab", "note", "code")
-CLASSES = ("survived", "died")
-TABLES = ("hosp/admissions", "hosp/patients", "hosp/labevents", "hosp/diagnoses_icd", "hosp/procedures_icd", "note/discharge")
 ROWS = 500_000  # of a table in memory at once
 NOTES = 2_000  # rows of the table of notes, which hold some 10 kB each
 PENDING = 2_000_000  # laboratory means kept apart before they are merged
@@ -70,19 +68,8 @@ class Cohort:
         return self.split == "train"
 
 
-def raw_sources(dataset: FileDataset, folder: Path) -> list[Path]:
-    """The six files, packed or not, in the order of TABLES. Raises: DataError."""
-    found = []
-    for table in TABLES:
-        there = [path for ending in (".csv.gz", ".csv") if (path := folder / f"{table}{ending}").is_file()]
-        if not there:
-            raise DataError(f"{dataset.name} needs {table}.csv.gz or {table}.csv in {folder}, and neither is there. {dataset.obtain}")
-        found.append(there[0])
-    return found
-
-
 def build(paths: list[Path], icd9: bool, labs: int, notes: int, codes: int, report: Report) -> Samples:
-    """Samples of all patients of whom anything is observed; see the module's text. Raises: DataError."""
+    """Samples of all patients of whom anything is observed, from the six files in the order above. Raises: DataError."""
     admissions, patients, labevents, diagnoses, procedures, discharge = paths
     report(0, 4, "choosing patients")
     cohort = choose_patients(admissions, patients)

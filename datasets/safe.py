@@ -26,13 +26,15 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import pandas as pd
 
 from bench.datasets.base import DataError
 from bench.datasets.pickles import ARRAYS, NAMES, Machine, Refused, Token, plain_dtype, resolve
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MB = 2**20
 SWELL, RATIO = 200 * MB, 200  # what compressed data may grow to: this much, or so many times their size
@@ -178,6 +180,8 @@ def read_chunks(path: Path, columns: Mapping[str, str], rows: int, optional: Seq
     `columns` gives each column's type: int64, float64 (an empty cell is NaN) or str (an empty cell is ""). Those of `optional` may be
     absent. Raises: DataError if another is, if a cell is not of its type, or if a row has another length than the header.
     """
+    import pandas as pd
+
     with reading(path, "CSV table"):
         with open_text(path) as stream:
             present = list(pd.read_csv(stream, nrows=0, dtype=str, encoding="utf-8-sig").columns)

@@ -10,8 +10,8 @@ import torch
 
 from bench.datasets import mimic_raw
 from bench.datasets.base import DataError
-from bench.datasets.mimic_iv import MimicIv
-from bench.datasets.mimic_raw import Means, choose_patients, code_values, fixed_split, lab_values, note_values, raw_sources
+from bench.datasets.mimic_iv import TABLES, MimicIv
+from bench.datasets.mimic_raw import Means, choose_patients, code_values, fixed_split, lab_values, note_values
 
 
 def quiet(*_):
@@ -232,7 +232,7 @@ def test_test_rows_never_choose_features_or_weights(raw_copy, cohort):
         cells = line.split(",")
         return len(cells) > column and cells[column] in others
 
-    paths = {name: raw_copy / f"{name}.csv.gz" for name in mimic_raw.TABLES}
+    paths = {name: raw_copy / f"{name}.csv.gz" for name in TABLES}
     train = cohort.is_train
 
     def values():
@@ -343,7 +343,7 @@ def test_damaged_raw_tables_are_refused(raw_copy, name, change, reason):
         read(raw_copy, origin="raw")
 
 
-@pytest.mark.parametrize("name", mimic_raw.TABLES)
+@pytest.mark.parametrize("name", TABLES)
 def test_absent_or_truncated_raw_table_is_named(raw_copy, name):
     path = raw_copy / f"{name}.csv.gz"
     path.write_bytes(path.read_bytes()[:-20])
@@ -351,7 +351,7 @@ def test_absent_or_truncated_raw_table_is_named(raw_copy, name):
         read(raw_copy, origin="raw")
     path.unlink()
     with pytest.raises(DataError, match=rf"needs {name}\.csv\.gz or {name}\.csv .* physionet\.org"):
-        raw_sources(MimicIv(), raw_copy)
+        MimicIv(origin="raw").sources(raw_copy)
 
 
 @pytest.mark.parametrize(
