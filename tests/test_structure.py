@@ -19,7 +19,7 @@ TORCH_FREE = (
     "engine",
     "store",
     "cli",
-    "stats",
+    *(f"stats/{path.stem}" for path in sorted((ROOT / "bench" / "stats").glob("*.py"))),
     "leaderboard",
     "protocol",
     "seeds",
@@ -83,4 +83,4 @@ def test_wheel_holds_bench_and_nothing_else(tmp_path):
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"bench"}
     for room, prefix in (("bench", "bench"), ("bench.methods", "bench/methods"), ("bench.datasets", "bench/datasets")):
         assert {f"{prefix}/{path.name}" for path in ROOMS[room].glob("*.py")} <= set(names)
-    assert "bench/suites/quick.toml" in names
+    assert {"bench/suites/quick.toml", "bench/stats/pairs.py"} <= set(names)
