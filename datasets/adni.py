@@ -25,8 +25,8 @@ import numpy as np
 
 from bench.datasets.base import PARTS, DataError, Kind, Modality, Samples, Schema
 from bench.datasets.files import FileDataset, Report
-from bench.datasets.safe import read_h5ad, read_matrix, read_nifti, read_npy, read_npz, read_split, read_text
-from bench.datasets.tables import check_unique, read_table
+from bench.datasets.safe import read_h5ad, read_labels, read_matrix, read_nifti, read_npy, read_npz, read_split, read_text
+from bench.datasets.tables import check_unique
 
 MASK = "image/BLSA_SPGR+MPRAGE_averagetemplate_muse_seg_DS222.nii.gz"
 GREY_MATTER = 150
@@ -130,7 +130,7 @@ class Adni(FileDataset):
 
 def _labels(path: Path, part_of: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Participants whose part is known. Shapes: -> ids (N,) str, target (N,) int64, split (N,) str. Raises: DataError."""
-    table = read_table(path)
+    table = read_labels(path)
     names = table.column("PTID")
     check_unique(table, "PTID", names)
     target = table.codes("DIAGNOSIS", (1, 2, 3))

@@ -77,10 +77,7 @@ class CmuMosi(FileDataset):
         kept = (lengths["text"] > 0) & ((scores != 0) | (self.labels != "nonzero"))
         observed = np.stack([lengths[name][kept] > 0 for name in NAMES], axis=1)
         _check_left(path, split[kept], observed)
-        values = {}
-        for name in NAMES:
-            steps = lengths[name][kept].max()
-            values[name] = np.concatenate([_moved(fold, name, steps) for fold in folds])[kept]
+        values = {name: _gathered(folds, name, np.split(kept, np.cumsum([len(fold.ids) for fold in folds])[:-1])) for name in NAMES}
         modalities = tuple(Modality(name, name[0].upper(), "sequence", values[name].shape[1:]) for name in NAMES)
         return Samples(
             Schema(modalities, ("negative", "positive")),
@@ -104,7 +101,7 @@ class Fold:
     ids: np.ndarray
     videos: np.ndarray
     scores: np.ndarray
-    values: Mapping[str, np.ndarray]
+    values: dict[str, np.ndarray]
     starts: Mapping[str, np.ndarray]
     lengths: Mapping[str, np.ndarray]  # 0 where there is nothing
 
@@ -187,13 +184,25 @@ def _ends(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(some, full.argmax(1), 0), np.where(some, full.shape[1] - full[:, ::-1].argmax(1), 0)
 
 
-def _moved(fold: Fold, name: str, steps: int) -> np.ndarray:
-    """A modality with its span at the start, NaN after it. Shapes: -> (n, steps, F) float32."""
-    array, step = fold.values[name], np.arange(steps)
-    index = np.minimum(fold.starts[name][:, None] + step, array.shape[1] - 1)
-    moved = np.take_along_axis(array, index[:, :, None], axis=1)
-    moved[step >= fold.lengths[name][:, None]] = np.nan
-    return moved
+def _gathered(folds: list[Fold], name: str, kept: list[np.ndarray]) -> np.ndarray:
+    """The kept utterances of all folds with their spans at the start, NaN after them; the folds give their copy up.
+
+    Shapes: kept[k] (n_k,) bool -> (N, T, F) float32, T the longest span.
+    """
+    lengths = [fold.lengths[name][rows] for fold, rows in zip(folds, kept, strict=True)]
+    step = np.arange(max(length.max(initial=1) for length in lengths))
+    gathered = np.empty((sum(map(len, lengths)), len(step), folds[0].values[name].shape[2]), dtype=np.float32)
+    begin = 0
+    for fold, rows, length in zip(folds, kept, lengths, strict=True):
+        array = fold.values.pop(name)
+        if array.shape[2] != gathered.shape[2]:
+            raise DataError(f"{name} must have the same features in every fold, got {gathered.shape[2]} and {array.shape[2]}")
+        part = gathered[begin : begin + len(length)]
+        index = np.minimum(fold.starts[name][rows][:, None] + step, array.shape[1] - 1)
+        part[:] = array[np.flatnonzero(rows)[:, None], index]
+        part[step >= length[:, None]] = np.nan
+        begin += len(length)
+    return gathered
 
 
 def _ids(where: str, column: Any, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -23,8 +23,8 @@ import numpy as np
 
 from bench.datasets.base import PARTS, DataError, Modality, Samples, Schema
 from bench.datasets.files import FileDataset, Report
-from bench.datasets.safe import read_image
-from bench.datasets.tables import check_unique, read_table
+from bench.datasets.safe import read_image, read_labels
+from bench.datasets.tables import check_unique
 
 TOPICS = (
     "bare", "calculator", "camera", "chat", "editor", "form", "gallery", "list", "login", "maps",
@@ -72,7 +72,7 @@ class Enrico(FileDataset):
         return found
 
     def read(self, folder: Path, report: Report) -> Samples:
-        table = read_table(folder / "design_topics.csv")
+        table = read_labels(folder / "design_topics.csv")
         screens = table.column("screen_id")
         check_unique(table, "screen_id", screens)
         codes = table.codes("topic", TOPICS)
@@ -106,7 +106,7 @@ class Enrico(FileDataset):
     def _excluded(self, folder: Path) -> tuple[str, ...]:
         if self.exclude not in SEVERITIES:
             return UNREADABLE if self.exclude == "unreadable" else ()
-        issues = read_table(folder / "issues.csv")
+        issues = read_labels(folder / "issues.csv")
         found = np.isin(issues.column("source"), tuple(IMAGES)) & np.isin(issues.column("severity"), SEVERITIES[self.exclude])
         return tuple(issues.column("screen_id")[found])
 

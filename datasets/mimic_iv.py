@@ -21,8 +21,8 @@ import numpy as np
 
 from bench.datasets.base import PARTS, DataError, Modality, Samples, Schema
 from bench.datasets.files import FileDataset, Report
-from bench.datasets.safe import read_split, read_torch
-from bench.datasets.tables import check_unique, read_table
+from bench.datasets.safe import read_labels, read_split, read_torch
+from bench.datasets.tables import check_unique
 
 NAMES = ("lab", "note", "code")
 CLASSES = ("survived", "died")
@@ -82,7 +82,7 @@ class MimicIv(FileDataset):
 
             return build(self.sources(folder), self.icd == 9, self.labs, self.notes, self.codes, report)
         labels, split, *tensors = self.sources(folder)
-        table = read_table(labels)
+        table = read_labels(labels)
         ids = table.column("subject_id")
         check_unique(table, "subject_id", ids)
         target = table.codes("one_year_mortality", (0, 1))

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
-MAX_STEPS = 2_000_000  # instructions of one pickle; arrays take some 30 each, a list of texts 3 a text
+MAX_STEPS = 300_000  # instructions of one pickle, so that small objects stay below 100 MB; arrays take some 30, a text 3
 MAX_DEPTH = 16  # of lists in lists
 MAX_ITEM = 2**20  # bytes of one array element
 

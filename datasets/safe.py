@@ -32,6 +32,7 @@ import numpy as np
 
 from bench.datasets.base import DataError
 from bench.datasets.pickles import ARRAYS, NAMES, Machine, Refused, Token, plain_dtype, resolve
+from bench.datasets.tables import Table, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 MB = 2**20
 SWELL, RATIO = 200 * MB, 200  # what compressed data may grow to: this much, or so many times their size
 MAX_TEXT = 8 * MB  # of a JSON or text file
+MAX_LABELS = 2 * MB  # of a table that is read whole, cell by cell
 MAX_LINE = 4 * MB
 MAX_PIXELS = 20_000_000
 MAX_MEMBERS = 20_000  # of a zip archive
@@ -172,6 +174,14 @@ def open_text(path: Path, alike: bool = False) -> Iterator[io.BufferedReader]:
                 yield io.BufferedReader(_Lines(unpacked, may_swell(size), alike), MB)
         else:
             yield io.BufferedReader(_Lines(raw, size, alike), MB)
+
+
+def read_labels(path: Path) -> Table:
+    """A small table, such as one of labels. Raises: DataError."""
+    with reading(path, "small table"):
+        if path.stat().st_size > MAX_LABELS:
+            raise Refused(f"it holds {path.stat().st_size} bytes, more than the {MAX_LABELS} such a table may have")
+        return read_table(path)
 
 
 def read_chunks(path: Path, columns: Mapping[str, str], rows: int, optional: Sequence[str] = ()) -> Iterator[pd.DataFrame]:

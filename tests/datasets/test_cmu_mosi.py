@@ -205,6 +205,14 @@ def test_modality_that_is_zero_everywhere_is_refused(changed):
         changed(erase)
 
 
+def test_folds_of_different_features_are_refused(changed):
+    def narrow(data):
+        data["test"]["audio"] = data["test"]["audio"][:, :, :4]
+
+    with pytest.raises(DataError, match="audio must have the same features in every fold, got 5 and 4"):
+        changed(narrow, "mmsa_aligned")
+
+
 def test_larger_corpus_is_refused(changed):
     def grow(data):
         fold = data["train"]
