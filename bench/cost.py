@@ -9,6 +9,7 @@ sorting, look-ups), is not counted; any other operation without a formula is nam
 from __future__ import annotations
 
 import math
+import re
 import resource
 import statistics
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -316,6 +318,13 @@ class TensorMemory(TorchDispatchMode):
 
 
 def resident_mb() -> float:
-    """Largest memory this process has held so far, in MB (1e6 bytes)."""
+    """Largest memory this process has held so far, in MB (1e6 bytes).
+
+    Linux's getrusage would also count what the program held that started this one, so there the kernel's own mark of it is read.
+    """
+    status = Path("/proc/self/status")
+    mark = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    if mark:
+        return int(mark[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -6,6 +6,7 @@ the caller is inherited. The parent talks to the trial through a pipe: progress 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import multiprocessing
 import os
@@ -223,7 +224,10 @@ def _resident_bytes(pid: int | None) -> int:
 
 
 def _is_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    """Whether an error says that memory ran out: Python's, CUDA's, the allocator's, or the dynamic loader's in the middle of an import."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return any(words in str(error) for words in ("can't allocate memory", "annot allocate memory", "failed to map segment"))
 
 
 def line_of(error: BaseException) -> str:

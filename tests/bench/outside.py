@@ -69,6 +69,13 @@ class Devours(Mine):
         return Prediction(torch.ones(10**11).sum())
 
 
+class Unmapped(Mine):
+    """An import that the dynamic loader ends for want of address space."""
+
+    def forward(self, batch):
+        raise ImportError("fast.so: failed to map segment from shared object")
+
+
 class Slow(Mine):
     """Long enough to be interrupted, short enough for a test."""
 
