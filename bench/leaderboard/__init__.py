@@ -19,11 +19,11 @@ from bench.leaderboard.board import (
 from bench.leaderboard.folder import Published, publish, read, render, stale_files, write
 from bench.leaderboard.pages import markdown, pages
 from bench.leaderboard.robustness import Curve, CurveRow
-from bench.leaderboard.significance import ALPHA, ROPE, Across, Family, Place, PairTest
+from bench.leaderboard.significance import ALPHA, ROPE, Across, Family, PairTest, Place
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
 
 __all__ = [
-    "ALPHA", "FLOOR", "NOT_AUDITED", "ROPE", "UNRANKED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow", "Place",
-    "Published", "Row", "SettingTable", "PairTest", "_finite", "build", "markdown", "pages", "publish", "read", "render", "significance_json",
-    "stale_files", "surface_csv", "table_csv", "table_tex", "write",
+    "ALPHA", "FLOOR", "NOT_AUDITED", "ROPE", "UNRANKED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow",
+    "PairTest", "Place", "Published", "Row", "SettingTable", "_finite", "build", "markdown", "pages", "publish", "read", "render",
+    "significance_json", "stale_files", "surface_csv", "table_csv", "table_tex", "write",
 ]  # fmt: skip

@@ -11,10 +11,10 @@ from functools import cached_property
 import numpy as np
 
 from bench import registry
-from bench.leaderboard.origin import mixtures, provenance_line
+from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
 from bench.leaderboard.robustness import Curve, curve_of
 from bench.leaderboard.runs import Key, Name, Runs, interval, pairs_of, refusal, runs_of
-from bench.leaderboard.significance import Across, Family, Place, PairTest, across, family_of
+from bench.leaderboard.significance import Across, Family, PairTest, Place, across, family_of
 from bench.metrics import HIGHER_IS_BETTER
 from bench.protocol import parse_protocol
 from bench.spec import Choice, Finding, Record, Suite, audit_summary, parse_choice
@@ -90,6 +90,9 @@ class SettingTable:
     ceiling_source: str = ""
     seeds: tuple[int, ...] = ()
     reasons: tuple[str, ...] = ()  # why scores are NaN, where some are
+    mixed: str = ""  # what is mixed in it that forbids tests
+    timed: bool = True  # whether its timings may be compared
+    provenance: str = ""
 
     @cached_property
     def noise(self) -> float | None:
@@ -98,6 +101,10 @@ class SettingTable:
     @cached_property
     def family(self) -> str:
         return parse_protocol(self.protocol).family
+
+    @property
+    def key(self) -> Key:
+        return self.dataset, self.combination, self.protocol
 
     @property
     def title(self) -> str:
@@ -157,6 +164,8 @@ class Overall:
     curves: tuple[Curve, ...]
     rows: tuple[OverallRow, ...]
     across: Across | None  # None with fewer than two methods that were tried in every setting
+    mixed: str  # what is mixed in them that forbids tests over settings
+    timed: bool
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -172,8 +181,6 @@ class Board:
     overall: tuple[Overall, ...]  # real settings, then synthetic ones; never mixed
     failures: tuple[tuple[str, str], ...]  # (trial, reason)
     warnings: tuple[str, ...]
-    withheld: str  # why no significance is claimed, if none is
-    mixed_hardware: bool
     provenance: str
     commands: tuple[str, ...]
     paper: bool = False  # the paper's printed numbers stand beside ours
@@ -196,11 +203,10 @@ class Board:
         for setting in self.settings:
             rows = [_row_json(row) for row in setting.rows]
             head = {"dataset": setting.dataset, "combination": setting.combination, "protocol": setting.protocol, "noise": setting.noise}
-            bounds = {"floor": setting.floor, "ceiling": setting.ceiling, "synthetic": setting.synthetic}
+            bounds = {"floor": setting.floor, "ceiling": setting.ceiling, "synthetic": setting.synthetic, "mixed": setting.mixed or None}
             settings.append({**head, **bounds, "rows": rows, "surface": asdict(setting.surface) if setting.surface else None})
         overall = [_row_json(row) for kind in self.overall for row in kind.rows]
-        notes = {"warnings": list(self.warnings), "withheld": self.withheld or None}
-        return _finite({"metric": self.suite.metric, "settings": settings, "overall": overall, **notes})
+        return _finite({"metric": self.suite.metric, "settings": settings, "overall": overall, "warnings": list(self.warnings)})
 
 
 def _row_json(row: Row | OverallRow) -> dict[str, object]:
@@ -229,19 +235,17 @@ def build(
     name = _naming(suite)
     runs = runs_of(suite.metric, records, predictions, name)
     done = [record for record in records if record.status == "done"]
-    mixed = mixtures(done)
-    settings = [_setting_table(suite, key, methods, predictions, _audited(audits), name, "; ".join(mixed)) for key, methods in runs.items()]
+    audited = _audited(audits)
+    settings = [_setting_table(suite, key, methods, predictions, audited, name) for key, methods in runs.items()]
     settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.family, table.noise or 0.0))
     failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
     kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
     return Board(
         suite,
         tuple(settings),
-        tuple(_overall(suite.metric, [s for s in settings if s.synthetic == kind], runs, "; ".join(mixed)) for kind in kinds),
+        tuple(_overall(suite.metric, [s for s in settings if s.synthetic == kind], runs) for kind in kinds),
         tuple((_text(record, name), reason) for record, reason in failures),
-        tuple([*mixed, *_warnings(records, runs)]),
-        "; ".join(mixed),
-        len({str(record.provenance.get("hardware_id")) for record in done}) > 1,
+        (*mixtures(done), *_warnings(records, runs)),
         provenance_line(done),
         tuple(commands),
         paper,
@@ -281,14 +285,17 @@ def _warnings(records: Sequence[Record], runs: Mapping[Key, Mapping[str, Runs]])
 
 def _setting_table(
     suite: Suite, key: Key, methods: Mapping[str, Runs], predictions: Mapping[str, Arrays], audited: Mapping[tuple[str, str], str],
-    name: Name, withheld: str,
+    name: Name,
 ) -> SettingTable:  # fmt: skip
     metric, (dataset, combination, protocol) = suite.metric, key
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     ranked = {label: one for label, one in methods.items() if label not in UNRANKED and one.attempted}
     rank_of = ranks({label: one.mean for label, one in ranked.items()}, metric) if ranked else {}
     floor, ceiling, source = _bounds(metric, methods)
-    tests = _setting_tests(suite, key, ranked, withheld)
+    records = [record for one in methods.values() for record in one.records]
+    done = [record for record in records if record.status == "done"]
+    mixed = "; ".join(mixtures(done))
+    tests = _setting_tests(suite, key, ranked, mixed)
     places = tests.places([rank_of[label] for label in tests.labels])
     best = min(tests.labels, key=lambda label: rank_of[label], default=None)
     pareto = _pareto(metric, {label: (one.mean, _cost(one).get("gflops_per_sample")) for label, one in methods.items()}, tests)
@@ -322,8 +329,6 @@ def _setting_table(
         )
     last = list(UNRANKED)
     rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.rank is None, r.rank or 0.0, r.label))
-    records = [record for one in methods.values() for record in one.records]
-    done = [record for record in records if record.status == "done"]
     facts = done[0].facts if done else {}
     shares, sizes = facts.get("missing"), facts.get("rows")
     reasons = {found[metric] for record in done if isinstance(found := record.facts.get("metric_reasons"), Mapping) and metric in found}
@@ -342,6 +347,9 @@ def _setting_table(
         ceiling_source=source,
         seeds=tuple(sorted({record.trial.seed for record in records})),
         reasons=tuple(sorted(map(str, reasons))),
+        mixed=mixed,
+        timed=on_one_machine(done),
+        provenance=provenance_line(done),
     )
 
 
@@ -414,10 +422,12 @@ def _worst_audit(texts: Iterable[str]) -> str:
     return max(texts, key=lambda text: (text.startswith("FAILED"), text == NOT_AUDITED, text))
 
 
-def _overall(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]], withheld: str) -> Overall:
+def _overall(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]]) -> Overall:
     """One row a method over all settings of one kind."""
     synthetic = settings[0].synthetic
-    curves = _curves(metric, settings, runs, withheld)
+    done = [record for setting in settings for one in runs[setting.key].values() for record in one.done]
+    mixed = "; ".join(mixtures(done))
+    curves = _curves(metric, settings, runs)
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     found: dict[str, list[Row]] = defaultdict(list)
     for setting in settings:
@@ -431,14 +441,14 @@ def _overall(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, M
         floors = sign * np.array([setting.floor for setting in settings])
         datasets = [base_of(setting.dataset) for setting in settings]
         kind = "synthetic" if synthetic else "real"
-        over = across(kind, [setting.title for setting in settings], datasets, family, scores, floors, complete, withheld)
+        over = across(kind, [setting.title for setting in settings], datasets, family, scores, floors, complete, mixed)
     rows = [_overall_row(label, own, settings, curves, over) for label, own in found.items()]
     points = {row.label: (math.nan if row.mean is None else row.mean, row.cost["gflops_per_sample"]) for row in rows}
     marks = _pareto(metric, points, over.over_settings if over else None)
     rows = [replace(row, pareto=marks.get(row.label, "")) for row in rows]
     last = list(UNRANKED)
     rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.mean_rank is None, r.mean_rank or 0.0, r.label))
-    return Overall(synthetic, tuple(settings), tuple(curves), tuple(rows), over)
+    return Overall(synthetic, tuple(settings), tuple(curves), tuple(rows), over, mixed, on_one_machine(done))
 
 
 def _overall_row(
@@ -472,7 +482,7 @@ def _overall_row(
     )
 
 
-def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]], withheld: str) -> list[Curve]:
+def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]]) -> list[Curve]:
     """One for every dataset, combination and protocol family with two missing rates and more."""
     groups: dict[tuple[str, str, str], list[SettingTable]] = defaultdict(list)
     for setting in settings:
@@ -482,10 +492,11 @@ def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Ma
     for where, group in groups.items():
         if len({setting.noise for setting in group}) < 2 or len({setting.noise for setting in group}) < len(group):
             continue
-        levels = [runs[setting.dataset, setting.combination, setting.protocol] for setting in group]
+        levels = [runs[setting.key] for setting in group]
+        mixed = "; ".join(mixtures([record for level in levels for one in level.values() for record in one.done]))
         intervals = [{row.label: row.interval for row in setting.rows} for setting in group]
         noise = [setting.noise for setting in group if setting.noise is not None]
-        curves.append(curve_of(metric, where, group[0].synthetic, noise, levels, intervals, FLOOR, CEILING, tuple(UNRANKED), withheld))
+        curves.append(curve_of(metric, where, group[0].synthetic, noise, levels, intervals, FLOOR, CEILING, tuple(UNRANKED), mixed))
     return curves
 
 

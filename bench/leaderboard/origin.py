@@ -37,6 +37,11 @@ def mixtures(done: Sequence[Record]) -> list[str]:
     return found
 
 
+def on_one_machine(done: Sequence[Record]) -> bool:
+    """Whether timings may be compared."""
+    return len({(str(record.provenance.get("hardware_id")), str(record.provenance.get("device"))) for record in done}) < 2
+
+
 def provenance_line(done: Sequence[Record]) -> str:
     """One line: commit, data, seeds, versions, hardware, date."""
     if not done:

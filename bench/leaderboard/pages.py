@@ -30,19 +30,7 @@ from bench.spec import Suite
 from bench.stats import nemenyi
 from bench.surface import Surface
 
-LEFT = (
-    "Method",
-    "Group",
-    "Verdict",
-    "Pareto",
-    "Audit",
-    "Flags",
-    "Dataset",
-    "Setting",
-    "Trials, in seed order",
-    "Rises",
-    "Worst combination",
-)
+LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Flags", "Trials, in seed order", "Rises", "Worst combination")
 COST_HEAD = {
     "gflops_per_sample": "GFLOPs",
     "parameters": "Parameters",
@@ -56,13 +44,13 @@ MANY_SETTINGS = 6  # more columns than these fold away
 
 def markdown(board: Board) -> str:
     """Everything on one page without what folds away, for a terminal."""
-    lines = [*_head(board)]
+    lines = _head(board)
     for kind in board.overall:
         lines += _overall(board, kind, folded=False)
     for setting in board.settings:
         lines += _setting(board, setting, folded=False)
     lines += [line for curve in board.curves for line in _curve(curve)]
-    return "\n".join([*lines, *_failures(board, folded=False), *_notes(board), *_origin(board)])
+    return "\n".join([*lines, *_failures(board, folded=False), *_how(board), *_notes(board, folded=False), *_origin(board)])
 
 
 def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
@@ -70,7 +58,7 @@ def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
     lines = _head(board)
     for kind in board.overall:
         lines += _overall(board, kind, folded=True, plots=plots)
-    lines += [*_failures(board, folded=True), *_notes(board), *_origin(board)]
+    lines += [*_failures(board, folded=True), *_how(board), *_notes(board, folded=True), *_origin(board)]
     found = {"README.md": "\n".join(lines)}
     for page in dict.fromkeys(setting.page for setting in board.settings):
         found[page] = _dataset_page(board, page, plots)
@@ -78,19 +66,22 @@ def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
 
 
 def _head(board: Board) -> list[str]:
+    return [f"# {board.suite.title or board.suite.name}", "", *_banner(board)]
+
+
+def _how(board: Board) -> list[str]:
     suite = board.suite
     direction = "" if HIGHER_IS_BETTER[suite.metric] else ", lower is better"
-    return [
-        f"# {suite.title or suite.name}", "", *_banner(board),
-        f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)} "
-        f"Budget: {_budget(suite)}.",
-        "",
-    ]  # fmt: skip
+    said = f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
+    return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
 
 
 def _banner(board: Board) -> list[str]:
     lines = [f"> **Warning:** {warning}." for warning in board.warnings]
-    lines += ["> **No significance is claimed on this page:** the records are not one experiment."] if board.withheld else []
+    if any(kind.mixed for kind in board.overall):
+        lines.append(
+            "> **No significance is claimed over settings**, nor in a setting that mixes such records: they are not one experiment."
+        )
     return ["\n>\n".join(lines), ""] if lines else []
 
 
@@ -98,11 +89,11 @@ def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = (
     title = "## Overall" + (", SYNTHETIC data" if kind.synthetic else "")
     if len(kind.settings) < 2 and not folded:
         return []
-    lines = [*_in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(board, kind)]
+    lines = [*_in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(kind)]
     lines += _pictures(plots, [f"ranks{'_synthetic' * kind.synthetic}", f"cost{'_synthetic' * kind.synthetic}"])
-    lines += ["### Scores" + (", SYNTHETIC data" if kind.synthetic else ""), "", *_scores(board, kind, folded)]
+    lines += ["### Scores" + (", SYNTHETIC data" if kind.synthetic else ""), "", *_scores(kind, folded)]
     if folded:
-        lines += _folded("Cost", [_cost_table(board, kind.rows)])
+        lines += _folded("Cost", [_cost_table(kind.rows, kind.timed)])
         if kind.curves:
             lines += _folded("Robustness: score over noise", _robustness_table(kind))
     return lines
@@ -113,16 +104,18 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
     ranked = [row for row in kind.rows if row.role not in UNRANKED.values()]
     n, planned = sum(row.n for row in kind.rows), sum(row.planned for row in kind.rows)
     seeds = sorted({seed for setting in kind.settings for seed in setting.seeds})
+    metric, lower = board.suite.metric, "" if HIGHER_IS_BETTER[board.suite.metric] else ", lower is better"
     said = [
-        f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.settings), 'setting')} on {count(len(kind.datasets), 'dataset')} "
-        f"({'SYNTHETIC' if kind.synthetic else 'real'}), {count(len(seeds), 'seed')}; {n:,} of {planned:,} trials gave a score."
+        f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.settings), 'setting')} on "
+        f"{count(len(kind.datasets), 'SYNTHETIC dataset' if kind.synthetic else 'real dataset')}, {count(len(seeds), 'seed')}; {n:,} of "
+        f"{planned:,} trials gave a score ({metric} x 100{lower})."
     ]
     over = kind.across
     if over is None:
         return [*said, ""]
     by_rank = [row.label for row in ranked if row.mean_rank is not None]
-    said.append(f"The lowest mean rank has {by_rank[0]}.")
-    if board.withheld:
+    said.append(f"{by_rank[0]} has the best mean rank.")
+    if kind.mixed:
         return [*said, "No significance is claimed, see the warning.", ""]
     if over.over_settings.reason:
         said.append(
@@ -194,40 +187,28 @@ def _over_datasets(kind: Overall) -> str:
     if d < 2:
         return "One dataset: nothing is said about others."
     found = sum(test.p_adjusted <= ALPHA for test in over.over_datasets.tests)
-    exact = f"an exact test over {d} datasets cannot give a p below {over.minimum_p:.3g}, before correction"
-    return f"Over datasets, {found or 'none'} of {over.over_datasets.size} pairs differ significantly (t on one mean a dataset, Holm); {exact}."
+    return (
+        f"Over datasets, {found or 'none'} of {over.over_datasets.size} pairs differ significantly (t on one mean a dataset, Holm); an "
+        f"exact test over {d} datasets cannot give a p below {over.minimum_p:.3g}, before correction."
+    )
 
 
 def _overall_table(board: Board, kind: Overall) -> str:
-    metric = board.suite.metric
     head = [
-        "Ranks",
-        "Method",
-        "Group",
-        "Mean rank",
-        f"Mean {metric}",
-        "Gap closed",
-        "Noise-AUC",
-        "Drop",
-        "Scored",
-        "HP",
-        "GFLOPs",
-        "Pareto",
-        "Audit",
-        "Flags",
-    ]
+        "Ranks", "Method", "Group", "Mean rank", f"Mean {board.suite.metric}", "Gap closed %", "Noise-AUC", "Drop", "Scored", "HP",
+        "GFLOPs", "Pareto", "Audit", "Flags",
+    ]  # fmt: skip
     tuned = any(row.hp == "tuned" for row in kind.rows)
     body = []
     for row in kind.rows:
         unranked = row.label in UNRANKED
-        place = row.role if unranked else rank_set(row.place)
         rank = "" if unranked else f"{row.mean_rank:.2f}" if row.mean_rank is not None else f"{NA} ({row.settings} of {len(kind.settings)})"
         curves = [percent(row.noise_auc), _drop(row)] if kind.curves else ["", ""]
         body.append(
             [
-                place, _name(row), row.place.letters if row.place else "", rank, _bold(percent(row.mean), row.is_bold),
-                percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * tuned, cost_text(row.cost, "gflops_per_sample"), _pareto(row),
-                row.audit, ", ".join(row.flags),
+                row.role if unranked else rank_set(row.place), _name(row), row.place.letters if row.place else "", rank,
+                _bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * tuned,
+                cost_text(row.cost, "gflops_per_sample"), _pareto(row), row.audit, ", ".join(row.flags),
             ]
         )  # fmt: skip
     return table(head, body, LEFT)
@@ -237,15 +218,15 @@ def _drop(row: OverallRow) -> str:
     return percent(row.drop) + (f" ({row.rises} rises)" if row.rises else "")
 
 
-def _overall_footer(board: Board, kind: Overall) -> list[str]:
+def _overall_footer(kind: Overall) -> list[str]:
     """Test, family, n, seeds, the text critical-difference line, the dataset line, the sensitivity line."""
     over = kind.across
     if over is None:
         return []
     lines = []
     family = over.over_settings
-    if board.withheld:
-        lines.append(f"No test: {board.withheld}.")
+    if kind.mixed:
+        lines.append(f"No test: {kind.mixed}.")
     elif family.reason:
         lines.append(f"Ranks {NA}: {family.test} over {count(family.n, 'setting')}, {family.reason}.")
     else:
@@ -254,7 +235,7 @@ def _overall_footer(board: Board, kind: Overall) -> list[str]:
             f"{gate}{family.test} on setting means, Holm over {count(family.size, 'pair')}, {count(family.n, 'setting')}. It speaks of "
             "the listed settings, which share data within a dataset."
         )
-    if not board.withheld:
+    if not kind.mixed:
         lines.append(_over_datasets(kind))
         flips = over.sign_flips
         found = sum(test.p_adjusted <= ALPHA for test in flips.tests)
@@ -280,7 +261,7 @@ def _overall_footer(board: Board, kind: Overall) -> list[str]:
         )
     text = [" ".join(lines), ""]
     line = cd_line(over.labels, over.mean_ranks, len(over.settings))
-    return [*text, *(["```", line, "```", ""] if line and not board.withheld else [])]
+    return [*text, *(["```", line, "```", ""] if line and not kind.mixed else [])]
 
 
 def cd_line(labels: Sequence[str], mean_ranks: np.ndarray, n: int) -> str:
@@ -309,7 +290,7 @@ def cd_groups(mean_ranks: np.ndarray, difference: float) -> list[tuple[int, int]
     return groups
 
 
-def _scores(board: Board, kind: Overall, folded: bool) -> list[str]:
+def _scores(kind: Overall, folded: bool) -> list[str]:
     """Means by dataset, each a link to its page; settings too, folded away if they are many."""
     every = [_matrix(kind, [(f"{s.dataset} {s.protocol}", [s.title]) for s in kind.settings])]
     links = [
@@ -331,8 +312,8 @@ def _mean(scores: Mapping[str, float], titles: Sequence[str]) -> float:
     return float(np.mean([scores.get(title, math.nan) for title in titles]))
 
 
-def _cost_table(board: Board, rows: Sequence[OverallRow | Row]) -> str:
-    names = [name for name in COST_HEAD if not (board.mixed_hardware and name in TIMINGS)]
+def _cost_table(rows: Sequence[OverallRow | Row], timed: bool) -> str:
+    names = [name for name in COST_HEAD if timed or name not in TIMINGS]
     body = [[_name(row, mark=False), *(cost_text(row.cost, name) for name in names)] for row in rows]
     return table(["Method", *(COST_HEAD[name] for name in names)], body, LEFT)
 
@@ -361,7 +342,7 @@ def _dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
         lines += _setting(board, setting, folded=True)
     for number, curve in enumerate(curves):
         lines += [*_curve(curve), *_pictures(plots, [f"noise_{slug(name)}_{number}"])]
-    for number, setting in enumerate([setting for setting in settings if setting.surface]):
+    for number in range(sum(setting.surface is not None for setting in settings)):
         lines += _pictures(plots, [f"surface_{slug(name)}_{number}"])
     return "\n".join([*lines, "How to read this, and where it comes from: [README.md](README.md).", ""])
 
@@ -377,37 +358,58 @@ def _pictures(plots: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def _setting(board: Board, setting: SettingTable, folded: bool) -> list[str]:
-    lines = [f"## {setting.title}", "", _setting_table(board, setting), "", *_setting_footer(board, setting)]
+    lines = [f"## {setting.title}", "", *_in_words(setting), _setting_table(board, setting), "", *_setting_footer(board, setting)]
     if folded:
         others = sorted({name for row in setting.rows for name in row.others})
         head = ["Method", *others, "Audit"]
         body = [[_name(row, mark=False), *(percent(row.others[name]) for name in others), row.audit] for row in setting.rows]
-        lines += _folded("Cost, further metrics and audit", [_cost_table(board, setting.rows), "", table(head, body, LEFT)])
+        lines += _folded("Cost, further metrics and audit", [_cost_table(setting.rows, setting.timed), "", table(head, body, LEFT)])
         lines += _folded("Trials behind each row", _trials(board, setting))
     if setting.surface is not None:
         lines += ["### Response surface", "", *_surface(setting.surface, setting.by_label), ""]
     return lines
 
 
+def _in_words(setting: SettingTable) -> list[str]:
+    """What the tests of the setting come to."""
+    family = setting.tests
+    ranked = [row for row in setting.rows if row.place is not None]
+    if family is None or family.reason or len(ranked) < 2:
+        return []
+    best = ranked[0].label
+    bold = [row.label for row in ranked if row.is_bold]
+    if bold:
+        return [f"**{bold[0]}** is significantly better than every other method here.", ""]
+    found: dict[str, list[str]] = {"worse": [], "equivalent": [], "undecided": []}
+    for row in ranked[1:]:
+        if row.versus is not None:
+            found[row.versus.verdict.rstrip("*")].append(row.label)
+    said = [f"{best} has the best mean."]
+    said += [f"Significantly worse: {listed(found['worse'])}."] if found["worse"] else ["No method is significantly worse."]
+    said += [f"Practically equal, within a point: {listed(found['equivalent'])}."] if found["equivalent"] else []
+    said += [f"Not decided by these data: {listed(found['undecided'])}."] if found["undecided"] else []
+    return [" ".join(said), ""]
+
+
 def _setting_table(board: Board, setting: SettingTable) -> str:
     metric = board.suite.metric
     printed = paper.printed(setting.dataset, setting.combination, setting.protocol, metric) if board.paper else {}
     head = [
-        "Ranks", "Method", f"{metric}, mean ± SD (n)", "95 % interval", "vs best: difference [95 %], p", "Verdict", "Above floor", "Gap closed",
-        "Pareto", "Flags", "Paper",
+        "Ranks", "Method", f"{metric}, mean ± SD (n)", "95 % interval", "vs best: difference [95 %], p", "Verdict", "Above floor",
+        "Gap closed %", "Pareto", "Flags", "Paper",
     ]  # fmt: skip
     body = []
     for row in setting.rows:
         place = row.role if row.label in UNRANKED else rank_set(row.place)
-        versus = "" if row.versus is None else NA if board.withheld else versus_text(row.versus)
+        versus = "" if row.versus is None else versus_text(row.versus)
         floor = ["", ""] if row.role == "floor" else [signed(row.above_floor), percent(row.gap_closed, 0)]
-        cells = [_bold(_spread(row), row.is_bold), interval_text(row.interval), versus, _verdict(board, setting, row), *floor]
+        cells = [_bold(_spread(row), row.is_bold), interval_text(row.interval), versus, _verdict(setting, row), *floor]
         body.append([place, _name(row), *cells, _pareto(row), ", ".join(row.flags), printed.get(row.label, "")])
     return table(head, body, LEFT)
 
 
-def _verdict(board: Board, setting: SettingTable, row: Row) -> str:
-    if row.label in UNRANKED or board.withheld or setting.tests is None or setting.tests.reason:
+def _verdict(setting: SettingTable, row: Row) -> str:
+    if row.label in UNRANKED or setting.tests is None or setting.tests.reason:
         return ""
     if not row.n:
         return "not run" if row.rank is None else "no score"
@@ -418,9 +420,7 @@ def _verdict(board: Board, setting: SettingTable, row: Row) -> str:
 def _setting_footer(board: Board, setting: SettingTable) -> list[str]:
     said = []
     family = setting.tests
-    if board.withheld:
-        said.append("No test: see the warning.")
-    elif family is None or family.reason:
+    if family is None or family.reason:
         said.append(f"No test: {family.reason if family else 'nothing to compare'}.")
     else:
         said.append(
@@ -446,15 +446,15 @@ def _trials(board: Board, setting: SettingTable) -> list[str]:
         f"`bench reproduce ID --from {folder}` trains one again and compares the predictions; its record is the line of `records.jsonl` "
         "with that id."
     )
-    return [said, "", table(["Method", "Trials, in seed order"], body, LEFT)]
+    return [said, "", table(["Method", "Trials, in seed order"], body, LEFT), "", setting.provenance]
 
 
 def _curve(curve: Curve) -> list[str]:
     """Noise-AUC and what is lost, best first."""
     best = next((row.label for row in curve.rows if row.label in curve.tests.labels), "")
     head = [
-        "Method", f"Noise-AUC {curve.span}", "95 % interval", "vs best: difference [95 %], p", f"Drop {curve.span}", "Relative", "Retention",
-        "Rises",
+        "Method", f"Noise-AUC {curve.span}", "95 % interval", "vs best: difference [95 %], p", f"Drop {curve.span}", "Relative",
+        "Retention", "Rises",
     ]  # fmt: skip
     body = []
     for row in curve.rows:
@@ -466,12 +466,10 @@ def _curve(curve: Curve) -> list[str]:
             f"{percent(row.retention, 0)} %" if not math.isnan(row.retention) else NA,
         ]
         body.append([row.label, *numbers, *losses, ", ".join(row.rises)])
-    test = curve.tests
-    said = (
-        f"No test: {test.reason}."
-        if test.reason
-        else f"Test: {test.test} on the areas, Benjamini-Hochberg over {count(test.size, 'pair')}, {test.n} test samples: exploratory."
-    )
+    family = curve.tests
+    said = f"Test: {family.test} on the areas, Benjamini-Hochberg over {count(family.size, 'pair')}, {family.n} test samples: exploratory."
+    if family.reason:
+        said = f"No test: {family.reason}."
     return [f"## Robustness: {curve.title}{', SYNTHETIC' * curve.synthetic}", "", table(head, body, LEFT), "", said, ""]
 
 
@@ -517,9 +515,9 @@ SURFACE_NOTES = (
 )
 
 
-def _notes(board: Board) -> list[str]:
-    surface = SURFACE_NOTES if any(setting.surface for setting in board.settings) else ()
-    return ["## How to read this", "", *NOTES, *surface, ""]
+def _notes(board: Board, folded: bool) -> list[str]:
+    notes = [*NOTES, *(SURFACE_NOTES if any(setting.surface for setting in board.settings) else ())]
+    return _folded("How to read this", notes) if folded else ["## How to read this", "", *notes, ""]
 
 
 def _origin(board: Board) -> list[str]:
@@ -527,8 +525,8 @@ def _origin(board: Board) -> list[str]:
     lines += ["```", *board.commands, "```", ""] if board.commands else []
     if board.folder:
         lines += [
-            "Question: `suite.toml`. Answers: `records.jsonl`, one trial a line, and `predictions.npz`. Rendered from them, and compared by "
-            "`bench leaderboard --check`: these pages, `table.csv`, `table.tex`, and every test in `significance.json`.",
+            "Question: `suite.toml`. Answers: `records.jsonl`, one trial a line, and `predictions.npz`. Rendered from them, and compared "
+            "by `bench leaderboard --check`: these pages, `table.csv`, `table.tex`, and every test in `significance.json`.",
             "",
         ]
     return lines

@@ -43,7 +43,7 @@ def data_of(board: Board) -> dict[str, Data]:
     for kind in board.overall:
         ending = "_synthetic" * kind.synthetic
         ranks = _ranks_data(kind)
-        if ranks and not board.withheld:
+        if ranks and not kind.mixed:
             found[f"ranks{ending}.svg"] = {"kind": "ranks", **ranks}
         if len(kind.settings) > 1:
             found[f"cost{ending}.svg"] = {"kind": "cost", "metric": metric, **_cost_data(kind)}
@@ -94,11 +94,13 @@ def _style():
     """Settings under which the same numbers give the same bytes."""
     import matplotlib
 
-    own = {
-        "svg.hashsalt": "missing-modality-bench", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False,
-        "axes.spines.right": False, "figure.facecolor": "white", "axes.axisbelow": True,
+    own: dict[str, Any] = {
+        "svg.hashsalt": "missing-modality-bench", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9,
+        "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white", "axes.axisbelow": True, "backend": "svg",
     }  # fmt: skip
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "svg", **own}):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(own)  # type: ignore[arg-type]
         yield
 
 
@@ -154,10 +156,8 @@ def _draw_ranks(data: Data):
         axes.text(at(tick), line - 0.1, str(tick), ha="center", va="bottom")
     difference = min(data["critical_difference"], k - 1)
     axes.plot([at(1), at(1 + difference)], [0.32, 0.32], color=BLACK, lw=2)
-    axes.text(
-        at(1) + difference * scale / 2, 0.26, f"critical difference {data['critical_difference']:.2f} (Nemenyi, {data['settings']} settings)",
-        ha="center", va="bottom",
-    )  # fmt: skip
+    said = f"critical difference {data['critical_difference']:.2f} (Nemenyi, {data['settings']} settings)"
+    axes.text(at(1), 0.26, said, ha="left", va="bottom")
     for number, (first, last) in enumerate(groups):
         y = line + 0.16 + 0.16 * number
         axes.plot([at(ranks[first]) - 0.04, at(ranks[last]) + 0.04], [y, y], color=BLUE, lw=3.5, solid_capstyle="round")
@@ -191,8 +191,11 @@ def _draw_cost(data: Data):
     labels, roles, scores, gflops = data["labels"], data["roles"], _or_nan(data["scores"]), _or_nan(data["gflops"])
     shown = np.isfinite(scores) & (gflops > 0)
     inner = scores[np.isfinite(scores) & (np.array(roles) != "floor")]
-    figure = Figure(figsize=(WIDE, max(4.2, 0.9 + 0.21 * len(labels))))
-    axes = figure.add_axes((0.08, 0.13, 0.54, 0.75))
+    notes = ["" if cost > 0 else " (no operations)" if cost == 0 else " (not counted)" for cost in gflops]
+    texts = [f"{label}{note}" for label, note in zip(labels, notes, strict=True)]
+    wide = 6.2 + 0.085 * max(map(len, texts))  # inches: picture and list
+    figure = Figure(figsize=(wide, max(4.2, 0.9 + 0.21 * len(labels))))
+    axes = figure.add_axes((0.65 / wide, 0.13, 4.75 / wide, 0.75))
     for role, (colour, marker) in ROLE_STYLE.items():
         own = shown & (np.array(roles) == role)
         if own.any():
@@ -208,21 +211,17 @@ def _draw_cost(data: Data):
     if len(inner):
         room = max(0.08 * float(np.ptp(inner)), 1.0)
         axes.set_ylim(inner.min() - room, inner.max() + room)
-    low, high = axes.get_ylim()
-    for role, score, cost in zip(roles, scores, gflops, strict=True):
-        if np.isfinite(score) and not cost > 0:
-            axes.axhline(score, color=ROLE_STYLE.get(role, ROLE_STYLE["outside"])[0], lw=1, ls=":", zorder=1)
+    for role, score in zip(np.array(roles)[~(gflops > 0)], scores[~(gflops > 0)], strict=True):
+        axes.axhline(score, color=ROLE_STYLE.get(role, ROLE_STYLE["outside"])[0], lw=1, ls=":", zorder=1)
     axes.set_xlabel("GFLOPs of a forward pass, a sample (log scale)")
     axes.set_ylabel(f"{data['metric']} x 100, mean over {data['settings']} settings")
     axes.grid(color="#E6E6E6", lw=0.6)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.08, 1.0), ncols=3, frameon=False, handletextpad=0.3, columnspacing=1.0)
-    top = 0.88
-    for number, (label, role, score, cost) in enumerate(zip(labels, roles, scores, gflops, strict=True), 1):
-        note = "" if cost > 0 else ", no operations" if cost == 0 else ", operations not counted"
-        note += ", floor" * (role == "floor") + ", below the picture" * bool(score < low) + ", above the picture" * bool(score > high)
-        y = top - (number - 1) * (top - 0.10) / max(len(labels) - 1, 11)
-        figure.text(0.655, y, str(number), ha="right", va="top")
-        figure.text(0.665, y, f"{score:.1f}  {label}{note}", ha="left", va="top")
+    step = 0.78 / max(len(labels) - 1, 11)
+    for number, (text, score) in enumerate(zip(texts, scores, strict=True)):
+        y = 0.88 - number * step
+        figure.text(5.75 / wide, y, str(number + 1), ha="right", va="top")
+        figure.text(5.85 / wide, y, f"{score:.1f}  {text}", ha="left", va="top")
     points = [(str(i + 1), float(gflops[i]), float(scores[i])) for i in np.flatnonzero(shown)]
     _place_numbers(figure, axes, points)
     return figure

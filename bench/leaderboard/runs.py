@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -118,19 +119,17 @@ def pairs_of(metric: str, methods: Sequence[Runs], vary: str) -> Estimates:
     """
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     if vary == "split":
-        return Estimates.of([_resampled(sign, a, b) for i, a in enumerate(methods) for b in methods[i + 1 :]])
+        return Estimates.of([_resampled(sign, a, b) for a, b in combinations(methods, 2)])
     refused = refusal(methods)
     found = [one.values if one.values is not None and not refused else np.empty((0, 2)) for one in methods]
     samples = max((len(one[0]) for one in found if len(one)), default=2)
     values = [sign * one if len(one) else np.empty((0, samples)) for one in found]
     scores = [sign * one.scores if one.values is not None and not refused else np.empty(0) for one in methods]
     estimates = crossed_pairs(values, scores)
-    first, second = np.triu_indices(len(methods), 1)
-    reasons = tuple(
-        refused or methods[i].reason or methods[j].reason or reason for i, j, reason in zip(first, second, estimates.reasons, strict=True)
-    )
-    means = sign * np.array([one.mean for one in methods])
-    return Estimates(estimates.test, means[first] - means[second], estimates.error, estimates.freedom, reasons)
+    pairs = list(combinations(methods, 2))
+    reasons = tuple(refused or a.reason or b.reason or reason for (a, b), reason in zip(pairs, estimates.reasons, strict=True))
+    difference = sign * np.array([a.mean - b.mean for a, b in pairs])
+    return Estimates(estimates.test, difference, estimates.error, estimates.freedom, reasons)
 
 
 def refusal(methods: Sequence[Runs]) -> str:

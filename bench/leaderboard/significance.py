@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations, compress
 from typing import NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ class Family:
     unit: str  # what there are n of: test samples, settings, datasets
     n: int
     labels: tuple[str, ...]
-    tests: tuple[PairTest, ...] = ()  # in the order of np.triu_indices
+    tests: tuple[PairTest, ...] = ()  # in the order of itertools.combinations
     correction: str = "Holm"
     effect: str = "difference"
     reason: str = ""  # why nothing is tested, or no mark is given
@@ -105,7 +106,7 @@ class Family:
             better[second[significant & (ahead < 0)], first[significant & (ahead < 0)]] = True
         return better
 
-    def places(self, order: Sequence[float]) -> dict[str, Place]:
+    def places(self, order: Sequence[float] | np.ndarray) -> dict[str, Place]:
         """Rank sets and letters by label, empty where the family says nothing. `order`: lower is better. Shapes: (K,)."""
         if self.reason or not self.size:
             return {}
@@ -119,17 +120,11 @@ def family_of(name: str, unit: str, n: int, labels: Sequence[str], found: Estima
     p = found.p
     adjusted = (stats.holm if correction == "Holm" else stats.benjamini_hochberg)(p)
     intervals, equivalent = found.interval(), found.equivalence(ROPE)
-    first, second = np.triu_indices(len(labels), 1)
+    columns = np.column_stack([found.difference, intervals, found.statistic, p, adjusted]).tolist()
+    rows = zip(combinations(labels, 2), columns, equivalent.tolist(), found.reasons, strict=True)
     tests = tuple(
-        PairTest(labels[i], labels[j], *map(float, row), verdict(*map(float, (row[0], row[1], row[2], row[5], equal))), reason)
-        for i, j, row, equal, reason in zip(
-            first,
-            second,
-            np.column_stack([found.difference, intervals, found.statistic, p, adjusted, found.difference]),
-            equivalent,
-            found.reasons,
-            strict=True,
-        )
+        PairTest(a, b, difference, low, high, statistic, p, q, difference, verdict(difference, low, high, q, equal), reason)
+        for (a, b), (difference, low, high, statistic, p, q), equal, reason in rows
     )
     return Family(name, found.test, unit, n, tuple(labels), tests, correction)
 
@@ -181,7 +176,7 @@ def across(
     """
     known = ~np.isnan(scores).all(1)
     left_out = tuple(setting for setting, here in zip(settings, known, strict=True) if not here)
-    settings, datasets = (tuple(np.array(names, dtype=object)[known]) for names in (settings, datasets))
+    settings, datasets = (list(compress(names, known)) for names in (settings, datasets))
     scores, floor, complete = scores[known], floor[known], complete[known]
     ranks = stats.rank_matrix(scores) if len(scores) else np.empty((0, len(labels)))
     filled = stats.fill_failures(scores, floor) if len(scores) else scores
@@ -192,8 +187,10 @@ def across(
     over_settings = _signed_ranks(f"over settings, {kind}", labels, filled, friedman, withheld)
     part = None
     if 0 < complete.sum() < len(scores):
-        names = [list(np.array(own, dtype=object)[complete]) for own in (settings, datasets)]
-        part = across(f"{kind}, complete settings alone", *names, labels, scores[complete], floor[complete], complete[complete], withheld)
+        kept = [list(compress(names, complete)) for names in (settings, datasets)]
+        part = across(
+            f"{kind}, complete settings alone", kept[0], kept[1], labels, scores[complete], floor[complete], complete[complete], withheld
+        )
     return Across(
         tuple(settings), tuple(datasets), tuple(labels), mean_ranks, friedman, over_settings,
         _over_datasets(f"over datasets, {kind}", labels, means, withheld),
@@ -218,14 +215,13 @@ def _signed_ranks(name: str, labels: Sequence[str], values: np.ndarray, gate: st
     found = [stats.signed_rank(column) for column in columns]
     adjusted = stats.holm(np.array([test.p for test in found]))
     typical = [stats.hodges_lehmann(column) for column in columns]
-    first, second = np.triu_indices(len(labels), 1)
-    rows = zip(first, second, found, adjusted.tolist(), typical, strict=True)
+    rows = zip(combinations(labels, 2), found, adjusted.tolist(), typical, strict=True)
     tests = tuple(
         PairTest(
-            labels[i], labels[j], *middle, min(test.plus, test.minus), test.p, q, test.effect,
+            a, b, *middle, min(test.plus, test.minus), test.p, q, test.effect,
             verdict(test.effect, middle.low, middle.high, q, math.nan), test.reason,
         )
-        for i, j, test, q, middle in rows
+        for (a, b), test, q, middle in rows
     )  # fmt: skip
     return replace(empty, tests=tests, reason=next((test.reason for test in found if test.reason), ""), gate=gate_p)
 
@@ -242,18 +238,12 @@ def _sign_flips(name: str, labels: Sequence[str], means: np.ndarray, withheld: s
     empty = Family(name, "sign flips of dataset means", "datasets", len(means), tuple(labels), reason=withheld)
     if withheld or len(labels) < 2 or not len(means):
         return empty
-    first, second = np.triu_indices(len(labels), 1)
-    columns = _pairs(means)
-    found = [
-        stats.sign_flip(column, stream(0, "statistics", "sign flip", labels[i], labels[j]))
-        for i, j, column in zip(first, second, columns, strict=True)
-    ]
-    adjusted = stats.holm(np.array([test.p for test in found]))
-    nan = math.nan
+    pairs, nan = list(combinations(labels, 2)), math.nan
+    columns = zip(pairs, _pairs(means), strict=True)
+    found = [stats.sign_flip(column, stream(0, "statistics", "sign flip", *pair)) for pair, column in columns]
+    rows = zip(pairs, found, stats.holm(np.array([test.p for test in found])).tolist(), strict=True)
     tests = tuple(
-        PairTest(
-            labels[i], labels[j], test.mean, nan, nan, nan, test.p, float(q), test.mean, verdict(test.mean, nan, nan, q, nan), test.reason
-        )
-        for i, j, test, q in zip(first, second, found, adjusted, strict=True)
+        PairTest(a, b, test.mean, nan, nan, nan, test.p, q, test.mean, verdict(test.mean, nan, nan, q, nan), test.reason)
+        for (a, b), test, q in rows
     )
     return replace(empty, tests=tests, reason=next((test.reason for test in found if test.reason), ""))

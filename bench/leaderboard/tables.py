@@ -86,7 +86,7 @@ def significance_json(board: Board) -> str:
         for test in family.tests
     ]  # fmt: skip
     friedman = [_friedman_json(kind) for kind in board.overall if kind.across and kind.across.friedman]
-    head = {"metric": board.suite.metric, "alpha": ALPHA, "rope": ROPE, "withheld": board.withheld or None}
+    head = {"metric": board.suite.metric, "alpha": ALPHA, "rope": ROPE}
     lines = ["{"]
     lines += [f'  "{key}": {json.dumps(value)},' for key, value in head.items()]
     for key, entries in (("friedman", friedman), ("families", families), ("tests", tests)):
@@ -118,8 +118,8 @@ def _friedman_json(kind: Overall) -> dict[str, object]:
     return _finite({**head, **ranks, **{key: _rounded(value, TEST_DIGITS) for key, value in numbers.items()}})
 
 
-LATEX_HEAD = r"""% Rendered by `bench leaderboard`; needs booktabs. Bold: significantly better than every other method after Holm's correction.
-% Letters: methods that share one cannot be told apart. Floor and ceiling are not ranked.
+LATEX_HEAD = r"""% Rendered by `bench leaderboard`; needs booktabs. Bold: significantly better than every other method after Holm's
+% correction. Letters: methods that share one cannot be told apart. Floor and ceiling are not ranked.
 """
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from bench.leaderboard.significance import Place, PairTest
+from bench.leaderboard.significance import PairTest, Place
 
 NA = "n/a"
 

@@ -26,7 +26,8 @@ class Estimates:
     @classmethod
     def of(cls, estimates: Sequence[Estimate]) -> Estimates:
         columns = np.array([(found.difference, found.error, found.freedom) for found in estimates], dtype=float).reshape(-1, 3)
-        return cls(estimates[0].test if estimates else "", *columns.T, tuple(found.reason for found in estimates))
+        difference, error, freedom = columns.T
+        return cls(estimates[0].test if estimates else "", difference, error, freedom, tuple(found.reason for found in estimates))
 
     @property
     def statistic(self) -> np.ndarray:
@@ -64,7 +65,7 @@ def crossed_pairs(values: Sequence[np.ndarray], scores: Sequence[np.ndarray]) ->
     usable = finite & (seeds > 1) & (n > 1)
     mean = np.array([found.mean(0) if len(found) else np.full(n, np.nan) for found in values])  # (K, N)
     of_seeds, noise = np.full(k, np.nan), np.full(k, np.nan)
-    for method in np.flatnonzero(usable):
+    for method in np.flatnonzero(usable).tolist():
         of_seeds[method], noise[method] = seed_variance(scores[method]), run_noise(values[method])
     first, second = np.triu_indices(k, 1)
     apart = [(mean[method] - mean[method + 1 :]).var(1, ddof=1) for method in range(k - 1)] if n > 1 else [np.full(len(first), np.nan)]
