@@ -43,9 +43,12 @@ class Published:
 
 def publish(
     folder: Path, suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], commands: Sequence[str],
-    audits: Sequence[Finding] = (), paper: bool = False,
+    audits: Sequence[Finding] = (), paper: bool = False, draw: bool = True,
 ) -> list[Path]:  # fmt: skip
-    """Write question, answers and rendered pages into a leaderboard folder, plots where matplotlib is there; returns the files."""
+    """Write question, answers and rendered pages into a leaderboard folder, plots where matplotlib is there; returns the files.
+
+    Raises: UsageError if a trial is given twice.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(suite.to_toml(), encoding="utf-8")
     lines = [json.dumps(_as_dict(record), sort_keys=True) for record in records]
@@ -55,16 +58,16 @@ def publish(
     entries = [json.dumps(asdict(finding)) for finding in audits if (finding.label, finding.version) in shown]
     (folder / "audit.json").write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
     np.savez_compressed(folder / "predictions.npz", **pack(predictions))  # type: ignore[arg-type]
-    return write(folder)
+    return write(folder, draw)
 
 
-def write(folder: Path) -> list[Path]:
+def write(folder: Path, draw: bool = True) -> list[Path]:
     """Render a published folder anew; returns its files. Raises: UsageError if it cannot be read."""
     board = read(folder).board(folder)
     for path in folder.iterdir():
         if path.suffix in (".md", ".svg", ".csv", ".tex"):
             path.unlink()
-    drawn = plots.draw(board, folder) if plots.can_draw() else []
+    drawn = plots.draw(board, folder) if draw and plots.can_draw() else []
     for name, text in _rendered(board, [path.name for path in drawn]).items():
         (folder / name).write_text(text, encoding="utf-8")
     return sorted(folder.iterdir())
