@@ -1,4 +1,4 @@
-"""The commands as Python functions, for notebooks: `bench.run`, `bench.results`, `bench.board`."""
+"""The commands as Python functions, for notebooks: `bench.run`, `bench.results`, `bench.board`, `bench.compare`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from bench.spec import Suite, Value, read_suite, with_options
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
 
+    from bench.comparison import Comparison
     from bench.leaderboard import Board
+    from bench.spec import Record
 
 DEFAULT_OUT = "runs"
 
@@ -77,6 +80,53 @@ def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str |
         found, records, commands = store.board(suite)
         predictions = store.predictions(record.trial.id for record in records)
     return build(replace(found, metric=metric) if metric else found, records, predictions, commands)
+
+
+def compare(
+    a: str,
+    b: str,
+    out: str | Path = DEFAULT_OUT,
+    suite: str | None = None,
+    metric: str | None = None,
+    settings: str | Iterable[str] | None = None,
+    rope: float = 1.0,
+    allow: str | Iterable[str] = (),
+    patterns: bool = False,
+) -> Comparison:
+    """Method A against B in the latest run of a results folder, as `bench compare` does; `print` it for the page.
+
+    `settings` picks some by dataset, combination or protocol. `rope` is the largest difference that does not matter, in points.
+    `allow` names what may be mixed: protocols, data, commits, hardware. `patterns` counts wins and losses by observed modalities; it
+    loads the datasets to draw the test masks again and uses those whose hash is the stored one.
+    Raises: UsageError (a ValueError) on bad input.
+    """
+    from bench.comparison import compare as compared
+    from bench.spec import split_list
+    from bench.store import Store
+
+    with Store(out, create=False) as store:
+        found, records, _ = store.board(suite)
+        predictions = store.predictions(record.trial.id for record in records)
+    items = [split_list(given) if isinstance(given, str) else list(given or ()) for given in (settings, allow)]
+    observed = _test_masks(records) if patterns else None
+    return compared(found, records, predictions, a, b, metric, items[0], rope / 100, items[1], observed)
+
+
+def _test_masks(records: Iterable[Record]) -> dict[str, np.ndarray]:
+    """Hash of each test mask of these records -> the mask (N, M), drawn again."""
+    from bench.loader import build_parts, load
+    from bench.protocol import parse_protocol
+    from bench.spec import Choice
+
+    found = {}
+    trials = {
+        (t.dataset_label, t.combination, t.protocol, t.fixed_seed): t for t in (record.trial for record in records) if t.vary != "split"
+    }
+    for t in trials.values():
+        dataset, samples = load(Choice(t.dataset, "", t.dataset_options))
+        parts = build_parts(dataset, samples, t.combination, parse_protocol(t.protocol), t.seed, t.fixed_seed, t.vary)
+        found[parts.masks["test"]] = parts.test.observed
+    return found
 
 
 def tidy(records: Iterable) -> pandas.DataFrame:

@@ -46,6 +46,7 @@ def main() -> None:
     bench run                                 all methods on embedded real data, minutes on a laptop
     bench run --methods muse,mine.py:Mine     some methods, your own among them
     bench leaderboard                         the table of what was run
+    bench compare muse fusemoe                is the difference between two methods real?
     bench list methods                        what there is
     """
 
@@ -158,6 +159,32 @@ def leaderboard(
         _print_json(found.as_json())
     elif publish is None:
         click.echo(_page(out, suite, metric))
+
+
+@main.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--settings", metavar="LIST", help="Only some settings, by dataset, combination, protocol: 'digits mcar(0.3),gaussian'.")
+@click.option("--metric", metavar="NAME", help="Metric to compare by; any but the suite's is exploratory.  [default: the suite's]")
+@click.option("--rope", type=float, default=1.0, show_default=True, metavar="POINTS", help="Largest difference that does not matter.")
+@click.option("--allow", metavar="LIST", help="Compare although the records mix protocols, data, commits or hardware.")
+@click.option("--patterns", is_flag=True, help="Wins and losses by observed modalities. Loads the datasets.")
+@click.option("--suite", metavar="NAME", help="Latest run of this suite, instead of the latest run.")
+@out_option
+@json_option
+@explained
+def compare(a: str, b: str, as_json: bool, **options: Any) -> None:
+    """Compare method A with method B: is the difference real, how large, and does it matter?
+
+    In words and in numbers, setting by setting and over all settings. Where the data cannot answer, the page says what is missing.
+    """
+    from bench.api import compare as compared
+
+    found = compared(a, b, **{key: value for key, value in options.items() if value is not None})
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        click.echo(str(found))
 
 
 @main.command()

@@ -21,6 +21,8 @@ TORCH_FREE = (
     "cli",
     *(f"stats/{path.stem}" for path in sorted((ROOT / "bench" / "stats").glob("*.py"))),
     "leaderboard",
+    "comparison",
+    "comparison_page",
     "protocol",
     "seeds",
     "errors",
