@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.datasets.base import Batch, Samples, Schema
+from bench.methods.recording import Recorder
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,12 @@ class Method(nn.Module):
         self.schema = schema
         self.config: Any = config  # of the method's own Config
         self.generator = torch.Generator().manual_seed(0)
+        self.recorder: Recorder | None = None  # see bench.methods.recording
+
+    @classmethod
+    def declared(cls, config: Any) -> Mapping[str, str]:
+        """Why `bench audit` must find a dependence at this config: by check, "batch-mate" or "support pool". The defaults are the facts."""
+        return {"batch-mate": "batch_dependent is stated"} if cls.batch_dependent else {}
 
     @property
     def device(self) -> torch.device:
@@ -95,6 +102,18 @@ class Method(nn.Module):
     def is_selectable(self) -> bool:
         """Whether the state after this epoch may become the checkpoint; False in a warm-up that leaves the method unfinished."""
         return True
+
+    def record(self, table: str, **columns: Tensor) -> None:
+        """Hand rows to the recorder, if there is one, in evaluation; `bench.methods.recording` lists tables and columns."""
+        if self.recorder is not None and not self.training:
+            self.recorder.add(table, **columns)
+
+    def watch(self, fusion_input: Tensor, observed: Tensor) -> Tensor:
+        """The tensor itself; in training a recorder gets the cosines of its gradients. Shapes: (B, M, ...), (B, M) bool."""
+        recorder = self.recorder
+        if recorder is not None and self.training and fusion_input.requires_grad:
+            fusion_input.register_hook(lambda gradient: recorder.gradients(gradient, observed))
+        return fusion_input
 
     def forward(self, batch: Batch) -> Prediction:
         raise TypeError(f"{type(self).__name__} must define forward(self, batch) -> Prediction")
@@ -130,6 +149,11 @@ class Estimator:
         self.schema = schema
         self.config: Any = config  # of the method's own Config
         self.seed = seed
+
+    @classmethod
+    def declared(cls, config: Any) -> Mapping[str, str]:
+        """Why `bench audit` must find a dependence at this config: by check, "batch-mate" or "support pool". The defaults are the facts."""
+        return {"batch-mate": "batch_dependent is stated"} if cls.batch_dependent else {}
 
     def fit(self, train: Samples, valid: Samples) -> None:
         """Learn from `train`; choose between candidates on `valid`."""

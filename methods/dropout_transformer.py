@@ -67,7 +67,7 @@ class DropoutTransformer(Method):
         if self.training:
             batch = replace(batch, observed=self.drop(batch.observed))
         tokens = self.encoders(batch) + self.modality_embedding + self.position_embedding  # (B, M, T, D)
-        return Prediction(self.head(self.fuse(tokens, batch.observed)))
+        return Prediction(self.head(self.fuse(self.watch(tokens, batch.observed), batch.observed)))
 
     def drop(self, observed: Tensor) -> Tensor:
         """With probability p a row keeps a random non-empty subset of what it observes. Shapes: (B, M) bool -> (B, M) bool."""

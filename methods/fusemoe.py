@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from bench.datasets.base import Batch, Samples, Schema
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.methods.encoders import Encoders
-from bench.methods.layers import Attention, FeedForward, SparseExperts, cv_squared, in_top_k_probability
+from bench.methods.layers import Attention, Dropout, FeedForward, SparseExperts, cv_squared, in_top_k_probability
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +229,7 @@ class ModalityBlock(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(config.width) for _ in range(3))
         self.attention = Attention(config.width, config.heads, config.dropout)
         self.feed_forward = FeedForward(config.width, 4 * config.width, config.dropout, nn.ReLU)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def attend(self, z: Tensor) -> Tensor:
         return z + self.dropout(self.attention(self.norm1(z)))  # (B, T, D)
@@ -247,7 +247,7 @@ class Layer(nn.Module):
         super().__init__()
         self.add_module("blocks", nn.ModuleList(ModalityBlock(config) for _ in range(modalities)))
         self.mixture = Mixture(modalities, config.tokens * config.width, config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.time_first = config.flatten == "time"
 
     def forward(self, z: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Routing]:
@@ -318,7 +318,7 @@ class FuseMoE(Method):
         self.position = nn.Parameter(torch.randn(tokens, width) * 0.02)
         sizes = {"zero": 0, "shared": 1, "per_modality": modalities}[config.missing_embedding]
         self.indicator = nn.Parameter(torch.randn(sizes, tokens, width) * 0.02) if sizes else None  # z_miss
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.add_module("layers", nn.ModuleList(Layer(modalities, config) for _ in range(config.layers)))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(modalities))
         self.residual = FeedForward(modalities * width, modalities * width, config.dropout, nn.ReLU)
@@ -327,6 +327,15 @@ class FuseMoE(Method):
         self.paused: Tensor | None = None  # state of the training noise during an evaluation
         if config.router == "disjoint" and (unused := config.n_experts % modalities):
             log.info("fusemoe: %d of %d experts are left out, so that all modalities have as many", unused, config.n_experts)
+
+    @classmethod
+    def declared(cls, config: FuseMoEConfig) -> Mapping[str, str]:
+        reasons = []
+        if config.noise == "always":
+            reasons.append("noise='always': gate noise goes by place in the batch")
+        if config.flatten == "time" and config.tokens > 1:
+            reasons.append("flatten='time': a unit holds time slices of several rows")
+        return {"batch-mate": "; ".join(reasons)} if reasons else {}
 
     def seed(self, seed: int) -> None:
         super().seed(seed)
@@ -352,8 +361,12 @@ class FuseMoE(Method):
 
     def forward(self, batch: Batch) -> Prediction:
         batch = replace(batch, observed=batch.observed & self.trained)
-        tokens = self.complete(self.encoders(batch), batch.observed)  # (B, M, T, D)
+        own = self.encoders(batch)  # (B, M, T, D)
+        tokens = self.watch(self.complete(own, batch.observed), batch.observed)
         tokens, routings = self.fuse(tokens, self.gate_noise(tokens))
+        self.record("embeddings", sample=batch.index, observed=batch.observed, before=own.mean(2), after=tokens.mean(2))
+        for layer, routing in enumerate(routings):
+            self.record_routing(layer, routing, batch)
         return Prediction(self.head(tokens), self.penalties(routings, batch.observed) if self.training else {})
 
     def complete(self, tokens: Tensor, observed: Tensor) -> Tensor:
@@ -369,6 +382,27 @@ class FuseMoE(Method):
             z, routing = layer(z, None if noise is None else noise[depth])
             routings.append(routing)
         return torch.stack([norm(x) for norm, x in zip(self.norms, z, strict=True)], dim=1), routings  # (B, M, T, D)
+
+    def record_routing(self, layer: int, routing: Routing, batch: Batch) -> None:
+        """Where each unit of a layer went; the joint router's one unit a row has modality -1. Experts count over all pools."""
+        if self.recorder is None or self.training:
+            return
+        routers, rows = routing.experts.shape[:2]
+        modality = torch.arange(routers, device=batch.index.device).unsqueeze(1).expand(routers, rows)  # (R, B)
+        joint = routers == 1 and len(self.schema) > 1
+        first = modality * (0 if self.config.router != "disjoint" else self.config.n_experts // len(self.schema))
+        columns = {
+            "sample": batch.index.expand(routers, rows),
+            "layer": torch.full_like(modality, layer),
+            "target": torch.full_like(modality, -1),
+            "modality": torch.full_like(modality, -1) if joint else modality,
+            "filled": torch.zeros_like(modality, dtype=torch.bool) if joint else ~batch.observed.T,
+            "supported": torch.zeros_like(modality, dtype=torch.bool),
+            "source": batch.observed.expand(routers, -1, -1),
+            "experts": routing.experts + first.unsqueeze(2),
+            "gates": routing.gates,
+        }
+        self.record("routing", **{name: column.flatten(0, 1) for name, column in columns.items()})
 
     def head(self, tokens: Tensor) -> Tensor:
         v = (tokens.mean(2) if self.config.pool == "mean" else tokens[:, :, -1]).flatten(1)  # (B, M*D)

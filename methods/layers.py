@@ -7,10 +7,43 @@ V routed units (rows of any kind), E experts, K kept experts, H heads.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask costs little on a CPU: torch's own draws one number per value there, this one 8 or 16 bits.
+
+    The chance is p to the nearest 1/65536 (8 bits where p is a multiple of 1/256), and the scale is that of the chance used, so the
+    mean is kept exactly. On a GPU it is torch's own. Draws from torch's global generator, as torch's own does.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p) if self.training else x
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """x with values zeroed at chance p and the others scaled up. Keeps the shape."""
+    if p == 0:
+        return x
+    if x.device.type != "cpu":
+        return F.dropout(x, p)
+    bits = 8 if p * 256 == round(p * 256) else 16
+    patterns, kind = 2**bits, torch.int8 if bits == 8 else torch.int16
+    dropped = min(round(p * patterns), patterns - 1)  # of equally likely patterns
+    words = torch.empty(-(-x.numel() * bits // 64), dtype=torch.int64).random_(-(2**63), None)
+    kept = (words.view(kind)[: x.numel()] >= dropped - patterns // 2).view(x.shape)
+    return x * kept.to(x.dtype).mul_(patterns / (patterns - dropped))
 
 
 class Attention(nn.Module):
@@ -31,7 +64,13 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
         q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
         mask = None if keys is None else keys[:, None, None, :]
-        h = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=self.dropout if self.training else 0.0)
+        if self.training and self.dropout > 0 and x.device.type == "cpu":  # torch has no fused path with dropout there
+            a = (q * q.shape[3] ** -0.5) @ k.mT  # (B, H, T, T)
+            if mask is not None:
+                a = a + torch.zeros_like(mask, dtype=a.dtype).masked_fill(~mask, -torch.inf)
+            h = dropout(a.softmax(3), self.dropout) @ v
+        else:
+            h = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=self.dropout if self.training else 0.0)
         return self.out(h.transpose(1, 2).flatten(2))  # (B, T, D)
 
 
@@ -39,7 +78,7 @@ class FeedForward(nn.Sequential):
     """Linear, activation, dropout, linear, applied to each token."""
 
     def __init__(self, width: int, hidden: int, dropout: float = 0.0, activation: type[nn.Module] = nn.GELU) -> None:
-        super().__init__(nn.Linear(width, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, width))
+        super().__init__(nn.Linear(width, hidden), activation(), Dropout(dropout), nn.Linear(hidden, width))
 
 
 class TransformerBlock(nn.Module):
@@ -50,11 +89,44 @@ class TransformerBlock(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, heads, dropout, qkv_bias)
         self.feed_forward = FeedForward(width, hidden, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
         x = x + self.dropout(self.attention(self.norm1(x), keys))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
+
+
+class GroupedLinear(torch.autograd.Function):
+    """x W_e^T + b_e for rows grouped by expert: the first counts[0] rows use expert 0, and so on.
+
+    One product per visited expert writes its rows or its gradient in place; slicing the stacked weight under autograd would
+    fill a full-size gradient, or copy, for each expert. Shapes: x (V, I), weight (E, O, I), bias (E, O), counts (E,) list -> (V, O).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, counts: list[int]) -> Tensor:
+        y = x.new_empty(len(x), weight.shape[1])
+        for rows, out, w, b in zip(x.split(counts), y.split(counts), weight.mT.unbind(), bias.unbind(), strict=True):
+            if len(rows):
+                torch.addmm(b, rows, w, out=out)
+        ctx.save_for_backward(x, weight)
+        ctx.counts = counts
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        (x, weight), counts, grad = ctx.saved_tensors, ctx.counts, grads[0].contiguous()
+        of_x, of_weight, of_bias = torch.empty_like(x), torch.empty_like(weight), weight.new_empty(weight.shape[:2])
+        columns = (each.unbind() for each in (weight, of_weight, of_bias))
+        for rows, g, out, w, out_w, out_b in zip(x.split(counts), grad.split(counts), of_x.split(counts), *columns, strict=True):
+            if len(rows):
+                torch.mm(g, w, out=out)
+                torch.mm(g.T, rows, out=out_w)
+                torch.sum(g, 0, out=out_b)
+            else:
+                out_w.zero_()
+                out_b.zero_()
+        return of_x, of_weight, of_bias, None
 
 
 class SparseExperts(nn.Module):
@@ -86,16 +158,9 @@ class SparseExperts(nn.Module):
         order = experts.flatten().argsort(stable=True)  # (V*K,) assignments, grouped by expert
         counts = torch.bincount(experts.flatten(), minlength=self.experts).tolist()
         unit = order // kept  # (V*K,)
-        # unbind once: indexing a stacked weight inside the loop makes autograd fill a full-size zero tensor per expert
-        weights = zip(self.weight1.unbind(), self.bias1.unbind(), self.weight2.unbind(), self.bias2.unbind(), strict=True)
-        outputs = []
-        for rows, (weight1, bias1, weight2, bias2) in zip(x[unit].split(counts), weights, strict=True):
-            if len(rows):
-                h = F.dropout(F.gelu(F.linear(rows, weight1, bias1)), self.dropout, self.training)
-                outputs.append(F.linear(h, weight2, bias2))
-        if not outputs:
-            return x.new_zeros(0, self.weight2.shape[1])
-        y = torch.cat(outputs) * gates.flatten()[order].unsqueeze(1)  # (V*K, D_out)
+        h = F.gelu(GroupedLinear.apply(x.index_select(0, unit), self.weight1, self.bias1, counts))  # (V*K, hidden)
+        h = dropout(h, self.dropout) if self.training else h
+        y = GroupedLinear.apply(h, self.weight2, self.bias2, counts) * gates.flatten()[order].unsqueeze(1)  # (V*K, D_out)
         return y.new_zeros(len(x), y.shape[1]).index_add(0, unit, y)  # (V, D_out)
 
 
@@ -125,7 +190,7 @@ def in_top_k_probability(clean: Tensor, noisy: Tensor, sigma: Tensor, kept: int)
 def uniform_subset(observed: Tensor, generator: Generator) -> Tensor:
     """A uniformly drawn non-empty subset of each row's observed modalities; an empty row stays empty.
 
-    Shapes: observed (B, M) bool -> (B, M) bool. Source: mmFormer, `datasets_nii.py`; specification section 6.
+    Shapes: observed (B, M) bool -> (B, M) bool. Source: mmFormer, `datasets_nii.py`.
     """
     count = observed.sum(1)  # (B,)
     u = torch.rand(len(observed), generator=generator, device=observed.device, dtype=torch.float64)
@@ -137,7 +202,7 @@ def uniform_subset(observed: Tensor, generator: Generator) -> Tensor:
 def uniform_size_subset(observed: Tensor, generator: Generator) -> Tensor:
     """A subset of each row's observed modalities whose size is uniform in 1..count; an empty row stays empty.
 
-    Shapes: observed (B, M) bool -> (B, M) bool. Source: ShaSpec, `train_SS.py` random mode; specification section 9.
+    Shapes: observed (B, M) bool -> (B, M) bool. Source: ShaSpec, `DualNet_SS.py`, mode "random".
     """
     count = observed.sum(1)
     size = (torch.rand(len(observed), generator=generator, device=observed.device) * count).long() + 1  # (B,)

@@ -13,7 +13,7 @@ Differs: see `deviations`. Above all, the released adjacency is masked on both s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from bench.datasets.base import Batch, Samples, Schema, as_batch
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.methods.encoders import Encoders
-from bench.methods.layers import Attention, FeedForward, hash_uniform
+from bench.methods.layers import Attention, Dropout, FeedForward, hash_uniform
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "selu": nn.SELU}
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -172,8 +172,8 @@ class Similarity(nn.Module):
         self.phi = nn.Sequential(layers[0], activation(), layers[1], activation(), layers[2])
         count = 1 if config.batch_norm == "shared" else 2 * modalities
         self.add_module("norms", nn.ModuleList(nn.BatchNorm1d(config.width) for _ in range(count)))
-        self.mix = nn.Parameter(torch.full((modalities,), config.mix_init))  # e_k
-        self.threshold = nn.Parameter(torch.tensor(config.threshold_init))  # t
+        self.mix = nn.Parameter(torch.full((modalities,), float(config.mix_init)))  # e_k
+        self.threshold = nn.Parameter(torch.tensor(float(config.threshold_init)))  # t
 
     def views(self, mapped: Tensor, h: Tensor) -> Tensor:
         """Kernel inputs. Shapes: mapped = phi(H) (M, B, D), h (M, B, D) -> (2, M, B, D)."""
@@ -216,7 +216,7 @@ class FusionBlock(nn.Module):
         self.attention = Attention(config.width, heads, config.attention_dropout)
         self.feed_forward = FeedForward(config.width, 4 * config.width, config.inner_dropout, ACTIVATIONS[config.activation])
         self.norm1, self.norm2 = (nn.LayerNorm(config.width) if config.fusion_norm else nn.Identity() for _ in range(2))
-        self.dropout = nn.Dropout(config.residual_dropout)
+        self.dropout = Dropout(config.residual_dropout)
 
     def forward(self, x: Tensor, positions: Tensor, keys: Tensor | None = None) -> Tensor:
         x = self.linear(x) + positions
@@ -274,7 +274,8 @@ class M3Care(Method):
         "phi and e are one per modality; ODIR shares them between left and right eye. Batch size is 128, also in as_released "
         "(ODIR 512). The loss is cross entropy over classes, not binary.",
         "Preset ov handles tokens as ODIR does: the OV notebook writes imputed vectors to stale positions and feeds its never "
-        "missing modality to the second fusion block alone.",
+        "missing modality to the second fusion block alone. It also keeps ODIR's guard against a zero bandwidth, which OV lacks, and "
+        "counts all modalities in the stability penalty, where OV leaves out its first.",
     )
 
     def __init__(self, schema: Schema, config: M3CareConfig) -> None:
@@ -290,19 +291,24 @@ class M3Care(Method):
         self.types = nn.Parameter(0.02 * torch.randn(modalities, width))
         self.fusion1, self.fusion2 = FusionBlock(config.heads, config), FusionBlock(1, config)
         self.head = nn.Sequential(
-            nn.Linear(modalities * width, 2 * width), ACTIVATIONS[config.activation](), nn.Dropout(config.dropout),
+            nn.Linear(modalities * width, 2 * width), ACTIVATIONS[config.activation](), Dropout(config.dropout),
             nn.Linear(2 * width, len(schema.classes)),
         )  # fmt: skip
         self.register_buffer("positions", sinusoids(modalities * config.tokens, width), persistent=False)
         self.support: Batch | None = None
+        self.support_rows: list[int] = []  # their places in the training part
         self.reference: Reference | None = None
         self.edge_density = float("nan")  # share of pairs of support rows that are linked, at the last evaluation
+
+    @classmethod
+    def declared(cls, config: M3CareConfig) -> Mapping[str, str]:
+        return {"batch-mate": "eval_graph='batch': the rows scored together are the graph"} if config.eval_graph == "batch" else {}
 
     def prepare(self, train: Samples) -> None:
         """Draw the support rows: fixed by the seed, stratified by label, as many as a training batch has."""
         size = self.config.support or self.config.batch_size
         rows = stratified(torch.from_numpy(train.target), size, self.generator.initial_seed())
-        self.support = as_batch(train.rows(rows.numpy()))
+        self.support, self.support_rows = as_batch(train.rows(rows.numpy())), rows.tolist()
         self.reference = None
 
     def train(self, mode: bool = True) -> M3Care:
@@ -332,6 +338,11 @@ class M3Care(Method):
         h = tokens[:, :, 0]
         mapped = self.similarity.phi(h)
         filled = self.complete(h, mapped, observed)  # (M, B, D), imputed where missing, blended where not
+        if self.recorder is not None:
+            own = (h * observed.unsqueeze(2)).transpose(0, 1)  # (B, M, D)
+            self.record("embeddings", sample=batch.index, observed=batch.observed, before=own, after=filled.transpose(0, 1))
+            filled = self.watch(filled.transpose(0, 1), batch.observed).transpose(0, 1)
+            self.record_supports(h, mapped, observed, batch.index)
         fused = self.fuse(torch.cat([filled.unsqueeze(2), tokens[:, :, 1:]], dim=2), batch.observed)  # (B, M, D)
         logits = self.head(fused.flatten(1))
         weight = self.config.stability_weight
@@ -363,6 +374,16 @@ class M3Care(Method):
         if len(self.imputable) == len(h):
             return filled
         return h.index_copy(0, torch.tensor(self.imputable, device=h.device), filled)  # (M, B, D)
+
+    def record_supports(self, h: Tensor, mapped: Tensor, observed: Tensor, index: Tensor) -> None:
+        """The support rows each row is linked to, with their weights, for each imputable modality that it lacks."""
+        if self.training or self.reference is None:
+            return
+        s, _ = self.graph(self.similarity.views(mapped, h), observed, self.reference)
+        weights, _ = self.adjacency(s, observed, self.reference.observed, loops=True)  # (I, Q, R)
+        place, row, support = (weights * (1 - self.pick(observed)).unsqueeze(2)).nonzero().unbind(1)
+        target, rows = (torch.tensor(column, device=index.device) for column in (self.imputable, self.support_rows))
+        self.record("supports", sample=index[row], target=target[place], support=rows[support], weight=weights[place, row, support])
 
     def neighbours(self, h: Tensor, views: Tensor, observed: Tensor) -> Tensor:
         """G_k, from the batch itself or from the support rows.

@@ -3,8 +3,8 @@
 Idea:    Each modality is encoded and attends to itself; then the tokens of all modalities attend to one another, with zeros in
          place of the missing ones. Nothing is imputed. What makes it robust is the training: modalities are dropped at random,
          and two auxiliary losses make every single modality, and the decoder's bottleneck, solve the task alone.
-Source:  Zhang et al., MICCAI 2022, arXiv 2206.02425; official code YaoZhang93/mmFormer, mmformer/mmformer.py and layers.py
-         (model), train.py (losses, schedule), data/datasets_nii.py (modality dropout).
+Source:  Zhang et al., MICCAI 2022, arXiv 2206.02425; official code YaoZhang93/mmFormer: mmformer.py (model), layers.py (fusion
+         unit), train.py (losses, schedule), data/datasets_nii.py (modality dropout).
 Differs: the original segments brain scans. Here a shared linear head takes the place of the shared decoder, one head on the
          bottleneck that of the deeply supervised decoder, token means that of the grid; see `MMFormer.deviations`.
 """
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from bench.datasets.base import Batch, Schema
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.methods.encoders import Encoders
-from bench.methods.layers import Attention, FeedForward, uniform_subset
+from bench.methods.layers import Attention, Dropout, FeedForward, uniform_subset
 
 SAMPLERS = ("subset", "bernoulli", "none")
 TREATMENTS = ("zero", "mask")
@@ -66,6 +66,8 @@ class MMFormerConfig(MethodConfig):
             raise ValueError(f"modality_dropout must be one of {', '.join(SAMPLERS)}, got {self.modality_dropout!r}")
         if not 0 < self.keep_prob <= 1:
             raise ValueError(f"keep_prob must be in (0, 1], got {self.keep_prob}")
+        if self.keep_prob != 0.5 and self.modality_dropout != "bernoulli":
+            raise ValueError(f"keep_prob {self.keep_prob} needs modality_dropout=bernoulli, got {self.modality_dropout!r}")
         if self.missing_tokens not in TREATMENTS:
             raise ValueError(f"missing_tokens must be one of {', '.join(TREATMENTS)}, got {self.missing_tokens!r}")
         if min(self.lambda_enc, self.lambda_dec) < 0:
@@ -86,7 +88,7 @@ class Block(nn.Module):
     """Pre-norm transformer block that adds the position first and drops the attention's output twice.
 
     Shapes: x (B, N, D), position (N, D), keys (B, N) bool or None -> (B, N, D).
-    Source: layers.py (SelfAttention, PreNormDrop, PreNorm, FeedForward), mmformer.py (Transformer).
+    Source: mmformer.py (SelfAttention, PreNormDrop, PreNorm, FeedForward, Transformer).
     """
 
     def __init__(self, config: MMFormerConfig) -> None:
@@ -95,8 +97,8 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, config.heads, dropout, qkv_bias=False)
         self.feed_forward = FeedForward(width, config.ffn_ratio * width, dropout)
-        self.dropout1 = nn.Dropout(1 - (1 - dropout) ** 2)  # p after W_o and p on the residual branch, in one draw
-        self.dropout2 = nn.Dropout(dropout)
+        self.dropout1 = Dropout(1 - (1 - dropout) ** 2)  # p after W_o and p on the residual branch, in one draw
+        self.dropout2 = Dropout(dropout)
 
     def forward(self, x: Tensor, position: Tensor, keys: Tensor | None = None) -> Tensor:
         x = x + position
@@ -182,6 +184,7 @@ class MMFormer(Method):
 
     def forward(self, batch: Batch) -> Prediction:
         local, tokens = self.encode(batch)  # each (B, M, T, D)
+        tokens = self.watch(tokens, batch.observed)
         kept = self.keep(batch.observed)  # (B, M)
         summaries = local.mean(2)  # (B, M, D) each modality alone, before the transformers
         bottleneck = self.bottleneck(self.decode(self.correlate(tokens, kept).flatten(1)))  # (B, D)
@@ -201,7 +204,7 @@ class MMFormer(Method):
         empty = self.position[m].new_zeros(len(batch), *self.position[m].shape)
         if len(rows) == 0:
             return empty, empty
-        local = self.tokenisers[m](self.encoders.encode(m, batch.inputs[self.schema.names[m]][rows]))  # (n, T, D)
+        local = self.tokenisers[m](self.encoders.encode_rows(m, batch, rows))  # (n, T, D)
         tokens = self.intra[m](local, self.position[m])
         return empty.index_copy(0, rows, local), empty.index_copy(0, rows, tokens)  # (B, T, D)
 

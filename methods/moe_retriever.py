@@ -12,6 +12,7 @@ Differs: in the official code a mean of encoder tokens overwrites the experts' o
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,8 +24,10 @@ from torch.nn import functional as F
 
 from bench.datasets.base import Batch, Samples, Schema, as_batch
 from bench.methods.base import Method, MethodConfig, Prediction
-from bench.methods.encoders import Encoders, PatchEmbedding
-from bench.methods.layers import Attention, FeedForward, SparseExperts, cv_squared, hash_uniform, in_top_k_probability
+from bench.methods.encoders import Encoders, PatchEmbedding, without_padding
+from bench.methods.layers import Attention, Dropout, FeedForward, SparseExperts, cv_squared, hash_uniform, in_top_k_probability
+
+log = logging.getLogger(__name__)
 
 CHOICES = {
     "routing": ("context", "unrestricted", "none"),
@@ -35,7 +38,7 @@ CHOICES = {
     "fusion_skip": ("input", "attention"),
     "support_pool": ("train", "transductive"),
 }
-SIZES: tuple[str, ...] = ("tokens", "width", "heads", "n_target_experts", "kept", "n_routers")
+SIZES: tuple[str, ...] = ("tokens", "width", "heads", "n_target_experts", "kept", "n_routers", "n_draws")
 SIZES += ("fusion_layers", "fusion_experts", "fusion_kept", "head_layers")
 
 
@@ -54,6 +57,8 @@ class MoERetrieverConfig(MethodConfig):
     encoder: str = "suite"  # MLP, GRU or CNN, as in paper A.2; "patch": one linear layer over patches of raw values, code
     support_pool: str = "train"  # paper; the code's "transductive" pool is refused below
     n_support: int = 0  # supports drawn for a missing modality; 0 = as many as the sample observes (paper, footnote 2)
+    n_draws: int = 1  # times the supports are drawn in evaluation; class probabilities are averaged over the draws
+    backoff: bool = False  # True: where no row observes target and all own modalities, any row with the target supports; ours
     detach_support: bool = False  # True: no gradient into the encoders through supports; code lets it flow
     use_intra: bool = True  # supports are context; False is Table 3 "w/o intra"
     use_inter: bool = True  # own modalities are context; False is Table 3 "w/o inter"
@@ -67,6 +72,7 @@ class MoERetrieverConfig(MethodConfig):
     gate_norm: str = "softmax_topk"  # Eq. 1; "topk_softmax": the kept gates sum to 1, code
     gate_noise: bool = True  # learned Gaussian noise on the logits in training; code, not in the paper
     router_std: float = 0.0  # spread of the initial W_g; code: zeros
+    moe_residual: bool = False  # True: experts add to their input; Eq. 3 has the experts alone
     integrate: str = "balanced"  # half the weight to supports, half to own modalities, code; "mean": equal weight to each
     balance_weight: float = 0.01  # weight of the load-balance penalties; code, not in the paper
     fusion_layers: int = 1  # L_f; paper, 2 in Table 3
@@ -75,6 +81,7 @@ class MoERetrieverConfig(MethodConfig):
     fusion_kept: int = 4  # experts a token visits there; code
     fusion_skip: str = "input"  # z + MHA(z); "attention": a + a with a = MHA(z), a slip of the code
     head_layers: int = 1  # linear layers of the head; code
+    burn_dead_smoe: bool = False  # True, with routing "none": run the experts and throw their output away, as the code does
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +105,8 @@ class MoERetrieverConfig(MethodConfig):
             raise ValueError(f"fusion_kept must not exceed fusion_experts, got {self.fusion_kept} > {self.fusion_experts}")
         if not (self.use_intra or self.use_inter):
             raise ValueError("use_intra or use_inter must be True, got False and False: retrieval needs a context")
+        if self.burn_dead_smoe and self.routing != "none":
+            raise ValueError(f"burn_dead_smoe needs routing 'none', got {self.routing!r}: experts that are used are not dead")
         if self.support_pool == "transductive":
             raise ValueError(
                 "support_pool must be 'train', got 'transductive': it draws supports from the rows under evaluation, "
@@ -106,14 +115,14 @@ class MoERetrieverConfig(MethodConfig):
 
 
 class PatchEncoders(Encoders):
-    """The release's tokeniser: raw values of any kind, flattened, to patches to tokens. Shapes as `Encoders`."""
+    """The release's tokeniser: raw values of any kind, flattened, padding as zeros, to patches to tokens. Shapes as `Encoders`."""
 
     def __init__(self, schema: Schema, tokens: int, width: int) -> None:
         nn.ModuleList.__init__(self, (PatchEmbedding(math.prod(modality.shape), tokens, width) for modality in schema))
         self.names, self.tokens, self.width = schema.names, tokens, width
 
-    def encode(self, m: int, x: Tensor) -> Tensor:
-        return self[m](x.flatten(1))
+    def encode(self, m: int, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self[m](without_padding(x, lengths).flatten(1))
 
 
 def supporting_groups(bank: Tensor, own: Tensor, target: Tensor) -> Tensor:
@@ -209,7 +218,7 @@ class Context(NamedTuple):
 
     Every pair has an element; its elements have the slots 0, 1, 2, .. in no meaningful order.
     Shapes: row, target (Q,); tokens (Z, P, D); pair, slot, modality (Z,) int64; intra (Z,) bool, True = from a supporting sample;
-    source (Z, M) bool, what the sample it comes from observes.
+    source (Z, M) bool, what the sample it comes from observes; support (Z,), its row of the bank, -1 for an own modality.
     """
 
     row: Tensor
@@ -220,6 +229,7 @@ class Context(NamedTuple):
     modality: Tensor
     intra: Tensor
     source: Tensor
+    support: Tensor
 
     def weights(self, integrate: str) -> Tensor:
         """Share (Z,) of each element in its pair's embedding; balanced: half to either kind of context, where both exist."""
@@ -232,9 +242,8 @@ class Context(NamedTuple):
 class Retriever(nn.Module):
     """Attention within each context, restricted router, experts: one set of weights for all targets.
 
-    Shapes: Context -> (Z, P, D), and the imbalance () of its router, a mean over targets, None in evaluation. While `records` is
-    a list, evaluation appends the routing of all V = Z * P tokens to it: source (V, M), target, modality, intra (V,), experts and
-    gates (V, K).
+    Shapes: Context -> (Z, P, D), the imbalance () of its router, a mean over targets, None in evaluation, and the routing of all
+    V = Z * P tokens.
     """
 
     def __init__(self, config: MoERetrieverConfig, modalities: int) -> None:
@@ -250,14 +259,14 @@ class Retriever(nn.Module):
         if config.routing == "unrestricted":
             allowed = torch.arange(experts).unsqueeze(0)  # (1, E)
         self.axis, self.residual, self.routers = config.attn_axis, config.attn_residual, config.n_routers
+        self.adds_input = config.moe_residual
         self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
         self.attention = Attention(config.width, config.heads, config.dropout, qkv_bias=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.router = Router(config, experts, config.kept, allowed, config.n_routers)
         self.experts = SparseExperts(experts, config.kept, config.width, 2 * config.width, config.width)
-        self.records: list[dict[str, Tensor]] | None = None
 
-    def forward(self, context: Context, generator: Generator) -> tuple[Tensor, Tensor | None]:
+    def forward(self, context: Context, generator: Generator) -> tuple[Tensor, Tensor | None, Routing]:
         x = self.dropout(self.attend(self.norm1(context.tokens), context))  # (Z, P, D)
         x = context.tokens + x if self.residual else x
         u = self.norm2(x).flatten(0, 1)  # (V, D)
@@ -266,15 +275,11 @@ class Retriever(nn.Module):
         router = {1: torch.zeros_like(pool), 2: (~context.intra).long()}.get(self.routers, context.modality)  # (Z,)
         pool, router = pool.repeat_interleave(tokens), router.repeat_interleave(tokens)  # (V,)
         routing = self.router(u, pool, router, self.router.noise(len(u), generator))
-        y = self.experts(u, routing.experts, routing.gates).view_as(x)  # (Z, P, D)
-        if self.training:
-            return y, self.router.imbalance(routing, pool, pools).sum() / (torch.bincount(pool) > 0).sum()
-        if self.records is not None:
-            record = {"source": context.source, "target": context.target[context.pair]}
-            record |= {"modality": context.modality, "intra": context.intra}
-            record = {name: column.repeat_interleave(tokens, 0) for name, column in record.items()}
-            self.records.append(record | {"experts": routing.experts, "gates": routing.gates})
-        return y, None
+        y = self.experts(u, routing.experts, routing.gates)  # (V, D)
+        y = (y + u if self.adds_input else y).view_as(x)  # (Z, P, D)
+        if not self.training:
+            return y, None, routing
+        return y, self.router.imbalance(routing, pool, pools).sum() / (torch.bincount(pool) > 0).sum(), routing
 
     def attend(self, x: Tensor, context: Context) -> Tensor:
         """Attention (Z, P, D) -> (Z, P, D) within each pair: contexts are laid side by side, short ones padded and masked."""
@@ -306,7 +311,7 @@ class FusionLayer(nn.Module):
         self.skip_input = config.fusion_skip == "input"
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, config.heads, config.dropout, qkv_bias=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.router = None
         if sparse:
             self.router = Router(config, config.fusion_experts, config.fusion_kept, torch.arange(config.fusion_experts)[None])
@@ -315,8 +320,8 @@ class FusionLayer(nn.Module):
             self.feed_forward = FeedForward(width, hidden, config.dropout)
 
     def forward(self, z: Tensor, generator: Generator) -> tuple[Tensor, Tensor | None]:
-        a = self.attention(self.norm1(z).flatten(1, 2)).view_as(z)
-        z = (z if self.skip_input else a) + self.dropout(a)
+        a = self.dropout(self.attention(self.norm1(z).flatten(1, 2))).view_as(z)
+        z = z + a if self.skip_input else a + self.dropout(a)  # code: dropped inside its attention, then again
         if self.router is None:
             return z + self.dropout(self.feed_forward(self.norm2(z))), None
         u = self.norm2(z).flatten(0, 2)  # (V, D)
@@ -327,7 +332,7 @@ class FusionLayer(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Transformer layers over all M * P tokens, mean over each modality's tokens, linear head.
+    """Transformer layers over all M * P tokens, mean over each modality's tokens, a head of linear layers.
 
     Shapes: (B, M, P, D) -> logits (B, C), and the summed imbalance () of the sparse layers, None if there is none.
     """
@@ -337,8 +342,8 @@ class Fusion(nn.Module):
         self.position = nn.Parameter(torch.zeros(modalities, config.tokens, config.width))
         self.layers = nn.ModuleList(FusionLayer(config, config.fusion_sparse and i % 2 == 0) for i in range(config.fusion_layers))
         sizes = (modalities * config.width, *[config.width] * (config.head_layers - 1), classes)
-        parts = [part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.ReLU())]
-        self.head = nn.Sequential(*parts[:-1])
+        parts = [part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.ReLU(), Dropout(config.dropout))]
+        self.head = nn.Sequential(*parts[:-2])
 
     def forward(self, h: Tensor, generator: Generator) -> tuple[Tensor, Tensor | None]:
         z, imbalances = h + self.position, []  # (B, M, P, D)
@@ -392,10 +397,14 @@ class MoERetriever(Method):
         "mention, but counts allowed experts alone and clears the loss at each step; paper_strict has neither, and W_g starts "
         "from N(0, 0.02) instead of zero.",
         "Preset paper adds the attention's input to its output; the paper does not say.",
+        "Attention output is dropped once (as_released: twice, before and after the slip, as in the official code).",
         "The meaning of 2 and 4 routers in Table 3 is ours: one for each kind of context, one for each source modality.",
         "Warm-up is a quarter of the epochs (the official 5 of 20), none if that is less than one epoch.",
         "A modality that no training row observes counts as missing at evaluation too, for its encoder was never trained.",
-        "as_released leaves out the experts, which the official code runs without effect: cost and size are those of what acts.",
+        "as_released leaves out the experts, which the official code runs without effect: cost and size are those of what acts "
+        "(burn_dead_smoe=true runs them too).",
+        "as_released cuts the raw values of every kind of modality into patches; the official code first runs a 3D-CNN over images.",
+        "Scaling is fitted on training rows; the official code fits that of genomic features on all rows, test included.",
     )
 
     def __init__(self, schema: Schema, config: MoERetrieverConfig) -> None:
@@ -404,6 +413,7 @@ class MoERetriever(Method):
         self.encoders = (Encoders if config.encoder == "suite" else PatchEncoders)(schema, config.tokens, config.width)
         self.retriever = Retriever(config, modalities) if config.routing != "none" and modalities > 1 else None
         self.fusion = Fusion(config, modalities, len(schema.classes))
+        self.burned = Retriever(config, modalities) if config.burn_dead_smoe and modalities > 1 else None
         self.register_buffer("eval_seed", torch.zeros((), dtype=torch.int64))
         self.register_buffer("known", torch.ones(modalities, dtype=torch.bool))  # modalities that a training row observes
         self.register_buffer("retrievals", torch.zeros(2, dtype=torch.int64), persistent=False)
@@ -418,10 +428,18 @@ class MoERetriever(Method):
         self.bank = as_batch(train, self.device)
         self.known.copy_(self.bank.observed.any(0))
         self.retrievals.zero_()
+        for name, known in zip(self.schema.names, self.known.tolist(), strict=True):
+            if not known:
+                log.warning("moe-retriever: no training row observes %s; it counts as missing", name)
 
     def on_epoch(self, epoch: int, epochs: int) -> None:
         """The retriever joins after the warm-up. Until then it gets no gradient, so Adam leaves it alone."""
         self.is_warm_up = epoch < int(self.config.warmup_fraction * epochs + 1e-9)  # a fraction below 1 leaves the last epoch
+
+    def on_evaluate(self) -> None:
+        filled, empty = self.retrievals.tolist()
+        if empty:
+            log.info("moe-retriever: %d of %d slots so far had an empty supporting group", empty, filled + empty)
 
     @property
     def is_selectable(self) -> bool:
@@ -430,27 +448,52 @@ class MoERetriever(Method):
     def forward(self, batch: Batch) -> Prediction:
         batch = replace(batch, observed=batch.observed & self.known)
         tokens = self.encoders(batch)  # (B, M, P, D), zero where not observed
-        tokens, imbalance = self.complete(tokens, batch)  # (B, M, P, D), retrieved where not observed
-        logits, fusion_imbalance = self.fusion(tokens, self.generator)  # (B, C)
+        if not self.training and self.config.n_draws > 1:
+            draws = [self.fusion(self.complete(tokens, batch, draw)[0], self.generator)[0] for draw in range(self.config.n_draws)]
+            return Prediction(torch.stack(draws).log_softmax(2).logsumexp(0))  # (B, C), softmax gives the mean over draws
+        filled, imbalance = self.complete(tokens, batch)  # (B, M, P, D), retrieved where not observed
+        self.record("embeddings", sample=batch.index, observed=batch.observed, before=tokens.mean(2), after=filled.mean(2))
+        logits, fusion_imbalance = self.fusion(self.watch(filled, batch.observed), self.generator)  # (B, C)
         found = {"balance": imbalance, "fusion_balance": fusion_imbalance} if self.training else {}
         return Prediction(logits, {name: self.config.balance_weight * x for name, x in found.items() if x is not None})
 
-    def complete(self, tokens: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def complete(self, tokens: Tensor, batch: Batch, draw: int = 0) -> tuple[Tensor, Tensor | None]:
         """Tokens with every missing slot filled, and the imbalance () of the retriever in training. Shapes as in `forward`.
 
         A slot is filled from observed modalities alone, never from another retrieved one (Algorithm 1).
         """
         if self.is_warm_up:
             return tokens, None
-        context = self.context(tokens, batch)
+        context = self.context(tokens, batch, draw)
         if context is None:
             return tokens, None if self.retriever is None else tokens.new_zeros(())
-        y, imbalance = (context.tokens, None) if self.retriever is None else self.retriever(context, self.generator)  # (Z, P, D)
-        y = y * context.weights(self.config.integrate)[:, None, None]
+        if self.burned is not None:
+            with torch.no_grad():
+                self.burned.eval()(context, self.generator)  # in eval mode, so that no random number is spent
+        y, imbalance, routing = context.tokens, None, None  # (Z, P, D)
+        if self.retriever is not None:
+            y, imbalance, routing = self.retriever(context, self.generator)
+        weights = context.weights(self.config.integrate)  # (Z,)
+        self.record_context(context, routing, weights, batch.index)
+        y = y * weights[:, None, None]
         retrieved = y.new_zeros(len(context.row), *y.shape[1:]).index_add(0, context.pair, y)  # (Q, P, D)
         return tokens.index_put((context.row, context.target), retrieved), imbalance
 
-    def context(self, tokens: Tensor, batch: Batch) -> Context | None:
+    def record_context(self, context: Context, routing: Routing | None, weights: Tensor, index: Tensor) -> None:
+        """Who supported whom, and where each token went. Shapes: weights (Z,), index (B,) the rows' places in their part."""
+        if self.recorder is None:
+            return
+        sample, target = index[context.row][context.pair], context.target[context.pair]  # (Z,)
+        is_support = context.intra
+        columns = {"sample": sample, "target": target, "support": context.support, "weight": weights}
+        self.record("supports", **{name: column[is_support] for name, column in columns.items()})
+        if routing is not None:
+            columns = {"sample": sample, "layer": torch.zeros_like(sample), "target": target, "modality": context.modality}
+            columns |= {"filled": torch.zeros_like(is_support), "supported": is_support, "source": context.source}
+            columns = {name: column.repeat_interleave(context.tokens.shape[1], 0) for name, column in columns.items()}  # (V, ...)
+            self.record("routing", **columns, experts=routing.experts, gates=routing.gates)
+
+    def context(self, tokens: Tensor, batch: Batch, draw: int = 0) -> Context | None:
         """What each missing slot of the batch may be filled from; None if there is nothing to fill or to fill it from."""
         observed = batch.observed
         row, target = (~observed & observed.any(1, keepdim=True)).nonzero().unbind(1)  # (Q,)
@@ -458,27 +501,27 @@ class MoERetriever(Method):
             return None
         own, taken, parts = observed[row], torch.zeros_like(row), []  # (Q, M), (Q,)
         if self.config.use_intra:
-            support, taken = self.draw_supports(batch.index[row], own, target)  # (Q, S), (Q,)
+            support, taken = self.draw_supports(batch.index[row], own, target, draw)  # (Q, S), (Q,)
             pair, slot = (torch.arange(support.shape[1], device=row.device) < taken.unsqueeze(1)).nonzero().unbind(1)
             rows, modality = support[pair, slot], target[pair]
             intra = torch.ones_like(pair, dtype=torch.bool)
             assert self.bank is not None  # or `draw_supports` would have raised
-            parts.append((self.encode_bank(rows, modality), pair, slot, modality, intra, self.bank.observed[rows]))
+            parts.append((self.encode_bank(rows, modality), pair, slot, modality, intra, self.bank.observed[rows], rows))
         if self.config.use_inter:
             pair, modality = own.nonzero().unbind(1)
             slot = (taken.unsqueeze(1) + own.cumsum(1) - 1)[pair, modality]  # behind the supports
             intra = torch.zeros_like(pair, dtype=torch.bool)
             elements = tokens.flatten(0, 1).index_select(0, row[pair] * own.shape[1] + modality)  # (Z, P, D)
-            parts.append((elements, pair, slot, modality, intra, own[pair]))
+            parts.append((elements, pair, slot, modality, intra, own[pair], torch.full_like(pair, -1)))
         elements, pair, *rest = (torch.cat(column) for column in zip(*parts, strict=True))
         if not self.config.use_inter:  # a pair without supports has no context: its slot stays zero
             kept, pair = pair.unique(return_inverse=True)
             row, target = row[kept], target[kept]
         return Context(row, target, elements, pair, *rest) if len(row) else None
 
-    def draw_supports(self, index: Tensor, own: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def draw_supports(self, index: Tensor, own: Tensor, target: Tensor, draw: int = 0) -> tuple[Tensor, Tensor]:
         """Members of each pair's supporting group, drawn without replacement: from the generator in training, in evaluation
-        from a hash of seed, row and target.
+        from a hash of seed, draw, row and target.
 
         Shapes: index, target (Q,), own (Q, M) bool -> bank rows (Q, S), of which the first ones count, as many as the second
         result (Q,) says. Raises: RuntimeError before `prepare`. Source: paper Eq. 2 and footnote 2.
@@ -492,6 +535,8 @@ class MoERetriever(Method):
         code, group = ((own.long() << bits).sum(1) * modalities + target).unique(return_inverse=True)  # (K,) groups, (Q,) whose
         own_of_group = ((code // modalities).unsqueeze(1) >> bits & 1).bool()  # (K, M)
         member = supporting_groups(self.bank.observed, own_of_group, code % modalities)  # (K, N)
+        if self.config.backoff:
+            member |= self.bank.observed.T[code % modalities] & ~member.any(1, keepdim=True)
         size, members = member.sum(1), member.nonzero()[:, 1]  # (K,), and the rows of all groups, group after group
         start, size = (size.cumsum(0) - size)[group], size[group]  # (Q,)
         self.retrievals += torch.stack([(size > 0).sum(), (size == 0).sum()])
@@ -501,7 +546,7 @@ class MoERetriever(Method):
         if self.training:
             u = torch.rand(len(size), len(slots), generator=self.generator, device=own.device, dtype=torch.float64)
         else:
-            u = hash_uniform(int(self.eval_seed), index.unsqueeze(1), target.unsqueeze(1), slots)  # (Q, S)
+            u = hash_uniform(int(self.eval_seed) + draw, index.unsqueeze(1), target.unsqueeze(1), slots)  # (Q, S)
         place = start.unsqueeze(1) + distinct_ranks(u, size)  # (Q, S)
         return members[place.clamp(max=len(members) - 1)], taken
 
@@ -511,11 +556,11 @@ class MoERetriever(Method):
         place, count = torch.empty_like(rows), 0
         if self.bank is None:
             raise RuntimeError("prepare(train) must come before retrieval: supports are training rows")
-        for m, name in enumerate(self.schema.names):
+        for m in range(len(self.schema)):
             wanted = (modality == m).nonzero().squeeze(1)
             if len(wanted):
                 unique, inverse = rows[wanted].unique(return_inverse=True)
-                encoded.append(self.encoders.encode(m, self.bank.inputs[name][unique]))  # (U, P, D)
+                encoded.append(self.encoders.encode_rows(m, self.bank, unique))  # (U, P, D)
                 place[wanted] = inverse + count
                 count += len(unique)
         tokens = torch.cat(encoded).index_select(0, place)  # (Z, P, D)

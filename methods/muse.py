@@ -12,7 +12,7 @@ Differs: the suite's encoders replace BatchNorm perceptrons; a prediction attach
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from bench.datasets.base import Batch, Samples, Schema, as_batch
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.methods.encoders import Encoders
+from bench.methods.layers import Dropout
 
 CHUNK = 512  # training rows encoded at a time by `on_evaluate`; the official batch size
 
@@ -170,7 +171,7 @@ class Graph(nn.Module):
         self.nodes = nn.Parameter(torch.randn(modalities, width))  # Q^(0); samples start as ones
         self.add_module("layers", nn.ModuleList(GraphLayer(width, flag) for flag in normalise))
         self.add_module("edges", nn.ModuleList(SplitLinear(3, width) for _ in range(layers - 1)))  # W_e [source; target; edge]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def enter(
         self, depth: int, x: Tensor, mask: Tensor, states: Tensor | Sequence[Tensor] | None = None, downward: bool = True
@@ -256,17 +257,21 @@ class Muse(Method):
         normalise = [flag == "1" for flag in config.normalise or "0" * config.layers]
         self.encoders = Encoders(schema, config.tokens, width)
         self.mappers = nn.ModuleList(nn.Linear(width, width) for _ in schema)
-        self.dropout = nn.Dropout(p)
+        self.dropout = Dropout(p)
         self.graph = Graph(len(schema), width, config.layers, normalise, p)
         self.projection = nn.Linear(width, width)  # for the contrastive losses alone
         self.classifier = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Dropout(p), nn.Linear(width, len(schema.classes))
+            nn.Linear(width, width), nn.ReLU(), Dropout(p), nn.Linear(width, len(schema.classes))
         )  # fmt: skip
         self.training_rows: Samples | None = None
         if config.eval_graph == "train_frozen":  # NaN until `on_evaluate`: a prediction without states cannot go unnoticed
             self.register_buffer("states", torch.full((config.layers, len(schema), width), torch.nan))
         else:
             self.states = None
+
+    @classmethod
+    def declared(cls, config: MuseConfig) -> Mapping[str, str]:
+        return {"batch-mate": "eval_graph='batch': the rows scored together are the graph"} if config.eval_graph == "batch" else {}
 
     def prepare(self, train: Samples) -> None:
         self.training_rows = train
@@ -310,7 +315,7 @@ class Muse(Method):
         }
 
     def forward(self, batch: Batch) -> Prediction:
-        x = self.embed(batch)  # (B, M, D)
+        x = self.watch(self.embed(batch), batch.observed)  # (B, M, D)
         if not self.training:
             return Prediction(self.classifier(self.graph(x, batch.observed, self.states)))
         if self.config.unsupervised_weight == self.config.supervised_weight == 0:

@@ -3,7 +3,7 @@
 Idea:    Every modality is described twice: by a shared encoder with tied weights, pulled together across modalities, and by an
          encoder of its own, kept recognisable by a modality classifier. Both are fused residually. A missing modality is stood
          in for by the mean of the shared features of those that are there, so the decoder always sees M features.
-Source:  Wang et al., arXiv 2307.14126, sections 3.2-3.4, eq. 1-9; official code billhhh/ShaSpec, `DualNet_SS.py`, `train_SS.py`.
+Source:  Wang et al., arXiv 2307.14126, eq. 1-9; official code billhhh/ShaSpec, `DualNet_SS.py`, `train_SS.py`.
 Differs: the released code segments volumes; its classification variant was never released and is built here from the paper. Raw
          inputs of different shapes cannot enter one encoder, so each modality has a stem of common width first. LayerNorm, not
          BatchNorm. Every available pair is aligned, not a ring of four; missing modalities join neither loss. Weight decay 1e-4.
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from bench.datasets.base import Batch, Schema
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.methods.encoders import Encoders
-from bench.methods.layers import uniform_size_subset
+from bench.methods.layers import Dropout, uniform_size_subset
 
 CHOICES = {
     "dao": ("l1", "mse", "ce", "kl"),
@@ -63,12 +63,14 @@ class ShaSpecConfig(MethodConfig):
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.dropout_warmup_frac and self.modality_dropout == "none":
+            raise ValueError(f"dropout_warmup_frac {self.dropout_warmup_frac} needs modality_dropout=uniform_k, got 'none'")
 
 
 class Stems(nn.Module):
     """From raw inputs to one space: the suite's encoder, the mean of its tokens, linear, norm, ReLU; one of each per modality.
 
-    Shapes: rows (n, *shape) of modality m -> (n, D).
+    Shapes: rows (n,) of a batch, which observe modality m -> (n, D).
     """
 
     def __init__(self, schema: Schema, config: ShaSpecConfig) -> None:
@@ -77,8 +79,8 @@ class Stems(nn.Module):
         self.encoders = Encoders(schema, config.tokens, width)
         self.lifts = nn.ModuleList(nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU()) for _ in schema)
 
-    def forward(self, m: int, x: Tensor) -> Tensor:
-        return self.lifts[m](self.encoders.encode(m, x).mean(1))  # (n, D)
+    def forward(self, m: int, batch: Batch, rows: Tensor) -> Tensor:
+        return self.lifts[m](self.encoders.encode_rows(m, batch, rows).mean(1))  # (n, D)
 
 
 class FeatureEncoder(nn.Sequential):
@@ -171,6 +173,7 @@ class ShaSpec(Method):
         "weight_decay": (0.0, 1e-4, 1e-2),
         "batch_size": (16, 32, 64),
         "width": (64, 128, 256),
+        "schedule": ("step", "constant"),
         "decoder_dropout": (0.1, 0.3, 0.5),
         "alpha": (0.02, 0.1, 0.5),
         "beta": (0.02, 0.05, 0.1),
@@ -205,7 +208,7 @@ class ShaSpec(Method):
         self.decoder = nn.Sequential(  # f_dec
             nn.Linear(modalities * width, width),
             nn.ReLU(),
-            nn.Dropout(config.decoder_dropout),
+            Dropout(config.decoder_dropout),
             nn.Linear(width, len(schema.classes)),
         )
         self.on_epoch(0, 1)
@@ -218,20 +221,20 @@ class ShaSpec(Method):
         if self.training and self.is_dropping:
             batch = replace(batch, observed=uniform_size_subset(batch.observed, self.generator))
         shared, specific = self.encode(batch)  # (B, M, D) each, zero where not observed
-        fused = self.fuse(shared, specific, batch.observed)  # (B, M, D), a stand-in where not observed
+        fused = self.watch(self.fuse(shared, specific, batch.observed), batch.observed)  # (B, M, D), a stand-in where not observed
+        self.record("embeddings", sample=batch.index, observed=batch.observed, before=shared, after=fused)
         return Prediction(self.decoder(fused.flatten(1)), self.penalties(shared, specific, batch.observed))
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """r and s of eq. 1: (B, M, D) each, zero where not observed; observed cells alone are computed."""
         cells, starts, own = [], [], []  # of the observed cells, modality by modality: place, input of f_sha, output of f_spec
-        for m, name in enumerate(self.schema.names):
+        for m in range(len(self.schema)):
             rows = batch.observed[:, m].nonzero().squeeze(1)  # (n,)
             if len(rows):
-                x = batch.inputs[name][rows]  # (n, *shape)
-                start = self.stems(m, x)  # (n, D)
+                start = self.stems(m, batch, rows)  # (n, D)
                 cells.append(rows * len(self.schema) + m)
                 own.append(self.specific[m](start))
-                starts.append(start if self.shared_stems is None else self.shared_stems(m, x))
+                starts.append(start if self.shared_stems is None else self.shared_stems(m, batch, rows))
         features = self.project.weight.new_zeros(2, batch.observed.numel(), self.config.width)  # (2, B*M, D)
         if cells:
             found = torch.stack([self.shared(torch.cat(starts)), torch.cat(own)])  # (2, V, D)

@@ -76,8 +76,53 @@ def test_unknown_training_key_and_combination_are_explained():
         plan(with_options(suite_of(("muse",)), {"training": ["learning_rat=0.1"]}))
     with pytest.raises(UsageError, match="letters of 'MEW'"):
         plan(with_options(suite_of(("muse",)), {"combinations": "MX"}))
-    with pytest.raises(UsageError, match=r"fixed\(X\) names modalities"):
+    with pytest.raises(UsageError, match=r"fixed\(X\) names modalities that are not in 'MEW': X \(breast-cancer\)"):
         plan(with_options(suite_of(("muse",)), {"protocols": "fixed(X)"}))
+    with pytest.raises(UsageError, match=r"block\(group,0.3\) needs samples with groups"):
+        plan(with_options(suite_of(("muse",)), {"protocols": "block(group)"}))
+
+
+def test_protocols_of_a_plan_name_modalities_in_dataset_order():
+    trials = plan(with_options(suite_of(("constant",)), {"protocols": "fixed(WM),fixed(MW),mcar(W=0.1,M=0.2)"}))
+    assert [trial.protocol for trial in trials] == ["fixed(MW)", "mcar(M=0.2,W=0.1)"]
+
+
+def test_each_trial_carries_the_evaluations_of_its_setting():
+    suite = with_options(
+        suite_of(("constant",)), {"protocols": "mcar,natural,fixed(EM)", "test_noise": "0.5,0", "test_combinations": "WM,E"}
+    )
+    assert {trial.protocol: trial.evaluations for trial in plan(suite)} == {
+        "mcar(0.3)": ("mcar(0)", "mcar(0.5)", "fixed(E)", "fixed(MW)"),
+        "natural": ("mcar(0)", "mcar(0.5)", "fixed(E)", "fixed(MW)"),
+        "fixed(ME)": ("fixed(ME)+mcar(0)", "fixed(ME)+mcar(0.5)", "fixed(E)", "fixed(MW)"),
+    }
+
+
+def test_all_test_combinations_are_every_subset_smaller_ones_first():
+    (trial,) = plan(with_options(suite_of(("constant",)), {"test_combinations": "all"}))
+    assert trial.evaluations == tuple(f"fixed({letters})" for letters in ("M", "E", "W", "ME", "MW", "EW", "MEW"))
+
+
+def test_tables_that_ask_for_the_same_trial_are_joined():
+    one, other = Setting(("digits",), noise=(0.3,), test_noise=(0.5,)), Setting(("digits",), noise=(0.3,), test_noise=(0.0,))
+    (trial,) = plan(Suite("both", (one, other), methods=("constant",), seeds=(0,)))
+    assert trial.evaluations == ("mcar(0)", "mcar(0.5)")
+
+
+def test_test_combination_that_is_not_there_is_explained():
+    with pytest.raises(UsageError, match=r"test combination: .*'MEW'.*got 'MX' \(breast-cancer\)"):
+        plan(with_options(suite_of(("constant",)), {"test_combinations": "MX"}))
+    with pytest.raises(UsageError, match="would be 1023 evaluations of each trial; name those you want"):
+        plan(with_options(suite_of(("constant",), datasets=("gaussian[modalities=10]",)), {"test_combinations": "all"}))
+
+
+def test_evaluations_are_stored_with_their_trial(tmp_path):
+    summary = execute(with_options(suite_of(("constant", "mean-mlp")), {"test_noise": "0,0.5", "test_combinations": "all"}), tmp_path)
+    with Store(tmp_path, create=False) as store:
+        stored = store.predictions(record.trial.id for record in summary.records)
+    for record in summary.records:
+        assert tuple(record.facts["evaluations"]) == tuple(stored[record.trial.id].evaluations) == record.trial.evaluations
+        assert len(record.trial.evaluations) == 9
 
 
 def test_second_run_does_nothing(tmp_path):
@@ -151,13 +196,12 @@ def start(out, *more):
     )
 
 
-def wait_for_records(out, count, seconds=90):
+def wait_for_records(out, count, seconds=180):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if (Path(out) / "bench.db").exists():
-            with Store(out, create=False) as store:
-                if sum(status == "done" for status in store.statuses().values()) >= count:
-                    return
+        with contextlib.suppress(UsageError), Store(out, create=False) as store:  # not there yet, or being made
+            if sum(status == "done" for status in store.statuses().values()) >= count:
+                return
         time.sleep(0.05)
     raise AssertionError(f"{count} records did not come within {seconds} s")
 
@@ -198,7 +242,7 @@ def test_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path):
     with start(tmp_path) as driver:
         wait_for_records(tmp_path, 1)
         driver.send_signal(signal.SIGINT)
-        _, errors = driver.communicate(timeout=60)
+        _, errors = driver.communicate(timeout=180)
     assert driver.returncode == 130
     assert "the same command continues" in errors
     assert "Traceback" not in errors
@@ -210,9 +254,9 @@ def test_second_run_on_a_busy_folder_is_refused(tmp_path):
     with start(tmp_path, "--seeds", "0-49") as driver:
         wait_for_records(tmp_path, 1)
         with start(tmp_path) as second:
-            _, errors = second.communicate(timeout=60)
+            _, errors = second.communicate(timeout=180)
         driver.send_signal(signal.SIGINT)
-        driver.communicate(timeout=60)
+        driver.communicate(timeout=180)
     assert second.returncode == 2
     assert "another run is writing" in errors
 
@@ -225,7 +269,7 @@ def test_trials_die_with_a_killed_driver(tmp_path):
         assert family
         driver.send_signal(signal.SIGKILL)
         driver.communicate()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while alive := {pid for pid in family if Path(f"/proc/{pid}").exists()}:
         assert time.monotonic() < end, f"processes {alive} of a killed run are still alive"
         time.sleep(0.1)

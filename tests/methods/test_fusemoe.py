@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 
@@ -51,7 +52,7 @@ def loss_of(method, batch):
 # ---- the released code's numbers ----
 
 
-def released_mixture(parity, case, **changes):
+def released_mixture(parity, case, preset):
     """Our mixture with the weights of one stored case, and the case."""
     arrays = parity("fusemoe_as_released", case)
     _, router, gating = case.split("_")[:3]
@@ -59,8 +60,7 @@ def released_mixture(parity, case, **changes):
     experts, hidden = arrays["expert_b1"].shape
     kept = int(arrays["k"])
     sizes = {"n_experts": experts, "k": kept, "k_disjoint": kept, "hidden": hidden}
-    settings = {"log_space": True, "router": router, "gating": gating, **sizes, **changes}
-    mixture = Mixture(modalities, features, config_of(**settings)).eval()
+    mixture = Mixture(modalities, features, config_of(preset, router=router, gating=gating, **sizes)).eval()
     load_mixture(mixture, arrays)
     return mixture, arrays
 
@@ -80,8 +80,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("case", "state"), [*((case, "quiet") for case in CASES), *((case, "noisy") for case in CASES[:-1])])
-def test_mixture_equals_released_code(parity, case, state):
-    mixture, arrays = released_mixture(parity, case)
+@pytest.mark.parametrize("preset", FuseMoE.presets)
+def test_mixture_equals_released_code(parity, case, state, preset):
+    mixture, arrays = released_mixture(parity, case, preset)
     noise = arrays.get(f"{state}/noise")
     with torch.no_grad():
         y, routing = mixture(arrays["x"], None if noise is None else noise.view(-1, *noise.shape[-2:]))
@@ -92,6 +93,8 @@ def test_mixture_equals_released_code(parity, case, state):
     assert_close(routing.dense_gates.view(shape), expected["gates"], **loose)
     assert_close(routing.load.view(expected["load"].shape), expected["load"].float(), **TIGHT)
     assert_close(0.01 * balance_loss(routing), expected["loss"], **TIGHT)
+    if preset != "as_released":  # its experts are no log-densities
+        return
     y, theirs = y.transpose(0, 1).flatten(1), expected["y"]
     if "saturated" not in case:
         assert_close(y, theirs, **loose)
@@ -103,7 +106,7 @@ def test_mixture_equals_released_code(parity, case, state):
     assert (y[floored] + 36.0437).abs().max() < 1e-3
 
 
-def released_stack(make_samples, parity, case, **changes):
+def released_stack(make_samples, parity, case, preset="as_released", **changes):
     """Our method with the weights of one stored encoder, and the case."""
     arrays = parity("fusemoe_as_released", case)
     modalities, tokens, width = arrays["z"].shape[1:]
@@ -111,7 +114,7 @@ def released_stack(make_samples, parity, case, **changes):
     experts, hidden = arrays["layer0/expert_b1"].shape
     sizes = {"tokens": tokens, "width": width, "layers": layers, "heads": int(arrays["heads"])}
     sizes |= {"n_experts": experts, "k": int(arrays["k"]), "hidden": hidden, "gating": case.split("_")[1]}
-    method = method_of(make_samples(modalities=modalities).schema, "as_released", **{**sizes, **changes}).eval()
+    method = method_of(make_samples(modalities=modalities).schema, preset, **{**sizes, **changes}).eval()
     names = {
         "attention.qkv.weight": "W_qkv", "attention.qkv.bias": "b_qkv",
         "attention.out.weight": "W_o", "attention.out.bias": "b_o",
@@ -152,7 +155,21 @@ def test_stack_equals_released_code(make_samples, parity, case, state):
             assert_close(0.01 * balance_loss(routing), arrays[f"{state}/layer{depth}_balance_loss_unused"], **TIGHT)
 
 
-@pytest.mark.parametrize("case", ["encoder_laplace_T1", "encoder_laplace_T4"])
+@pytest.mark.parametrize("case", [case for case in ENCODERS if "T1" in case])
+def test_layers_of_the_paper_share_both_halves_with_released_code(make_samples, parity, case):
+    method, arrays = released_stack(make_samples, parity, case, "paper_joint")
+    with torch.no_grad():
+        for depth, layer in enumerate(method.layers):
+            z, u, y, out = (arrays[f"quiet/layer{depth}_{name}"] for name in ("in", "moe_in", "moe_out", "out"))
+            a = torch.stack([block.attend(x) for block, x in zip(layer.blocks, z.transpose(0, 1), strict=True)])
+            ours = layer.to_rows(torch.stack([block.norm2(x) for block, x in zip(layer.blocks, a, strict=True)]))
+            assert_close(ours.transpose(0, 1).flatten(1), u, **TIGHT)
+            c = a + layer.to_tokens(y.unflatten(1, (len(a), -1)).transpose(0, 1), a.shape)
+            refined = torch.stack([block.refine(x) for block, x in zip(layer.blocks, c, strict=True)], dim=1)
+            assert_close(refined, out, **TIGHT)
+
+
+@pytest.mark.parametrize("case", ENCODERS)
 def test_time_first_rows_mix_samples_as_released(make_samples, parity, case):
     method, arrays = released_stack(make_samples, parity, case)
     with torch.no_grad():
@@ -163,7 +180,7 @@ def test_time_first_rows_mix_samples_as_released(make_samples, parity, case):
     assert (change[1:] > 0.1).all() if case.endswith("T4") else (change[1:] == 0).all()
 
 
-@pytest.mark.parametrize("case", ["encoder_laplace_T1", "encoder_laplace_T4"])
+@pytest.mark.parametrize("case", ENCODERS)
 def test_sample_rows_equal_released_code_run_one_by_one(make_samples, parity, case):
     method, arrays = released_stack(make_samples, parity, case, flatten="sample")
     with torch.no_grad():
@@ -261,6 +278,22 @@ def test_full_selection_counts_its_load(sizes):
         assert balance_loss(routing) == 0
 
 
+def test_full_disjoint_pool_counts_its_load():
+    mixture, u = mixture_of(router="disjoint", n_experts=6, k_disjoint=2)
+    routing = mixture(u, torch.randn(3, 6, 2))[1]
+    assert (routing.load == 6).all()
+    assert balance_loss(routing).isfinite()
+
+
+def test_disjoint_router_reports_unused_experts(samples, caplog):
+    caplog.set_level(logging.INFO)
+    method_of(samples.schema, router="disjoint", n_experts=16)
+    assert "1 of 16 experts are left out" in caplog.text
+    caplog.clear()
+    method_of(samples.schema, router="disjoint", n_experts=15)
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("router", ROUTERS)
 def test_every_router_weight_is_trained_and_stored(samples, router):
     method = method_of(samples.schema, router=router, k_disjoint=1, n_experts=9)
@@ -291,6 +324,15 @@ def test_frozen_gates_get_no_gradient(samples):
 def test_separate_distributions_give_minus_log_groups():
     clean = 200 * torch.eye(3).unsqueeze(1).expand(3, 4, 3)  # modality m always prefers expert m
     assert_close(entropy_loss(clean, torch.ones(4, 3, dtype=torch.bool)), torch.tensor(-math.log(3)))
+
+
+def test_indicator_units_are_a_group_only_where_something_is_missing():
+    clean = 200 * torch.eye(4)[:3].unsqueeze(1).repeat(1, 5, 1)  # modality m prefers expert m
+    observed = torch.ones(5, 3, dtype=torch.bool)
+    assert_close(entropy_loss(clean, observed), torch.tensor(-math.log(3)))
+    clean[0, 0] = 200 * torch.eye(4)[3]  # an indicator unit prefers the expert nobody uses
+    observed[0, 0] = False
+    assert_close(entropy_loss(clean, observed), torch.tensor(-math.log(4)))
 
 
 def test_equal_distributions_give_zero_entropy_loss():
@@ -392,6 +434,7 @@ def test_only_as_released_is_noisy_in_evaluation(samples, preset, noisy):
     method, batch, logits = method_of(samples.schema, preset).eval(), as_batch(samples), []
     for seed in (0, 1, 0):
         method.seed(seed)
+        torch.manual_seed(len(logits))
         logits.append(method(batch).logits)
     assert torch.equal(logits[0], logits[1]) is not noisy
     assert torch.equal(logits[0], logits[2])
@@ -457,6 +500,19 @@ def test_indicator_learns_only_from_missing_modalities(make_samples, missing, ki
     assert learns.tolist() == ([False] * len(learns) if missing == 0 else [True] * len(learns))
 
 
+@pytest.mark.parametrize("kind", ["zero", "shared", "per_modality"])
+def test_complete_data_need_no_indicator(make_samples, kind):
+    samples = make_samples(n=10, missing=0.0)
+    plain, other = (method_of(samples.schema, missing_embedding=each, dropout=0.0) for each in ("shared", kind))
+    other.load_state_dict({key: value for key, value in plain.state_dict().items() if key != "indicator"}, strict=False)
+    batch, losses = as_batch(samples), []
+    for method in (plain, other):
+        method.seed(0)
+        losses.append(loss_of(method.train(), batch))
+    assert torch.equal(*losses)
+    assert torch.equal(plain.eval()(batch).logits, other.eval()(batch).logits)
+
+
 def test_zero_indicator_has_no_parameter_and_no_type(samples):
     method = method_of(samples.schema, missing_embedding="zero")
     tokens = method.complete(method.encoders(as_batch(samples)), torch.from_numpy(samples.observed))
@@ -474,9 +530,10 @@ def test_unseen_modality_counts_as_missing(samples, caplog):
         assert torch.equal(method(as_batch(samples)).logits, method(as_batch(samples.hide(hidden))).logits)
 
 
-def test_all_missing_gives_constant_finite_logits(samples):
+@pytest.mark.parametrize("preset", ["paper", "paper_joint"])
+def test_all_missing_gives_constant_finite_logits(samples, preset):
     batch = as_batch(samples.hide(np.ones_like(samples.observed)))
-    logits = method_of(samples.schema).eval()(batch).logits
+    logits = method_of(samples.schema, preset).eval()(batch).logits
     assert logits.isfinite().all()
     assert_close(logits, logits[:1].expand_as(logits))
 
@@ -490,6 +547,30 @@ def test_batch_of_one_trains(make_samples, preset, modalities):
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"gating": gating} for gating in ("gaussian", "softmax")),
+        *({"router": router} for router in ROUTERS),
+        *({"missing_embedding": kind} for kind in ("zero", "shared", "per_modality")),
+        *({"n_experts": experts} for experts in (4, 8, 16, 32)),
+        *({"layers": layers} for layers in (1, 2, 3)),
+        {"k": 1},
+        {"entropy_weight": 0.0},
+        {"noise": "off"},
+        {"noise": "always"},
+        {"moe_out": "own"},
+    ],
+    ids=lambda changes: "-".join(f"{key}={value}" for key, value in changes.items()),
+)
+def test_every_ablation_trains(samples, changes):
+    method = method_of(samples.schema, **changes).train()
+    loss = loss_of(method, as_batch(samples))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
 
 
 @pytest.mark.parametrize("pool", ["mean", "last"])
@@ -534,6 +615,14 @@ def test_experts_have_the_published_size(changes, experts, inputs, outputs):
     assert mixture.router.centres.shape == (1 if inputs == 15 else 3, 2 if experts == 6 else 7, inputs)
 
 
+@pytest.mark.parametrize(("modalities", "tokens", "expert"), [(4, 1, 525_312), (3, 48, 18_893_312)], ids=["suite's size", "paper's size"])
+def test_joint_layer_has_the_stated_parameters(modalities, tokens, expert):
+    with torch.device("meta"):
+        mixture = Mixture(modalities, tokens * 128, FuseMoEConfig(router="joint"))
+    assert sum(p.numel() for p in mixture.experts.parameters()) == 16 * expert
+    assert mixture.experts.idle_parameters == 12 * expert
+
+
 def test_active_parameters_leave_idle_experts_out(samples):
     method = method_of(samples.schema, router="joint")
     one = sum(p[0].numel() for p in method.layers[0].mixture.experts.parameters())
@@ -550,6 +639,23 @@ def test_noise_off_has_no_noise_weights(samples):
 def test_disjoint_pool_must_hold_its_kept_experts(samples):
     with pytest.raises(ValueError, match="k_disjoint must not exceed n_experts // modalities, here 1, got 2"):
         method_of(samples.schema, router="disjoint", k_disjoint=2, n_experts=5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("paper", {"router": "permod", "missing_embedding": "shared", "entropy_weight": 0.01, "noise": "train", "log_space": False}),
+        ("paper_joint", {"router": "joint", "missing_embedding": "shared", "balance_weight": 0.01, "log_space": False}),
+        ("as_released", {"router": "joint", "missing_embedding": "zero", "balance_weight": 0.0, "entropy_weight": 0.0}),
+        ("as_released", {"log_space": True, "flatten": "time", "noise": "always", "gate_init": "zero", "pool": "last"}),
+    ],
+)
+def test_presets_hold_the_published_recipe(preset, changes):
+    config = FuseMoEConfig(**FuseMoE.presets[preset])
+    recipe = {"epochs": 8, "batch_size": 32, "learning_rate": 4e-4, "weight_decay": 0.0, "schedule": "constant", "clip_norm": 0.0}
+    recipe |= {"tokens": 1, "width": 128, "layers": 3, "heads": 8, "dropout": 0.1, "gating": "laplace", "hidden": 512}
+    recipe |= {"n_experts": 16, "k": 4, "k_disjoint": 2, "moe_out": "all"}
+    assert {name: getattr(config, name) for name in recipe | changes} == recipe | changes
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,13 @@ from torch.nn import functional as F
 
 from bench.methods.layers import (
     Attention,
+    Dropout,
     FeedForward,
+    GroupedLinear,
     SparseExperts,
     TransformerBlock,
     cv_squared,
+    dropout,
     hash_uniform,
     in_top_k_probability,
     uniform_size_subset,
@@ -424,3 +427,50 @@ def test_hash_uniform_differs_by_seed_and_counter_order():
 def test_hash_uniform_rarely_collides():
     numbers = hash_uniform(3, torch.arange(300).unsqueeze(1), torch.arange(300))
     assert len(numbers.unique()) == 90_000
+
+
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
+def test_dropout_keeps_its_share_and_the_mean(p):
+    torch.manual_seed(0)
+    y = Dropout(p).train()(torch.ones(200_000))
+    share = float((y != 0).double().mean())
+    assert share == pytest.approx(1 - p, abs=5 * (p * (1 - p) / 200_000) ** 0.5)
+    assert y.unique().tolist() == pytest.approx([0, 1 / (1 - p)], rel=1e-4)
+
+
+def test_dropout_masks_values_independently():
+    torch.manual_seed(0)
+    kept = (Dropout(0.3).train()(torch.ones(100_000)) != 0).double()
+    for lag in (1, 2, 3, 4, 8):
+        assert abs(float(torch.corrcoef(torch.stack([kept[lag:], kept[:-lag]]))[0, 1])) < 0.02
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5, 0.999999])
+def test_dropout_is_finite_and_off_in_evaluation(p):
+    x = torch.randn(7, 3)
+    assert torch.equal(Dropout(p).eval()(x), x)
+    assert torch.isfinite(Dropout(p).train()(x)).all()
+
+
+def test_attention_with_dropout_is_the_formula():
+    torch.manual_seed(0)
+    layer, x = Attention(8, 2, dropout=0.5).train(), torch.randn(3, 5, 8)
+    keys = torch.tensor([[True] * 5, [True, True, False, False, False], [False, True, True, True, False]])
+    torch.manual_seed(1)
+    found = layer(x, keys)
+    q, k, v = layer.qkv(x).view(3, 5, 3, 2, 4).permute(2, 0, 3, 1, 4)
+    a = (q @ k.mT / 2).masked_fill(~keys[:, None, None], -torch.inf).softmax(3)
+    torch.manual_seed(1)
+    expected = layer.out((dropout(a, 0.5) @ v).transpose(1, 2).reshape(3, 5, 8))
+    torch.testing.assert_close(found, expected)
+
+
+def test_grouped_linear_is_each_experts_own_layer():
+    torch.manual_seed(0)
+    counts, dtype = [3, 0, 4, 1], torch.float64
+    x, weight = torch.randn(8, 5, dtype=dtype, requires_grad=True), torch.randn(4, 6, 5, dtype=dtype, requires_grad=True)
+    bias = torch.randn(4, 6, dtype=dtype, requires_grad=True)
+    expert = torch.repeat_interleave(torch.arange(4), torch.tensor(counts))
+    expected = torch.stack([weight[e] @ row + bias[e] for e, row in zip(expert, x, strict=True)])
+    torch.testing.assert_close(GroupedLinear.apply(x, weight, bias, counts), expected)
+    assert torch.autograd.gradcheck(lambda *arguments: GroupedLinear.apply(*arguments, counts), (x, weight, bias))

@@ -7,9 +7,13 @@ import copy
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
+from bench import registry
 from bench.datasets.base import Batch, Modality, Schema, as_batch
-from bench.methods.m3care import M3Care, Similarity, bandwidths, multi_kernel, sinusoids, squared_distances, stratified
+from bench.methods.m3care import FusionBlock, M3Care, Similarity, bandwidths, multi_kernel, sinusoids, squared_distances, stratified
+from bench.spec import Choice, parse_choice
 
 SMALL = {"width": 8, "batch_size": 12, "threshold_init": -1.0}  # a low cut, so that tiny graphs have edges
 STILL = {"dropout": 0.0, "residual_dropout": 0.0, "attention_dropout": 0.0, "inner_dropout": 0.0}
@@ -94,6 +98,26 @@ def test_identical_rows_get_bandwidth_one():
     assert bandwidths(squared_distances(z, z), torch.ones(1, 4)).item() == 1.0
 
 
+def test_clamp_cuts_negative_distances_alone():
+    z = 100 + torch.randn(1, 40, 8, generator=torch.Generator().manual_seed(0))
+    free, clamped = squared_distances(z, z, clamp=False), squared_distances(z, z)
+    assert free.min() < 0  # of a row to itself, by rounding
+    assert torch.equal(clamped, torch.where(free < 0, 0.0, free))
+
+
+def test_separate_batch_norms_serve_one_view_each(make_samples):
+    samples = make_samples()
+    method = build(samples, batch_norm="separate").eval()
+    norms = method.similarity.norms
+    assert (len(norms), len(build(samples).similarity.norms)) == (6, 1)
+    with torch.no_grad():
+        for call, norm in enumerate(norms):
+            norm.bias.fill_(call)
+        h = torch.zeros(3, 4, 8)
+        views = method.similarity.views(h, h)
+    assert views[:, :, 0, 0].tolist() == [[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]  # of each modality phi first
+
+
 @pytest.mark.parametrize("kernel", ["product", "convex"])
 def test_similarity_lies_between_zero_and_one(make_samples, kernel):
     samples = make_samples(missing=0.5)
@@ -116,6 +140,17 @@ def test_rows_without_shared_modality_have_similarity_zero(make_samples):
     assert s[0, 1] == s[1, 0] == 0
     assert s[3].abs().sum() == 0
     assert (s.diagonal()[:3] > 0.99).all()
+
+
+@pytest.mark.parametrize("preset", list(M3Care.presets))
+def test_row_with_any_modality_is_its_own_neighbour(make_samples, preset):
+    samples = make_samples(missing=0.5)
+    cut = M3Care.Config(**M3Care.presets[preset]).threshold_init  # the published one
+    method = build(samples, preset, threshold_init=cut).eval()
+    batch = with_mask(as_batch(samples), torch.from_numpy(samples.observed) & (torch.arange(24) != 5).unsqueeze(1))
+    _, views, observed = states_of(method, batch)
+    loops = method.graph(views, observed)[0].diagonal()
+    torch.testing.assert_close(loops, observed.any(0).float(), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("kernel", ["product", "convex"])
@@ -336,6 +371,30 @@ def test_loss_and_gradients_stay_finite(make_samples, case, preset):
     assert evaluate(method, batch).isfinite().all()
 
 
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("preset", list(M3Care.presets))
+def test_modality_absent_from_the_batch_is_one_constant(make_samples, preset, training):
+    observed = torch.tensor([[1, 0, 1], [1, 0, 0], [0, 0, 1], [1, 0, 1]]).bool()
+    batch = with_mask(as_batch(make_samples(n=4, missing=0.0)), observed)
+    method = build(make_samples(), preset, eval_graph="batch").train(training)
+    h, views, own = states_of(method, batch)
+    expected = method.act(method.convolution2.bias[1])
+    torch.testing.assert_close(method.neighbours(h, views, own)[1], expected.expand(4, -1))
+
+
+@pytest.mark.parametrize("preset", list(M3Care.presets))
+def test_rows_without_any_modality_share_one_prior(make_samples, preset):
+    samples = make_samples(n=12, missing=0.3)
+    method = build(samples, preset)
+    batch = with_mask(as_batch(samples), torch.from_numpy(samples.observed) & (torch.arange(12) > 2).unsqueeze(1))
+    logits, alone = evaluate(method, batch), evaluate(method, batch.rows(torch.tensor([1])))
+    torch.testing.assert_close(logits[:3], alone.expand(3, -1))
+    h, _, observed = states_of(method, batch)
+    constants = method.act(method.convolution2.bias)  # (M, D), what each imputed modality becomes
+    filled = method.complete(h, method.similarity.phi(h), observed)
+    torch.testing.assert_close(filled[:, :3], constants.unsqueeze(1).expand(-1, 3, -1))
+
+
 def test_single_training_row_leaves_running_statistics(make_samples):
     samples = make_samples()
     method = build(samples)
@@ -367,6 +426,28 @@ def test_every_option_trains_and_evaluates(make_samples, options):
     loss_of(method, batch).backward()
     assert all(parameter.grad.isfinite().all() for parameter in method.parameters() if parameter.grad is not None)
     assert evaluate(method, batch).shape == (24, 3)
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"kernel": "convex"}, {"mask": "outer"}, {"norm": "none"}, {"eval_graph": "batch"},
+                                     {"mix_init": 1}, {"threshold_init": 0}], ids=str)  # fmt: skip
+def test_every_ablation_has_a_name(make_samples, options):
+    samples = make_samples(n=8)
+    choice = parse_choice(str(Choice("m3care", "", {"width": 8, "batch_size": 8, **options})))
+    method = M3Care(samples.schema, registry.config_of(M3Care, choice, {}))
+    assert {name: getattr(method.config, name) for name in options} == options
+    method.prepare(samples)
+    loss_of(method, as_batch(samples)).backward()
+    assert evaluate(method, as_batch(samples)).isfinite().all()
+
+
+def test_fusion_norm_makes_the_block_pre_norm():
+    torch.manual_seed(0)
+    block = FusionBlock(2, M3Care.Config(width=8, heads=2, fusion_norm=True)).eval()
+    x, positions = torch.randn(3, 4, 8), torch.randn(4, 8)
+    z = block.linear(x) + positions
+    z = z + block.attention(F.layer_norm(z, (8,), block.norm1.weight, block.norm1.bias))
+    expected = z + block.feed_forward(F.layer_norm(z, (8,), block.norm2.weight, block.norm2.bias))
+    torch.testing.assert_close(block(x, positions), expected)
 
 
 def test_modalities_not_imputable_keep_their_embedding(make_samples):
@@ -421,6 +502,23 @@ def test_penalty_is_weighted_and_absent_in_evaluation(make_samples):
     expected = 0.5 * method.stability(method.similarity.phi(h), h, observed)
     torch.testing.assert_close(method(batch).penalties["stability"], expected)
     assert not method.eval()(batch).penalties
+
+
+def test_size_and_flops_match_the_closed_form(make_samples):
+    M, B, d, C = 4, 32, 128, 3
+    samples = make_samples(n=B, modalities=M, missing=0.0)
+    method, batch = M3Care(samples.schema, M3Care.Config(**M3Care.presets["as_released"])).eval(), as_batch(samples)
+    counts = []
+    for module in (method, method.encoders):
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+            module(batch)
+        counts.append(counter.get_total_flops())
+    graph = 3 * M * B * d**2 + 2 * M * B**2 * d + 2 * M * (B * d**2 + B**2 * d)  # phi, kernels, graph convolutions
+    fusion = 2 * (13 * M * d**2 + 2 * M**2 * d) + 2 * M * d**2 + 2 * d * C  # of one sample, head included
+    macs = graph + B * fusion + M * B * d**2 + 2 * M * B * d  # the layer behind the encoders and the gates are counted too
+    assert (counts[0] - counts[1]) / 2 == pytest.approx(macs, rel=1e-3)  # bandwidths are the rest
+    parameters = sum(p.numel() for name, p in method.named_parameters() if not name.startswith(("encoders", "project")))
+    assert round(parameters / 1e6, 2) == 0.89
 
 
 def test_support_is_stratified_and_fixed_by_seed():
@@ -545,17 +643,29 @@ def test_presets_and_search_name_config_fields():
     assert next(iter(M3Care.presets)) == "paper"
 
 
+def test_presets_hold_the_notebooks_settings():
+    odir, ov, released = (M3Care.Config(**M3Care.presets[name]) for name in ("paper", "ov", "as_released"))
+    assert (odir.width, odir.activation, odir.kernel, odir.mix_init, odir.threshold_init) == (128, "relu", "product", 2, 2)
+    assert (ov.width, ov.activation, ov.kernel, ov.mix_init, ov.threshold_init) == (256, "selu", "convex", -0.3, 0)
+    assert (odir.weight_decay, odir.stability_weight, odir.attention_dropout) == (1e-4, 1e-7, 0.1)
+    assert (ov.weight_decay, ov.stability_weight, ov.attention_dropout, ov.batch_size) == (1e-5, 1e-8, 0.0, 32)
+    for config in (odir, ov, released):
+        assert (config.learning_rate, config.epochs, config.clip_norm, config.dropout) == (1e-4, 100, 20, 0.5)
+    assert (odir.mask, odir.norm, odir.bandwidth_rows, odir.eval_graph) == ("column", "row", "observed", "support")
+    assert (released.mask, released.norm, released.bandwidth_rows, released.eval_graph) == ("outer", "none", "all", "batch")
+
+
 # the released code: ODIR notebook, five modalities, two of them imputable texts
 
 TYPE = [0, 1, 1, 2, 2]  # tabular; left and right text; left and right image
 TEXTS = {"left": 1, "right": 2}
 
 
-def released(arrays, tokens=1) -> M3Care:
-    """Preset as_released with the stored weights."""
+def released(arrays, tokens=1, preset="as_released", **changes) -> M3Care:
+    """The preset with the stored weights."""
     names = ("tabular", "left text", "right text", "image left", "north")
     schema = Schema(tuple(Modality(name, letter, "vector", (3,)) for name, letter in zip(names, "TLRIN", strict=True)), ("a", "b", "c"))
-    config = M3Care.Config(**M3Care.presets["as_released"], **STILL, width=16, tokens=tokens, imputable="LR")
+    config = M3Care.Config(**M3Care.presets[preset], **STILL, width=16, tokens=tokens, imputable="LR", **changes)
     method = M3Care(schema, config)
     sim = method.similarity
     pairs = [(method.types, arrays["type_emb"]), (sim.mix, arrays["e"][TYPE]), (sim.threshold, arrays["t"][0])]
@@ -592,10 +702,11 @@ def close(ours, theirs, rtol=1e-5, atol=1e-5):
     torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
 
 
+@pytest.mark.parametrize("changes", [{}, {"preset": "paper", "bandwidth_rows": "all"}], ids=["as_released", "paper with all rows"])
 @pytest.mark.parametrize("case", ["eval", "train"])
-def test_similarity_equals_released_code(parity, case):
+def test_similarity_equals_released_code(parity, case, changes):
     arrays = parity("m3care_odir", case)
-    method = released(arrays).train(case == "train")
+    method = released(arrays, **changes).train(case == "train")
     h, observed = arrays["H"].transpose(0, 1), arrays["O"].t()
     views = method.similarity.views(method.similarity.phi(h), h)
     distances = squared_distances(views, views)
@@ -604,8 +715,12 @@ def test_similarity_equals_released_code(parity, case):
     close(kernels[1], arrays["K_raw"], atol=5e-5)
     s_k = method.similarity.modality(kernels)
     close(s_k, arrays["S_k"], atol=5e-5)
-    s = method.similarity.average(s_k, observed.unsqueeze(2) * observed.unsqueeze(1))
+    shared = observed.unsqueeze(2) * observed.unsqueeze(1)
+    assert all(torch.equal(shared[k], arrays[f"pair_mask_{side}"]) for side, k in TEXTS.items())
+    s = method.similarity.average(s_k, shared)
     close(s, arrays["S_mean"])
+    margin = (s - torch.sigmoid(method.similarity.threshold)).abs()[~torch.eye(len(s), dtype=torch.bool)].min()
+    close(margin, arrays["min_margin_to_threshold"])
     cut, _ = method.graph(views, observed)
     close(cut, arrays["S_after_threshold"])
     assert torch.equal(cut > 0, arrays["S_after_threshold"] > 0)
@@ -653,6 +768,10 @@ def test_whole_pass_and_gradients_equal_released_code(parity, case):
     z0, first = sequence(method, arrays, method.complete(h, mapped, observed))
     close(z0, arrays["Z0"])
     keys, positions = arrays["key_mask"].bool(), sinusoids(z0.shape[1], 16)
+    for side, k in TEXTS.items():
+        text = torch.arange(arrays[f"T_{side}"].shape[1])
+        assert torch.equal(keys[:, text + first[k]], text < arrays[f"len_{side}"].unsqueeze(1))
+        assert (arrays[f"len_{side}"][observed[k] == 0] == 1).all()  # of a missing text, token 0 alone
     z1 = method.act(method.fusion1(z0, positions, keys))
     z2 = method.act(method.fusion2(z1, positions, keys))
     close(z1, arrays["Z1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench import registry
 from bench.datasets.base import Batch, Modality, Samples, Schema, as_batch
+from bench.methods.layers import cv_squared
 from bench.methods.moe_retriever import (
     CHOICES,
     Context,
@@ -25,6 +28,8 @@ from bench.methods.moe_retriever import (
     distinct_ranks,
     supporting_groups,
 )
+from bench.methods.recording import recording
+from bench.spec import parse_choice, suite_from
 
 SMALL = {"tokens": 2, "width": 8, "heads": 2, "n_target_experts": 3, "n_shared": 2, "kept": 2, "dropout": 0.0}
 
@@ -141,6 +146,7 @@ def by_loop(model: MoERetriever, batch: Batch) -> Tensor:
                 for e in kept:
                     h = F.gelu(r.experts.weight1[e] @ u[n, p] + r.experts.bias1[e])
                     x[n, p] += np.exp(logit[e]) / total * (r.experts.weight2[e] @ h + r.experts.bias2[e])
+            x = x + u if c.moe_residual else x
         sides = [x[[kind == k for kind in kinds]] for k in set(kinds)]
         filled[i, t] = x.mean(0) if c.integrate == "mean" else torch.stack([side.mean(0) for side in sides]).mean(0)
     return filled
@@ -159,9 +165,11 @@ def by_loop(model: MoERetriever, batch: Batch) -> Tensor:
         {"routing": "unrestricted", "kept": 6},
         {"n_routers": 2},
         {"n_routers": 4},
+        {"moe_residual": True, "backoff": True},
         {"encoder": "patch"},
+        MoERetriever.presets["as_released"],
     ],
-    ids=lambda changes: " ".join(f"{key}={value}" for key, value in changes.items()) or "paper",
+    ids=lambda changes: "as_released" if len(changes) > 2 else " ".join(f"{k}={v}" for k, v in changes.items()) or "paper",
 )
 @torch.no_grad()
 def test_batched_retrieval_equals_the_loop(make_samples, changes):
@@ -171,6 +179,35 @@ def test_batched_retrieval_equals_the_loop(make_samples, changes):
     assert imbalance is None
     torch.testing.assert_close(filled, by_loop(model, batch), rtol=1e-5, atol=1e-6)
     assert (filled == 0).all(3).all(2).any() == (changes.get("use_inter") is False)  # slots without any context stay zero
+
+
+@torch.no_grad()
+def test_released_retrieval_is_the_balanced_mean_of_encoder_tokens(make_samples):
+    model = build(make_samples(n=30, modalities=4), **MoERetriever.presets["as_released"])
+    batch = as_batch(make_samples(n=9, modalities=4, missing=0.5, seed=3))
+    tokens = model.encoders(batch)
+    filled, _ = model.complete(tokens, batch)
+    for i, t in (~batch.observed).nonzero().tolist():
+        support, taken = model.draw_supports(batch.index[[i]], batch.observed[[i]], torch.tensor([t]))
+        rows = model.bank.inputs[model.schema.names[t]][support[0, : int(taken)]]
+        expected = (model.encoders.encode(t, rows).mean(0) + tokens[i, batch.observed[i]].mean(0)) / 2
+        torch.testing.assert_close(filled[i, t], expected)
+
+
+@torch.no_grad()
+def test_backoff_takes_any_row_with_the_target(make_samples):
+    train = without_complete_rows(make_samples(n=40, modalities=4, missing=0.4))
+    observed = torch.from_numpy(train.observed)
+    row, target = (~observed).nonzero().unbind(1)
+    group = supporting_groups(observed, observed[row], target)
+    strict, wide = (build(train, backoff=backoff).draw_supports(row, observed[row], target) for backoff in (False, True))
+    empty = ~group.any(1)
+    assert empty.any()
+    assert (wide[1][empty] == observed[row[empty]].sum(1)).all()
+    for rows, take, t in zip(wide[0][empty].tolist(), wide[1][empty].tolist(), target[empty].tolist(), strict=True):
+        assert observed[rows[:take], t].all()
+    slots = strict[0].shape[1]
+    assert torch.equal(wide[0][~empty][:, :slots], strict[0][~empty])
 
 
 @torch.no_grad()
@@ -194,15 +231,29 @@ def test_imbalance_is_zero_when_experts_share_alike():
     torch.testing.assert_close(found, torch.tensor([0.0, 0.0, 8.0]))  # one of four experts takes all: CV^2 = 4, twice
 
 
+def test_balance_is_a_mean_over_the_targets_present(make_samples):
+    train = make_samples(n=10, modalities=4, missing=0.0)
+    observed = np.ones_like(train.observed)
+    observed[:5, 1] = observed[5:, 3] = False
+    model, batch = build(train, use_intra=False, gate_noise=False).train(), as_batch(replace(train, observed=observed))
+    parts = [batch.rows(rows) for rows in torch.arange(10).split(5)]
+    both, first, second = (model.complete(model.encoders(part), part)[1] for part in (batch, *parts))
+    torch.testing.assert_close(both, (first + second) / 2)
+    assert first != second
+
+
 # what reaches what
 
 
 def test_experts_and_router_shape_the_logits(make_samples):
     train = make_samples(n=24, modalities=3, missing=0.5)
     model = build(train, balance_weight=0.0).train()
+    chosen = []
+    model.retriever.experts.register_forward_hook(lambda module, inputs, output: chosen.append(inputs[1]))
     loss_of(model, as_batch(train)).backward()
     assert all(grad.isfinite().all() and grad.abs().sum() > 0 for grad in retriever_gradients(model))
-    assert model.retriever.experts.weight2.grad.abs().sum((1, 2)).count_nonzero() > 2
+    moved = model.retriever.experts.weight2.grad.abs().sum((1, 2)).nonzero().flatten()
+    assert torch.equal(moved, torch.cat(chosen).unique())
 
 
 def test_experts_of_other_targets_get_no_gradient(make_samples):
@@ -297,6 +348,29 @@ def test_seed_alone_decides_the_supports(make_samples):
 
 
 @torch.no_grad()
+def test_scores_average_over_draws(make_samples):
+    train, test = make_samples(n=40, modalities=4), as_batch(make_samples(n=13, modalities=4, missing=0.5, seed=2))
+    model, single = build(train, n_draws=3), build(train)
+    probabilities = model(test).logits.softmax(1)
+    tokens = model.encoders(test)
+    each = torch.stack([model.fusion(model.complete(tokens, test, draw)[0], None)[0].softmax(1) for draw in range(3)])
+    torch.testing.assert_close(probabilities, each.mean(0))
+    torch.testing.assert_close(single(test).logits.softmax(1), each[0])
+    assert not torch.equal(each[0], each[1])
+    torch.testing.assert_close(model(test.rows(torch.tensor([7]))).logits.softmax(1), probabilities[[7]], rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_training_draws_ignore_the_global_generator(make_samples):
+    train, logits = make_samples(n=40, modalities=4), []
+    for state in (0, 1):
+        model = build(train).train()
+        torch.manual_seed(state)
+        logits.append(model(as_batch(train)).logits)
+    assert torch.equal(*logits)
+
+
+@torch.no_grad()
 def test_training_draws_anew(make_samples):
     train = make_samples(n=40, modalities=4)
     model = build(train, gate_noise=False).train()
@@ -327,14 +401,14 @@ def test_evaluation_has_no_penalties(make_samples):
 def test_records_name_every_choice(make_samples):
     train = make_samples(n=20, modalities=3, missing=0.4)
     model, batch = build(train), as_batch(train)
-    model.retriever.records = []
-    model(batch)
-    (record,) = model.retriever.records
+    with recording(model.eval()) as recorder:
+        model(batch)
+    record = {name: torch.from_numpy(column) for name, column in recorder.table("routing").items()}
     target, experts = record["target"].unsqueeze(1), record["experts"]
     assert (((experts // 3) == target) | (experts >= 9)).all()
-    assert (record["modality"] == record["target"])[record["intra"]].all()
+    assert (record["modality"] == record["target"])[record["supported"]].all()
     rows = torch.arange(len(target))
-    assert torch.equal(record["source"][rows, record["target"]], record["intra"])
+    assert torch.equal(record["source"][rows, record["target"]], record["supported"])
     assert record["source"][rows, record["modality"]].all()
     assert len(experts) == len(record["gates"]) == len(record["source"])
 
@@ -400,6 +474,18 @@ def test_empty_group_leaves_own_modalities(make_samples):
 
 
 @torch.no_grad()
+def test_empty_groups_are_counted_and_logged(make_samples, caplog):
+    train = hide(make_samples(n=12, modalities=3), [1])
+    caplog.set_level(logging.INFO)
+    model, batch = build(train), as_batch(hide(make_samples(n=5, modalities=3), [0]))
+    model.on_evaluate()
+    assert "empty supporting group" not in caplog.text
+    model(batch)  # modality 0 has supports, modality 1 was never seen
+    model.on_evaluate()
+    assert "5 of 10 slots so far had an empty supporting group" in caplog.text
+
+
+@torch.no_grad()
 def test_small_group_gives_all_its_members(make_samples):
     train = hide(make_samples(n=12, modalities=3), [0], slice(1, None))  # row 0 alone observes modality 0
     model, batch = build(train), as_batch(train)
@@ -428,9 +514,10 @@ def test_row_without_modalities_gets_constant_logits(make_samples):
 
 
 @torch.no_grad()
-def test_modality_unknown_in_training_counts_as_missing(make_samples):
+def test_modality_unknown_in_training_counts_as_missing(make_samples, caplog):
     train = hide(make_samples(n=12), [1])
     model = build(train)
+    assert "no training row observes beta; it counts as missing" in caplog.text
     test = hide(make_samples(n=5), [])
     logits = model(as_batch(test)).logits
     assert torch.equal(logits, model(as_batch(test.hide(~train.observed[:5]))).logits)
@@ -467,6 +554,33 @@ def test_few_modalities_and_rows_work(make_samples, modalities, rows):
     assert (model.retriever is None) == (modalities == 1)
 
 
+@pytest.mark.parametrize("preset", MoERetriever.presets)
+def test_batch_of_one_pair_trains(make_samples, preset):
+    train = hide(make_samples(n=12, modalities=3), [1], slice(0, 1))
+    model = build(train, **MoERetriever.presets[preset]).train()
+    prediction = model(as_batch(train.rows(np.arange(1))))
+    (F.cross_entropy(prediction.logits, torch.tensor([0])) + sum(prediction.penalties.values())).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    assert model.retriever is None or model.retriever.router.gate.grad.any()
+
+
+@torch.no_grad()
+def test_two_modalities_give_one_support_and_one_own_element(make_samples):
+    train = hide(make_samples(n=12, modalities=2), [1], slice(0, 4))
+    model, batch = build(train), as_batch(train)
+    context = model.context(model.encoders(batch), batch)
+    assert torch.bincount(context.pair[context.intra]).tolist() == torch.bincount(context.pair[~context.intra]).tolist() == [1] * 4
+
+
+@pytest.mark.parametrize(("preset", "spread"), [("paper", 0.0), ("paper_strict", 0.02)])
+def test_strict_preset_starts_without_ties(make_samples, preset, spread):
+    torch.manual_seed(0)
+    model = MoERetriever(make_samples(modalities=4).schema, MoERetrieverConfig(**MoERetriever.presets[preset]))
+    gate = model.retriever.router.gate
+    assert abs(gate.std() - spread) < 0.001
+    assert (gate.unique().numel() == 1) == (preset == "paper")
+
+
 def test_retrieval_needs_preparation(make_samples):
     train = make_samples(n=12, missing=0.5)
     with pytest.raises(RuntimeError, match="prepare"):
@@ -486,6 +600,8 @@ def test_retrieval_needs_preparation(make_samples):
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
         ({"warmup_fraction": 1.0}, r"warmup_fraction must be in \[0, 1\)"),
         ({"fusion_kept": 33}, "fusion_kept must not exceed"),
+        ({"n_draws": 0}, "n_draws must be at least 1"),
+        ({"burn_dead_smoe": True}, "burn_dead_smoe needs routing 'none'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
@@ -501,6 +617,23 @@ def test_bad_router_counts_are_refused(make_samples):
         Retriever(MoERetrieverConfig(routing="unrestricted", kept=37), 4)
 
 
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("paper", {"gate_noise": True, "router_std": 0.0, "balance_weight": 0.01, "gate_norm": "softmax_topk", "routing": "context"}),
+        ("paper_strict", {"gate_noise": False, "router_std": 0.02, "balance_weight": 0.0, "gate_norm": "softmax_topk"}),
+        ("as_released", {"routing": "none", "encoder": "patch", "fusion_skip": "attention", "gate_norm": "topk_softmax"}),
+    ],
+)
+def test_presets_hold_the_published_recipe(preset, changes):
+    config = MoERetrieverConfig(**MoERetriever.presets[preset])
+    recipe = {"epochs": 20, "batch_size": 16, "learning_rate": 1e-4, "weight_decay": 0.0, "schedule": "constant", "clip_norm": 0.0}
+    recipe |= {"warmup_fraction": 0.25, "tokens": 16, "width": 128, "heads": 4, "dropout": 0.5, "n_target_experts": 8, "n_shared": 4}
+    recipe |= {"kept": 4, "n_routers": 1, "fusion_layers": 1, "fusion_sparse": False, "n_support": 0, "support_pool": "train"}
+    recipe |= {"n_draws": 1, "integrate": "balanced", "moe_residual": False, "detach_support": False, "backoff": False}
+    assert {name: getattr(config, name) for name in recipe | changes} == recipe | changes
+
+
 def test_default_sizes_are_the_releases():
     config = MoERetrieverConfig()
     count = [sum(p.numel() for p in module.parameters()) for module in (Retriever(config, 4), Fusion(config, 4, 3))]
@@ -511,6 +644,94 @@ def test_active_parameters_leave_out_idle_experts(make_samples):
     model = build(make_samples(n=6, modalities=3))
     expert = 8 * 16 + 16 + 16 * 8 + 8
     assert model.active_parameters() == sum(p.numel() for p in model.parameters()) - (11 - 2) * expert
+
+
+# the paper's ablations
+
+TABLE_3 = {
+    "full": "moe-retriever",
+    "without intra-modal context": "moe-retriever[use_intra=false]",
+    "without inter-modal context": "moe-retriever[use_inter=false]",
+    "without context-aware routing": "moe-retriever[routing=none]",
+    "routing over all experts": "moe-retriever[routing=unrestricted]",
+    "1 shared expert": "moe-retriever[n_shared=1]",
+    "2 shared experts": "moe-retriever[n_shared=2]",
+    "8 shared experts": "moe-retriever[n_shared=8]",
+    "4 experts a target": "moe-retriever[n_target_experts=4]",
+    "16 experts a target": "moe-retriever[n_target_experts=16]",
+    "2 routers": "moe-retriever[n_routers=2]",
+    "4 routers": "moe-retriever[n_routers=4]",
+    "2 fusion layers": "moe-retriever[fusion_layers=2]",
+    "sparse fusion": "moe-retriever[fusion_sparse=true]",
+}
+
+
+@pytest.mark.parametrize("row", TABLE_3)
+def test_every_row_of_table_3_trains(make_samples, row):
+    choice, train = parse_choice(TABLE_3[row]), make_samples(n=12, modalities=4)
+    config = registry.config_of(MoERetriever, choice, {"tokens": 2, "width": 8})
+    assert {key: getattr(config, key) for key in choice.options} == choice.options
+    model = MoERetriever(train.schema, config).train()
+    model.prepare(train)
+    loss_of(model, as_batch(train)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_one_suite_holds_all_rows_of_table_3():
+    settings = [{"datasets": ["digits"], "protocols": ["mcar(0.3)"]}]
+    suite = suite_from("table-3", {"methods": list(TABLE_3.values()), "settings": settings})
+    assert [str(choice) for choice in registry.expand_methods(suite.methods)] == list(TABLE_3.values())
+
+
+def test_dead_experts_change_cost_alone(make_samples):
+    train, models = make_samples(n=24, modalities=4), []
+    for burn in (False, True):
+        model = build(train, **MoERetriever.presets["as_released"], burn_dead_smoe=burn, dropout=0.5)
+        assert (model.burned is not None) == burn
+        models.append(model)
+    plain, burned = models
+    burned.load_state_dict(plain.state_dict(), strict=False)
+    for mode in (True, False):
+        logits = []
+        for model in models:
+            torch.manual_seed(3)
+            logits.append(model.train(mode)(as_batch(train)).logits)
+        assert torch.equal(*logits)
+    loss_of(burned.train(), as_batch(train)).backward()
+    assert all(parameter.grad is None for parameter in burned.burned.parameters())
+    sizes = [sum(p.numel() for p in model.parameters()) for model in models]
+    assert sizes[1] - sizes[0] == sum(p.numel() for p in burned.burned.parameters()) > 0
+
+
+# dropout of the fusion
+
+
+@torch.no_grad()
+def test_released_attention_is_dropped_twice():
+    seen = {}
+    for skip in CHOICES["fusion_skip"]:
+        torch.manual_seed(0)
+        layer = FusionLayer(MoERetrieverConfig(**SMALL | {"dropout": 0.5, "fusion_skip": skip}), sparse=False).train()
+        layer.attention.dropout = 0.0
+        layer.feed_forward[3].weight.zero_()
+        layer.feed_forward[3].bias.zero_()
+        z = torch.randn(50, 2, 2, 8)
+        a = layer.attention(layer.norm1(z).flatten(1, 2)).view_as(z)
+        ratio = (layer(z, None)[0] - (z if skip == "input" else 0)) / a
+        seen[skip] = ratio.round(decimals=2).unique().tolist()
+    assert seen == {"input": [0, 2], "attention": [0, 2, 6]}
+
+
+@torch.no_grad()
+def test_head_drops_between_its_layers():
+    head = Fusion(MoERetrieverConfig(**SMALL | {"dropout": 0.5, "head_layers": 2}), 3, 3).head.train()
+    x = torch.ones(1, 24)
+    assert len({tuple(head(x)[0].tolist()) for _ in range(10)}) > 1
+    assert torch.equal(head.eval()(x), head(x))
+    single = Fusion(MoERetrieverConfig(**SMALL | {"dropout": 0.5}), 3, 3).head.train()
+    assert torch.equal(single(x), single(x))
 
 
 # stored outputs of the official code
@@ -554,6 +775,12 @@ def load_fusion(fusion: Fusion, z: dict[str, Tensor]) -> None:
         part.bias.copy_(z[f"head_b{name}"])
 
 
+def test_stored_sizes_are_those_of_the_tests(parity):
+    sizes = {name: int(value) for name, value in parity(FILE, "").items()}
+    names = {"heads": "heads", "top_k": "kept", "experts_per_target": "n_target_experts", "shared_experts": "n_shared"}
+    assert sizes == {theirs: PARITY[ours] for theirs, ours in names.items()}
+
+
 def close(found: Tensor, stored: Tensor, rtol: float = 1e-5, atol: float = 1e-5) -> None:
     torch.testing.assert_close(found, stored, rtol=rtol, atol=atol)
 
@@ -578,10 +805,13 @@ def test_released_retrieval_equals_release(parity, case):
     intra, n = int(z["num_intra"]), len(z["tokens"])
     tokens, place = z["tokens"].requires_grad_(), torch.arange(n)
     zeros = torch.zeros_like(place)
-    context = Context(zeros[:1], z["target"][None], tokens, zeros, place, zeros, place < intra, zeros[:, None])
+    context = Context(zeros[:1], z["target"][None], tokens, zeros, place, zeros, place < intra, zeros[:, None], zeros - 1)
     out = (tokens * context.weights("balanced")[:, None, None]).sum(0)
     close(out, z["out"])
     if "grad_tokens_of_sum" in z:
+        close(out, z["out_other_weights_other_experts"])  # their experts have no say
+        assert z["n_params_with_grad"] == 0
+        assert z["n_params"] == len(list(Retriever(MoERetrieverConfig(**PARITY), 3).parameters())) + 1  # their q and kv are two
         out.sum().backward()
         close(tokens.grad, z["grad_tokens_of_sum"], rtol=1e-4, atol=1e-6)
 
@@ -618,10 +848,24 @@ def test_gate_equals_release(parity, mode, case):
     assert torch.equal(routing.experts, z["idx"])
     close(routing.gates, z["gates"])
     close(torch.zeros(10, 14).scatter(1, routing.experts, routing.gates).sum(0), z["importance"])
+    load, importance = z["load"][z["allowed"]].float(), z["importance"][z["allowed"]]
     if routing.inside is not None:  # the release also counts forbidden experts; on allowed ones both agree
-        close(routing.inside.sum(0), z["load"][z["allowed"]])
-    if case == "unrestricted":
-        close(router.imbalance(routing, zero, 1).squeeze(), z["loss"])
+        close(routing.inside.sum(0), load)
+    found = router.imbalance(routing, zero, 1).squeeze()
+    close(found, cv_squared(importance) + cv_squared(load))
+    close(cv_squared(z["importance"]) + cv_squared(z["load"]), z["loss"])  # over all experts: the release
+    assert torch.isclose(found, z["loss"]) == (case == "unrestricted")
+
+
+@torch.no_grad()
+def test_balance_is_not_carried_over_steps(parity):
+    weights, z, sums = parity(FILE, "gate"), parity(FILE, "gate_eval_unrestricted"), parity(FILE, "gate_accumulation")
+    router = Router(MoERetrieverConfig(**PARITY), 14, 3, z["allowed"][None])
+    router.gate.copy_(weights["W_g"].T[None])
+    zero = torch.zeros(10, dtype=torch.int64)
+    steps = [router.imbalance(router(weights["x"], zero, zero), zero, 1) for _ in range(2)]
+    assert torch.equal(*steps)
+    close(sums["after_two"], 2 * sums["after_one"])  # the release, where the sum is never cleared
 
 
 @torch.no_grad()
@@ -661,11 +905,12 @@ def test_fusion_equals_release(parity, case, changes):
     close(torch.zeros(()) if imbalance is None else imbalance, z["gate_loss"])
 
 
-def test_released_preset_equals_release_end_to_end(parity):
+@pytest.mark.parametrize("burn", [False, True], ids=["without dead experts", "with dead experts"])
+def test_released_preset_equals_release_end_to_end(parity, burn):
     z = parity(FILE, "end_to_end")
     schema = vector_schema(*(z[f"x{m}"].shape[1] for m in range(3)))
     bank = {name: z[f"bank_x{m}"].numpy() for m, name in enumerate(schema.names)}
-    model = MoERetriever(schema, MoERetrieverConfig(**PARITY))
+    model = MoERetriever(schema, MoERetrieverConfig(**PARITY, burn_dead_smoe=burn))
     model.prepare(Samples(schema, bank, np.ones((9, 3), dtype=bool), np.zeros(9, dtype=np.int64), np.arange(9).astype(str)))
     with torch.no_grad():
         for m, encoder in enumerate(model.encoders):
@@ -675,7 +920,7 @@ def test_released_preset_equals_release_end_to_end(parity):
     inputs = {name: z[f"x{m}"].where(z["observed"][:, m : m + 1], torch.nan) for m, name in enumerate(schema.names)}
     batch = Batch(inputs, z["observed"], z["target"], torch.arange(6))
     assert torch.equal((~batch.observed).nonzero(), z["pairs"])
-    model.eval().draw_supports = lambda index, own, target: (z["support_rows"], (z["support_rows"] >= 0).sum(1))
+    model.eval().draw_supports = lambda *pairs: (z["support_rows"], (z["support_rows"] >= 0).sum(1))
     close(model.complete(model.encoders(batch), batch)[0], z["slots"])
     logits = model(batch).logits
     close(logits, z["logits"])
@@ -685,5 +930,7 @@ def test_released_preset_equals_release_end_to_end(parity):
     for m, encoder in enumerate(model.encoders):
         close(encoder.linear.weight.grad, z[f"grad_enc{m}_W"], rtol=1e-4, atol=1e-6)
     assert model.retriever is None
+    dead = model.burned.parameters() if burn else []
+    assert sum(parameter.grad is not None for parameter in dead) == z["retriever_params_with_grad"]
     model.on_epoch(0, 20)
     close(model(batch).logits, z["logits_warmup"])

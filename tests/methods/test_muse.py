@@ -84,12 +84,27 @@ def test_every_layer_state_matches_the_release(parity, name):
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_mask_holds_the_edges_of_the_release(parity, name):
+    case = parity("muse_gnn", name)
+    rows, modalities = case["A"].nonzero().unbind(1)
+    up = torch.stack([rows, modalities + len(case["A"])])  # the release numbers modality nodes behind sample nodes
+    assert torch.equal(case["edge_index"], torch.cat([up, up.flip(0)], 1))
+    assert torch.equal(case["edge_attr"], case["X"][case["A"]].repeat(2, 1))
+    assert torch.equal(case["node_x"], torch.cat([torch.ones_like(case["z"]), case["Q0"]]))
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_last_modality_states_match_the_release(parity, name):
     case = parity("muse_gnn", name)
     graph, mask = graph_of(case), case["A"].float()
     p, q, _, down = graph.enter(len(graph.layers) - 1, case["X"], mask)
     sent = masked_mean(graph.layers[-1].send(p.unsqueeze(-2), down), mask, -2)
-    assert_near(graph.layers[-1].receive(sent, q), case["Q_final"])
+    q = graph.layers[-1].receive(sent, q)
+    assert_near(q, case["Q_final"])
+    assert_near(q, case[f"Q{len(graph.layers)}"])
+    z = graph(case["X"], case["A"])
+    assert_near(z, case[f"P{len(graph.layers)}"])
+    assert_near(torch.cat([z, q]), case["out_nodes"])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -119,6 +134,7 @@ def test_losses_and_gradients_match_the_release(parity, make_samples, name, pres
     total = classification + sum(penalties.values())
     total.backward()
 
+    assert_near(torch.tensor(1 / method.config.temperature), case["scale"])
     assert_near(z, case["z"])
     assert_near(dropped, case["z2"])
     assert_near(torch.tanh(method.projection(z)), case["u_before_norm"])
@@ -211,6 +227,21 @@ def test_label_loss_equals_the_four_official_terms():
     assert_near(label_loss(u, v, target, 4.0), sum(terms) / 4)
 
 
+def test_equal_labels_only_attract():
+    u, v = F.normalize(torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0)), dim=2)
+    target = torch.zeros(6, dtype=torch.int64)
+    assert label_loss(u, v, target, 4.0) > label_loss(u[:1].expand(6, 8), u[:1].expand(6, 8), target, 4.0)
+    assert_near(label_loss(u, u, target, 4.0), F.softplus(-4.0 * u @ u.T).mean())
+
+
+def test_similarity_of_label_pairs_is_symmetric_in_the_views():
+    u, v = F.normalize(torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0)), dim=2)
+    target = torch.tensor([0, 1, 1, 2, 0, -1])
+    same, pairs = (target[:, None] == target).float(), ((target >= 0)[:, None] & (target >= 0)).float()
+    across, back = (F.binary_cross_entropy_with_logits(4.0 * s, same, pairs) for s in (u @ v.T, v @ u.T))
+    assert_near(across, back)
+
+
 def test_one_row_has_no_agreement_loss(make_samples):
     method = muse_of(make_samples()).train()
     batch = as_batch(make_samples(n=24)).rows(torch.tensor([3]))
@@ -247,6 +278,24 @@ def test_edge_drop_keeps_a_subset_and_the_last_edge(drop):
     assert torch.equal(kept.any(1), observed.any(1))
     single = observed.sum(1) <= 1
     assert torch.equal(kept[single], observed[single])
+
+
+@pytest.mark.parametrize("drop", ["subset", "bernoulli"])
+def test_single_modality_has_two_equal_views(make_samples, drop):
+    method = muse_of(make_samples(), edge_drop=drop).train()
+    observed = torch.eye(3, dtype=torch.bool).repeat(4, 1)
+    x = torch.randn(12, 3, 16, generator=torch.Generator().manual_seed(0))
+    z, dropped = method.graph(x, torch.stack([observed, method.drop_edges(observed)]))
+    assert torch.equal(z, dropped)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_views_share_edge_dropout_and_draw_node_dropout_apart(make_samples, layers):
+    method = muse_of(make_samples(), layers=layers, dropout=0.5).train()
+    batch = as_batch(make_samples())
+    z, again = method.graph(method.embed(batch), torch.stack([batch.observed, batch.observed]))
+    assert torch.equal(z, again) == (layers == 1)  # one layer has no nodes between layers
+    assert not torch.equal(method.embed(batch), method.embed(batch))
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
@@ -370,6 +419,24 @@ def test_modality_absent_from_training_stays_finite(make_samples):
     assert logits_of(evaluated(method), as_batch(kept)).isfinite().all()  # observed for the first time in evaluation
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"edge_drop": "bernoulli"},
+        {"temperature": 0.05},
+        {"layers": 3, "normalise": "110"},
+        {"unsupervised_weight": 0.0},
+        {"supervised_weight": 0.0},
+        {"eval_graph": "batch"},
+    ],
+    ids=lambda changes: "-".join(f"{key}={value}" for key, value in changes.items()),
+)
+def test_every_option_trains(make_samples, changes):
+    method = muse_of(make_samples(), **changes).train()
+    loss_of(method, as_batch(make_samples())).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
+
+
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_gradients_reach_every_parameter(make_samples, layers):
     method = muse_of(make_samples(), layers=layers, dropout=0.25).train()
@@ -438,6 +505,15 @@ def test_training_overfits_64_samples(make_samples):
 def test_wrong_settings_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         Muse.Config(**changes)
+
+
+@pytest.mark.parametrize(("preset", "graph"), [("paper", "train_frozen"), ("as_released", "batch")])
+def test_presets_hold_the_published_recipe(preset, graph):
+    config = Muse.Config(**Muse.presets[preset])
+    recipe = {"epochs": 100, "batch_size": 512, "learning_rate": 2e-4, "weight_decay": 0.0, "schedule": "constant", "clip_norm": 0.0}
+    recipe |= {"width": 128, "layers": 2, "normalise": "", "dropout": 0.25, "temperature": 0.07, "edge_drop": "subset"}
+    recipe |= {"unsupervised_weight": 0.5, "supervised_weight": 0.5, "eval_graph": graph}
+    assert {name: getattr(config, name) for name in recipe} == recipe
 
 
 def test_search_space_and_presets_are_valid():

@@ -1,0 +1,174 @@
+"""Records: one format, off by default, and no bit of a prediction changes when they are on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from bench import registry
+from bench.datasets.base import as_batch
+from bench.methods.base import Method
+from bench.methods.catalog import PAPER
+from bench.methods.recording import Recorder, read_records, recording
+
+SMALL = {"width": 16, "tokens": 2, "batch_size": 8, "heads": 2, "layers": 1, "hidden": 16, "n_experts": 6}
+TABLES = {
+    "moe-retriever": {"routing", "supports", "embeddings"},
+    "fusemoe": {"routing", "embeddings"},
+    "m3care": {"supports", "embeddings"},
+    "shaspec": {"embeddings"},
+    "mmformer": set(),
+    "muse": set(),
+}
+
+
+def build(name, samples) -> Method:
+    from bench.spec import Choice
+
+    cls = registry.method_class(name)
+    torch.manual_seed(0)
+    method = cls(samples.schema, registry.config_of(cls, Choice(name), SMALL))
+    method.seed(0)
+    method.prepare(samples)
+    return method
+
+
+def trained_step(method, batch):
+    method.train()
+    method.on_epoch(1, 2)
+    torch.manual_seed(1)
+    prediction = method(batch)
+    loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
+    loss.backward()
+    return loss
+
+
+@torch.no_grad()
+def evaluated(method, batch):
+    method.eval()
+    method.on_evaluate()
+    return method(batch).logits
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_recording_changes_no_bit(name, make_samples):
+    samples = make_samples(n=24, missing=0.4)
+    losses, logits = [], []
+    for is_recorded in (False, True):
+        method = build(name, samples)
+        if is_recorded:
+            method.recorder = Recorder()
+        losses.append(trained_step(method, as_batch(samples)))
+        logits.append(evaluated(method, as_batch(samples)))
+    assert torch.equal(losses[0], losses[1])
+    assert torch.equal(logits[0], logits[1])
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_evaluation_gives_the_documented_tables(name, make_samples):
+    samples = make_samples(n=24, missing=0.4)
+    method, batch = build(name, samples), as_batch(samples)
+    trained_step(method, batch)
+    with recording(method) as recorder:
+        evaluated(method, batch)
+    assert set(recorder.names()) == TABLES[name]
+    assert method.recorder is None
+    for table in recorder.names():
+        assert set(np.unique(recorder.table(table)["sample"])) <= set(range(len(samples)))
+
+
+@pytest.mark.parametrize("name", [name for name, tables in TABLES.items() if "supports" in tables])
+def test_supports_observe_the_modality_they_fill(name, make_samples):
+    samples = make_samples(n=24, missing=0.4)
+    method = build(name, samples)
+    with recording(method) as recorder:
+        evaluated(method, as_batch(samples))
+    supports = recorder.table("supports")
+    assert len(supports["support"])
+    assert samples.observed[supports["support"], supports["target"]].all()
+    assert not samples.observed[supports["sample"], supports["target"]].any()
+    assert (supports["weight"] > 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name, tables in TABLES.items() if "routing" in tables])
+def test_routing_names_what_the_unit_observes(name, make_samples):
+    samples = make_samples(n=24, missing=0.4)
+    method = build(name, samples)
+    with recording(method) as recorder:
+        evaluated(method, as_batch(samples))
+    routing = recorder.table("routing")
+    own = ~routing["supported"]
+    assert np.array_equal(routing["source"][own], samples.observed[routing["sample"][own]])
+    rows = np.arange(len(own))
+    assert np.array_equal(routing["source"][rows, routing["modality"]], ~routing["filled"])
+    assert routing["experts"].shape == routing["gates"].shape
+
+
+@pytest.mark.parametrize("name", [name for name, tables in TABLES.items() if "embeddings" in tables])
+def test_embeddings_before_completion_are_zero_where_missing(name, make_samples):
+    samples = make_samples(n=24, missing=0.4)
+    method = build(name, samples)
+    with recording(method) as recorder:
+        evaluated(method, as_batch(samples))
+    found = recorder.table("embeddings")
+    assert np.array_equal(found["observed"], samples.observed)
+    assert (found["before"][~found["observed"]] == 0).all()
+    assert (found["after"][~found["observed"]] != 0).any()
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_every_method_gives_gradient_cosines(name, make_samples):
+    samples = make_samples(n=24, missing=0.4)
+    method = build(name, samples)
+    with recording(method) as recorder:
+        recorder.epoch = 3
+        trained_step(method, as_batch(samples))
+    found = recorder.table("gradients")
+    assert list(zip(found["first"].tolist(), found["second"].tolist(), strict=True)) == [(0, 1), (0, 2), (1, 2)]
+    assert (found["epoch"] == 3).all()
+    assert np.isfinite(found["cosine"]).all()
+    assert (np.abs(found["cosine"]) <= 1 + 1e-9).all()
+
+
+def test_cosine_is_that_of_the_formula():
+    recorder = Recorder()
+    gradient = torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[0.0, 2.0], [5.0, 0.0]]])  # (2 rows, 2 modalities, 2)
+    recorder.gradients(gradient, torch.tensor([[True, True], [True, False]]))
+    found = recorder.table("gradients")
+    assert found["rows"].tolist() == [1]
+    assert found["cosine"][0] == pytest.approx(1 / (math.sqrt(5) * math.sqrt(27)))
+    assert found["cosine_both"][0] == pytest.approx(1 / math.sqrt(2))
+
+
+def test_pair_never_observed_together_has_no_cosine_of_both():
+    recorder = Recorder()
+    recorder.gradients(torch.ones(2, 2, 3), torch.tensor([[True, False], [False, True]]))
+    assert np.isnan(recorder.table("gradients")["cosine_both"]).all()
+
+
+def test_saved_records_read_back(tmp_path):
+    recorder = Recorder()
+    recorder.add("supports", sample=torch.tensor([0, 1]), weight=torch.tensor([0.5, 1.0]))
+    recorder.add("supports", sample=torch.tensor([2]), weight=torch.tensor([0.25]))
+    recorder.save(tmp_path / "some" / "records.npz")
+    tables = read_records(tmp_path / "some" / "records.npz")
+    assert tables["supports"]["sample"].tolist() == [0, 1, 2]
+    assert tables["supports"]["weight"].tolist() == [0.5, 1.0, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "message"),
+    [
+        ("rooting", {"sample": torch.zeros(1)}, "goes to one of routing, supports, embeddings, gradients, got 'rooting'"),
+        ("supports", {"target": torch.zeros(1)}, "has the columns sample, got target"),
+        ("routing", {"sample": torch.zeros(1), "layer": torch.zeros(2)}, "must have one length"),
+    ],
+    ids=["table", "columns", "length"],
+)
+def test_record_out_of_format_is_refused(table, columns, message):
+    recorder = Recorder()
+    recorder.add("supports", sample=torch.zeros(1))
+    with pytest.raises(ValueError, match=message):
+        recorder.add(table, **columns)
