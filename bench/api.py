@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bench.comparison import Comparison
     from bench.leaderboard import Board
-    from bench.spec import Record
+    from bench.spec import Record, Trial
 
 DEFAULT_OUT = "runs"
 
@@ -164,40 +164,55 @@ def compare(
     rope: float = 1.0,
     allow: str | Iterable[str] = (),
     patterns: bool = False,
+    published: str | Path | None = None,
 ) -> Comparison:
     """Method A against B in the latest run of a results folder, as `bench compare` does; `print` it for the page.
 
-    `settings` picks some by dataset, combination or protocol. `rope` is the largest difference that does not matter, in points.
-    `allow` names what may be mixed: protocols, data, commits, hardware. `patterns` counts wins and losses by observed modalities; it
-    loads the datasets to draw the test masks again and uses those whose hash is the stored one.
+    `published` reads a published leaderboard folder instead. `settings` picks some by dataset, combination or protocol. `rope` is the
+    largest difference that does not matter, in points. `allow` names what may be mixed: protocols, data, commits, hardware. `patterns`
+    counts wins and losses by observed modalities; it loads the datasets to draw the test masks again and uses those whose hash is the
+    stored one.
     Raises: UsageError (a ValueError) on bad input.
     """
+    from dataclasses import replace
+
     from bench.comparison import compare as compared
-    from bench.store import Store
+    from bench.comparison import in_settings, label_of
+    from bench.published import opened
 
-    with Store(out, create=False) as store:
-        found, records, _ = store.board(suite)
-        predictions = store.predictions(record.trial.id for record in records)
-    items = [split_list(given) if isinstance(given, str) else list(given or ()) for given in (settings, allow)]
-    observed = _test_masks(records) if patterns else None
-    return compared(found, records, predictions, a, b, metric, items[0], rope / 100, items[1], observed)
+    wanted, allowed = (split_list(given) if isinstance(given, str) else list(given or ()) for given in (settings, allow))
+    with opened(out, published) as source:
+        found, records, _ = source.board(suite)
+        labels = [label_of(text, records) for text in (a, b)]
+        own = [record for record in in_settings(records, wanted) if record.trial.label in labels]
+        predictions = source.predictions(record.trial.id for record in own)
+    observed, notes = _test_masks(own) if patterns else (None, [])
+    comparison = compared(found, records, predictions, a, b, metric, wanted, rope / 100, allowed, observed)
+    return replace(comparison, notes=(*comparison.notes, *notes))
 
 
-def _test_masks(records: Iterable[Record]) -> dict[str, np.ndarray]:
-    """Hash of each test mask of these records -> the mask (N, M), drawn again."""
+def _test_masks(records: Iterable[Record]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Hash of each test mask of these records -> the mask (N, M), drawn again; and a note on each dataset that does not load."""
+    from bench.errors import UsageError
     from bench.loader import build_parts, load
     from bench.protocol import parse_protocol
     from bench.spec import Choice
 
-    found = {}
-    trials = {
-        (t.dataset_label, t.combination, t.protocol, t.fixed_seed): t for t in (record.trial for record in records) if t.vary != "split"
-    }
-    for t in trials.values():
-        dataset, samples = load(Choice(t.dataset, "", t.dataset_options))
-        parts = build_parts(dataset, samples, t.combination, parse_protocol(t.protocol), t.seed, t.fixed_seed, t.vary)
-        found[parts.masks["test"]] = parts.test.observed
-    return found
+    trials: dict[str, dict[tuple[str, str, int], Trial]] = {}
+    for t in (record.trial for record in records):
+        if t.vary != "split":
+            trials.setdefault(t.dataset_label, {}).setdefault((t.combination, t.protocol, t.fixed_seed), t)
+    masks, notes = {}, []
+    for label, of_dataset in trials.items():
+        try:
+            first = next(iter(of_dataset.values()))
+            dataset, samples = load(Choice(first.dataset, "", first.dataset_options))
+            for t in of_dataset.values():
+                parts = build_parts(dataset, samples, t.combination, parse_protocol(t.protocol), t.seed, t.fixed_seed, t.vary)
+                masks[parts.masks["test"]] = parts.test.observed
+        except UsageError as error:
+            notes.append(f"{label} is not counted by observed modalities: {error}")
+    return masks, notes
 
 
 def tidy(records: Iterable) -> pandas.DataFrame:

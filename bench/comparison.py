@@ -7,6 +7,7 @@ nothing is tested that the data cannot answer; records that do not belong togeth
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -242,6 +243,7 @@ class Comparison:
     left_out: tuple[str, ...]
     warnings: tuple[str, ...]
     provenance: str
+    notes: tuple[str, ...] = ()
 
     @property
     def exploratory(self) -> bool:
@@ -250,6 +252,13 @@ class Comparison:
     @property
     def higher_is_better(self) -> bool:
         return HIGHER_IS_BETTER[self.metric]
+
+    @property
+    def summary(self) -> str:
+        """The answer in one or two sentences that need no statistics to read."""
+        from bench.comparison_page import opening
+
+        return opening(self)
 
     def __str__(self) -> str:
         from bench.comparison_page import markdown
@@ -261,7 +270,13 @@ class Comparison:
         across = {"across": self.across[0].as_json(), **({"across_synthetic": self.across[1].as_json()} if len(self.across) > 1 else {})}
         head = {"a": self.a, "b": self.b, "metric": self.metric, "higher_is_better": self.higher_is_better, "rope": self.rope}
         rules = {"alpha": ALPHA, "correction": self.correction, "exploratory": self.exploratory}
-        notes = {"left_out": list(self.left_out), "warnings": list(self.warnings), "provenance": self.provenance}
+        notes = {
+            "summary": self.summary,
+            "left_out": list(self.left_out),
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+            "provenance": self.provenance,
+        }
         return _finite({**head, **rules, "settings": [found.as_json() for found in self.differences], **across, **notes})
 
 
@@ -295,10 +310,10 @@ def compare(
     for name in allowed:
         if name not in ALLOW:
             raise unknown("kind of mixture to allow", name, ALLOW)
-    a, b = (_label(text, records) for text in (a, b))
+    a, b = (label_of(text, records) for text in (a, b))
     if a == b:
         raise UsageError(f"a comparison needs two methods, got {a!r} twice")
-    chosen = _chosen(records, list(settings))
+    chosen = in_settings(records, settings)
     shared, left_out = _shared(chosen, a, b)
     own = [record for record in chosen if record.trial.label in (a, b) and _key(record) in shared]
     _check(own, allowed)
@@ -328,7 +343,7 @@ def _title(key: Key) -> str:
     return f"{key[0]} ({key[1]}), {key[2]}"
 
 
-def _label(text: str, records: Sequence[Record]) -> str:
+def label_of(text: str, records: Sequence[Record]) -> str:
     """The method as tables name it. Raises: UsageError if no record is of it."""
     choice = parse_choice(text)
     label = str(Choice(choice.name, "" if choice.preset in DEFAULT_PRESETS else choice.preset, choice.options))
@@ -338,8 +353,9 @@ def _label(text: str, records: Sequence[Record]) -> str:
     return label
 
 
-def _chosen(records: Sequence[Record], wanted: Sequence[str]) -> list[Record]:
-    """Records of the settings that an item of `wanted` describes; all if there is none. Raises: UsageError if an item fits none."""
+def in_settings(records: Sequence[Record], settings: Iterable[str]) -> list[Record]:
+    """Records of the settings that an item of `settings` describes; all if there is none. Raises: UsageError if an item fits none."""
+    wanted = list(settings)
     if not wanted:
         return list(records)
     keys = dict.fromkeys(map(_key, records))
@@ -373,6 +389,11 @@ def _check(own: Sequence[Record], allowed: Sequence[str]) -> None:
         seen.add(trial)
     ways = {(record.trial.selection, record.trial.vary, record.trial.fixed_seed, record.trial.harness) for record in own}
     commits = {str(record.provenance.get("commit")) for record in done}
+    budgets: dict[tuple[str, Key], set[str]] = defaultdict(set)
+    versions: dict[str, set[str]] = defaultdict(set)
+    for record in done:
+        budgets[record.trial.label, _key(record)].add(json.dumps(dict(record.trial.training), sort_keys=True))
+        versions[record.trial.label].add(record.trial.version)
     hardware = {f"{record.provenance.get('hardware_id')} {record.provenance.get('device')}" for record in done}
     kinds: dict[str, tuple[set, str]] = {
         "protocols": (ways, "ways to run a trial"),
@@ -380,6 +401,12 @@ def _check(own: Sequence[Record], allowed: Sequence[str]) -> None:
         "hardware": (hardware, "kinds of hardware"),
     }
     problems = {name: f"{len(values)} {what}" for name, (values, what) in kinds.items() if len(values) > 1}
+    for (label, key), found in budgets.items():
+        if len(found) > 1:
+            problems.setdefault("protocols", f"{len(found)} budgets of {label} in {_title(key)}")
+    for label, found in versions.items():
+        if len(found) > 1:
+            problems.setdefault("commits", f"{len(found)} versions of the code of {label}")
     data: dict[tuple, set[tuple[str, str]]] = defaultdict(set)
     for record in done:
         data[_key(record), record.trial.seed if record.trial.vary == "split" else None].add((record.trial.fingerprint, _test_mask(record)))

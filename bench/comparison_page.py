@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 from tabulate import tabulate
 
+from bench import stats
 from bench.comparison import Across, Comparison, Difference, Pattern, not_applicable
 from bench.leaderboard import _percent, _spread
 
@@ -34,7 +37,7 @@ NOTES = (
 
 def markdown(found: Comparison) -> str:
     """The whole page."""
-    lines = [f"# {found.a} against {found.b}", ""]
+    lines = [f"# {found.a} against {found.b}", "", opening(found), ""]
     lines += [f"> **Warning:** {warning}" for warning in found.warnings] + ([""] if found.warnings else [])
     lines += [f"Measured by {MEANING[found.metric]}; x 100.", ""]
     if found.exploratory:
@@ -49,10 +52,81 @@ def markdown(found: Comparison) -> str:
     lines += ["## Numbers", "", _numbers(found), ""]
     if found.left_out:
         lines += ["Not compared:", "", *(f"- {setting}" for setting in found.left_out), ""]
+    lines += [*(f"- {note}" for note in found.notes), ""] if found.notes else []
     turned = "" if found.higher_is_better else ", turned because lower is better"
     words = {"a": found.a, "b": found.b, "turned": turned, "correction": found.correction, "margin": _margin(found)}
     lines += ["## How to read this", "", *(note.format(**words) for note in NOTES), "", found.provenance, ""]
     return "\n".join(lines)
+
+
+def opening(found: Comparison) -> str:
+    """The answer in one or two sentences for someone who reads no statistics."""
+    if len(found.differences) == 1:
+        return _opening_of_one(found, found.differences[0])
+    return " ".join(_opening_of_many(found, across) for across in found.across)
+
+
+def _opening_of_one(found: Comparison, difference: Difference) -> str:
+    estimate, verdict = difference.estimate, difference.verdict
+    where = f"On {difference.setting.title}"
+    if math.isnan(estimate.difference):
+        return f"{where} {found.a} and {found.b} cannot be compared, for there are no scores to compare."
+    if verdict == "equivalent":
+        return f"{where} {found.a} and {found.b} are equally good for practical purposes: {_size(found, estimate.difference)}."
+    if verdict == "undecided":
+        return (
+            f"{where} these runs do not tell whether {found.a} or {found.b} is better: {_size(found, estimate.difference)}, which "
+            "can be chance. That does not make them equal."
+        )
+    winner, loser = (found.a, found.b) if verdict == "better" else (found.b, found.a)
+    doubt = "" if difference.beyond_rope else " Whether the difference is large enough to matter is not certain."
+    return f"{where} {winner} is better than {loser}: {_size(found, estimate.difference)}, more than chance would explain.{doubt}"
+
+
+def _opening_of_many(found: Comparison, across: Across) -> str:
+    here = [difference for difference in found.differences if difference.setting.synthetic == across.synthetic]
+    counts = Counter(difference.verdict for difference in here)
+    n = len(here)
+    clauses = {
+        "better": f"{found.a} is reliably better in",
+        "worse": f"{found.b} is reliably better in",
+        "equivalent": "they are equally good for practical purposes in",
+        "undecided": "these runs do not tell which is better in",
+    }
+    said = [f"{clause} {_how_many(counts[verdict], n, verdict)}" for verdict, clause in clauses.items() if counts[verdict]]
+    kind = "synthetic setting" if across.synthetic else "setting"
+    first = f"Over {n} {kind}{'s' if n > 1 else ''}, each a dataset under one rule of what is missing, {_listed(said)}."
+    if across.reason or not len(across.values):
+        return first
+    size = _size(found, float(across.values.mean()))
+    if across.signed_rank.reason:
+        return f"{first} On average {size}; so few settings do not tell whether that would hold in others."
+    conclusion = {
+        "better": f"a lead too consistent over the settings to be chance ({_p_is(across.signed_rank.p)})",
+        "worse": f"a lead too consistent over the settings to be chance ({_p_is(across.signed_rank.p)})",
+        "equivalent": "and in a further setting of this kind they would be as good as equal",
+        "undecided": f"not consistently enough over the settings to rule out chance ({_p_is(across.signed_rank.p)})",
+    }[across.verdict]
+    return f"{first} On average {size}, {conclusion}."
+
+
+def _size(found: Comparison, difference: float) -> str:
+    """How large, in samples of 100 where the metric counts samples."""
+    leader, other = (found.a, found.b) if difference > 0 else (found.b, found.a)
+    if abs(difference) < 0.0005:
+        return f"{found.a} and {found.b} score the same"
+    points = f"{abs(100 * difference):.1f}"
+    if found.metric == "accuracy":
+        return f"{leader} is right on {points} more of 100 samples than {other}"
+    return f"{leader} is ahead of {other} by {points} points of {found.metric}"
+
+
+def _how_many(count: int, n: int, verdict: str) -> str:
+    return str(count) if count < n else "any" if verdict == "undecided" else "all"
+
+
+def _listed(clauses: Sequence[str]) -> str:
+    return ", ".join(clauses[:-1]) + (" and " if len(clauses) > 1 else "") + clauses[-1]
 
 
 def paragraph(found: Comparison, difference: Difference) -> str:
@@ -139,12 +213,24 @@ def _across(found: Comparison, across: Across) -> str:
             f"verdict **{across.verdict}**. In a further setting like these {found.a} would be better with a chance of "
             f"{region.better:.0%}, worse with {region.worse:.0%}, practically equal with {region.equal:.0%}."
         )
+    if across.filled or len(across.complete) < n:
+        lines.append(_complete_case(across))
     lines.append(_over_datasets(across))
     if across.filled:
         lines.append(f"A method without any score counts as the lower of the floor and the worst score in: {'; '.join(across.filled)}.")
     if across.left_out:
         lines.append(f"Left out, for nothing has a score there: {'; '.join(across.left_out)}.")
     return " ".join(lines)
+
+
+def _complete_case(across: Across) -> str:
+    """The same test without the settings where some trial gave no score."""
+    n = len(across.complete)
+    if not n:
+        return "In no setting did every planned trial give a score."
+    test = stats.signed_rank(np.array(across.complete))
+    said = not_applicable(test.reason) or f"{_p_is(test.p)}, effect {test.effect:+.2f}"
+    return f"Counting only the {n} where every planned trial of both gave a score: {said}."
 
 
 def _over_datasets(across: Across) -> str:

@@ -26,6 +26,7 @@ TORCH_FREE = (
     "surface",
     "comparison",
     "comparison_page",
+    "published",
     "protocol",
     "seeds",
     "errors",

@@ -109,6 +109,33 @@ def test_compare_explains_bad_input(out, words, message):
     assert result.stderr.count("\n") == 1
 
 
+def test_published_folder_answers_as_the_results_folder_does(out, tmp_path):
+    folder = tmp_path / "board"
+    bench("leaderboard", "--out", out, "--publish", folder)
+    for words in (["compare", "mean-logistic", "constant", "--json"], ["show", "--json"]):
+        assert json.loads(bench(*words, "--from", folder).stdout) == json.loads(bench(*words, "--out", out).stdout)
+    result = bench("compare", "mean-logistic", "constant", "--from", folder, "--out", out, code=2)
+    assert result.stderr == "Error: --out and --from name two places; give one of them\n"
+    assert "holds one suite, 'board', got 'quick'" in bench("compare", "a", "b", "--from", folder, "--suite", "quick", code=2).stderr
+
+
+@pytest.mark.parametrize("damage", ["absent", "records", "trial", "predictions"])
+def test_damaged_published_folder_is_explained(out, tmp_path, damage):
+    folder = tmp_path / "board"
+    bench("leaderboard", "--out", out, "--publish", folder)
+    if damage == "absent":
+        folder = tmp_path / "nowhere"
+    elif damage == "predictions":
+        (folder / "predictions.npz").write_bytes((folder / "predictions.npz").read_bytes()[:200])
+    else:
+        lines = (folder / "records.jsonl").read_text().splitlines()
+        lines[0] = lines[0][:50] if damage == "records" else json.dumps({**json.loads(lines[0]), "trial": {"method": "muse"}})
+        (folder / "records.jsonl").write_text("\n".join(lines))
+    result = bench("compare", "mean-logistic", "constant", "--from", folder, code=2)
+    assert "cannot be read" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_show_prints_the_command_that_repeats_a_trial(out, tmp_path):
     trials = json.loads(bench("show", "--out", out, "--json").stdout)["trials"]
     chosen = next(trial for trial in trials if trial["method"] == "mean-logistic")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -183,6 +184,21 @@ def test_records_that_do_not_belong_together_are_refused_unless_told(changes, ki
     assert compared(pairs, allow=[kind]).differences[0].estimate.p > 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "words", "kind"),
+    [
+        ({"version": "newer"}, "2 versions of the code of muse", "commits"),
+        ({"training": {"epochs": 9}}, "2 budgets of muse in digits", "protocols"),
+    ],
+    ids=["code", "budget"],
+)
+def test_seeds_of_one_method_that_ran_differently_are_refused_unless_told(changes, words, kind):
+    pairs = [*runs("muse", 1.0, 2), made("muse", 2, **changes), *runs("fusemoe", 1.0, 3)]
+    with pytest.raises(UsageError, match=f"{words}.*--allow {kind}"):
+        compared(pairs)
+    assert compared(pairs, allow=[kind]).differences[0].a.n == 3
+
+
 def test_all_mixtures_are_named_at_once():
     with pytest.raises(UsageError, match=r"2 commits, 2 kinds of hardware.*--allow commits,hardware"):
         compared(runs("muse", 1.0) + runs("fusemoe", 1.0, where={"commit": "x", "hardware_id": "y"}))
@@ -235,6 +251,7 @@ def test_method_that_always_failed_counts_as_the_floor_or_the_worst_score():
     assert across.differences["digits", "digits (NE), mcar(0.8)"] == pytest.approx(constant - failed.b.mean)
     assert across.as_json()["complete_case"]["n"] == 6
     assert "No score of muse" in markdown(found)
+    assert "Counting only the 6 where every planned trial of both gave a score: p = 0.031, effect +1.00." in markdown(found)
 
 
 def test_setting_where_nothing_has_a_score_is_left_out_by_name():
@@ -375,3 +392,38 @@ def test_page_says_it_in_words():
     assert "Verdict: fusemoe is **worse**: muse beats fusemoe here" in worse
     assert "practically equal" in worse
     assert "equivalent**, for the difference is smaller than the 50 points" in markdown(compared(many(1), rope=0.5))
+
+
+@pytest.mark.parametrize(
+    ("quality", "rope", "words"),
+    [
+        (
+            2.5,
+            0.01,
+            r"On digits \(NE\), mcar\(0.1\) muse is better than fusemoe: muse is right on \d+\.\d more of 100 samples",
+        ),
+        (-0.5, 0.01, r"fusemoe is better than muse: fusemoe is right on"),
+        (0.55, 0.5, r"muse and fusemoe are equally good for practical purposes: "),
+        (0.55, 0.001, r"these runs do not tell whether muse or fusemoe is better: .* can be chance. That does not make them equal."),
+    ],
+    ids=["better", "worse", "equivalent", "undecided"],
+)
+def test_page_opens_with_the_answer_in_words(quality, rope, words):
+    found = compared(runs("muse", quality, 8) + runs("fusemoe", 0.5, 8), rope=rope)
+    assert re.search(words, found.summary)
+    assert markdown(found).splitlines()[2] == found.summary == found.as_json()["summary"]
+    assert " p" not in found.summary.replace(" practical purposes", "")  # no p, no interval
+
+
+def test_opening_over_settings_counts_verdicts_and_says_whether_the_lead_is_consistent():
+    assert re.fullmatch(
+        r"Over 7 settings, each a dataset under one rule of what is missing, muse is reliably better in all. On average muse is right on "
+        r"\d+\.\d more of 100 samples than fusemoe, a lead too consistent over the settings to be chance \(p = 0.016\).",
+        compared(many(7)).summary,
+    )
+    assert "so few settings do not tell whether that would hold in others" in compared(many(4)).summary
+    mixed = compared(many(6, seeds=1) + many(1, protocol="natural")).summary
+    assert "muse is reliably better in 1 and these runs do not tell which is better in 6." in mixed
+    assert "ahead of fusemoe by" in compared(many(7), metric="auroc").summary
+    failed = compared([made(method, 0, status="failed") for method in ("muse", "fusemoe")])
+    assert "cannot be compared" in failed.summary
