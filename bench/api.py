@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from bench.comparison import Comparison
     from bench.leaderboard import Board
+    from bench.reproduction import Repeat
     from bench.spec import Record, Trial
 
 DEFAULT_OUT = "runs"
@@ -189,6 +190,18 @@ def compare(
     observed, notes = _test_masks(own) if patterns else (None, [])
     comparison = compared(found, records, predictions, a, b, metric, wanted, rope / 100, allowed, observed)
     return replace(comparison, notes=(*comparison.notes, *notes))
+
+
+def reproduce(trial: str, out: str | Path = DEFAULT_OUT, published: str | Path | None = None) -> Repeat:
+    """Run a stored trial again and compare bit for bit, as `bench reproduce` does; `.same` says whether every bit came again.
+
+    `trial` is an id or the beginning of one. Raises: UsageError (a ValueError) on bad input.
+    """
+    from bench.published import opened
+    from bench.reproduction import reproduce as again
+
+    with opened(out, published) as source:
+        return again(source, trial)
 
 
 def _test_masks(records: Iterable[Record]) -> tuple[dict[str, np.ndarray], list[str]]:

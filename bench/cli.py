@@ -64,6 +64,7 @@ def main() -> None:
     bench run --methods muse,mine.py:Mine     some methods, your own among them
     bench leaderboard                         the table of what was run
     bench compare muse fusemoe                is the difference between two methods real?
+    bench reproduce TRIAL                     do the same bits come again?
     bench list methods                        what there is
     bench profile paper                       what they cost
     bench audit mine.py:Mine                  does it read what it must not?
@@ -341,8 +342,53 @@ def show(trial: str | None, methods: str | None, settings: str | None, out: str,
         click.secho("evaluations", bold=True)
         rows = [{"  rule": f"  {rule}", "missing": facts["missing"], **facts["metrics"]} for rule, facts in evaluations.items()]
         click.echo(tabulate(rows, headers="keys", tablefmt="plain", floatfmt=".4f"))
+    where = f"--out {shlex.quote(out)}" if published is None else f"--from {shlex.quote(str(published))}"
+    click.secho("repeat it and compare the bits", bold=True)
+    click.echo(f"  bench reproduce {record.trial.id} {where}")
     click.secho("repeat it", bold=True)
     click.echo(f"  {record.trial.command()} --out {shlex.quote(out + '-repeat')}")
+
+
+@main.command()
+@click.argument("trial")
+@data_root_option
+@out_option
+@from_option
+@json_option
+@quiet_option
+@explained
+def reproduce(trial: str, out: str, published: Path | None, as_json: bool, quiet: bool) -> None:
+    """Run a stored trial again and compare its predictions bit for bit. Nothing is stored.
+
+    TRIAL is an id or the beginning of one (`bench show` lists them). It runs on the device and with the threads that its record names.
+
+    \b
+    JSON: {"id", "same_bits", "status", "reason", "rows", "differing": [...], "largest_difference",
+      "changed_predictions", "metrics": {NAME: {"then", "now"}}, "changes": [{"what", "then", "now"}]}
+
+    Exit code 0: same bits, 1: something differs (the page names what), 2: wrong usage, 130: interrupted.
+    """
+    import threading
+
+    from bench.engine import interruptible
+    from bench.isolation import Stopped
+    from bench.published import opened
+    from bench.reproduction import reproduce as again
+
+    _one_source(published)
+    stopped = threading.Event()
+    with opened(out, published) as source, _steps(quiet) as step, interruptible(stopped):
+        try:
+            found = again(source, trial, lambda epoch, epochs, _: step(epoch, epochs, "epoch"), stopped)
+        except Stopped:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        click.echo(str(found))
+    if not found.same:
+        sys.exit(1)
 
 
 @main.command()

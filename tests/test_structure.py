@@ -27,6 +27,7 @@ TORCH_FREE = (
     "comparison",
     "comparison_page",
     "published",
+    "reproduction",
     "protocol",
     "seeds",
     "errors",
