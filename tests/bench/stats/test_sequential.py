@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -46,18 +46,21 @@ def test_all_alpha_is_spent_at_the_last_look_and_next_to_none_at_the_first():
     assert (np.diff(spent) > 0).all()
 
 
+@settings(deadline=None)
 @given(st.floats(1e-3, 0.9), st.integers(1, len(FRACTIONS) - 1))
 def test_sequential_p_is_alpha_where_a_look_is_just_significant(alpha, look):
     p = [1.0] * look + [look_levels(FRACTIONS, alpha)[look]]
     assert sequential_p(FRACTIONS, p) == pytest.approx(alpha, rel=2e-3)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e-3), st.integers(0, len(FRACTIONS) - 1))
 def test_small_sequential_p_is_never_understated(p, look):
     found = sequential_p(FRACTIONS, [1.0] * look + [p])
     assert look_levels(FRACTIONS, min(1.001 * found, 0.999))[look] >= p * (1 - 1e-9)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=len(FRACTIONS)))
 def test_sequential_p_never_rises_and_never_undercuts_p(p):
     found = [sequential_p(FRACTIONS, p[: look + 1]) for look in range(len(p))]
