@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from bench import stats
 from bench.comparison import Across, Comparison, Difference, Pattern, not_applicable
-from bench.leaderboard import _percent, _spread
+from bench.leaderboard import Row
 
 MEANING = {
     "accuracy": "the share of samples given the right class",
@@ -283,6 +283,15 @@ def _patterns(found: Comparison, patterns: Sequence[Pattern]) -> str:
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return tabulate(body, head, tablefmt="pipe", colalign=["left", *["right"] * (len(head) - 1)], disable_numparse=True)
+
+
+def _percent(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _spread(row: Row) -> str:
+    count = str(row.n) if row.n == row.planned else f"{row.n}/{row.planned}"
+    return f"{_percent(row.mean)} ± {_percent(row.sd)} ({count})" if row.n else f"n/a ({count})"
 
 
 def _points(value: float) -> str:

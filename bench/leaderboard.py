@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,10 +17,10 @@ import numpy as np
 from tabulate import tabulate
 
 from bench import registry
+from bench.errors import UsageError
 from bench.metrics import HIGHER_IS_BETTER
 from bench.protocol import parse_protocol, point_of
-from bench.published import Published
-from bench.spec import Choice, Finding, Record, Suite, audit_summary
+from bench.spec import Choice, Finding, Record, Suite, Trial, audit_summary, suite_from
 from bench.stats import crossed_interval, pseudo_values, ranks
 from bench.store import Arrays
 from bench.surface import Surface, evaluations_of, surface_of
@@ -403,8 +404,8 @@ def _varies(suite: Suite) -> str:
 def _budget(suite: Suite) -> str:
     shared = ", ".join(f"{key} = {value}" for key, value in sorted(suite.training.items()))
     own = [
-        f"{method} with " + ", ".join(f"{key} = {value}" for key, value in sorted(config.items()))
-        for method, config in suite.configs.items()
+        f"{name} with " + ", ".join(f"{key} = {value}" for key, value in sorted(config.items()))
+        for name, config in [*suite.configs.items(), *((f"on {dataset} all", budget) for dataset, budget in suite.budgets.items())]
     ]
     text = f"one for all methods, untuned, {shared}" if shared else "each method's published settings"
     return "; ".join([text, *(["but " + "; ".join(own)] if own else [])])
@@ -605,10 +606,28 @@ def _as_dict(record: Record) -> dict[str, object]:
 
 def render(folder: Path) -> dict[str, str]:
     """The rendered files of a published folder, from its question and answers alone. Raises: UsageError if one is absent or broken."""
-    found = Published(folder)
-    suite, records, commands = found.board()
-    predictions = found.predictions(record.trial.id for record in records)
-    board = build(suite, records, predictions, commands, found.audits())
+    try:
+        suite = suite_from(folder.name, tomllib.loads((folder / "suite.toml").read_text(encoding="utf-8")))
+        lines = [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+        records, commands = [], []
+        for line in lines:
+            if "commands" in line:
+                commands = line["commands"]
+                continue
+            line.pop("id")
+            metrics = {name: math.nan if value is None else value for name, value in line.pop("metrics").items()}
+            records.append(Record(Trial(**line.pop("trial")), metrics=metrics, **line))
+        with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+            by_id: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+            for key in arrays:
+                id_, _, name = key.partition("/")
+                by_id[id_][name] = arrays[key]
+            predictions = {id_: Arrays.of(named) for id_, named in by_id.items()}
+        path = folder / "audit.json"  # absent where it was published before there were audits
+        audits = [Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"leaderboard folder {folder} cannot be read: {type(error).__name__}: {error}; publish it again") from None
+    board = build(suite, records, predictions, commands, audits)
     further = {"surface.csv": surface_csv(board)} if any(setting.surface for setting in board.settings) else {}
     return {"README.md": markdown(board), "table.csv": table_csv(board), **further}
 

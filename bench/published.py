@@ -62,14 +62,30 @@ class Published:
 
     def predictions(self, ids: Iterable[str]) -> dict[str, Arrays]:
         """Stored predictions of the trials that have some."""
+        wanted = dict.fromkeys(ids)
         try:
             with (self.folder / "predictions.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 keys: dict[str, list[str]] = {}
                 for key in arrays.files:
                     keys.setdefault(key.partition("/")[0], []).append(key)
-                return {id_: Arrays.of({key.partition("/")[2]: arrays[key] for key in keys[id_]}) for id_ in ids if id_ in keys}
+                found: dict[str, Arrays] = {}
+                for head, own in keys.items():
+                    if f"{head}/trials" in own:
+                        found |= _stacked({key.partition("/")[2]: arrays[key] for key in own})
+                    elif head in wanted:
+                        found[head] = Arrays.of({key.partition("/")[2]: arrays[key] for key in own})
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise self._broken(error) from None
+        return {id_: found[id_] for id_ in wanted if id_ in found}
+
+
+def _stacked(part: dict[str, np.ndarray]) -> dict[str, Arrays]:
+    """Trials that share test rows: ids (N,), target (N,), trials (T,), and scores (T, N, C), also of each further rule."""
+    shared = {name: part.pop(name) for name in ("ids", "target", "trials")}
+    return {
+        str(id_): Arrays.of({**shared, **{name: scores[place] for name, scores in part.items()}})
+        for place, id_ in enumerate(shared["trials"].tolist())
+    }
 
 
 def _record(line: dict) -> Record:

@@ -153,6 +153,7 @@ class Suite:
     memory_gb: float = 8.0  # memory a trial may take
     training: Mapping[str, Value] = field(default_factory=dict)  # changes to every method's Config that has the field
     configs: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # method -> changes to its Config, over `training`
+    budgets: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # dataset -> changes to every Config, over both
     until_resolved: tuple[str, ...] = ()  # pairs "A,B" of methods that get more seeds in each setting where they are undecided
     max_seeds: int = 0  # seeds of each of them at the most; 0: none are added
     rope: float = 1.0  # largest difference that does not matter, in points
@@ -202,14 +203,14 @@ class Suite:
     def to_toml(self) -> str:
         """The suite as a file that reads back to itself."""
         defaults = {key.name: key.default for key in fields(self) if key.name in ("until_resolved", "max_seeds", "rope")}
-        tables = ("settings", "training", "configs", "name")
-        scalars = {key.name: getattr(self, key.name) for key in fields(self) if key.name not in tables}
+        scalars = {key.name: getattr(self, key.name) for key in fields(self) if key.name not in ("settings", *SUITE_TABLES, "name")}
         scalars = {key: value for key, value in scalars.items() if key not in defaults or value != defaults[key]}
         lines = [f"{key} = {_toml(value)}" for key, value in scalars.items()]
         if self.training:
             lines += ["", "[training]", *(f"{key} = {_toml(value)}" for key, value in sorted(self.training.items()))]
-        for method, config in self.configs.items():
-            lines += ["", f"[configs.{_toml(method)}]", *(f"{key} = {_toml(value)}" for key, value in sorted(config.items()))]
+        for what in ("configs", "budgets"):
+            for name, table in getattr(self, what).items():
+                lines += ["", f"[{what}.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in sorted(table.items()))]
         for setting in self.settings:
             lines += ["", "[[settings]]", *(f"{key} = {_toml(value)}" for key, value in asdict(setting).items() if value)]
         return "\n".join(lines) + "\n"
@@ -287,6 +288,7 @@ class Trial:
         )
 
 
+SUITE_TABLES = ("training", "configs", "budgets")
 SUITE_KEYS = tuple(key.name for key in fields(Suite) if key.name not in ("name", "settings"))
 SETTING_KEYS = tuple(key.name for key in fields(Setting))
 
@@ -338,11 +340,12 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
         parsed = {key: getattr(_setting({"datasets": ["-"], **changes}), key) for key in changes}
         settings = tuple(dict.fromkeys(replace(setting, **parsed) for setting in settings))
     scalars = _checked({key: value for key, value in given.items() if key not in SETTING_KEYS})
-    if "training" in scalars:  # what the option names wins over both tables of the suite
-        scalars["configs"] = {
-            method: {key: value for key, value in config.items() if key not in scalars["training"]}
-            for method, config in suite.configs.items()
-        }
+    if "training" in scalars:  # what the option names wins over all tables of the suite
+        for what in ("configs", "budgets"):
+            scalars[what] = {
+                name: {key: value for key, value in table.items() if key not in scalars["training"]}
+                for name, table in getattr(suite, what).items()
+            }
         scalars["training"] = {**suite.training, **scalars["training"]}
     return replace(suite, settings=settings, **scalars)
 
@@ -374,9 +377,10 @@ def _checked(table: Mapping[str, object]) -> dict:
             checked[key] = _texts(key, value)
         elif key == "training":
             checked[key] = value if isinstance(value, Mapping) else parse_options(_texts(key, value))
-        elif key == "configs":
+        elif key in ("configs", "budgets"):
             if not isinstance(value, Mapping) or not all(isinstance(config, Mapping) for config in value.values()):
-                raise UsageError("configs must be tables, one a method, each headed [configs.METHOD]")
+                one = {"configs": "method", "budgets": "dataset"}[key]
+                raise UsageError(f"{key} must be tables, one a {one}, each headed [{key}.{one.upper()}]")
             checked[key] = value
         elif key == "until_resolved":  # a text is one pair: its comma separates two methods
             checked[key] = _texts(key, [value] if isinstance(value, str) else value)

@@ -95,6 +95,7 @@ def test_options_win_over_the_suite_and_merge_training():
     assert suite.training["width"] == 64
     assert "epochs" in read_suite("quick").configs["muse"]
     assert "epochs" not in suite.configs["muse"]
+    assert "epochs" not in with_options(read_suite("real"), {"training": ["epochs=1"]}).budgets["support2"]
 
 
 @pytest.mark.parametrize(
