@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.leaderboard import publish, render
-from bench.leaderboard.folder import _rendered, read
+from bench.leaderboard import build, publish, render
+from bench.leaderboard.folder import _rendered
 from bench.metrics import score
+from bench.published import Published
 from bench.spec import Record, Setting, Suite, Trial
 from bench.store import Arrays
 
@@ -73,9 +74,11 @@ def made(trials: int, folder: Path) -> int:
 def measured(folder: Path) -> dict[str, float]:
     """Wall seconds of each part, and of a whole rendering in this process."""
     begin = time.perf_counter()
-    published = read(folder)
+    with Published(folder) as published:
+        suite, records, commands = published.board()
+        predictions = published.predictions(record.trial.id for record in records)
     at_read = time.perf_counter()
-    board = published.board(folder)
+    board = build(suite, records, predictions, commands)
     at_build = time.perf_counter()
     _rendered(board, [])
     at_end = time.perf_counter()

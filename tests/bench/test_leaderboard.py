@@ -11,7 +11,8 @@ import pytest
 
 from bench.errors import UsageError
 from bench.leaderboard import build, markdown, pages, publish, render, significance_json, stale_files, table_csv, table_tex
-from bench.leaderboard.folder import pack, unpack
+from bench.leaderboard.folder import pack
+from bench.published import Published
 from bench.spec import Finding, Record, Setting, Suite, Trial
 from bench.store import Arrays
 
@@ -529,7 +530,8 @@ def test_predictions_of_one_test_part_share_ids_and_targets(tmp_path):
     predictions = {record.trial.id: arrays for record, arrays in pairs}
     packed = pack(predictions)
     assert {key for key in packed if key.endswith("/ids")} == {"0/ids", "1/ids"}  # with and without further rules
-    found = unpack(packed)
+    publish(tmp_path / "parts", SUITE, [record for record, _ in pairs], predictions, [], draw=False)
+    found = Published(tmp_path / "parts").predictions(predictions)
     assert set(found) == set(predictions)
     for id_, arrays in predictions.items():
         for mine, theirs in ((arrays.ids, found[id_].ids), (arrays.target, found[id_].target), (arrays.scores, found[id_].scores)):
