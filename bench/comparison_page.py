@@ -105,8 +105,11 @@ def _opening_of_many(found: Comparison, across: Across) -> str:
     said = [f"{clause} {_how_many(counts[verdict], n, verdict)}" for verdict, clause in clauses.items() if counts[verdict]]
     kind = "synthetic setting" if across.synthetic else "setting"
     first = f"Over {n} {kind}{'s' if n > 1 else ''}, each a dataset under one rule of what is missing, {_listed(said)}."
-    if across.reason or not len(across.values):
+    if not len(across.values):
         return first
+    if across.reason:
+        low, high = _points(across.values.min()), _points(across.values.max())
+        return f"{first} The differences run from {low} to {high} points (above 0, {found.a} is ahead)."
     size = _size(found, float(across.values.mean()))
     if across.signed_rank.reason:
         return f"{first} On average {size}; so few settings do not tell whether that would hold in others."

@@ -28,6 +28,7 @@ TORCH_FREE = (
     "comparison_page",
     "published",
     "reproduction",
+    "selftest",
     "resolving",
     "protocol",
     "seeds",
