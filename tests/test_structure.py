@@ -28,6 +28,8 @@ TORCH_FREE = (
     "comparison_page",
     "published",
     "reproduction",
+    "selftest",
+    "resolving",
     "protocol",
     "seeds",
     "errors",
