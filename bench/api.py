@@ -1,4 +1,4 @@
-"""The commands as Python functions, for notebooks: `bench.run`, `bench.results`, `bench.board`."""
+"""The commands as Python functions, for notebooks: `bench.run`, `bench.results`, `bench.board`, `bench.tune`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def run(
     noise: float | str | Iterable[float] | None = None,
     seeds: int | str | Iterable[int] | None = None,
     training: Mapping[str, Value] | None = None,
+    configs: str | None = None,
     out: str | Path = DEFAULT_OUT,
     jobs: int = 1,
     retry_failed: bool = False,
@@ -34,6 +35,7 @@ def run(
     """Run a suite, as `bench run` does, and return one row per trial of it that has ended.
 
     `methods` takes names, `file.py:Class` and classes; `options` are further suite keys (metric, selection, vary, device, minutes, ...).
+    `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned ones, or several of these.
     Raises: UsageError (a ValueError) on bad input.
     """
     from bench import registry
@@ -54,6 +56,10 @@ def run(
         given["methods"] = ",".join(names)
     given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
     chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), {**given, **options})
+    if configs is not None:
+        from bench.tuned import with_configs
+
+        chosen = with_configs(chosen, configs, out)
     summary = execute(chosen, out, jobs, retry_failed, progress=Progress() if quiet else Lines(chosen.metric))
     return tidy(summary.records)
 
@@ -77,6 +83,61 @@ def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str |
         found, records, commands = store.board(suite)
         predictions = store.predictions(record.trial.id for record in records)
     return build(replace(found, metric=metric) if metric else found, records, predictions, commands)
+
+
+def tune(
+    suite: str | Suite = "quick",
+    methods: str | type | Iterable[str | type] | None = None,
+    datasets: str | Iterable[str] | None = None,
+    combinations: str | Iterable[str] | None = None,
+    protocols: str | Iterable[str] | None = None,
+    noise: float | str | Iterable[float] | None = None,
+    training: Mapping[str, Value] | None = None,
+    suggestions: int = 20,
+    budget_gflops: float | None = None,
+    budget_minutes: float | None = None,
+    sampler: str = "random",
+    pruner: str = "median",
+    seeds: int | str | Iterable[int] = 0,
+    study: str | None = None,
+    out: str | Path = DEFAULT_OUT,
+    jobs: int = 1,
+    quiet: bool = False,
+    plot: str | Path | None = None,
+    **options: object,
+) -> pandas.DataFrame:
+    """Tune methods on validation alone, as `bench tune` does, and return one row per method and setting.
+
+    Columns hold the default and the best validation score, the best options, what was spent, importances and curves; `attrs["file"]`
+    is the file of winners, for `bench.run(configs=...)`. Raises: UsageError (a ValueError) on bad input.
+    """
+    import pandas
+
+    from bench import registry
+    from bench.progress import Progress, SuggestionLines
+    from bench.spec import parse_seeds
+    from bench.tuning import Budget
+    from bench.tuning import tune as run_tuning
+    from bench.tuning_report import check_plot
+    from bench.tuning_report import plot as draw
+
+    given = {"datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise, "training": training}
+    if methods is not None:
+        items = [methods] if isinstance(methods, str | type) else list(methods)
+        given["methods"] = ",".join(registry.give(item) if isinstance(item, type) else item for item in items)
+    given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
+    chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), {**given, **options})
+    if plot is not None:
+        check_plot(Path(plot))
+    progress = Progress() if quiet else SuggestionLines(chosen.selection)
+    roots = parse_seeds(list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else seeds)
+    budget = Budget(suggestions, budget_gflops, budget_minutes)
+    found = run_tuning(chosen, out, budget, sampler, pruner, roots, jobs, study, progress)
+    if plot is not None:
+        draw(found.results, Path(plot))
+    frame = pandas.DataFrame([result.as_json() for result in found.results])
+    frame.attrs["file"] = str(found.file)
+    return frame
 
 
 def tidy(records: Iterable) -> pandas.DataFrame:

@@ -11,12 +11,15 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.backends.mha import get_fastpath_enabled, set_fastpath_enabled
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.datasets.base import Batch
@@ -59,6 +62,40 @@ def forward_flops(method: Method, batches: Iterable[Batch]) -> float:
         for parameter in trained:
             parameter.requires_grad_(True)
     return float(counter.get_total_flops())
+
+
+class _Tally(TorchDispatchMode):
+    """Counts by the formulas of torch's counter, at a fifth of its time: no modules are told apart, nothing is decomposed.
+
+    It sees every product while gradients are on, for autograd has then taken compound operations apart before they come here.
+    """
+
+    def __init__(self, formulas: Mapping[Any, Callable[..., int]]) -> None:
+        super().__init__()
+        self.formulas, self.flops = formulas, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        formula = self.formulas.get(func.overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def training_flops(method: Method, batch: Batch) -> float:
+    """Floating-point operations of one training step: forward pass, penalties and backward pass; the optimiser's step is light.
+
+    It moves what a training step moves but the parameters (random streams, batch norm) and leaves the method in training mode,
+    without gradients.
+    """
+    tally = _Tally(FlopCounterMode(display=False, custom_mapping=FORMULAS).flop_registry)
+    method.train()
+    with torch.enable_grad(), countable(), tally:
+        prediction = method(batch)
+        loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
+        loss.backward()
+    method.zero_grad(set_to_none=True)
+    return float(tally.flops)
 
 
 def latency_ms(method: Method, batches: Sequence[Batch], passes: int = 20, seconds: float = 0.1) -> float:

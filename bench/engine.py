@@ -23,6 +23,7 @@ from bench.progress import Progress
 from bench.protocol import PARTS, parse_protocol
 from bench.spec import Choice, Record, Suite, Trial, parse_choice
 from bench.store import Store
+from bench.tuned import with_winners
 
 
 @dataclass
@@ -71,7 +72,7 @@ def plan(suite: Suite) -> list[Trial]:
                     version=registry.source_version(cls),
                 )
                 trials[trial.id] = trial
-    return list(trials.values())
+    return with_winners(suite, list(trials.values()))
 
 
 def _settings(suite: Suite) -> Iterator[tuple[Choice, str, bool, str, str]]:
@@ -171,7 +172,7 @@ def execute(
             )
             for trial in waiting
         )
-        with _interruptible(stopped), progress:
+        with interruptible(stopped), progress:
             parallel = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
             try:
                 for outcome in parallel(tasks):
@@ -207,7 +208,7 @@ def _modules(trials: Iterable[Trial]) -> tuple[str, ...]:
 
 
 @contextmanager
-def _interruptible(stopped: threading.Event) -> Iterator[None]:
+def interruptible(stopped: threading.Event) -> Iterator[None]:
     """Ctrl-C and SIGTERM stop the run cleanly; a second Ctrl-C stops it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

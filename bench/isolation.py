@@ -51,6 +51,7 @@ class Job:
     threads: int
     log: Path
     given: Mapping[str, type]  # classes handed over from Python
+    validates: bool = False  # True: train and validate alone, without the test part
 
 
 class Stopped(RuntimeError):
@@ -66,10 +67,10 @@ def prepare_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) ->
 prepare_server()
 
 
-def run_isolated(job: Job, report: Callable[[int, int, float], None], stopped: threading.Event) -> tuple[Record, Predictions | None]:
+def run_isolated(job: Job, report: Callable[..., None], stopped: threading.Event) -> tuple[Record, Predictions | None]:
     """Run a trial in a process of its own. Whatever ends it early becomes a failed record with its reason.
 
-    Raises: Stopped if `stopped` is set before the trial ends; its process is killed.
+    Raises: Stopped if `stopped` is set before the trial ends, and whatever `report` raises; its process is killed.
     """
     receiver, process = _start(job)
     begin = time.monotonic()
@@ -105,7 +106,7 @@ def _start(job: Job) -> tuple[Connection, Any]:
     receiver, sender = context.Pipe(duplex=False)
     given = _by_value(job.given.values())
     process = context.Process(
-        target=_child, args=(sender, job.trial, job.limits, job.device, job.threads, str(job.log), given), daemon=True
+        target=_child, args=(sender, job.trial, job.limits, job.device, job.threads, str(job.log), given, job.validates), daemon=True
     )
     with _start_lock:
         # multiprocessing re-imports the caller's main module in every child: an unguarded script or a notebook would run
@@ -131,7 +132,7 @@ def _by_value(classes: Iterable[type]) -> bytes:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _child(sender: Connection, trial: Trial, limits: Limits, device: str, threads: int, log: str, given: bytes) -> None:
+def _child(sender: Connection, trial: Trial, limits: Limits, device: str, threads: int, log: str, given: bytes, validates: bool) -> None:
     """What a trial's process runs: limits first, then the trial, its outcome sent back in one message."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -140,14 +141,15 @@ def _child(sender: Connection, trial: Trial, limits: Limits, device: str, thread
         os.dup2(stream.fileno(), 2)
     from bench import registry
     from bench.errors import UsageError
-    from bench.trial import TrialError, resolve_device, run_trial
+    from bench.trial import TrialError, resolve_device, run_trial, validate_trial
 
     for cls in pickle.loads(given):  # written by our own parent process
         registry.give(cls)
     try:
         if resolve_device(device).type == "cpu":  # a GPU driver reserves address space without end
             _limit_address_space(limits.memory)
-        record, predictions = run_trial(trial, device, threads, lambda *progress: sender.send(("progress", *progress)))
+        work = validate_trial if validates else run_trial
+        record, predictions = work(trial, device, threads, lambda *progress: sender.send(("progress", *progress)))
         sender.send(("result", record, predictions))
     except (TrialError, UsageError) as error:
         sender.send(("failed", str(error)))

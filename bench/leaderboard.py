@@ -23,6 +23,7 @@ from bench.protocol import parse_protocol
 from bench.spec import Choice, Record, Suite, Trial, suite_from
 from bench.stats import crossed_interval, pseudo_values, ranks
 from bench.store import Arrays
+from bench.tuned import Winner, board_lines, label_of, winners_of
 
 RENDERED = ("README.md", "table.csv")
 UNRANKED = {"constant": "floor", "bayes": "ceiling"}
@@ -79,6 +80,7 @@ class Board:
     warnings: tuple[str, ...]
     provenance: str
     commands: tuple[str, ...]
+    tuning: tuple[str, ...] = ()  # lines on the winners that have rows here
 
     def as_json(self) -> dict[str, object]:
         """The documented shape: {"settings": [...], "overall": [...]}; NaN becomes null."""
@@ -96,7 +98,8 @@ def build(suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arr
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
         groups[record.trial.dataset_label, record.trial.combination, record.trial.protocol].append(record)
-    settings = [_setting_table(suite.metric, *key, group, predictions) for key, group in groups.items()]
+    winners = winners_of(suite)
+    settings = [_setting_table(suite.metric, *key, group, predictions, winners) for key, group in groups.items()]
     settings.sort(
         key=lambda table: (table.synthetic, table.dataset, table.combination, parse_protocol(table.protocol).family, table.noise or 0.0)
     )
@@ -105,19 +108,25 @@ def build(suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arr
     return Board(
         suite,
         tuple(settings),
-        tuple((f"{r.trial.label} on {r.trial.dataset_label}, {r.trial.protocol}, seed {r.trial.seed}", reason) for r, reason in failures),
+        tuple((_trial_text(record.trial, winners), reason) for record, reason in failures),
         tuple(_warnings(done)),
         _provenance_line(done),
         tuple(commands),
+        tuple(board_lines(winners, [record.trial for record in records])),
     )
 
 
+def _trial_text(trial: Trial, winners: Sequence[Winner]) -> str:
+    return f"{label_of(trial, winners)} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}"
+
+
 def _setting_table(
-    metric: str, dataset: str, combination: str, protocol: str, records: Sequence[Record], predictions: Mapping[str, Arrays]
-) -> SettingTable:
+    metric: str, dataset: str, combination: str, protocol: str, records: Sequence[Record], predictions: Mapping[str, Arrays],
+    winners: Sequence[Winner],
+) -> SettingTable:  # fmt: skip
     by_label: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        by_label[record.trial.label].append(record)
+        by_label[label_of(record.trial, winners)].append(record)
     done = [record for record in records if record.status == "done"]
     scores = {label: _scores(metric, group) for label, group in by_label.items()}
     ranked = {label: float(np.mean(values)) if len(values) else math.nan for label, values in scores.items() if label not in UNRANKED}
@@ -243,6 +252,7 @@ def markdown(board: Board) -> str:
             lines += [f"{setting.test_rows} test samples; {100 * setting.missing:.1f} % of their modalities are missing.", ""]
     if board.failures:
         lines += ["## Trials without a score", "", *(f"- {trial}: {reason}" for trial, reason in board.failures), ""]
+    lines += board.tuning
     lines += ["## How to read this", "", *NOTES, "", "## Where it comes from", "", board.provenance, ""]
     lines += ["```", *board.commands, "```", ""] if board.commands else []
     return "\n".join(lines)
@@ -334,8 +344,10 @@ def _budget(suite: Suite) -> str:
     own = [
         f"{method} with " + ", ".join(f"{key} = {value}" for key, value in sorted(config.items()))
         for method, config in suite.configs.items()
+        if config  # an option of the command line may have taken its place
     ]
-    text = f"one for all methods, untuned, {shared}" if shared else "each method's published settings"
+    tuned = "tuned where a row says so" if suite.tuned else "untuned"
+    text = f"one for all methods, {tuned}, {shared}" if shared else "each method's published settings"
     return "; ".join([text, *(["but " + "; ".join(own)] if own else [])])
 
 

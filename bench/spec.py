@@ -145,6 +145,8 @@ class Suite:
     memory_gb: float = 8.0  # memory a trial may take
     training: Mapping[str, Value] = field(default_factory=dict)  # changes to every method's Config that has the field
     configs: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # method -> changes to its Config, over `training`
+    tuned: tuple[Mapping[str, object], ...] = ()  # winners of `bench tune`, which run as rows of their own; see bench.tuned
+    untuned: bool = True  # False: the winners alone
 
     def __post_init__(self) -> None:
         for what in ("metric", "selection"):
@@ -161,15 +163,28 @@ class Suite:
 
     def to_toml(self) -> str:
         """The suite as a file that reads back to itself."""
-        scalars = {key.name: getattr(self, key.name) for key in fields(self) if key.name not in ("settings", "training", "configs", "name")}
+        tables = ("settings", "training", "configs", "tuned", "untuned", "name")
+        scalars = {key.name: getattr(self, key.name) for key in fields(self) if key.name not in tables}
         lines = [f"{key} = {_toml(value)}" for key, value in scalars.items()]
+        lines += [] if self.untuned else ["untuned = false"]
         if self.training:
             lines += ["", "[training]", *(f"{key} = {_toml(value)}" for key, value in sorted(self.training.items()))]
         for method, config in self.configs.items():
             lines += ["", f"[configs.{_toml(method)}]", *(f"{key} = {_toml(value)}" for key, value in sorted(config.items()))]
         for setting in self.settings:
             lines += ["", "[[settings]]", *(f"{key} = {_toml(value)}" for key, value in asdict(setting).items())]
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *toml_tables("tuned", self.tuned)]) + "\n"
+
+
+def toml_tables(name: str, tables: Iterable[Mapping[str, object]]) -> list[str]:
+    """Lines of an array of tables, tables inside them last."""
+    lines: list[str] = []
+    for table in tables:
+        inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+        lines += ["", f"[[{name}]]", *(f"{key} = {_toml(value)}" for key, value in table.items() if key not in inner)]
+        for key, entries in inner.items():
+            lines += ["", f"[{name}.{key}]", *(f"{entry} = {_toml(value)}" for entry, value in sorted(entries.items()))]
+    return lines
 
 
 def _toml(value: object) -> str:
@@ -320,6 +335,14 @@ def _checked(table: Mapping[str, object]) -> dict:
         elif key == "configs":
             if not isinstance(value, Mapping) or not all(isinstance(config, Mapping) for config in value.values()):
                 raise UsageError("configs must be tables, one a method, each headed [configs.METHOD]")
+            checked[key] = value
+        elif key == "tuned":
+            if not isinstance(value, list | tuple) or not all(isinstance(table, Mapping) for table in value):
+                raise UsageError("tuned must be tables, each headed [[tuned]]; `bench tune` writes them")
+            checked[key] = tuple(value)
+        elif key == "untuned":
+            if not isinstance(value, bool):
+                raise UsageError(f"untuned must be true or false, got {value!r}")
             checked[key] = value
         elif key in ("fixed_seed", "threads"):
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:

@@ -10,9 +10,10 @@ import io
 import json
 import sqlite3
 import time
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from filelock import FileLock, Timeout
 
 from bench.errors import UsageError
 from bench.spec import Record, Suite, Trial, suite_from
+from bench.tuned import label_of, winners_of
+from bench.tuned import latest as latest_winners
 
 if TYPE_CHECKING:
     from bench.trial import Predictions
@@ -162,6 +165,10 @@ class Store:
                     f"no run{f' of suite {suite!r}' if suite else ''} in {self.path}; `bench run --out {self.folder}` makes one"
                 )
             _, name, toml, family, _ = matching[-1]
+            found = suite_from(name, tomllib.loads(toml))
+            tables = [table for row in runs if row[3] == family for table in tomllib.loads(row[2]).get("tuned", [])]
+            found = replace(found, tuned=latest_winners(tables))
+            winners = winners_of(found)
             latest: dict[tuple, str] = {}
             records = {record.trial.id: record for record in self.records()}
             commands = []
@@ -170,10 +177,8 @@ class Store:
                     commands.append(command)
                     for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,)):
                         trial = records[id_].trial
-                        latest[trial.label, trial.dataset_label, trial.combination, trial.protocol, trial.seed] = id_
-        import tomllib
-
-        return suite_from(name, tomllib.loads(toml)), [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
+                        latest[label_of(trial, winners), trial.dataset_label, trial.combination, trial.protocol, trial.seed] = id_
+        return found, [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
 
     def predictions(self, ids: Iterable[str]) -> dict[str, Arrays]:
         """Stored predictions of the trials that have some."""
