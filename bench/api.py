@@ -1,4 +1,4 @@
-"""The commands as Python functions, for notebooks: `bench.run`, `bench.results`, `bench.board`, `bench.tune`."""
+"""The commands as Python functions, for notebooks: `bench.run`, `bench.results`, `bench.board`, and one for each further command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.spec import Suite, Value, read_suite, with_options
+from bench.spec import Suite, Value, read_suite, split_list, with_options
 
 if TYPE_CHECKING:
     import pandas
@@ -30,15 +30,15 @@ def run(
     jobs: int = 1,
     retry_failed: bool = False,
     quiet: bool = False,
+    is_recorded: bool = False,
     **options: object,
 ) -> pandas.DataFrame:
     """Run a suite, as `bench run` does, and return one row per trial of it that has ended.
 
-    `methods` takes names, `file.py:Class` and classes; `options` are further suite keys (metric, selection, vary, device, minutes, ...).
-    `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned ones, or several of these.
+    `methods` takes names, `file.py:Class` and classes; `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned
+    ones, or several of these; `options` are further suite keys (test_noise, test_combinations, metric, selection, vary, device, ...).
     Raises: UsageError (a ValueError) on bad input.
     """
-    from bench import registry
     from bench.engine import execute
     from bench.progress import Lines, Progress
 
@@ -51,16 +51,14 @@ def run(
         "training": training,
     }
     if methods is not None:
-        items = [methods] if isinstance(methods, str | type) else list(methods)
-        names = [registry.give(item) if isinstance(item, type) else item for item in items]
-        given["methods"] = ",".join(names)
+        given["methods"] = ",".join(_names(methods))
     given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
     chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), {**given, **options})
     if configs is not None:
         from bench.tuned import with_configs
 
         chosen = with_configs(chosen, configs, out)
-    summary = execute(chosen, out, jobs, retry_failed, progress=Progress() if quiet else Lines(chosen.metric))
+    summary = execute(chosen, out, jobs, retry_failed, progress=Progress() if quiet else Lines(chosen.metric), is_recorded=is_recorded)
     return tidy(summary.records)
 
 
@@ -70,6 +68,25 @@ def results(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
 
     with Store(out, create=False) as store:
         return tidy(store.records())
+
+
+def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
+    """Every further evaluation of every trial as one tidy row: the trial's keys, the rule, what it stands for, missing share, metrics."""
+    import pandas
+
+    from bench.protocol import point_of
+    from bench.store import Store
+    from bench.surface import evaluations_of
+
+    rows = []
+    with Store(out, create=False) as store:
+        for record in store.records():
+            keys = {key: value for key, value in record.row().items() if key not in ("status", "reason", "metrics", "cost")}
+            for rule, facts in evaluations_of(record).items():
+                rate, letters = point_of(rule)
+                point = {"evaluation": rule, "test_noise": rate, "test_combination": letters, "missing": facts["missing"]}
+                rows.append({**keys, **point, **facts["metrics"]})
+    return pandas.DataFrame(rows)
 
 
 def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str | None = None) -> Board:
@@ -82,7 +99,61 @@ def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str |
     with Store(out, create=False) as store:
         found, records, commands = store.board(suite)
         predictions = store.predictions(record.trial.id for record in records)
-    return build(replace(found, metric=metric) if metric else found, records, predictions, commands)
+        audits = store.audits()
+    return build(replace(found, metric=metric) if metric else found, records, predictions, commands, audits)
+
+
+def audit(
+    methods: str | type | Iterable[str | type] = "all", out: str | Path = DEFAULT_OUT, jobs: int = 1, quiet: bool = False
+) -> pandas.DataFrame:
+    """Audit methods, as `bench audit` does, and return one row per check of each.
+
+    `methods` takes names, groups, `file.py:Class` and classes. Raises: UsageError (a ValueError) on bad input.
+    """
+    import sys
+    from dataclasses import asdict
+
+    import pandas
+
+    from bench.auditing import expand, run_audits
+
+    found = run_audits(expand(_names(methods)), out, jobs, say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True))
+    return pandas.DataFrame([asdict(finding) for finding in found])
+
+
+def profile(
+    methods: str | type | Iterable[str | type] = "paper",
+    dataset: str = "digits",
+    combination: str = "all",
+    protocol: str | None = None,
+    noise: float | None = None,
+    seed: int = 0,
+    training: Mapping[str, Value] | None = None,
+    depth: int = 1,
+    device: str = "auto",
+    threads: int = 1,
+) -> pandas.DataFrame:
+    """What methods cost, as `bench profile` measures it.
+
+    For each method rows with its cost over the test part (`observed` is "test") and over each observed combination (its letters),
+    in all (`component` is "all") and for each component. A method that fails has one row with its `reason`.
+    Raises: UsageError (a ValueError) on bad input.
+    """
+    import pandas
+
+    from bench import profiling
+
+    trials = profiling.trials_of(_names(methods), dataset, combination, protocol, noise, seed, training, device, threads)
+    return pandas.DataFrame(profiling.tidy(profiling.profiles(trials, device, threads, depth)))
+
+
+def _names(methods: str | type | Iterable[str | type]) -> list[str]:
+    """Methods by name; a class becomes known under its own."""
+    from bench import registry
+
+    items = [methods] if isinstance(methods, str | type) else list(methods)
+    texts = [registry.give(item) if isinstance(item, type) else item for item in items]
+    return [name for text in texts for name in split_list(text)]
 
 
 def tune(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,20 @@ import click
 
 from bench import __version__
 
+
+def _set_data_root(_: click.Context, __: click.Parameter, folder: Path | None) -> None:
+    """For this process and the trials it starts."""
+    if folder is not None:
+        os.environ["BENCH_DATA"] = str(folder.absolute())
+
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 out_option = click.option("--out", default="runs", show_default=True, metavar="DIR", help="Folder of the results database.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
+data_root_option = click.option(
+    "--data-root", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", expose_value=False, callback=_set_data_root,
+    help="Folder of the datasets that come as files.  [default: BENCH_DATA, or a folder of this user]",
+)  # fmt: skip
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Every epoch and every finished trial.")
 
@@ -47,6 +60,8 @@ def main() -> None:
     bench run --methods muse,mine.py:Mine     some methods, your own among them
     bench leaderboard                         the table of what was run
     bench list methods                        what there is
+    bench profile paper                       what they cost
+    bench audit mine.py:Mine                  does it read what it must not?
     """
 
 
@@ -55,8 +70,14 @@ def main() -> None:
 @click.option("--methods", metavar="LIST", help="Names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class.")
 @click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value].")
 @click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one.")
-@click.option("--protocols", metavar="LIST", help="natural, mcar, mcar(0.3), fixed(NE), or train=...;valid=...;test=...")
+@click.option(
+    "--protocols", metavar="LIST",
+    help="natural, mcar(0.3), mcar(V=0.1,A=0.5), fixed(NE), keep(2), block(group,0.3), mar(A->B,2,0.3), mnar(B|value,2,0.3), "
+    "mnar(B|label,2,0.3), sums with +, or train=...;valid=...;test=...",
+)  # fmt: skip
 @click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one.")
+@click.option("--test-noise", metavar="LIST", help="Test each trained model at these missing rates as well.")
+@click.option("--test-combinations", metavar="LIST", help="Test each trained model with these modalities alone as well; all: every subset.")
 @click.option("--seeds", metavar="LIST", help="Seeds and ranges, such as 0-4,7.")
 @click.option("--metric", metavar="NAME", help="Primary metric of the leaderboard.")
 @click.option("--selection", metavar="NAME", help="Validation metric that picks the checkpoint.")
@@ -73,6 +94,8 @@ def main() -> None:
 @click.option("--dry-run", is_flag=True, help="List the trials and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
+@click.option("--record", "is_recorded", is_flag=True, help="Also write what methods did (routing, supports, ...) to OUT/records.")
+@data_root_option
 @out_option
 @json_option
 @quiet_option
@@ -80,7 +103,7 @@ def main() -> None:
 @explained
 def run(
     suite: str, sets: tuple[str, ...], epochs: int | None, configs: str | None, jobs: int | None, dry_run: bool, retry_failed: bool,
-    wait: bool, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
+    wait: bool, is_recorded: bool, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run every trial of a suite that has no record yet, then print the leaderboard.
 
@@ -99,7 +122,8 @@ def run(
     if dry_run:
         _dry_run(plan(chosen), out, as_json)
         return
-    summary = execute(chosen, out, jobs or _cores(chosen.threads), retry_failed, wait, _progress(chosen.metric, quiet, verbose), _command())
+    progress, jobs = _progress(chosen.metric, quiet, verbose), jobs or _cores(chosen.threads)
+    summary = execute(chosen, out, jobs, retry_failed, wait, progress, _command(), is_recorded)
     if as_json:
         _print_json({"trials": [record.row() for record in summary.records]})
     elif summary.records:
@@ -203,6 +227,7 @@ def tune(
 
 @main.command("list")
 @click.argument("what", type=click.Choice(["methods", "datasets", "suites"]))
+@data_root_option
 @json_option
 @explained
 def list_(what: str, as_json: bool) -> None:
@@ -212,8 +237,11 @@ def list_(what: str, as_json: bool) -> None:
     rows = {"methods": _list_methods, "datasets": _list_datasets, "suites": _list_suites}[what]()
     if as_json:
         _print_json(rows)
-    else:
-        click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, None, None, 50, 60][: len(rows[0])]))
+        return
+    absent = [row["name"] for row in rows if not row.pop("here", True)]
+    click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, None, None, 50, 60][: len(rows[0])], missingval="-"))
+    if absent:
+        click.echo(f"\nnot here: {', '.join(absent)}; `bench data status` says where to get them")
 
 
 @main.command()
@@ -246,6 +274,54 @@ def leaderboard(
 
 
 @main.command()
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD...|all")
+@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Audits at once.  [default: CPU cores]")
+@click.option("--wait", is_flag=True, help="Wait while a run writes to the same folder.")
+@out_option
+@json_option
+@quiet_option
+@explained
+def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_json: bool, quiet: bool) -> None:
+    """Try a method for what no method may do, store what is found, and show it in every leaderboard.
+
+    \b
+    bench audit muse                            in its default preset
+    bench audit m3care@as_released mine.py:Mine
+    bench audit all                             every listed method in every preset
+
+    \b
+    poison        hidden cells hold NaN, huge values, other rows' values: same outputs and training to the bit
+    batch-mate    a row alone, in other batches, beside other rows: same outputs up to rounding
+    support pool  no test row reaches training or another test row; training rows act through weights alone
+    label         true, other and no labels in evaluation: same outputs to the bit
+    determinism   one seed, other states of the global generators: same bits
+    gradient      every trained parameter receives a gradient within a few batches
+    empty row     rows that observe nothing get finite outputs
+
+    Exit code 0: all passed, 1: some check failed, 2: wrong usage, 130: interrupted. A dependence that a class declares is measured,
+    reported and passed. What was found holds for the version of the code that was audited.
+    """
+    from dataclasses import asdict
+
+    from bench.auditing import expand, run_audits
+    from bench.isolation import Stopped
+    from bench.spec import split_list
+
+    choices = expand(name for text in methods for name in split_list(text))
+    try:
+        found = run_audits(choices, out, jobs or _cores(1), wait, lambda line: None if quiet else click.echo(line, err=True))
+    except Stopped as error:
+        click.echo(f"interrupted: {error}", err=True)
+        sys.exit(130)
+    if as_json:
+        _print_json([asdict(finding) for finding in found])
+    else:
+        click.echo(_audit_page(found))
+    if not all(finding.passed for finding in found):
+        sys.exit(1)
+
+
+@main.command()
 @click.argument("trial", required=False)
 @out_option
 @json_option
@@ -256,6 +332,7 @@ def show(trial: str | None, out: str, as_json: bool) -> None:
 
     from bench.leaderboard import _finite
     from bench.store import Store
+    from bench.surface import evaluations_of
 
     with Store(out, create=False) as store:
         records = [store.record(trial)] if trial else store.records()
@@ -274,19 +351,183 @@ def show(trial: str | None, out: str, as_json: bool) -> None:
         click.echo(tabulate([{key: record.row()[key] for key in keys} for record in records], headers="keys", tablefmt="simple"))
         return
     record = records[0]
+    evaluations = evaluations_of(record)
     sections = {
         "trial": {"id": record.trial.id, **json.loads(record.trial.canonical())},
         "status": {"status": record.status, "reason": record.reason, "collapsed": record.collapsed},
         "metrics": record.metrics,
         "cost": record.cost,
-        "facts": record.facts,
+        "facts": {key: value for key, value in record.facts.items() if key != "evaluations"},
         "provenance": record.provenance,
     }
     for title, values in sections.items():
         click.secho(title, bold=True)
         click.echo(tabulate([(f"  {key}", value) for key, value in _finite(values).items()], tablefmt="plain", disable_numparse=True))
+    if evaluations:
+        click.secho("evaluations", bold=True)
+        rows = [{"  rule": f"  {rule}", "missing": facts["missing"], **facts["metrics"]} for rule, facts in evaluations.items()]
+        click.echo(tabulate(rows, headers="keys", tablefmt="plain", floatfmt=".4f"))
     click.secho("repeat it", bold=True)
     click.echo(f"  {record.trial.command()} --out {shlex.quote(out + '-repeat')}")
+
+
+@main.command()
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD...")
+@click.option("--dataset", default="digits", show_default=True, metavar="NAME", help="Dataset, or NAME[option=value].")
+@click.option("--combination", default="all", show_default=True, metavar="LETTERS", help="Modalities in use.")
+@click.option("--protocol", metavar="TEXT", help="Who hides what.  [default: natural, or mcar with --noise]")
+@click.option("--noise", type=float, metavar="RATE", help="Missing rate of a protocol written without one.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Draws masks and parameters.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a Config field of every method that has it. Repeatable.")
+@click.option("--depth", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Levels of nested components.")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="CPU threads.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw GFLOPs by observed modalities too.")
+@json_option
+@quiet_option
+@explained
+def profile(
+    methods: tuple[str, ...], sets: tuple[str, ...], depth: int, device: str, threads: int, plot: Path | None, as_json: bool, quiet: bool,
+    **where: Any,
+) -> None:  # fmt: skip
+    """Measure what methods cost: operations, parameters, latency and memory, by component and by what a sample observes.
+
+    METHOD is what --methods of `bench run` takes: names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class.
+    Nothing is trained; settings are the published ones. Every combination of observed modalities is measured where there are at
+    most five of them, else those that occur, single ones and all together.
+
+    \b
+    JSON: {"profiles": [{"method", "preset", "dataset", "combination", "protocol", "seed", "device",
+      "threads", "reason", "cost": {...}, "components": [{"component", "gflops_per_sample", "parameters",
+      "active_parameters"}], "observed": [{"combination", "gflops_per_sample", "ms_per_sample",
+      "peak_memory_mb", "components": {...}}], "not_counted": [...]}]}
+
+    Exit code 0: all measured, 1: some method failed, 2: wrong usage.
+    """
+    from bench.profiling import draw, page, profiles, trials_of
+    from bench.spec import parse_options, split_list
+
+    names = [name for text in methods for name in split_list(text)]
+    trials = trials_of(names, **where, training=parse_options(sets), device=device, threads=threads)
+    if plot is not None:
+        draw([], plot)  # what would stop the plot is said before the measuring
+    begin = None if quiet else lambda trial: click.echo(f"measuring {trial.label}", err=True)
+    found = list(profiles(trials, device, threads, depth, begin))
+    if as_json:
+        _print_json({"profiles": [entry.row() for entry in found]})
+    else:
+        click.echo(page(found))
+    if plot is not None:
+        draw(found, plot)
+    failed = [entry for entry in found if entry.reason is not None]
+    for entry in failed:
+        click.echo(f"failed: {entry.trial.label}: {entry.reason}", err=True)
+    if failed:
+        sys.exit(1)
+
+
+@main.group()
+def data() -> None:
+    """Datasets: which are here, where to get the others, preparing and checking files, a page about each."""
+
+
+@data.command("status")
+@data_root_option
+@json_option
+@explained
+def data_status(as_json: bool) -> None:
+    """List the datasets that come as files: what is here, what is missing, where to get it, and the owners' terms."""
+    from bench.data import data_root, status
+
+    found = status()
+    if as_json:
+        _print_json({"data_root": str(data_root()), "datasets": found})
+        return
+    click.echo(f"data root: {data_root()}  (--data-root or BENCH_DATA changes it)")
+    for entry in found:
+        tested = {True: ", as tested", False: ", not the files this suite was tested with", None: ""}[entry["tested"]]
+        click.secho(f"\n{entry['name']}: {entry['state']}{tested}", bold=True)
+        for copy in entry["prepared"]:
+            options = ",".join(f"{key}={value}" for key, value in copy["options"].items())
+            click.echo(f"  prepared  {copy['folder']}  {copy['rows']} samples  {options}")
+        click.echo(f"  folder    {entry['folder']}")
+        if entry["missing"]:
+            click.echo(f"  missing   {', '.join(entry['missing'])}\n  get it    {entry['obtain']}")
+        click.echo(f"  licence   {entry['licence']}\n  terms     {entry['terms']}")
+
+
+@data.command("prepare")
+@click.argument("name", metavar="NAME[option=value]")
+@click.option(
+    "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
+)
+@data_root_option
+@json_option
+@quiet_option
+@explained
+def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
+    """Read and check a dataset's files once and keep a copy that loads fast."""
+    from bench.data import prepare
+
+    with _steps(quiet) as report:
+        made = prepare(name, folder, report)
+    if as_json:
+        _print_json(made)
+    else:
+        click.echo(f"wrote {made['folder']}: {made['rows']} samples, fingerprint {made['fingerprint']}")
+
+
+@data.command("verify")
+@click.argument("name", metavar="NAME[option=value]")
+@click.option(
+    "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
+)
+@data_root_option
+@json_option
+@quiet_option
+@explained
+def data_verify(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
+    """Recompute hashes and fingerprint of a dataset and compare. Exit code 1 if something differs."""
+    from bench.data import verify
+
+    with _steps(quiet) as report:
+        found = verify(name, folder, report)
+    _print_checks(found, as_json)
+
+
+@data.command("card")
+@click.argument("names", nargs=-1, metavar="[NAME[option=value]]...")
+@click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write DIR/NAME.md, of all that are here.")
+@click.option("--check", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Render the pages of DIR again and compare.")
+@data_root_option
+@json_option
+@explained
+def data_card(names: tuple[str, ...], publish: Path | None, check: Path | None, as_json: bool) -> None:
+    """Describe datasets: samples, classes, observed combinations, whether gaps look random, whether they alone predict the label."""
+    from bench import data as pages
+    from bench.errors import UsageError
+
+    if check is not None:
+        found = pages.stale_pages(check)
+        if as_json:
+            _print_json(found)
+        else:
+            click.echo("\n".join(f"{entry['state']:8}  {entry['page']}" for entry in found))
+        sys.exit(any(entry["state"] == "stale" for entry in found))
+    if publish is not None:
+        files = pages.publish(publish, names or pages.publishable())
+        if as_json:
+            _print_json({"files": [str(path) for path in files]})
+        else:
+            click.echo("\n".join(f"wrote {path}" for path in files))
+        return
+    if not names:
+        raise UsageError("name a dataset, such as `bench data card support2`; `bench list datasets` lists them")
+    cards = [pages.card(name) for name in names]
+    if as_json:
+        _print_json(cards)
+    else:
+        click.echo("\n\n".join(pages.page(found) for found in cards), nl=False)
 
 
 @main.group()
@@ -326,7 +567,11 @@ def doctor(out: str, as_json: bool) -> None:
     """Check that this machine can run the suite."""
     from bench.doctor import checks
 
-    found = checks(Path(out))
+    _print_checks(checks(Path(out)), as_json)
+
+
+def _print_checks(found: list[dict[str, Any]], as_json: bool) -> None:
+    """Exit code 1 if one did not pass."""
     if as_json:
         _print_json(found)
     else:
@@ -334,6 +579,22 @@ def doctor(out: str, as_json: bool) -> None:
             click.echo(f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}")
     if not all(check["passed"] for check in found):
         sys.exit(1)
+
+
+@contextmanager
+def _steps(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on stderr for work in steps, where someone watches."""
+    from tqdm import tqdm
+
+    with tqdm(disable=quiet or not sys.stderr.isatty(), leave=False) as bar:
+
+        def report(done: int, total: int, what: str) -> None:
+            bar.total = total or None
+            bar.set_description_str(what, refresh=False)
+            bar.n = done
+            bar.refresh()
+
+        yield report
 
 
 def _progress(metric: str, quiet: bool, verbose: bool):
@@ -351,12 +612,12 @@ def _cores(threads: int) -> int:
 
 
 def _command() -> str:
-    """This command, as anyone can type it again: without the folder it writes to and the number of jobs."""
+    """This command, as anyone can type it again: without the folders of this machine and the number of jobs."""
     words, kept = iter(sys.argv[1:]), []
     for word in words:
-        if word in ("--out", "-j", "--jobs"):
+        if word in ("--out", "-j", "--jobs", "--data-root"):
             next(words, None)
-        elif not word.startswith(("--out=", "--jobs=", "-j")):
+        elif not word.startswith(("--out=", "--jobs=", "-j", "--data-root=")):
             kept.append(word)
     return shlex.join(["bench", *kept])
 
@@ -390,6 +651,24 @@ def _page(out: str, suite: str | None, metric: str | None) -> str:
     return markdown(board(out, suite, metric))
 
 
+def _audit_page(findings: list) -> str:
+    """One line a method, one column a check, then everything that is not simply passed."""
+    from tabulate import tabulate
+
+    checks = list(dict.fromkeys(finding.check for finding in findings))
+    rows: dict[str, dict[str, str]] = {}
+    for finding in findings:
+        word = "FAILED" if not finding.passed else "declared" if finding.declared else "ok"
+        rows.setdefault(finding.label, {})[finding.check] = word
+    lines = [tabulate([[label, *(row.get(check, "") for check in checks)] for label, row in rows.items()], ["method", *checks])]
+    for title, chosen in (("declared", [f for f in findings if f.declared]), ("FAILED", [f for f in findings if not f.passed])):
+        reasons: dict[tuple[str, str], list[str]] = {}  # a method that does not run has one reason for all its checks
+        for finding in chosen:
+            reasons.setdefault((finding.label, finding.detail), []).append(finding.check)
+        lines += ["", *(f"{title}  {label}, {', '.join(found)}: {detail}" for (label, detail), found in reasons.items())] if chosen else []
+    return "\n".join(lines)
+
+
 def _publish(out: str, suite: str | None, metric: str | None, folder: Path) -> None:
     from dataclasses import replace
 
@@ -399,7 +678,8 @@ def _publish(out: str, suite: str | None, metric: str | None, folder: Path) -> N
     with Store(out, create=False) as store:
         found, records, commands = store.board(suite)
         predictions = store.predictions(record.trial.id for record in records)
-    files = publish(folder, replace(found, metric=metric) if metric else found, records, predictions, commands)
+        audits = store.audits()
+    files = publish(folder, replace(found, metric=metric) if metric else found, records, predictions, commands, audits)
     click.echo("\n".join(f"wrote {path}" for path in files), err=True)
 
 
@@ -435,23 +715,9 @@ def _list_methods() -> list[dict[str, Any]]:
 
 def _list_datasets() -> list[dict[str, Any]]:
     from bench import registry
-    from bench.loader import load
-    from bench.spec import Choice
+    from bench.data import outline
 
-    rows = []
-    for name in registry.dataset_names():
-        dataset, samples = load(Choice(name))
-        modalities = ", ".join(f"{m.letter} {m.name} {m.kind} {'x'.join(map(str, m.shape))}" for m in samples.schema)
-        rows.append(
-            {
-                "name": name,
-                "samples": len(samples),
-                "classes": len(samples.schema.classes),
-                "modalities": modalities,
-                "title": dataset.title,
-            }
-        )
-    return rows
+    return [outline(name) for name in registry.dataset_names()]
 
 
 def _list_suites() -> list[dict[str, Any]]:

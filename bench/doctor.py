@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from bench import registry
+from bench.datasets.files import FileDataset
 from bench.errors import UsageError
 from bench.provenance import hardware
 
@@ -69,6 +70,10 @@ def _datasets() -> list[dict[str, object]]:
 
     found = []
     for name in registry.dataset_names():
+        dataset = registry.dataset_of(Choice(name))
+        if isinstance(dataset, FileDataset) and not dataset.is_here:
+            found.append(_check(f"dataset {name}", True, "not here; `bench data status` says where to get it"))
+            continue
         try:
             _, samples = load(Choice(name))
             found.append(_check(f"dataset {name}", True, f"{len(samples)} samples, {samples.schema.combination}"))

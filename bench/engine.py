@@ -16,11 +16,12 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from bench import registry
+from bench.datasets.base import Schema
 from bench.errors import UsageError, unknown
 from bench.isolation import Job, Limits, Stopped, prepare_server, run_isolated
 from bench.loader import load, schema_of
 from bench.progress import Progress
-from bench.protocol import PARTS, parse_protocol
+from bench.protocol import Protocol, further_rules, parse_protocol
 from bench.spec import Choice, Record, Suite, Trial, parse_choice
 from bench.store import Store
 from bench.tuned import with_winners
@@ -47,10 +48,10 @@ def plan(suite: Suite) -> list[Trial]:
     classes = {str(choice): registry.method_class(choice.name) for choice in choices}
     _check_training(suite, choices, classes)
     trials: dict[str, Trial] = {}
-    settings = list(_settings(suite))
+    settings = _settings(suite)
     for seed in suite.seeds:
-        for dataset, fingerprint, has_posterior, combination, protocol in settings:
-            ceilings = [Choice(name) for name in registry.CEILING] if has_posterior else []
+        for planned in settings:
+            ceilings = [Choice(name) for name in registry.CEILING] if planned.has_posterior else []
             for choice in [*choices, *(ceiling for ceiling in ceilings if ceiling not in choices)]:
                 cls = classes.setdefault(str(choice), registry.method_class(choice.name))
                 training = _relevant(cls, {**suite.training, **suite.configs.get(choice.name, {})})
@@ -60,24 +61,41 @@ def plan(suite: Suite) -> list[Trial]:
                     preset=choice.preset or next(iter(cls.presets)),
                     options=dict(choice.options),
                     training=training,
-                    dataset=dataset.name,
-                    dataset_options=dict(dataset.options),
-                    combination=combination,
-                    protocol=protocol,
+                    dataset=planned.dataset.name,
+                    dataset_options=dict(planned.dataset.options),
+                    combination=planned.schema.combination,
+                    protocol=str(planned.protocol),
                     seed=seed,
                     selection=suite.selection,
                     vary=suite.vary,
                     fixed_seed=suite.fixed_seed,
-                    fingerprint=fingerprint,
+                    fingerprint=planned.fingerprint,
                     version=registry.source_version(cls),
+                    evaluations=planned.evaluations(),
                 )
                 trials[trial.id] = trial
     return with_winners(suite, list(trials.values()))
 
 
-def _settings(suite: Suite) -> Iterator[tuple[Choice, str, bool, str, str]]:
-    """(dataset, fingerprint, has a posterior, combination letters, canonical protocol), checked. Raises: UsageError."""
-    seen = set()
+@dataclass
+class _Planned:
+    """One dataset, combination and protocol of a suite, with all that its settings tables ask of the test part."""
+
+    dataset: Choice
+    fingerprint: str
+    has_posterior: bool
+    schema: Schema
+    protocol: Protocol
+    rates: set[float] = field(default_factory=set)
+    combinations: set[str] = field(default_factory=set)
+
+    def evaluations(self) -> tuple[str, ...]:
+        return further_rules(self.protocol.test, self.schema, self.rates, self.combinations)
+
+
+def _settings(suite: Suite) -> list[_Planned]:
+    """Every setting of the suite once, checked. Raises: UsageError."""
+    found: dict[tuple[str, str, str], _Planned] = {}
     for setting in suite.settings:
         for name in setting.datasets:
             choice = parse_choice(name)
@@ -87,15 +105,16 @@ def _settings(suite: Suite) -> Iterator[tuple[Choice, str, bool, str, str]]:
             for combination in setting.combinations:
                 schema = schema_of(dataset, samples, combination)
                 for text in setting.protocol_texts():
-                    protocol = parse_protocol(text)
-                    for part in PARTS:
-                        letters = protocol.part(part).combination
-                        if letters is not None and not set(letters) <= set(schema.combination):
-                            raise UsageError(f"fixed({letters}) names modalities that {name} {schema.combination} does not have")
-                    key = (str(choice), schema.combination, text)
-                    if key not in seen:
-                        seen.add(key)
-                        yield choice, fingerprint, has_posterior, schema.combination, text
+                    try:
+                        protocol = parse_protocol(text).on(schema, samples.groups is not None)
+                        new = _Planned(choice, fingerprint, has_posterior, schema, protocol)
+                        planned = found.setdefault((str(choice), schema.combination, str(protocol)), new)
+                        planned.rates.update(setting.test_noise)
+                        planned.combinations.update(setting.test_combinations)
+                        planned.evaluations()
+                    except UsageError as error:
+                        raise UsageError(f"{error} ({name})") from None
+    return list(found.values())
 
 
 def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, type[Any]]) -> None:
@@ -148,9 +167,11 @@ def execute(
     wait: bool = False,
     progress: Progress | None = None,
     command: str = "bench.run(...)",
+    is_recorded: bool = False,
 ) -> Summary:
     """Run every trial of the suite that has no record yet; write each record as it comes.
 
+    With `is_recorded`, each trial that runs also writes what its method did to records/TRIAL.npz in the folder.
     Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
     """
     progress = progress or Progress()
@@ -166,12 +187,19 @@ def execute(
         prepare_server(_modules(waiting), sorted({trial.dataset_label for trial in waiting}))
         limits = Limits(suite.minutes * 60, int(suite.memory_gb * 1e9))
         given = {name: cls for name, cls in registry.given().items() if any(name in (t.method, t.dataset) for t in waiting)}
-        tasks = (
-            delayed(_task)(
-                Job(trial, limits, suite.device, suite.threads, store.folder / "logs" / f"{trial.id}.log", given), progress, stopped
+        jobs_waiting = [
+            Job(
+                trial,
+                limits,
+                suite.device,
+                suite.threads,
+                store.folder / "logs" / f"{trial.id}.log",
+                given,
+                (store.folder / "records" / f"{trial.id}.npz").resolve() if is_recorded else None,
             )
             for trial in waiting
-        )
+        ]
+        tasks = (delayed(_task)(job, progress, stopped) for job in jobs_waiting)
         with interruptible(stopped), progress:
             parallel = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
             try:

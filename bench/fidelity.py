@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import fields
+from typing import Any
 
 from tabulate import tabulate
 
@@ -28,7 +29,7 @@ def page() -> str:
 
 def _section(name: str) -> str:
     cls = registry.method_class(name)
-    defaults = {key.name: key.default for key in fields(cls.Config)}
+    defaults: dict[str, Any] = {key.name: key.default for key in fields(cls.Config)}
     rows = []
     for preset, changes in cls.presets.items():
         listed = ", ".join(f"{key}={format_value(value)} ({format_value(defaults[key])})" for key, value in changes.items())

@@ -6,6 +6,8 @@ the caller is inherited. The parent talks to the trial through a pipe: progress 
 
 from __future__ import annotations
 
+import errno
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from bench.datasets.files import data_root
 from bench.spec import Record, Trial
 
 if TYPE_CHECKING:
@@ -51,11 +54,27 @@ class Job:
     threads: int
     log: Path
     given: Mapping[str, type]  # classes handed over from Python
+    records: Path | None = None  # where to write what the method did
     validates: bool = False  # True: train and validate alone, without the test part
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call for a process of its own: `work` is "module:function", called with `arguments` and a function that reports."""
+
+    work: str
+    arguments: tuple[Any, ...]
+    limits: Limits
+    log: Path
+    given: Mapping[str, type]
 
 
 class Stopped(RuntimeError):
     """The run was interrupted; the trial was ended and leaves no record."""
+
+
+class Ended(RuntimeError):
+    """The process ended without a result; the message is the reason."""
 
 
 def prepare_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
@@ -72,42 +91,53 @@ def run_isolated(job: Job, report: Callable[..., None], stopped: threading.Event
 
     Raises: Stopped if `stopped` is set before the trial ends, and whatever `report` raises; its process is killed.
     """
-    receiver, process = _start(job)
+    arguments = (job.trial, job.limits, job.device, job.threads, job.records, job.validates)
+    try:
+        return call_isolated(Task("bench.isolation:_trial", arguments, job.limits, job.log, job.given), report, stopped)
+    except Ended as end:
+        return _failed(job, str(end)), None
+
+
+def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Event) -> Any:
+    """What `task` returns, called in a process of its own; what it reports on the way is passed on.
+
+    Raises: Ended with the reason if it gives no result; Stopped if `stopped` is set first, its process is then killed.
+    """
+    receiver, process = _start(task)
     begin = time.monotonic()
     try:
         while True:
             if stopped.is_set():
-                raise Stopped(job.trial.id)
+                raise Stopped(task.log.stem)
             ready = wait([receiver, process.sentinel], timeout=TICK)
             if receiver in ready:
                 try:
                     kind, *content = receiver.recv()
                 except EOFError:
-                    return _failed(job, _death(process, job)), None
+                    raise Ended(_death(process, task.log)) from None
                 if kind == "result":
-                    return content[0], content[1]
+                    return content[0]
                 if kind == "failed":
-                    return _failed(job, content[0]), None
+                    raise Ended(content[0])
                 report(*content)
             elif process.sentinel in ready:
-                return _failed(job, _death(process, job)), None
-            if time.monotonic() - begin > job.limits.seconds:
-                return _failed(job, f"time limit: still running after {job.limits.seconds / 60:g} minutes"), None
-            if _resident_bytes(process.pid) > job.limits.memory:
-                return _failed(job, f"memory limit: took more than {job.limits.memory / 1e9:g} GB"), None
+                raise Ended(_death(process, task.log))
+            if time.monotonic() - begin > task.limits.seconds:
+                raise Ended(f"time limit: still running after {task.limits.seconds / 60:g} minutes")
+            if _resident_bytes(process.pid) > task.limits.memory:
+                raise Ended(f"memory limit: took more than {task.limits.memory / 1e9:g} GB")
     finally:
         process.kill()
         process.join()
         receiver.close()
 
 
-def _start(job: Job) -> tuple[Connection, Any]:
+def _start(task: Task) -> tuple[Connection, Any]:
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
-    given = _by_value(job.given.values())
-    process = context.Process(
-        target=_child, args=(sender, job.trial, job.limits, job.device, job.threads, str(job.log), given, job.validates), daemon=True
-    )
+    given = _by_value(task.given.values())
+    arguments = (sender, task.work, task.arguments, str(task.log), given, str(data_root()))
+    process = context.Process(target=_child, args=arguments, daemon=True)
     with _start_lock:
         # multiprocessing re-imports the caller's main module in every child: an unguarded script or a notebook would run
         # again inside each trial. A trial needs nothing from it, so an empty one stands in while the process starts.
@@ -132,8 +162,22 @@ def _by_value(classes: Iterable[type]) -> bytes:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _child(sender: Connection, trial: Trial, limits: Limits, device: str, threads: int, log: str, given: bytes, validates: bool) -> None:
-    """What a trial's process runs: limits first, then the trial, its outcome sent back in one message."""
+def _trial(
+    trial: Trial, limits: Limits, device: str, threads: int, records: Path | None, validates: bool, report: Callable[..., None]
+) -> tuple[Record, Predictions | None]:
+    """A trial under its memory limit. A GPU driver reserves address space without end, so there the parent's watch is all."""
+    from bench.trial import resolve_device, run_trial, validate_trial
+
+    if resolve_device(device).type == "cpu":
+        limit_address_space(limits.memory)
+    if validates:
+        return validate_trial(trial, device, threads, report)
+    return run_trial(trial, device, threads, report, records)
+
+
+def _child(sender: Connection, work: str, arguments: tuple[Any, ...], log: str, given: bytes, root: str) -> None:
+    """What the process runs: the work, its reports sent as they come, its result in one message."""
+    os.environ["BENCH_DATA"] = root  # the fork server may be older than the driver's choice
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with Path(log).open("w", encoding="utf-8", errors="replace") as stream:
@@ -141,22 +185,20 @@ def _child(sender: Connection, trial: Trial, limits: Limits, device: str, thread
         os.dup2(stream.fileno(), 2)
     from bench import registry
     from bench.errors import UsageError
-    from bench.trial import TrialError, resolve_device, run_trial, validate_trial
+    from bench.trial import TrialError
 
     for cls in pickle.loads(given):  # written by our own parent process
         registry.give(cls)
     try:
-        if resolve_device(device).type == "cpu":  # a GPU driver reserves address space without end
-            _limit_address_space(limits.memory)
-        work = validate_trial if validates else run_trial
-        record, predictions = work(trial, device, threads, lambda *progress: sender.send(("progress", *progress)))
-        sender.send(("result", record, predictions))
+        module, _, name = work.partition(":")
+        result = getattr(importlib.import_module(module), name)(*arguments, lambda *progress: sender.send(("progress", *progress)))
+        sender.send(("result", result))
     except (TrialError, UsageError) as error:
         sender.send(("failed", str(error)))
     except BaseException as error:  # whatever a method raises must become a record
         traceback.print_exc()
         sys.stderr.flush()
-        sender.send(("failed", f"out of memory: {_line(error)}" if _is_memory(error) else _line(error)))
+        sender.send(("failed", f"out of memory: {line_of(error)}" if _is_memory(error) else line_of(error)))
 
 
 def _end_with_parent() -> None:
@@ -167,7 +209,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _limit_address_space(memory: int) -> None:
+def limit_address_space(memory: int) -> None:
+    """Let this process take no more than `memory` bytes on top of what it holds now."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         held = int(statm.read_text().split()[0]) * resource.getpagesize()
@@ -184,21 +227,25 @@ def _resident_bytes(pid: int | None) -> int:
 
 
 def _is_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    """Whether an error says that memory ran out: Python's, CUDA's, the allocator's, or the dynamic loader's in the middle of an import."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return any(words in str(error) for words in ("can't allocate memory", "annot allocate memory", "failed to map segment"))
 
 
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
+    """An exception as one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
-def _death(process: Any, job: Job) -> str:
+def _death(process: Any, log: Path) -> str:
     """Why a process that sent no result is gone."""
     process.join()
     code = process.exitcode
     if code is not None and code < 0:
-        return f"killed by signal {signal.Signals(-code).name} (log: {job.log.name})"
-    return f"process ended with exit code {code} and no result (log: {job.log.name})"
+        return f"killed by signal {signal.Signals(-code).name} (log: {log.name})"
+    return f"process ended with exit code {code} and no result (log: {log.name})"
 
 
 def _failed(job: Job, reason: str) -> Record:

@@ -19,14 +19,18 @@ from tabulate import tabulate
 from bench import registry
 from bench.errors import UsageError
 from bench.metrics import HIGHER_IS_BETTER
-from bench.protocol import parse_protocol
-from bench.spec import Choice, Record, Suite, Trial, suite_from
+from bench.protocol import parse_protocol, point_of
+from bench.spec import Choice, Finding, Record, Suite, Trial, audit_summary, suite_from
 from bench.stats import crossed_interval, pseudo_values, ranks
 from bench.store import Arrays
-from bench.tuned import Winner, board_lines, label_of, winners_of
+from bench.surface import Surface, evaluations_of, surface_of
+from bench.tuned import board_lines, named, winners_of
 
 RENDERED = ("README.md", "table.csv")
-UNRANKED = {"constant": "floor", "bayes": "ceiling"}
+FLOOR = "constant"
+UNRANKED = {FLOOR: "floor", "bayes": "ceiling"}
+COST_HEAD = ("GFLOPs", "Parameters", "ms/sample")
+NOT_AUDITED = "not audited"
 EXTRA_METRICS = ("accuracy", "f1_macro", "auroc")
 
 
@@ -47,6 +51,7 @@ class Row:
     flags: tuple[str, ...]
     others: Mapping[str, float]  # means of further metrics
     cost: Mapping[str, float | None]  # means over trials
+    audit: str  # what `bench audit` found in the version that ran: passed, FAILED: checks, or not audited
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class SettingTable:
     test_rows: int | None
     missing: float | None  # realised share of missing cells in the test part
     rows: tuple[Row, ...]
+    surface: Surface | None = None  # scores under further rules, where trials have some
 
     @property
     def noise(self) -> float | None:
@@ -88,18 +94,22 @@ class Board:
         for setting in self.settings:
             rows = [{**asdict(row), "interval": list(row.interval), "flags": list(row.flags)} for row in setting.rows]
             head = {"dataset": setting.dataset, "combination": setting.combination, "protocol": setting.protocol, "noise": setting.noise}
-            settings.append({**head, "synthetic": setting.synthetic, "rows": rows})
+            surface = asdict(setting.surface) if setting.surface else None
+            settings.append({**head, "synthetic": setting.synthetic, "rows": rows, "surface": surface})
         overall = [row for synthetic in (False, True) for row in overall_rows(self, synthetic)]
         return _finite({"metric": self.suite.metric, "settings": settings, "overall": overall, "warnings": list(self.warnings)})
 
 
-def build(suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], commands: Iterable[str] = ()) -> Board:
+def build(
+    suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], commands: Iterable[str] = (), audits: Iterable[Finding] = ()
+) -> Board:
     """The board of these records. Trials planned and not ended count as missing and are flagged."""
+    winners = winners_of(suite)
+    records, audited = named(records, winners), _audited(audits)
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
         groups[record.trial.dataset_label, record.trial.combination, record.trial.protocol].append(record)
-    winners = winners_of(suite)
-    settings = [_setting_table(suite.metric, *key, group, predictions, winners) for key, group in groups.items()]
+    settings = [_setting_table(suite.metric, *key, group, predictions, audited) for key, group in groups.items()]
     settings.sort(
         key=lambda table: (table.synthetic, table.dataset, table.combination, parse_protocol(table.protocol).family, table.noise or 0.0)
     )
@@ -108,7 +118,7 @@ def build(suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arr
     return Board(
         suite,
         tuple(settings),
-        tuple((_trial_text(record.trial, winners), reason) for record, reason in failures),
+        tuple((f"{r.trial.label} on {r.trial.dataset_label}, {r.trial.protocol}, seed {r.trial.seed}", reason) for r, reason in failures),
         tuple(_warnings(done)),
         _provenance_line(done),
         tuple(commands),
@@ -116,22 +126,18 @@ def build(suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arr
     )
 
 
-def _trial_text(trial: Trial, winners: Sequence[Winner]) -> str:
-    return f"{label_of(trial, winners)} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}"
-
-
 def _setting_table(
     metric: str, dataset: str, combination: str, protocol: str, records: Sequence[Record], predictions: Mapping[str, Arrays],
-    winners: Sequence[Winner],
+    audited: Mapping[tuple[str, str], str],
 ) -> SettingTable:  # fmt: skip
     by_label: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        by_label[label_of(record.trial, winners)].append(record)
+        by_label[record.trial.label].append(record)
     done = [record for record in records if record.status == "done"]
     scores = {label: _scores(metric, group) for label, group in by_label.items()}
     ranked = {label: float(np.mean(values)) if len(values) else math.nan for label, values in scores.items() if label not in UNRANKED}
     rank_of = ranks(ranked, metric) if ranked else {}
-    rows = [_row(metric, label, group, rank_of.get(label), predictions) for label, group in by_label.items()]
+    rows = [_row(metric, label, group, rank_of.get(label), predictions, audited) for label, group in by_label.items()]
     rows.sort(key=lambda row: (row.rank is None, row.rank if row.rank is not None else list(UNRANKED).index(row.label), row.label))
     facts = done[0].facts if done else {}
     shares, sizes = facts.get("missing"), facts.get("rows")
@@ -143,6 +149,7 @@ def _setting_table(
         test_rows=sizes["test"] if isinstance(sizes, Mapping) else None,
         missing=shares["test"] if isinstance(shares, Mapping) else None,
         rows=tuple(rows),
+        surface=surface_of(metric, combination, [row.label for row in rows], records, predictions, FLOOR),
     )
 
 
@@ -153,7 +160,23 @@ def _scores(metric: str, records: Sequence[Record]) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def _row(metric: str, label: str, records: Sequence[Record], rank: float | None, predictions: Mapping[str, Arrays]) -> Row:
+def _audited(audits: Iterable[Finding]) -> dict[tuple[str, str], str]:
+    """What was found in each audited method, by label and version."""
+    findings: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for finding in audits:
+        findings[finding.label, finding.version].append(finding)
+    return {key: audit_summary(group) for key, group in findings.items()}
+
+
+def _worst_audit(texts: Iterable[str]) -> str:
+    """One text for several: a failure, then no audit, then the most declared."""
+    return max(texts, key=lambda text: (text.startswith("FAILED"), text == NOT_AUDITED, text))
+
+
+def _row(
+    metric: str, label: str, records: Sequence[Record], rank: float | None, predictions: Mapping[str, Arrays],
+    audited: Mapping[tuple[str, str], str],
+) -> Row:  # fmt: skip
     done = sorted((record for record in records if record.status == "done"), key=lambda record: record.trial.seed)
     scores, trial = _scores(metric, records), records[0].trial
     flags = []
@@ -182,6 +205,7 @@ def _row(metric: str, label: str, records: Sequence[Record], rank: float | None,
         cost={
             name: _mean_cost([record.cost.get(name) for record in done]) for name in sorted({key for record in done for key in record.cost})
         },
+        audit=_worst_audit(audited.get((label, record.trial.version), NOT_AUDITED) for record in records),
     )
 
 
@@ -221,6 +245,7 @@ def overall_rows(board: Board, synthetic: bool = False) -> list[dict[str, object
                 "complete": complete,
                 "mean_rank": float(np.mean(ranked)) if ranked and len(here) == len(settings) else None,
                 "scores": {title: row.mean for title, row in by_setting.items()},
+                "audit": _worst_audit(row.audit for row in here),
                 "flags": sorted({flag for row in here for flag in row.flags}),
                 "cost": {
                     name: _mean_cost([row.cost.get(name) for row in here]) for name in ("gflops_per_sample", "parameters", "latency_ms_64")
@@ -250,10 +275,13 @@ def markdown(board: Board) -> str:
         lines += [f"## {setting.title}", "", _setting_markdown(setting, suite.metric), ""]
         if setting.test_rows is not None and setting.missing is not None:
             lines += [f"{setting.test_rows} test samples; {100 * setting.missing:.1f} % of their modalities are missing.", ""]
+        if setting.surface is not None:
+            lines += ["### Response surface", "", *_surface_markdown(setting.surface, {row.label: row.role for row in setting.rows}), ""]
     if board.failures:
         lines += ["## Trials without a score", "", *(f"- {trial}: {reason}" for trial, reason in board.failures), ""]
     lines += board.tuning
-    lines += ["## How to read this", "", *NOTES, "", "## Where it comes from", "", board.provenance, ""]
+    notes = (*NOTES, *(SURFACE_NOTES if any(setting.surface for setting in board.settings) else ()))
+    lines += ["## How to read this", "", *notes, "", "## Where it comes from", "", board.provenance, ""]
     lines += ["```", *board.commands, "```", ""] if board.commands else []
     return "\n".join(lines)
 
@@ -265,12 +293,22 @@ NOTES = (
     "- *Floor* (`constant`: training class shares) and *ceiling* (`bayes`: exact posterior, synthetic data alone) are not ranked.",
     "- GFLOPs: 1e9 floating-point operations of a forward pass, mean over the test mask, multiply-add = 2; n/a: cannot be counted.",
     "  ms: median forward time of a batch of 64 divided by 64; comparable within one hardware id alone.",
+    "- Audit (`bench audit`): the method's code, as it ran here, was tried for what no method may do, such as reading hidden values.",
+    "  *n declared*: dependences on other rows that it states; *not audited*: nobody has audited this version of it.",
     "- Flags: `collapsed k/n`: k trials predict one class for every sample; `k failed`: k trials gave no score, reasons above.",
+)
+SURFACE_NOTES = (
+    "- *Response surface*: each trained model, chosen as before, scored once more on the same test samples under each further rule;",
+    "  means over seeds. *Area*: the score over the missing rate by trapezoids, divided by the range of rates, with a 95 % interval over",
+    "  seeds and samples. *Drop*: score at the lowest rate less that at the highest; of combinations, score with all modalities less that",
+    "  with the worst combination; a loss is positive whatever the metric. *Retention*: share of what stands above the floor (the score",
+    "  of `constant`) that the drop leaves; n/a where the interval of what stands there holds the floor. *Shapley*: gain in score by a",
+    "  modality, averaged over all orders in which modalities may come in; they sum to the score with all modalities less the floor.",
 )
 
 
 def _overall_table(board: Board, settings: Sequence[SettingTable], synthetic: bool) -> str:
-    head = ["Mean rank", "Method", *(f"{s.dataset} {s.protocol}" for s in settings), "GFLOPs", "Parameters", "ms/sample", "Flags"]
+    head = ["Mean rank", "Method", *(f"{s.dataset} {s.protocol}" for s in settings), *COST_HEAD, "Audit", "Flags"]
     body = []
     for row in overall_rows(board, synthetic):
         scores, cost, rank = row["scores"], row["cost"], row["mean_rank"]
@@ -285,24 +323,53 @@ def _overall_table(board: Board, settings: Sequence[SettingTable], synthetic: bo
             else f"n/a ({row['settings']} of {len(settings)})"
         )
         cells = [_percent(scores.get(setting.title, math.nan)) for setting in settings]
-        body.append([place, _name(str(row["label"]), str(row["role"])), *cells, *_cost_cells(cost), ", ".join(row["flags"])])
-    return _table(head, body, numbers=len(settings) + 3)
+        last = [str(row["audit"]), ", ".join(row["flags"])]
+        body.append([place, _name(str(row["label"]), str(row["role"])), *cells, *_cost_cells(cost), *last])
+    return _table(head, body)
 
 
 def _setting_markdown(setting: SettingTable, metric: str) -> str:
     others = [name for name in EXTRA_METRICS if name != metric]
-    head = ["Rank", "Method", f"{metric}, mean ± SD (n)", "95 % interval", *others, "GFLOPs", "Parameters", "ms/sample", "Flags"]
+    head = ["Rank", "Method", f"{metric}, mean ± SD (n)", "95 % interval", *others, *COST_HEAD, "Audit", "Flags"]
     body = []
     for row in setting.rows:
         place = row.role if row.rank is None else f"{row.rank:g}"
         cells = [_spread(row), _interval_text(row.interval), *(_percent(row.others[name]) for name in others)]
-        body.append([place, _name(row.label, row.role), *cells, *_cost_cells(row.cost), ", ".join(row.flags)])
-    return _table(head, body, numbers=len(others) + 5)
+        body.append([place, _name(row.label, row.role), *cells, *_cost_cells(row.cost), row.audit, ", ".join(row.flags)])
+    return _table(head, body)
 
 
-def _table(head: list[str], body: list[list[str]], numbers: int) -> str:
-    align = ["right", "left", *["right"] * numbers, "left"]
-    return tabulate(body, head, tablefmt="pipe", colalign=align, disable_numparse=True)
+def _surface_markdown(surface: Surface, roles: Mapping[str, str]) -> list[str]:
+    """Scores under every rule, then what they come to."""
+    names = [_name(row.label, roles[row.label]) for row in surface.rows]
+    scores = [[name, *(_percent(row.scores[rule]) for rule in surface.rules)] for name, row in zip(names, surface.rows, strict=True)]
+    head, columns = ["Method"], [names]
+    if len(surface.rates) > 1:
+        low, high = f"{surface.rates[0]:g}", f"{surface.rates[-1]:g}"
+        head += [f"Area {low}-{high}", "95 % interval", f"Drop {low} to {high}", f"Retention at {high}"]
+        columns += [[_percent(row.area) for row in surface.rows], [_interval_text(row.area_interval) for row in surface.rows]]
+        columns += [[_percent(row.noise_drop) for row in surface.rows], [_percent(row.noise_retention) for row in surface.rows]]
+    if surface.combinations:
+        head += ["Worst combination", "Score", "Drop", "Retention"]
+        columns += [[row.worst or "n/a" for row in surface.rows], [_percent(row.worst_score) for row in surface.rows]]
+        columns += [[_percent(row.drop) for row in surface.rows], [_percent(row.retention) for row in surface.rows]]
+    if len(surface.combinations) == 2 ** len(surface.combination) - 1:
+        head += [f"Shapley {letter}" for letter in surface.combination]
+        columns += [[_percent(row.shapley[letter]) for row in surface.rows] for letter in surface.combination]
+    tables = [_aligned(["Method", *surface.rules], scores, ["left", *["right"] * len(surface.rules)])]
+    if len(head) > 1:
+        tables += ["", _aligned(head, [list(row) for row in zip(*columns, strict=True)], ["left", *["right"] * (len(head) - 1)])]
+    return tables
+
+
+def _table(head: list[str], body: list[list[str]]) -> str:
+    return _aligned(head, body, ["left" if name in ("Method", "Audit", "Flags") else "right" for name in head])
+
+
+def _aligned(head: list[str], body: list[list[str]], align: list[str]) -> str:
+    """A table in markdown; a bar inside a cell is escaped."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *body)]
+    return tabulate(cells[1:], cells[0], tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def _name(label: str, role: str) -> str:
@@ -364,7 +431,10 @@ def _warnings(done: Sequence[Record]) -> list[str]:
     for record in done:
         shares = record.facts.get("masks")
         if isinstance(shares, Mapping) and record.trial.vary == "training":
-            masks[record.trial.dataset_label, record.trial.combination, record.trial.protocol].add(str(shares["test"]))
+            setting = (record.trial.dataset_label, record.trial.combination, record.trial.protocol)
+            masks[setting].add(str(shares["test"]))
+            for rule, facts in evaluations_of(record).items():
+                masks[*setting, rule].add(str(facts["mask"]))
     if any(len(found) > 1 for found in masks.values()):
         warnings.append("methods of one setting were scored on different test masks; they cannot be compared.")
     return warnings
@@ -449,7 +519,7 @@ def table_csv(board: Board) -> str:
     ]
     costs = ["gflops_per_sample", "parameters", "active_parameters", "latency_ms_1", "latency_ms_64", "peak_memory_mb", "train_seconds"]
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*columns, *(name for name in EXTRA_METRICS if name != board.suite.metric), *costs, "flags"])
+    writer.writerow([*columns, *(name for name in EXTRA_METRICS if name != board.suite.metric), *costs, "audit", "flags"])
     for setting in board.settings:
         for row in setting.rows:
             head = [
@@ -472,22 +542,65 @@ def table_csv(board: Board) -> str:
                 *row.others.values(),
                 *(row.cost.get(name) for name in costs),
             ]
-            writer.writerow([*head, *("" if value is None or value != value else value for value in numbers), "; ".join(row.flags)])
+            writer.writerow(
+                [*head, *("" if value is None or value != value else value for value in numbers), row.audit, "; ".join(row.flags)]
+            )
+    return stream.getvalue()
+
+
+def surface_csv(board: Board) -> str:
+    """One line a method, setting and further rule, fractions unrounded."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(
+        [
+            "dataset",
+            "combination",
+            "protocol",
+            "synthetic",
+            "method",
+            "preset",
+            "evaluation",
+            "test_rate",
+            "test_combination",
+            "n",
+            "mean",
+            "sd",
+        ]
+    )
+    for setting in board.settings:
+        by_label = {row.label: row for row in setting.rows}
+        for row in setting.surface.rows if setting.surface else ():
+            head = [
+                setting.dataset,
+                setting.combination,
+                setting.protocol,
+                setting.synthetic,
+                by_label[row.label].method,
+                by_label[row.label].preset,
+            ]
+            for rule, mean in row.scores.items():
+                numbers = [*point_of(rule), row.n, mean, row.sds[rule]]
+                writer.writerow([*head, rule, *("" if value is None or value != value else value for value in numbers)])
     return stream.getvalue()
 
 
 def publish(
-    folder: Path, suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], commands: Sequence[str]
-) -> list[Path]:
+    folder: Path, suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], commands: Sequence[str],
+    audits: Sequence[Finding] = (),
+) -> list[Path]:  # fmt: skip
     """Write question, answers and rendered pages into a leaderboard folder; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(suite.to_toml(), encoding="utf-8")
     lines = [json.dumps(_as_dict(record), sort_keys=True) for record in records]
     lines.append(json.dumps({"commands": list(commands)}))
     (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shown = {(record.trial.label, record.trial.version) for record in records}
+    entries = [json.dumps(asdict(finding)) for finding in audits if (finding.label, finding.version) in shown]
+    (folder / "audit.json").write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
     arrays: dict[str, Any] = {}
     for id_, found in predictions.items():
-        arrays |= {f"{id_}/ids": found.ids, f"{id_}/target": found.target, f"{id_}/scores": found.scores}
+        arrays |= found.named(f"{id_}/")
     np.savez_compressed(folder / "predictions.npz", **arrays)
     for name, text in render(folder).items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -495,7 +608,7 @@ def publish(
 
 
 def _as_dict(record: Record) -> dict[str, object]:
-    return {key: _finite(value) for key, value in asdict(record).items()} | {"id": record.trial.id}
+    return {key: _finite(value) for key, value in asdict(record).items()} | {"id": record.trial.id, "trial": record.trial.as_dict()}
 
 
 def render(folder: Path) -> dict[str, str]:
@@ -512,12 +625,18 @@ def render(folder: Path) -> dict[str, str]:
             metrics = {name: math.nan if value is None else value for name, value in line.pop("metrics").items()}
             records.append(Record(Trial(**line.pop("trial")), metrics=metrics, **line))
         with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
-            ids = dict.fromkeys(key.partition("/")[0] for key in arrays)
-            predictions = {id_: Arrays(arrays[f"{id_}/ids"], arrays[f"{id_}/target"], arrays[f"{id_}/scores"]) for id_ in ids}
+            by_id: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+            for key in arrays:
+                id_, _, name = key.partition("/")
+                by_id[id_][name] = arrays[key]
+            predictions = {id_: Arrays.of(named) for id_, named in by_id.items()}
+        path = folder / "audit.json"  # absent where it was published before there were audits
+        audits = [Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"leaderboard folder {folder} cannot be read: {type(error).__name__}: {error}; publish it again") from None
-    board = build(suite, records, predictions, commands)
-    return {"README.md": markdown(board), "table.csv": table_csv(board)}
+    board = build(suite, records, predictions, commands, audits)
+    further = {"surface.csv": surface_csv(board)} if any(setting.surface for setting in board.settings) else {}
+    return {"README.md": markdown(board), "table.csv": table_csv(board), **further}
 
 
 def stale_files(folder: Path) -> list[Path]:

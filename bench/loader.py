@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from bench import registry
-from bench.datasets.base import Dataset, Samples, Schema
+from bench.datasets.base import DataError, Dataset, Samples, Schema
+from bench.datasets.files import data_root
 from bench.errors import UsageError
-from bench.protocol import PARTS, Protocol, mask_hash, mask_keys
+from bench.protocol import PARTS, Draws, Protocol, Rule, mask_hash
 from bench.seeds import number
 from bench.spec import Choice
 
 VALID_SHARE = TEST_SHARE = 0.15
-_loaded: dict[str, Samples] = {}  # filled in the fork server alone, so that its trials find the samples in memory
+_loaded: dict[tuple[str, Path], Samples] = {}  # filled in the fork server alone, so that its trials find the samples in memory
 
 
 def load(choice: Choice) -> tuple[Dataset, Samples]:
@@ -26,11 +28,13 @@ def load(choice: Choice) -> tuple[Dataset, Samples]:
     Raises: UsageError if the dataset does not load, whatever its code raised.
     """
     dataset = registry.dataset_of(choice)
-    found = _loaded.get(str(choice))
+    found = _loaded.get((str(choice), data_root()))
     if found is not None:
         return dataset, found
     try:
         samples = dataset.load()
+    except DataError as error:  # says everything a user needs
+        raise UsageError(f"dataset {str(choice)!r}: {error}") from error
     except Exception as error:
         raise UsageError(f"dataset {str(choice)!r} does not load: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(samples, Samples):
@@ -41,7 +45,17 @@ def load(choice: Choice) -> tuple[Dataset, Samples]:
 def preload(choice: Choice) -> None:
     """Load a dataset into memory for the trials to come. One that does not load fails in its trials, with its reason."""
     with suppress(UsageError):
-        _loaded[str(choice)] = load(choice)[1]
+        _loaded[str(choice), data_root()] = load(choice)[1]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The test part under one rule."""
+
+    samples: Samples  # hidden, scaled and sealed
+    raw: Samples  # hidden and sealed but not scaled: what a known posterior needs
+    missing: float  # share of cells not observed after hiding
+    mask: str  # hash of the observed mask
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,8 @@ class Parts:
     raw_test: Samples  # hidden and sealed but not scaled: what a known posterior needs
     missing: Mapping[str, float]  # part -> share of cells not observed after hiding
     masks: Mapping[str, str]  # part -> hash of its observed mask
+    unseen: tuple[str, ...]  # modalities that no training row observes, hidden everywhere
+    test_under: Callable[[Rule], Evaluation]  # the same test rows and scaling under another rule
 
     def part(self, name: str) -> Samples:
         return getattr(self, name)
@@ -65,66 +81,90 @@ def build_parts(
     """Split, hide, scale and seal. With `test=False` the test part is empty: none of its rows is looked up.
 
     The split and the valid and test masks come from `fixed_seed`, the training mask from `seed`; `vary="split"` takes all from `seed`.
-    Rows that observe nothing of the combination leave the training part; elsewhere they stay and must be predicted.
+    Rows that observe nothing of the combination leave the training part; elsewhere they stay and must be predicted. A modality that no
+    training row observes is hidden in the other parts too: nothing can be learnt about it, and no method shall feed it to an
+    encoder that was never trained.
+    Raises: UsageError if the protocol cannot act on these samples or no training row is left.
     """
     root = seed if vary == "split" else fixed_seed
     rows = split_rows(dataset, samples, root)
     if not test:
         rows["test"] = rows["test"][:0]
-    positions = samples.schema.positions(combination)
     chosen = samples.select(combination)
-    hidden_parts = {}
-    for part in PARTS:
-        keys = mask_keys(seed if part == "train" else root, part, len(samples), len(samples.schema))[:, positions]
-        part_samples = chosen.rows(rows[part])
-        hidden = protocol.part(part).hidden(part_samples.observed, keys[rows[part]], chosen.schema)
-        hidden_parts[part] = part_samples.hide(hidden)
+    protocol = protocol.on(chosen.schema, samples.groups is not None)
+
+    def hide(part: str, rule: Rule) -> Samples:
+        found = chosen.rows(rows[part])
+        draws = Draws(seed if part == "train" else root, part, samples.schema, len(samples), rows[part])
+        return found.hide(~rule.left(found, draws, lambda: chosen.rows(rows["train"])))
+
+    hidden_parts = {part: hide(part, protocol.part(part)) for part in PARTS}
     train = hidden_parts["train"]
     hidden_parts["train"] = train = train.rows(np.flatnonzero(train.observed.any(1)))
     if not len(train):
         raise UsageError(f"no training row observes any of combination {combination!r}; choose another combination or protocol")
+    unseen = np.asarray(~train.observed.any(0))  # (M,)
+    if unseen.any():
+        hidden_parts |= {part: hidden_parts[part].hide(np.tile(unseen, (len(hidden_parts[part]), 1))) for part in ("valid", "test")}
     scaler = Scaler(train)
+
+    def test_under(rule: Rule) -> Evaluation:
+        raw = hide("test", rule.on(chosen.schema, samples.groups is not None))
+        raw = raw.hide(np.tile(unseen, (len(raw), 1))) if unseen.any() else raw
+        return Evaluation(scaler(raw), raw, float(1 - raw.observed.mean()), mask_hash(raw.observed))
+
     return Parts(
         **{part: scaler(hidden_parts[part]) for part in PARTS},
         raw_test=hidden_parts["test"],
         missing={part: float(1 - hidden_parts[part].observed.mean()) for part in PARTS if len(hidden_parts[part])},
         masks={part: mask_hash(hidden_parts[part].observed) for part in PARTS},
+        unseen=tuple(name for name, is_unseen in zip(chosen.schema.names, unseen, strict=True) if is_unseen),
+        test_under=test_under,
     )
 
 
 def split_rows(dataset: Dataset, samples: Samples, seed: int) -> dict[str, np.ndarray]:
-    """Row indices of each part: the official split, or 70/15/15 stratified by class, or by group where samples have groups.
+    """Row indices of each part: the official split, or 70/15/15 by whole groups where there are some, else stratified by class.
 
+    An official split without a validation part gets one from its training part, cut in the same way.
     Raises: UsageError if a class is too small to be in every part, or an official split overlaps.
     """
-    official = dataset.parts(samples)
+    official, state = dataset.parts(samples), number(seed, "split") % 2**32
     if official is not None:
-        rows = {part: np.sort(np.asarray(official[part])) for part in PARTS}
+        rows = {part: np.sort(np.asarray(official[part])) for part in PARTS if part in official}
+        if "valid" not in rows:
+            train, valid = _cut(dataset, samples, rows["train"], VALID_SHARE / (1 - TEST_SHARE), state)
+            rows["train"], rows["valid"] = np.sort(train), np.sort(valid)
         together = np.concatenate(list(rows.values()))
         if len(np.unique(together)) != len(together):
             raise UsageError(f"official split of {dataset.title!r} puts a row into two parts; repair the dataset's `parts`")
         return rows
-    everything, state = np.arange(len(samples)), number(seed, "split") % 2**32
-    if samples.groups is not None:
-        rest, test = next(GroupShuffleSplit(1, test_size=TEST_SHARE, random_state=state).split(everything, groups=samples.groups))
-        again = GroupShuffleSplit(1, test_size=VALID_SHARE / (1 - TEST_SHARE), random_state=state)
-        train, valid = next(again.split(rest, groups=samples.groups[rest]))
-        return {"train": rest[train], "valid": np.sort(rest[valid]), "test": np.sort(test)}
-    smallest = np.bincount(samples.target, minlength=len(samples.schema.classes))
-    if smallest[smallest > 0].min() < 4:
-        raise UsageError(
-            f"a stratified split needs 4 rows of every class, got {smallest.min()} of {samples.schema.classes[smallest.argmin()]!r}"
-        )
-    rest, test = train_test_split(everything, test_size=TEST_SHARE, stratify=samples.target, random_state=state)
-    train, valid = train_test_split(rest, test_size=VALID_SHARE / (1 - TEST_SHARE), stratify=samples.target[rest], random_state=state)
+    everything = np.arange(len(samples))
+    rest, test = _cut(dataset, samples, everything, TEST_SHARE, state)
+    train, valid = _cut(dataset, samples, rest, VALID_SHARE / (1 - TEST_SHARE), state)
     return {"train": np.sort(train), "valid": np.sort(valid), "test": np.sort(test)}
+
+
+def _cut(dataset: Dataset, samples: Samples, rows: np.ndarray, share: float, state: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a share off some rows: whole groups where the dataset keeps them together, else stratified by class."""
+    if samples.groups is not None and dataset.keeps_groups:
+        first, second = next(GroupShuffleSplit(1, test_size=share, random_state=state).split(rows, groups=samples.groups[rows]))
+        return rows[first], rows[second]
+    counts = np.bincount(samples.target[rows], minlength=len(samples.schema.classes))
+    smallest = np.where(counts > 0, counts, len(rows) + 1).argmin()
+    if counts[smallest] < 2:
+        raise UsageError(
+            f"a stratified split needs 4 rows of every class, got {counts[smallest]} of {samples.schema.classes[smallest]!r} to cut in two"
+        )
+    first, second = train_test_split(rows, test_size=share, stratify=samples.target[rows], random_state=state)
+    return first, second
 
 
 class Scaler:
     """Standardises every feature with mean and SD of the observed training cells; single missing features become the mean.
 
     The SD of a feature that does not vary is taken as 1. Statistics are per feature of a vector or sequence, per channel of an
-    image or volume.
+    image or volume. Samples come sealed: padded steps hold NaN, so they are part of no statistic, and they stay NaN.
     """
 
     def __init__(self, train: Samples) -> None:

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from bench.errors import UsageError, unknown
-from bench.protocol import check_rate, parse_protocol
+from bench.protocol import check_rate, number_text, parse_protocol, point_of, takes_noise
 
 HARNESS_VERSION = 1  # rises with every change of the harness that moves a number; part of each trial's id
 METRIC_NAMES = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "auprc", "brier", "ece")
@@ -37,6 +37,11 @@ class Choice:
         preset = f"@{self.preset}" if self.preset else ""
         options = ",".join(f"{key}={format_value(value)}" for key, value in sorted(self.options.items()))
         return f"{self.name}{preset}[{options}]" if options else f"{self.name}{preset}"
+
+
+def method_label(name: str, preset: str, options: Mapping[str, Value]) -> str:
+    """A method as a table names it: with its preset, unless that is the default one."""
+    return str(Choice(name, "" if preset in DEFAULT_PRESETS else preset, options))
 
 
 def parse_choice(text: str) -> Choice:
@@ -116,12 +121,14 @@ class Setting:
     combinations: tuple[str, ...] = ("all",)
     protocols: tuple[str, ...] = ("mcar",)
     noise: tuple[float, ...] = ()
+    test_noise: tuple[float, ...] = ()  # further missing rates at which each trained model is tested
+    test_combinations: tuple[str, ...] = ()  # modalities with which alone each trained model is tested; all: every subset
 
     def protocol_texts(self) -> list[str]:
         """Canonical protocols: a rule without a rate is crossed with the noise levels. Raises: UsageError."""
         texts: list[str] = []
         for text in self.protocols:
-            levels: tuple[float | None, ...] = self.noise if re.search(r"\bmcar\b(?!\s*\()", text) and self.noise else (None,)
+            levels: tuple[float | None, ...] = self.noise if self.noise and takes_noise(text) else (None,)
             texts.extend(str(parse_protocol(text, level)) for level in levels)
         return list(dict.fromkeys(texts))
 
@@ -172,7 +179,7 @@ class Suite:
         for method, config in self.configs.items():
             lines += ["", f"[configs.{_toml(method)}]", *(f"{key} = {_toml(value)}" for key, value in sorted(config.items()))]
         for setting in self.settings:
-            lines += ["", "[[settings]]", *(f"{key} = {_toml(value)}" for key, value in asdict(setting).items())]
+            lines += ["", "[[settings]]", *(f"{key} = {_toml(value)}" for key, value in asdict(setting).items() if value)]
         return "\n".join([*lines, *toml_tables("tuned", self.tuned)]) + "\n"
 
 
@@ -210,22 +217,36 @@ class Trial:
     fingerprint: str  # of the dataset
     version: str  # of the method's source
     harness: int = HARNESS_VERSION
+    evaluations: tuple[str, ...] = ()  # canonical rules under which the test part is scored as well
+    row: str = field(default="", compare=False)  # what tables call it, if not by its method and options; no part of its identity
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "evaluations", tuple(self.evaluations))  # JSON knows lists alone
 
     @property
     def id(self) -> str:
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
     def canonical(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
+
+    def as_dict(self) -> dict[str, object]:
+        """Every field but `row`; no `evaluations` where there are none, so that such a trial has the id it always had."""
+        return {key: value for key, value in asdict(self).items() if key != "row" and (value or key != "evaluations")}
 
     @property
     def noise(self) -> float | None:
         return parse_protocol(self.protocol).noise
 
     @property
+    def choice(self) -> str:
+        """The method as `--methods` takes it."""
+        return method_label(self.method, self.preset, self.options)
+
+    @property
     def label(self) -> str:
-        """The method as a table names it: with its preset, unless that is the default one."""
-        return str(Choice(self.method, "" if self.preset in DEFAULT_PRESETS else self.preset, self.options))
+        """The method as a table names it."""
+        return self.row or self.choice
 
     @property
     def dataset_label(self) -> str:
@@ -240,9 +261,14 @@ class Trial:
         sets = "".join(f" --set {key}={format_value(value)}" for key, value in sorted(self.training.items()))
         vary = f" --vary {self.vary}" if self.vary != "training" else ""
         fixed = f" --fixed-seed {self.fixed_seed}" if self.fixed_seed else ""
+        points = [point_of(text) for text in self.evaluations]
+        rates = ",".join(number_text(rate) for rate, _ in points if rate is not None)
+        fixed_to = [letters for _, letters in points if letters is not None]
+        combinations = "all" if len(fixed_to) == 2 ** len(self.combination) - 1 else ",".join(fixed_to)
+        surface = (f" --test-noise {rates}" if rates else "") + (f" --test-combinations {combinations}" if combinations else "")
         return (
-            f"bench run --suite published --methods '{self.label}' --datasets '{self.dataset_label}' --combinations {self.combination} "
-            f"--protocols '{self.protocol}' --seeds {self.seed} --selection {self.selection}{sets}{vary}{fixed}"
+            f"bench run --suite published --methods '{self.choice}' --datasets '{self.dataset_label}' --combinations {self.combination} "
+            f"--protocols '{self.protocol}' --seeds {self.seed} --selection {self.selection}{sets}{vary}{fixed}{surface}"
         )
 
 
@@ -312,8 +338,9 @@ def _setting(entry: Mapping[str, object]) -> Setting:
             raise unknown("key of [[settings]]", key, SETTING_KEYS)
     if not entry.get("datasets"):
         raise UsageError("a [[settings]] table needs datasets")
-    texts = {key: _texts(key, value) for key, value in entry.items() if key != "noise"}
-    setting = Setting(**texts, noise=tuple(check_rate(value) for value in _items(entry.get("noise", ()))))
+    rates = ("noise", "test_noise")
+    values: dict = {key: tuple(map(check_rate, _items(value))) if key in rates else _texts(key, value) for key, value in entry.items()}
+    setting = Setting(**values)
     if "protocols" in entry or "noise" in entry:
         for text in setting.protocols:
             parse_protocol(text, setting.noise[0] if setting.noise else 0.0)
@@ -373,6 +400,34 @@ def _texts(key: str, value: object) -> tuple[str, ...]:
     if repeated:
         raise UsageError(f"{key} names {', '.join(repeated)} twice; name each once")
     return tuple(items)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check of `bench audit` found in one method. `bench.auditing` makes them; tables read them."""
+
+    method: str  # with its options
+    preset: str
+    check: str
+    passed: bool
+    declared: bool  # the dependence that was measured is one the class states: it passes
+    detail: str
+    version: str  # of the method's source
+
+    @property
+    def label(self) -> str:
+        """The method as a trial's label names it."""
+        choice = parse_choice(self.method)
+        return method_label(choice.name, self.preset, choice.options)
+
+
+def audit_summary(findings: Iterable[Finding]) -> str:
+    """What a table says of one method's audit: passed, passed with declared dependences, or the checks that failed."""
+    findings = list(findings)
+    failed, declared = [finding.check for finding in findings if not finding.passed], sum(finding.declared for finding in findings)
+    if failed:
+        return f"FAILED: {', '.join(failed) if len(failed) < len(findings) else 'every check'}"
+    return f"passed, {declared} declared" if declared else "passed"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import json
 import sqlite3
 import time
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from bench.errors import UsageError
-from bench.spec import Record, Suite, Trial, suite_from
-from bench.tuned import label_of, winners_of
+from bench.spec import Finding, Record, Suite, Trial, suite_from
 from bench.tuned import latest as latest_winners
+from bench.tuned import named, winners_of
 
 if TYPE_CHECKING:
     from bench.trial import Predictions
@@ -39,17 +39,36 @@ CREATE TABLE IF NOT EXISTS trials (
     metrics TEXT NOT NULL DEFAULT '{}', cost TEXT NOT NULL DEFAULT '{}', facts TEXT NOT NULL DEFAULT '{}',
     provenance TEXT NOT NULL DEFAULT '{}', ended REAL, attempts INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS audits (
+    method TEXT NOT NULL, version TEXT NOT NULL, findings TEXT NOT NULL, ended REAL NOT NULL, PRIMARY KEY (method, version)
+);
 CREATE TABLE IF NOT EXISTS predictions (id TEXT PRIMARY KEY REFERENCES trials (id), arrays BLOB NOT NULL);
 """
 
 
+EVALUATION = "evaluations/"  # heads the name of a further rule's scores
+
+
 @dataclass(frozen=True)
 class Arrays:
-    """Stored predictions. Shapes: ids (N,), target (N,), scores (N, C) float32."""
+    """Stored predictions. Shapes: ids (N,), target (N,), scores (N, C) float32; evaluations[rule] (N, C) float32, of the same rows."""
 
     ids: np.ndarray
     target: np.ndarray
     scores: np.ndarray
+    evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def named(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """All arrays by the names they have in a file."""
+        arrays = {"ids": self.ids.astype(str), "target": self.target, "scores": self.scores}
+        arrays |= {f"{EVALUATION}{rule}": scores for rule, scores in self.evaluations.items()}
+        return {prefix + name: array for name, array in arrays.items()}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Arrays:
+        """From arrays by their names. Raises: KeyError if one is absent."""
+        further = {name.removeprefix(EVALUATION): array for name, array in arrays.items() if name.startswith(EVALUATION)}
+        return cls(arrays["ids"], arrays["target"], arrays["scores"], further)
 
 
 class Store:
@@ -130,8 +149,22 @@ class Store:
                 (record.status, record.reason, *columns, time.time(), record.trial.id),
             )
             if predictions is not None:
-                blob = pack(Arrays(predictions.ids, predictions.target, predictions.scores))
+                blob = pack(Arrays(predictions.ids, predictions.target, predictions.scores, predictions.evaluations))
                 self.connection.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (record.trial.id, blob))
+
+    def write_audit(self, findings: Sequence[Finding]) -> None:
+        """Store the findings on one method, in place of earlier ones on the same version of it."""
+        row = (findings[0].label, findings[0].version, json.dumps([asdict(finding) for finding in findings]), time.time())
+        with self._explained(), self.connection:
+            self.connection.execute("INSERT OR REPLACE INTO audits VALUES (?, ?, ?, ?)", row)
+
+    def audits(self) -> list[Finding]:
+        """Every finding stored, method by method."""
+        with self._explained():
+            if not self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'audits'").fetchone():
+                return []  # a file from before there were audits, opened for reading
+            rows = self.connection.execute("SELECT findings FROM audits ORDER BY method, version").fetchall()
+        return [Finding(**found) for (text,) in rows for found in json.loads(text)]
 
     def statuses(self) -> dict[str, str]:
         with self._explained():
@@ -168,16 +201,15 @@ class Store:
             found = suite_from(name, tomllib.loads(toml))
             tables = [table for row in runs if row[3] == family for table in tomllib.loads(row[2]).get("tuned", [])]
             found = replace(found, tuned=latest_winners(tables))
-            winners = winners_of(found)
             latest: dict[tuple, str] = {}
-            records = {record.trial.id: record for record in self.records()}
+            records = {record.trial.id: record for record in named(self.records(), winners_of(found))}
             commands = []
             for run, _, _, run_family, command in runs:
                 if run_family == family:
                     commands.append(command)
                     for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,)):
                         trial = records[id_].trial
-                        latest[label_of(trial, winners), trial.dataset_label, trial.combination, trial.protocol, trial.seed] = id_
+                        latest[trial.label, trial.dataset_label, trial.combination, trial.protocol, trial.seed] = id_
         return found, [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
 
     def predictions(self, ids: Iterable[str]) -> dict[str, Arrays]:
@@ -206,10 +238,10 @@ def _escaped(text: str) -> str:
 def pack(arrays: Arrays) -> bytes:
     """Predictions as compressed bytes (npz, no pickles)."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, ids=arrays.ids.astype(str), target=arrays.target, scores=arrays.scores)
+    np.savez_compressed(buffer, **arrays.named())  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
 def unpack(blob: bytes) -> Arrays:
     with np.load(io.BytesIO(blob), allow_pickle=False) as arrays:
-        return Arrays(arrays["ids"], arrays["target"], arrays["scores"])
+        return Arrays.of(arrays)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench import registry
-from bench.cost import forward_flops, latency_ms, resident_mb, training_flops
+from bench.cost import forward_count, latency_ms, resident_mb, training_flops
 from bench.datasets.base import Batch, Dataset, Samples, as_batch
-from bench.loader import Parts, batch_rows, build_parts, load
+from bench.loader import Evaluation, Parts, batch_rows, build_parts, load
 from bench.methods.base import Ceiling, Estimator, Method, MethodConfig, Prediction
+from bench.methods.recording import Recorder
 from bench.metrics import score, selection_score
-from bench.protocol import parse_protocol
+from bench.protocol import parse_protocol, parse_rule
 from bench.provenance import provenance
 from bench.seeds import number, stream
 from bench.spec import Choice, Record, Trial
@@ -40,21 +42,29 @@ class TrialError(RuntimeError):
 
 @dataclass(frozen=True)
 class Predictions:
-    """Test predictions of one trial. Shapes: ids (N,), target (N,) int64, scores (N, C) float32, rows summing to 1."""
+    """Test predictions of one trial. Shapes: ids (N,), target (N,) int64, scores (N, C) float32, rows summing to 1.
+
+    `evaluations` holds the scores (N, C) of the same rows under each further rule.
+    """
 
     ids: np.ndarray
     target: np.ndarray
     scores: np.ndarray
+    evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def run_trial(trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None) -> tuple[Record, Predictions]:
-    """Train, choose the checkpoint, score the test part once.
+def run_trial(
+    trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None, records: Path | None = None
+) -> tuple[Record, Predictions]:
+    """Train, choose the checkpoint, score the test part once, and once under each further rule of the trial.
 
+    With `records`, what the method did is written there (see `bench.methods.recording`): gradients in training, all else on the
+    test part; no number changes.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
-        return _run(trial, resolve_device(device), threads, report or (lambda *_: None))
+        return _run(trial, resolve_device(device), threads, report or (lambda *_: None), records)
 
 
 def validate_trial(trial: Trial, device: str = "auto", threads: int = 1, report: CostReport | None = None) -> tuple[Record, None]:
@@ -77,38 +87,66 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _run(trial: Trial, device: torch.device, threads: int, report: Report) -> tuple[Record, Predictions]:
+def _run(trial: Trial, device: torch.device, threads: int, report: Report, records: Path | None) -> tuple[Record, Predictions]:
     start, memory_before = time.perf_counter(), resident_mb()
     dataset, samples, parts, cls, config = _opened(trial)
     loaded = time.perf_counter()
     if issubclass(cls, Estimator):
         outcome = _fit_estimator(cls, config, dataset, parts, trial)
     else:
-        outcome = _train_method(cls, config, parts, trial, device, report)
+        recorder = None if records is None else Recorder()
+        outcome = _train_method(cls, config, parts, trial, device, report, recorder)
+        if records is not None and recorder is not None:
+            recorder.save(records)
     if device.type == "cuda" and issubclass(cls, Method):
         outcome.cost["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     else:
         outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before)
     scores = _checked_scores(outcome.scores, len(parts.test), len(samples.schema.classes))
     metrics, reasons = score(parts.test.target, scores)
+    surface, further = {}, {}
+    for rule in trial.evaluations:
+        evaluation = parts.test_under(parse_rule(rule))
+        found = _checked_scores(outcome.predict(evaluation), *scores.shape)
+        surface[rule] = _evaluation_facts(evaluation, found)
+        further[rule] = found.astype(np.float32)
     facts = {
         "missing": dict(parts.missing),
         "masks": dict(parts.masks),
         "rows": {part: len(parts.part(part)) for part in ("train", "valid", "test")},
+        "unseen": list(parts.unseen),
         "classes": list(samples.schema.classes),
-        "histogram": np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist(),
+        "histogram": _histogram(scores),
         "metric_reasons": reasons,
         "valid": outcome.valid,
         "best_epoch": outcome.best_epoch,
-        "test_evaluations": 1,
+        "test_evaluations": 1,  # times that the main scores, and each of the evaluations, were taken
+        "not_counted": list(outcome.not_counted),
         "synthetic": dataset.synthetic,
         "config": {key: value for key, value in vars(config).items() if isinstance(value, bool | int | float | str)},
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {"load": loaded - start, "total": time.perf_counter() - start},
+        **({"evaluations": surface} if surface else {}),
     }
     where = {**provenance(), "device": device.type, "threads": threads, "torch_device": _device_name(device)}
     record = Record(trial, "done", None, metrics, outcome.cost, facts, where)
-    return record, Predictions(parts.test.ids, parts.test.target, scores.astype(np.float32))
+    return record, Predictions(parts.test.ids, parts.test.target, scores.astype(np.float32), further)
+
+
+def _evaluation_facts(evaluation: Evaluation, scores: np.ndarray) -> dict[str, object]:
+    metrics, reasons = score(evaluation.samples.target, scores)
+    return {
+        "metrics": metrics,
+        "metric_reasons": reasons,
+        "missing": evaluation.missing,
+        "mask": evaluation.mask,
+        "histogram": _histogram(scores),
+    }
+
+
+def _histogram(scores: np.ndarray) -> list[int]:
+    """How often each class is the predicted one."""
+    return np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist()
 
 
 def _opened(trial: Trial, test: bool = True) -> tuple[Dataset, Samples, Parts, type[Any], Any]:
@@ -133,13 +171,13 @@ def _validate(trial: Trial, device: torch.device, threads: int, report: CostRepo
         _, valid, seconds = _fitted(cls, config, parts, trial)
     else:
         gflops = _epoch_gflops(cls, config, parts, trial, device)
-        method = _built(cls, config, parts, trial, device)
+        method = build_method(cls, config, parts.train, trial.seed, device)
         begin = time.perf_counter()
 
         def told(epoch: int, epochs: int, best: float) -> None:
             report(epoch, epochs, best, sum(gflops[:epoch]), time.perf_counter() - begin)
 
-        best_epoch, valid = _fit(method, config, parts, trial, device, told)
+        best_epoch, valid = _fit(method, config, parts, trial, device, told, recorder=None)
         seconds = time.perf_counter() - begin
     facts = {
         "missing": dict(parts.missing),
@@ -161,7 +199,7 @@ def _epoch_gflops(cls: type[Method], config: MethodConfig, parts: Parts, trial: 
     phases: dict[bool, float] = {}
     gflops = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        twin = _built(cls, config, parts, trial, device)
+        twin = build_method(cls, config, parts.train, trial.seed, device)
         batch = as_batch(parts.train, device).rows(torch.arange(min(config.batch_size, len(parts.train)), device=device))
         for epoch in range(config.epochs):
             twin.on_epoch(epoch, config.epochs)
@@ -175,18 +213,20 @@ def _epoch_gflops(cls: type[Method], config: MethodConfig, parts: Parts, trial: 
 @dataclass
 class _Outcome:
     scores: np.ndarray  # (N, C) test probabilities
+    predict: Callable[[Evaluation], np.ndarray]  # the same model under another rule, (N, C)
     cost: dict[str, float | None]
     valid: float  # selection metric of the chosen checkpoint
     best_epoch: int | None = None
+    not_counted: tuple[str, ...] = ()  # operations that the cost may lack
 
 
 def _fit_estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: Parts, trial: Trial) -> _Outcome:
     """Fit a method that fits itself. A ceiling learns nothing; it gets unscaled test rows, for its posterior is stated in their units."""
     if issubclass(cls, Ceiling):
         estimator: Estimator = cls(parts.train.schema, config, dataset.posterior)
-        test, valid, seconds = parts.raw_test, math.nan, 0.0
+        test, valid, seconds = without_labels(parts.raw_test), math.nan, 0.0
     else:
-        test = parts.test
+        test = without_labels(parts.test)
         estimator, valid, seconds = _fitted(cls, config, parts, trial)
     scores = estimator.predict_proba(test)
     flops, parameters = estimator.flops_per_sample(), estimator.parameters()
@@ -198,7 +238,8 @@ def _fit_estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: P
         "latency_ms_64": _estimator_latency(estimator, test, 64),
         "train_seconds": seconds,
     }
-    return _Outcome(scores, cost, valid)
+    raw = isinstance(estimator, Ceiling)
+    return _Outcome(scores, lambda further: estimator.predict_proba(further.raw if raw else further.samples), cost, valid)
 
 
 def _fitted(cls: type[Estimator], config: Any, parts: Parts, trial: Trial) -> tuple[Estimator, float, float]:
@@ -206,7 +247,7 @@ def _fitted(cls: type[Estimator], config: Any, parts: Parts, trial: Trial) -> tu
     begin = time.perf_counter()
     estimator = cls(parts.train.schema, config, number(trial.seed, "init") % 2**32)
     estimator.fit(parts.train, parts.valid)
-    scores = _checked_scores(estimator.predict_proba(parts.valid), len(parts.valid), len(parts.train.schema.classes))
+    scores = _checked_scores(estimator.predict_proba(without_labels(parts.valid)), len(parts.valid), len(parts.train.schema.classes))
     return estimator, selection_score(trial.selection, parts.valid.target, scores)[0], time.perf_counter() - begin
 
 
@@ -219,45 +260,58 @@ def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> flo
     return 1000 * float(np.median(times[1:]))
 
 
-def _train_method(cls: type[Method], config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report) -> _Outcome:
-    method = _built(cls, config, parts, trial, device)
+def without_labels(samples: Samples) -> Samples:
+    """The same rows, all of class 0: no label can reach a prediction of a method that fits itself."""
+    return replace(samples, target=np.zeros_like(samples.target))
+
+
+def build_method(cls: type[Method], config: MethodConfig, train: Samples, seed: int, device: torch.device) -> Method:
+    """A method ready for its first epoch, every random stream started from the trial's seed."""
+    torch.manual_seed(number(seed, "init"))
+    method = cls(train.schema, config).to(device)
+    method.seed(number(seed, "noise"))
+    torch.manual_seed(number(seed, "noise", "dropout"))
+    method.prepare(train)
+    return method
+
+
+def _train_method(
+    cls: type[Method], config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, recorder: Recorder | None
+) -> _Outcome:
+    method = build_method(cls, config, parts.train, trial.seed, device)
     begin = time.perf_counter()
-    best_epoch, valid = _fit(method, config, parts, trial, device, report)
+    best_epoch, valid = _fit(method, config, parts, trial, device, report, recorder)
     seconds = time.perf_counter() - begin
     test = _eval_batch(parts.test, device)
+    state = method.generator.get_state()
+    method.recorder = recorder
     scores = predict(method, test, config.batch_size)
+    method.recorder = None
+
+    def again(further: Evaluation) -> np.ndarray:
+        method.generator.set_state(state)  # what an evaluation draws does not depend on what was scored before it
+        return predict(method, _eval_batch(further.samples, device), config.batch_size)
+
     batches = [test.rows(rows) for rows in _rows(len(test), config.batch_size, device)]
+    count = forward_count(method, batches)
     cost: dict[str, float | None] = {
-        "gflops_per_sample": forward_flops(method, batches) / len(test) / 1e9,
+        "gflops_per_sample": count.flops / len(test) / 1e9,
         "parameters": sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad),
         "active_parameters": method.active_parameters(),
         "latency_ms_1": latency_ms(method, [test.rows(rows) for rows in _rows(min(len(test), 16), 1, device)]),
         "latency_ms_64": latency_ms(method, [test.rows(torch.arange(min(len(test), 64), device=device))]),
         "train_seconds": seconds,
     }
-    return _Outcome(scores, cost, valid, best_epoch)
+    return _Outcome(scores, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
 
 
-def _built(cls: type[Method], config: MethodConfig, parts: Parts, trial: Trial, device: torch.device) -> Method:
-    """The method with its initial weights and every random stream of its training at its start."""
-    torch.manual_seed(number(trial.seed, "init"))
-    method = cls(parts.train.schema, config).to(device)
-    method.seed(number(trial.seed, "noise"))
-    torch.manual_seed(number(trial.seed, "noise", "dropout"))
-    method.prepare(parts.train)
-    return method
-
-
-def _fit(method: Method, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report) -> tuple[int, float]:
+def _fit(
+    method: Method, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, recorder: Recorder | None
+) -> tuple[int, float]:
     """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
     train, valid = as_batch(parts.train, device), _eval_batch(parts.valid, device)
     order = stream(trial.seed, "order")
-    parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    if not parameters:
-        raise TrialError(f"{type(method).__name__} has no trainable parameter; derive it from Estimator if it fits itself")
-    adam = torch.optim.Adam(
-        parameters, config.learning_rate, weight_decay=config.weight_decay, amsgrad=config.amsgrad, fused=True
-    )  # fmt: skip
+    adam = optimiser_of(method, config)
     best: tuple[float, float] | None = None
     best_epoch, state = 0, {}
     for epoch in range(config.epochs):
@@ -265,8 +319,11 @@ def _fit(method: Method, config: MethodConfig, parts: Parts, trial: Trial, devic
             group["lr"] = config.learning_rate * schedule_factor(config.schedule, epoch, config.epochs)
         method.train()
         method.on_epoch(epoch, config.epochs)
+        if recorder is not None:
+            method.recorder, recorder.epoch = recorder, epoch + 1
         for step, rows in enumerate(_rows(len(train), config.batch_size, device, order)):
-            _step(method, adam, train.rows(rows), config.clip_norm, f"epoch {epoch + 1}, batch {step + 1}")
+            training_step(method, adam, train.rows(rows), config.clip_norm, f"epoch {epoch + 1}, batch {step + 1}")
+        method.recorder = None
         if method.is_selectable:
             scores = predict(method, valid, config.batch_size)
             candidate = selection_score(trial.selection, parts.valid.target, scores)
@@ -280,8 +337,18 @@ def _fit(method: Method, config: MethodConfig, parts: Parts, trial: Trial, devic
     return best_epoch, best[0]
 
 
-def _step(method: Method, adam: torch.optim.Adam, batch: Batch, clip_norm: float, where: str) -> None:
-    """One optimiser step. Raises: TrialError on wrong logits or a loss that is not finite."""
+def optimiser_of(method: Method, config: MethodConfig) -> torch.optim.Adam:
+    """Adam over what the method trains. Raises: TrialError if that is nothing."""
+    parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise TrialError(f"{type(method).__name__} has no trainable parameter; derive it from Estimator if it fits itself")
+    return torch.optim.Adam(
+        parameters, config.learning_rate, weight_decay=config.weight_decay, amsgrad=config.amsgrad, fused=True
+    )  # fmt: skip
+
+
+def training_step(method: Method, adam: torch.optim.Adam, batch: Batch, clip_norm: float, where: str) -> Tensor:
+    """One optimiser step; returns its loss. Raises: TrialError on wrong logits or a loss that is not finite."""
     prediction = method(batch)
     _check(method, prediction, len(batch), where)
     loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
@@ -292,6 +359,7 @@ def _step(method: Method, adam: torch.optim.Adam, batch: Batch, clip_norm: float
     if clip_norm:
         nn.utils.clip_grad_norm_(method.parameters(), clip_norm)
     adam.step()
+    return loss.detach()
 
 
 def schedule_factor(schedule: str, epoch: int, epochs: int) -> float:
@@ -302,18 +370,24 @@ def schedule_factor(schedule: str, epoch: int, epochs: int) -> float:
 
 
 @torch.no_grad()
-def predict(method: Method, batch: Batch, batch_size: int) -> np.ndarray:
-    """Class probabilities (N, C) in evaluation, row by row in order. Raises: TrialError on wrong or non-finite logits."""
+def evaluate(method: Method, batch: Batch, batches: Iterable[Tensor]) -> Tensor:
+    """Logits in evaluation of the rows that each batch names, one batch after the other. Raises: TrialError on wrong logits."""
     method.eval()
     method.on_evaluate()
     logits = []
-    for rows in _rows(len(batch), batch_size, batch.observed.device):
+    for rows in batches:
         prediction = method(batch.rows(rows))
         _check(method, prediction, len(rows), "evaluation")
-        if not torch.isfinite(prediction.logits).all():
-            raise TrialError(f"{_not_finite(method, prediction)} (evaluation)")
         logits.append(prediction.logits)
-    return torch.cat(logits).double().softmax(1).cpu().numpy()
+    return torch.cat(logits)
+
+
+def predict(method: Method, batch: Batch, batch_size: int) -> np.ndarray:
+    """Class probabilities (N, C) in evaluation, row by row in order. Raises: TrialError on wrong or non-finite logits."""
+    logits = evaluate(method, batch, _rows(len(batch), batch_size, batch.observed.device))
+    if not torch.isfinite(logits).all():
+        raise TrialError(f"{_not_finite(method, Prediction(logits))} (evaluation)")
+    return logits.double().softmax(1).cpu().numpy()
 
 
 def _check(method: Method, prediction: object, rows: int, where: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError, unknown
-from bench.spec import Choice, Suite, Trial, Value, parse_choice, split_list, toml_tables
+from bench.spec import Choice, Record, Suite, Trial, Value, parse_choice, split_list, toml_tables
 
 FOLDER = "tuning"  # in a results folder
 FILE = "tuned.toml"
@@ -64,7 +64,7 @@ class Winner:
         """Whether `trial` is this winner's."""
         base = parse_choice(self.method)
         label = str(Choice(base.name, base.preset, {**base.options, **self.options}))
-        return (trial.label, trial.dataset_label, trial.combination, trial.protocol) == (label, *self.setting)
+        return (trial.choice, trial.dataset_label, trial.combination, trial.protocol) == (label, *self.setting)
 
     def applied(self, trial: Trial) -> Trial:
         """The tuned trial in place of the default one. Raises: UsageError if the winner was found under other conditions."""
@@ -199,9 +199,13 @@ def latest(tables: Iterable[Mapping[str, object]]) -> tuple[Mapping[str, object]
     return tuple(winner.table() for winner in found.values())
 
 
-def label_of(trial: Trial, winners: Iterable[Winner]) -> str:
-    """What a table calls a trial."""
-    return next((winner.label for winner in winners if winner.made(trial)), trial.label)
+def named(records: Iterable[Record], winners: Sequence[Winner]) -> list[Record]:
+    """The records with those of tuned trials named after their winner."""
+    found = []
+    for record in records:
+        winner = next((winner for winner in winners if winner.made(record.trial)), None)
+        found.append(record if winner is None else replace(record, trial=replace(record.trial, row=winner.label)))
+    return found
 
 
 def board_lines(winners: Sequence[Winner], shown: Iterable[Trial]) -> list[str]:

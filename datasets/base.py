@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Kind = Literal["vector", "sequence", "image", "volume"]
+PARTS = ("train", "valid", "test")
 RANKS: Mapping[str, int] = {"vector": 1, "sequence": 2, "image": 3, "volume": 4}
 
 
@@ -91,8 +92,11 @@ class Samples:
     """Rows of a dataset as numpy arrays.
 
     Shapes: values[name] (N, *shape) float32; observed (N, M) bool, True = the value is there; target (N,) int64;
-    ids (N,) str, unique; groups (N,) (patient, speaker, video) or None.
-    A cell that is not observed holds NaN (see `sealed`). An observed modality may hold NaN in single features; the loader fills those.
+    ids (N,) str, unique; groups (N,) (patient, speaker, video) or None; split (N,) str, the official part of each row (`train`,
+    `valid`, `test`; without `valid` the suite carves it from `train`), or None; lengths[name] (N,) int64 in [1, T], the steps of a
+    sequence that are real (any number where it is not observed); a sequence not named there has no padding.
+    Sequences start at step 0 and are padded at the end. A cell that is not observed, or padding, holds NaN (see `sealed`). An observed
+    modality may hold NaN in single features; the loader fills those.
     Raises: ValueError if a shape, type or value breaks these rules.
     """
 
@@ -102,6 +106,8 @@ class Samples:
     target: np.ndarray
     ids: np.ndarray
     groups: np.ndarray | None = None
+    split: np.ndarray | None = None
+    lengths: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.target)
@@ -117,6 +123,17 @@ class Samples:
             raise ValueError(f"ids must be {n} unique values, got {len(self.ids)} with {len(np.unique(self.ids))} unique")
         if self.groups is not None and len(self.groups) != n:
             raise ValueError(f"groups must have {n} rows, got {len(self.groups)}")
+        if self.split is not None and (len(self.split) != n or not set(self.split.tolist()) <= set(PARTS)):
+            raise ValueError(f"split must name one of {', '.join(PARTS)} for each of {n} rows, got {np.unique(self.split)[:10]}")
+        for name, lengths in self.lengths.items():
+            modality = {modality.name: modality for modality in self.schema}.get(name)
+            if modality is None or modality.kind != "sequence":
+                raise ValueError(f"lengths are of sequence modalities alone, got {name!r}")
+            if lengths.dtype != np.int64 or lengths.shape != (n,):
+                raise ValueError(f"lengths of {name} must be int64 ({n},), got {lengths.dtype} {lengths.shape}")
+            real = lengths[self.observed[:, self.schema.names.index(name)]]
+            if len(real) and not 1 <= real.min() <= real.max() <= modality.shape[0]:
+                raise ValueError(f"lengths of {name} must be in [1, {modality.shape[0]}], got {real.min()} to {real.max()}")
         for modality in self.schema:
             array = self.values[modality.name]
             if array.dtype != np.float32 or array.shape != (n, *modality.shape):
@@ -129,13 +146,17 @@ class Samples:
         """The chosen rows, in the order given. Shapes: index (K,) int64 or (N,) bool."""
         values = {name: array[index] for name, array in self.values.items()}
         groups = None if self.groups is None else self.groups[index]
-        return Samples(self.schema, values, self.observed[index], self.target[index], self.ids[index], groups)
+        split = None if self.split is None else self.split[index]
+        lengths = {name: array[index] for name, array in self.lengths.items()}
+        return Samples(self.schema, values, self.observed[index], self.target[index], self.ids[index], groups, split, lengths)
 
     def select(self, combination: str) -> Samples:
         """The same rows with the modalities of `combination` alone."""
         positions = self.schema.positions(combination)
         schema = self.schema.subset(combination)
-        return replace(self, schema=schema, values={name: self.values[name] for name in schema.names}, observed=self.observed[:, positions])
+        values = {name: self.values[name] for name in schema.names}
+        lengths = {name: self.lengths[name] for name in schema.names if name in self.lengths}
+        return replace(self, schema=schema, values=values, observed=self.observed[:, positions], lengths=lengths)
 
     def hide(self, hidden: np.ndarray) -> Samples:
         """A sealed copy in which the cells of `hidden` are not observed. Shapes: hidden (N, M) bool."""
@@ -147,6 +168,8 @@ class Samples:
         for position, (name, array) in enumerate(self.values.items()):
             copy = array.copy()
             copy[~self.observed[:, position]] = np.nan
+            if name in self.lengths:
+                copy[np.arange(array.shape[1]) >= self.lengths[name][:, None]] = np.nan
             values[name] = copy
         return replace(self, values=values)
 
@@ -156,6 +179,10 @@ class Samples:
         sealed = self.sealed()
         for array in (*sealed.values.values(), self.observed, self.target):
             digest.update(np.ascontiguousarray(array).tobytes())
+        for name, lengths in self.lengths.items():
+            digest.update(name.encode() + np.where(self.observed[:, self.schema.names.index(name)], lengths, 0).tobytes())
+        if self.split is not None:
+            digest.update("\n".join(self.split.tolist()).encode())
         for column in (self.ids, self.groups):
             digest.update("\n".join(map(str, column)).encode() if column is not None else b"none")
         return digest.hexdigest()
@@ -166,25 +193,29 @@ class Batch:
     """Rows of a dataset as tensors: all that a method sees.
 
     Shapes: inputs[name] (B, *shape) float32; observed (B, M) bool; target (B,) int64; index (B,) int64, the row in its part.
-    Sealed: cells that are not observed hold NaN. In evaluation every target is -1: labels are for training alone.
+    lengths[name] (B,) int64: real steps of a sequence modality, whose padding stands at the end; absent where there is no padding.
+    Sealed: cells that are not observed, and padding, hold NaN. In evaluation every target is -1: labels are for training alone.
     """
 
     inputs: Mapping[str, Tensor]
     observed: Tensor
     target: Tensor
     index: Tensor
+    lengths: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.target)
 
     def to(self, device: torch.device | str) -> Batch:
         inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
-        return Batch(inputs, self.observed.to(device), self.target.to(device), self.index.to(device))
+        lengths = {name: tensor.to(device) for name, tensor in self.lengths.items()}
+        return Batch(inputs, self.observed.to(device), self.target.to(device), self.index.to(device), lengths)
 
     def rows(self, index: Tensor) -> Batch:
         """The chosen rows, in the order given. Shapes: index (K,) int64 or (B,) bool."""
         inputs = {name: tensor[index] for name, tensor in self.inputs.items()}
-        return Batch(inputs, self.observed[index], self.target[index], self.index[index])
+        lengths = {name: tensor[index] for name, tensor in self.lengths.items()}
+        return Batch(inputs, self.observed[index], self.target[index], self.index[index], lengths)
 
 
 def as_batch(samples: Samples, device: torch.device | str = "cpu") -> Batch:
@@ -193,7 +224,12 @@ def as_batch(samples: Samples, device: torch.device | str = "cpu") -> Batch:
 
     inputs = {name: torch.from_numpy(array) for name, array in samples.sealed().values.items()}
     observed, target = torch.from_numpy(samples.observed), torch.from_numpy(samples.target)
-    return Batch(inputs, observed, target, torch.arange(len(samples))).to(device)
+    lengths = {name: torch.from_numpy(array) for name, array in samples.lengths.items()}
+    return Batch(inputs, observed, target, torch.arange(len(samples)), lengths).to(device)
+
+
+class DataError(ValueError):
+    """Data that are absent, damaged or not what they should be; the message says what, the rule, what came, and the way on."""
 
 
 class Dataset:
@@ -207,6 +243,7 @@ class Dataset:
     source: ClassVar[str] = ""  # where the data come from, with citation
     licence: ClassVar[str] = ""
     synthetic: ClassVar[bool] = False  # True is printed wherever the data are shown
+    keeps_groups: bool = True  # a split never parts the rows of one group; False: groups only say where a row comes from
     options: ClassVar[Mapping[str, object]] = {}  # keyword arguments of __init__ with their defaults
 
     def load(self) -> Samples:
@@ -214,8 +251,10 @@ class Dataset:
         raise TypeError(f"{type(self).__name__} must define load(self) -> Samples")
 
     def parts(self, samples: Samples) -> Mapping[str, np.ndarray] | None:
-        """Row indices of `train`, `valid` and `test` in the official split, or None."""
-        return None
+        """Row indices of the official split by part, or None; without `valid` the suite carves one from `train`."""
+        if samples.split is None:
+            return None
+        return {part: np.flatnonzero(samples.split == part) for part in PARTS if (samples.split == part).any()}
 
     def posterior(self, samples: Samples) -> np.ndarray | None:
         """P(class | observed values) (N, C) where it is known in closed form, else None."""

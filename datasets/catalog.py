@@ -6,4 +6,12 @@ DATASETS: dict[str, str] = {
     "digits": "bench.datasets.digits:Digits",
     "breast-cancer": "bench.datasets.breast_cancer:BreastCancer",
     "gaussian": "bench.datasets.gaussian:GaussianClasses",
+    "support2": "bench.datasets.support2:Support2",
+    "uci-heart": "bench.datasets.uci_heart:UciHeart",
+    "av-digits": "bench.datasets.av_digits:AvDigits",
+    "mosi-utterance": "bench.datasets.mosi_utterance:MosiUtterance",
+    "cmu-mosi": "bench.datasets.cmu_mosi:CmuMosi",
+    "enrico": "bench.datasets.enrico:Enrico",
+    "adni": "bench.datasets.adni:Adni",
+    "mimic-iv": "bench.datasets.mimic_iv:MimicIv",
 }

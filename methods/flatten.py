@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,25 @@ if TYPE_CHECKING:
 
 
 def widths(schema: Schema) -> np.ndarray:
-    """Number of values of each modality once flattened. Shapes: -> (M,) int64."""
-    return np.array([np.prod(modality.shape, dtype=np.int64) for modality in schema])
+    """Number of values of each modality once flattened: of a sequence its features, else all. Shapes: -> (M,) int64."""
+    return np.array([modality.shape[-1] if modality.kind == "sequence" else np.prod(modality.shape, dtype=np.int64) for modality in schema])
 
 
 def flatten(samples: Samples) -> np.ndarray:
-    """All modalities side by side, NaN where not observed. Shapes: -> (N, F) float32, F the sum of `widths`."""
-    values = samples.sealed().values
-    return np.concatenate([values[name].reshape(len(samples), -1) for name in samples.schema.names], axis=1)
+    """All modalities side by side, NaN where not observed. Shapes: -> (N, F) float32, F the sum of `widths`.
+
+    A sequence becomes its mean over the real steps, so that long, short and padded ones all give one vector; images and volumes enter
+    whole. A value that is NaN in an observed modality is left out of the mean, and stays NaN elsewhere.
+    """
+    columns = []
+    for modality, array in zip(samples.schema, samples.sealed().values.values(), strict=True):
+        if modality.kind == "sequence":
+            seen = ~np.isnan(array)  # (N, L, F), False in padding
+            count = seen.sum(1)  # (N, F)
+            total = np.where(seen, array, 0.0).sum(1, dtype=np.float64)
+            array = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)  # (N, F)
+        columns.append(array.reshape(len(samples), math.prod(array.shape[1:])))
+    return np.concatenate(columns, axis=1)
 
 
 def observed_means(matrix: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 Idea:    Boosted trees learn at every split which side a missing value goes to, so nothing is imputed. On tabular data this is the
          reference to beat.
 Source:  scikit-learn's HistGradientBoostingClassifier.
-Differs: sequences, images and volumes enter as flat vectors; no early stopping, so that no training row is set aside.
+Differs: images and volumes enter as flat vectors, a sequence as its mean over time; no early stopping, so that no training row is
+         set aside.
 """
 
 from __future__ import annotations

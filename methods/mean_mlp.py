@@ -3,7 +3,7 @@
 Idea:    What plain early fusion reaches in the suite's own training loop: fill what is missing with the training mean, append
          one missing indicator per modality, and learn a perceptron with two hidden layers.
 Source:  common practice.
-Differs: nothing.
+Differs: nothing. A sequence enters as its mean over the real steps (as for the estimators, see `flatten`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench.datasets.base import Batch, Samples, Schema
+from bench.datasets.base import Batch, Modality, Samples, Schema
 from bench.methods.base import Method, MethodConfig, Prediction
+from bench.methods.encoders import without_padding
 from bench.methods.flatten import flatten, observed_means, widths
 from bench.methods.layers import Dropout
 
@@ -31,6 +32,17 @@ class MeanMLPConfig(MethodConfig):
             raise ValueError(f"width and layers must be at least 1, got {self.width} and {self.layers}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+
+def flat(modality: Modality, batch: Batch) -> Tensor:
+    """One modality as `flatten` gives it, as a tensor; anything where it is not observed. Shapes: -> (B, F)."""
+    x = batch.inputs[modality.name]
+    if modality.kind != "sequence":
+        return x.flatten(1)
+    lengths = batch.lengths.get(modality.name)
+    if lengths is None:
+        return x.mean(1)
+    return without_padding(x, lengths).sum(1) / lengths.clamp(min=1).unsqueeze(1)
 
 
 class MeanMLP(Method):
@@ -64,5 +76,5 @@ class MeanMLP(Method):
 
     def fill(self, batch: Batch) -> Tensor:
         """Inputs side by side, training means where not observed. Shapes: -> (B, F)."""
-        raw = torch.cat([batch.inputs[name].flatten(1) for name in self.schema.names], dim=1)  # (B, F)
+        raw = torch.cat([flat(m, batch) for m in self.schema], dim=1)  # (B, F)
         return torch.where(batch.observed[:, self.owner], raw, self.means)

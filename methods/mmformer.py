@@ -204,7 +204,7 @@ class MMFormer(Method):
         empty = self.position[m].new_zeros(len(batch), *self.position[m].shape)
         if len(rows) == 0:
             return empty, empty
-        local = self.tokenisers[m](self.encoders.encode(m, batch.inputs[self.schema.names[m]][rows]))  # (n, T, D)
+        local = self.tokenisers[m](self.encoders.encode_rows(m, batch, rows))  # (n, T, D)
         tokens = self.intra[m](local, self.position[m])
         return empty.index_copy(0, rows, local), empty.index_copy(0, rows, tokens)  # (B, T, D)
 

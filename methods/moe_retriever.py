@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from bench.datasets.base import Batch, Samples, Schema, as_batch
 from bench.methods.base import Method, MethodConfig, Prediction
-from bench.methods.encoders import Encoders, PatchEmbedding
+from bench.methods.encoders import Encoders, PatchEmbedding, without_padding
 from bench.methods.layers import Attention, Dropout, FeedForward, SparseExperts, cv_squared, hash_uniform, in_top_k_probability
 
 log = logging.getLogger(__name__)
@@ -115,14 +115,14 @@ class MoERetrieverConfig(MethodConfig):
 
 
 class PatchEncoders(Encoders):
-    """The release's tokeniser: raw values of any kind, flattened, to patches to tokens. Shapes as `Encoders`."""
+    """The release's tokeniser: raw values of any kind, flattened, padding as zeros, to patches to tokens. Shapes as `Encoders`."""
 
     def __init__(self, schema: Schema, tokens: int, width: int) -> None:
         nn.ModuleList.__init__(self, (PatchEmbedding(math.prod(modality.shape), tokens, width) for modality in schema))
         self.names, self.tokens, self.width = schema.names, tokens, width
 
-    def encode(self, m: int, x: Tensor) -> Tensor:
-        return self[m](x.flatten(1))
+    def encode(self, m: int, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self[m](without_padding(x, lengths).flatten(1))
 
 
 def supporting_groups(bank: Tensor, own: Tensor, target: Tensor) -> Tensor:
@@ -556,11 +556,11 @@ class MoERetriever(Method):
         place, count = torch.empty_like(rows), 0
         if self.bank is None:
             raise RuntimeError("prepare(train) must come before retrieval: supports are training rows")
-        for m, name in enumerate(self.schema.names):
+        for m in range(len(self.schema)):
             wanted = (modality == m).nonzero().squeeze(1)
             if len(wanted):
                 unique, inverse = rows[wanted].unique(return_inverse=True)
-                encoded.append(self.encoders.encode(m, self.bank.inputs[name][unique]))  # (U, P, D)
+                encoded.append(self.encoders.encode_rows(m, self.bank, unique))  # (U, P, D)
                 place[wanted] = inverse + count
                 count += len(unique)
         tokens = torch.cat(encoded).index_select(0, place)  # (Z, P, D)

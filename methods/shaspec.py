@@ -70,7 +70,7 @@ class ShaSpecConfig(MethodConfig):
 class Stems(nn.Module):
     """From raw inputs to one space: the suite's encoder, the mean of its tokens, linear, norm, ReLU; one of each per modality.
 
-    Shapes: rows (n, *shape) of modality m -> (n, D).
+    Shapes: rows (n,) of a batch, which observe modality m -> (n, D).
     """
 
     def __init__(self, schema: Schema, config: ShaSpecConfig) -> None:
@@ -79,8 +79,8 @@ class Stems(nn.Module):
         self.encoders = Encoders(schema, config.tokens, width)
         self.lifts = nn.ModuleList(nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU()) for _ in schema)
 
-    def forward(self, m: int, x: Tensor) -> Tensor:
-        return self.lifts[m](self.encoders.encode(m, x).mean(1))  # (n, D)
+    def forward(self, m: int, batch: Batch, rows: Tensor) -> Tensor:
+        return self.lifts[m](self.encoders.encode_rows(m, batch, rows).mean(1))  # (n, D)
 
 
 class FeatureEncoder(nn.Sequential):
@@ -228,14 +228,13 @@ class ShaSpec(Method):
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """r and s of eq. 1: (B, M, D) each, zero where not observed; observed cells alone are computed."""
         cells, starts, own = [], [], []  # of the observed cells, modality by modality: place, input of f_sha, output of f_spec
-        for m, name in enumerate(self.schema.names):
+        for m in range(len(self.schema)):
             rows = batch.observed[:, m].nonzero().squeeze(1)  # (n,)
             if len(rows):
-                x = batch.inputs[name][rows]  # (n, *shape)
-                start = self.stems(m, x)  # (n, D)
+                start = self.stems(m, batch, rows)  # (n, D)
                 cells.append(rows * len(self.schema) + m)
                 own.append(self.specific[m](start))
-                starts.append(start if self.shared_stems is None else self.shared_stems(m, x))
+                starts.append(start if self.shared_stems is None else self.shared_stems(m, batch, rows))
         features = self.project.weight.new_zeros(2, batch.observed.numel(), self.config.width)  # (2, B*M, D)
         if cells:
             found = torch.stack([self.shared(torch.cat(starts)), torch.cat(own)])  # (2, V, D)

@@ -1,7 +1,8 @@
-"""Fixtures every room's tests use: tiny schemas and samples, batches, and the stored outputs of released code."""
+"""Fixtures every room's tests use: tiny schemas and samples, batches, the stored outputs of released code, and the real data."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,18 @@ def make_samples():
 def make_batch():
     """The same samples as one training batch (targets present)."""
     return lambda **options: as_batch(samples_of(**options))
+
+
+REAL = Path(os.environ.get("BENCH_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+
+@pytest.fixture
+def real_data(monkeypatch):
+    """The folder of real data, as the data root; without one, the test is skipped."""
+    if not REAL.is_dir():
+        pytest.skip(f"no real data: BENCH_DATA is not set and {REAL} is not there")
+    monkeypatch.setenv("BENCH_DATA", str(REAL))
+    return REAL
 
 
 @pytest.fixture

@@ -69,11 +69,26 @@ class Devours(Mine):
         return Prediction(torch.ones(10**11).sum())
 
 
+class Unmapped(Mine):
+    """An import that the dynamic loader ends for want of address space."""
+
+    def forward(self, batch):
+        raise ImportError("fast.so: failed to map segment from shared object")
+
+
 class Slow(Mine):
     """Long enough to be interrupted, short enough for a test."""
 
     def on_epoch(self, epoch, epochs):
         time.sleep(0.2)
+
+
+class DrawsInEvaluation(Mine):
+    """Adds noise from its own generator, in evaluation too."""
+
+    def forward(self, batch):
+        logits = super().forward(batch).logits
+        return Prediction(logits + torch.randn(logits.shape, generator=self.generator))
 
 
 class PeeksAtLabels(Mine):

@@ -95,6 +95,21 @@ def test_show_prints_the_command_that_repeats_a_trial(out, tmp_path):
     assert [(trial["id"], trial["metrics"]) for trial in again] == [(chosen["id"], chosen["metrics"])]
 
 
+def test_response_surface_is_run_shown_and_repeated(tmp_path):
+    words = ["run", "--methods", "constant,mean-logistic", "--datasets", "breast-cancer", "--noise", "0.3", "--seeds", "0"]
+    page = bench(*words, "--test-noise", "0,0.5", "--test-combinations", "all", "--out", tmp_path, "-q").stdout
+    assert "### Response surface" in page
+    assert "Shapley M" in page
+    trials = json.loads(bench("show", "--out", tmp_path, "--json").stdout)["trials"]
+    chosen = next(trial for trial in trials if trial["method"] == "mean-logistic")
+    text = bench("show", chosen["id"], "--out", tmp_path).stdout
+    assert text.index("evaluations\n  rule") < text.index("fixed(MEW)  ") < text.index("repeat it")
+    assert text.strip().endswith(f"--test-noise 0,0.5 --test-combinations all --out {tmp_path}-repeat")
+    command = [word.strip("'") for word in text.strip().splitlines()[-1].split()[1:-2]]
+    again = json.loads(bench(*command, "--out", tmp_path / "again", "--json", "-q").stdout)["trials"]
+    assert [(trial["id"], trial["metrics"]) for trial in again] == [(chosen["id"], chosen["metrics"])]
+
+
 def test_show_json_holds_facts_and_provenance(out):
     first = json.loads(bench("show", "--out", out, "--json").stdout)["trials"][0]["id"]
     shown = json.loads(bench("show", first, "--out", out, "--json").stdout)["trials"][0]
@@ -105,11 +120,45 @@ def test_show_json_holds_facts_and_provenance(out):
 def test_publish_writes_a_folder_that_checks(out, tmp_path):
     bench("leaderboard", "--out", out, "--publish", tmp_path / "board")
     names = {path.name for path in (tmp_path / "board").iterdir()}
-    assert names == {"suite.toml", "records.jsonl", "predictions.npz", "README.md", "table.csv"}
+    assert names == {"suite.toml", "records.jsonl", "predictions.npz", "audit.json", "README.md", "table.csv"}
     assert str(out) not in (tmp_path / "board" / "README.md").read_text()
     bench("leaderboard", "--check", tmp_path / "board")
     (tmp_path / "board" / "table.csv").write_text("edited")
     assert "table.csv" in bench("leaderboard", "--check", tmp_path / "board", code=1).stdout
+
+
+def test_profile_json_is_the_documented_shape_and_nothing_else():
+    result = bench("profile", "mean-mlp[width=8],mean-logistic", "--dataset", "breast-cancer", "--noise", "0.3", "--json", "-q")
+    found = json.loads(result.stdout)["profiles"]
+    assert result.stderr == ""
+    keys = {
+        "method", "preset", "dataset", "combination", "protocol", "seed", "device", "threads", "reason", "cost", "components", "observed",
+        "not_counted",
+    }  # fmt: skip
+    assert [set(entry) for entry in found] == [keys, keys]
+    assert set(found[0]["cost"]) == {
+        "gflops_per_sample", "training_gflops_per_sample", "parameters", "active_parameters", "latency_ms_1", "latency_ms_8",
+        "latency_ms_64", "peak_memory_mb",
+    }  # fmt: skip
+    assert set(found[0]["components"][0]) == {"component", "gflops_per_sample", "parameters", "active_parameters"}
+    observed = found[0]["observed"]
+    assert set(observed[0]) == {"combination", "gflops_per_sample", "ms_per_sample", "peak_memory_mb", "components"}
+    assert [entry["combination"] for entry in observed] == ["M", "E", "W", "ME", "MW", "EW", "MEW"]
+
+
+def test_profile_of_a_method_that_fails_ends_with_code_one():
+    result = bench("profile", "constant", f"{OUTSIDE}:Raises", "--dataset", "breast-cancer", code=1)
+    assert "constant" in result.stdout
+    assert f"failed: {OUTSIDE}:Raises: KeyError" in result.stderr
+
+
+def test_profile_draws_a_plot(tmp_path):
+    pytest.importorskip("matplotlib")
+    bench("profile", "mean-mlp", "--dataset", "breast-cancer", "-q", "--plot", tmp_path / "cost.svg")
+    assert "<svg" in (tmp_path / "cost.svg").read_text()
+    result = bench("profile", "mean-mlp", "--dataset", "breast-cancer", "--plot", tmp_path / "cost.unknown", code=2)
+    assert "cannot be written" in result.stderr
+    assert result.stdout == ""
 
 
 def test_dry_run_lists_trials_and_runs_none(tmp_path):
@@ -176,6 +225,11 @@ def test_new_method_runs_and_passes_its_test(tmp_path):
         (["run", "--methods", f"{OUTSIDE}:NoForward"], "does not define forward"),
         (["run", "--datasets", f"{OUTSIDE}:NoLoad"], "NoLoad' does not load: TypeError: NoLoad must define load"),
         (["run", "--datasets", f"{OUTSIDE}:LoadsNothing"], "must return Samples, got NoneType"),
+        (["profile", "shapec"], "unknown method 'shapec', did you mean 'shaspec'"),
+        (["profile", "muse", "--dataset", "digits,gaussian"], "takes one dataset, combination and protocol, got 2 settings"),
+        (["profile", "muse", "--protocol", "mcar"], "mcar needs a missing rate"),
+        (["profile", "muse", "--set", "epocs=3"], "unknown training option 'epocs', did you mean 'epochs'"),
+        (["profile", "muse", "--device", "gpu"], "device must be auto, cpu, cuda or cuda:N"),
         (["leaderboard", "--out", "nowhere"], "run `bench run --out nowhere` first"),
         (["show", "abc", "--out", "nowhere"], "no results in nowhere"),
         (["new", "method", "Bad Name"], "lower case words"),
@@ -196,7 +250,7 @@ def test_help_is_fast_to_import_and_free_of_torch():
         "heavy = {'torch', 'sklearn', 'pandas', 'scipy', 'numpy'} & set(sys.modules); assert not heavy, heavy"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""
-    for command in ("run", "list", "leaderboard", "show", "new", "doctor"):
+    for command in ("run", "list", "profile", "leaderboard", "audit", "show", "new", "doctor"):
         assert bench(command, "--help").stdout.startswith("Usage:")
 
 
@@ -208,6 +262,18 @@ def test_notebook_functions_give_tidy_rows(tmp_path):
     assert {"accuracy", "auroc", "parameters", "status"} <= set(frame.columns)
     assert package.results(tmp_path).equals(frame)
     assert package.board(tmp_path).settings[0].rows[0].label == "constant"
+
+
+def test_evaluations_are_tidy_rows(tmp_path):
+    import bench as package
+
+    options = {"datasets": "breast-cancer", "noise": 0.3, "test_noise": [0, 0.5], "test_combinations": "M"}
+    package.run(methods=["constant"], seeds=0, out=tmp_path, quiet=True, **options)
+    frame = package.evaluations(tmp_path)
+    assert list(frame["evaluation"]) == ["mcar(0)", "mcar(0.5)", "fixed(M)"]
+    assert list(frame["test_combination"])[-1] == "M"
+    assert list(frame["test_noise"])[:2] == [0, 0.5]
+    assert {"id", "method", "noise", "seed", "missing", "accuracy", "auroc"} <= set(frame.columns)
 
 
 def test_class_given_from_python_runs(tmp_path):

@@ -76,8 +76,53 @@ def test_unknown_training_key_and_combination_are_explained():
         plan(with_options(suite_of(("muse",)), {"training": ["learning_rat=0.1"]}))
     with pytest.raises(UsageError, match="letters of 'MEW'"):
         plan(with_options(suite_of(("muse",)), {"combinations": "MX"}))
-    with pytest.raises(UsageError, match=r"fixed\(X\) names modalities"):
+    with pytest.raises(UsageError, match=r"fixed\(X\) names modalities that are not in 'MEW': X \(breast-cancer\)"):
         plan(with_options(suite_of(("muse",)), {"protocols": "fixed(X)"}))
+    with pytest.raises(UsageError, match=r"block\(group,0.3\) needs samples with groups"):
+        plan(with_options(suite_of(("muse",)), {"protocols": "block(group)"}))
+
+
+def test_protocols_of_a_plan_name_modalities_in_dataset_order():
+    trials = plan(with_options(suite_of(("constant",)), {"protocols": "fixed(WM),fixed(MW),mcar(W=0.1,M=0.2)"}))
+    assert [trial.protocol for trial in trials] == ["fixed(MW)", "mcar(M=0.2,W=0.1)"]
+
+
+def test_each_trial_carries_the_evaluations_of_its_setting():
+    suite = with_options(
+        suite_of(("constant",)), {"protocols": "mcar,natural,fixed(EM)", "test_noise": "0.5,0", "test_combinations": "WM,E"}
+    )
+    assert {trial.protocol: trial.evaluations for trial in plan(suite)} == {
+        "mcar(0.3)": ("mcar(0)", "mcar(0.5)", "fixed(E)", "fixed(MW)"),
+        "natural": ("mcar(0)", "mcar(0.5)", "fixed(E)", "fixed(MW)"),
+        "fixed(ME)": ("fixed(ME)+mcar(0)", "fixed(ME)+mcar(0.5)", "fixed(E)", "fixed(MW)"),
+    }
+
+
+def test_all_test_combinations_are_every_subset_smaller_ones_first():
+    (trial,) = plan(with_options(suite_of(("constant",)), {"test_combinations": "all"}))
+    assert trial.evaluations == tuple(f"fixed({letters})" for letters in ("M", "E", "W", "ME", "MW", "EW", "MEW"))
+
+
+def test_tables_that_ask_for_the_same_trial_are_joined():
+    one, other = Setting(("digits",), noise=(0.3,), test_noise=(0.5,)), Setting(("digits",), noise=(0.3,), test_noise=(0.0,))
+    (trial,) = plan(Suite("both", (one, other), methods=("constant",), seeds=(0,)))
+    assert trial.evaluations == ("mcar(0)", "mcar(0.5)")
+
+
+def test_test_combination_that_is_not_there_is_explained():
+    with pytest.raises(UsageError, match=r"test combination: .*'MEW'.*got 'MX' \(breast-cancer\)"):
+        plan(with_options(suite_of(("constant",)), {"test_combinations": "MX"}))
+    with pytest.raises(UsageError, match="would be 1023 evaluations of each trial; name those you want"):
+        plan(with_options(suite_of(("constant",), datasets=("gaussian[modalities=10]",)), {"test_combinations": "all"}))
+
+
+def test_evaluations_are_stored_with_their_trial(tmp_path):
+    summary = execute(with_options(suite_of(("constant", "mean-mlp")), {"test_noise": "0,0.5", "test_combinations": "all"}), tmp_path)
+    with Store(tmp_path, create=False) as store:
+        stored = store.predictions(record.trial.id for record in summary.records)
+    for record in summary.records:
+        assert tuple(record.facts["evaluations"]) == tuple(stored[record.trial.id].evaluations) == record.trial.evaluations
+        assert len(record.trial.evaluations) == 9
 
 
 def test_second_run_does_nothing(tmp_path):

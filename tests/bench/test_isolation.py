@@ -42,6 +42,7 @@ def test_good_trial_returns_record_predictions_and_progress(tmp_path):
         ("Segfaults", "killed by signal SIGSEGV (log: trial.log)"),
         ("Exits", "process ended with exit code 3 and no result (log: trial.log)"),
         ("Devours", "out of memory: "),
+        ("Unmapped", "out of memory: ImportError: fast.so"),
         ("NoForward", "does not define forward"),
     ],
 )

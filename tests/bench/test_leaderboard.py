@@ -1,5 +1,6 @@
 """bench/leaderboard.py: tables come from records alone, show what is missing, and re-render to the same bytes."""
 
+import csv
 import json
 import math
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.leaderboard import build, markdown, overall_rows, publish, render, stale_files, table_csv
-from bench.spec import Record, Setting, Suite, Trial
+from bench.spec import Finding, Record, Setting, Suite, Trial
 from bench.store import Arrays
 
 SUITE = Suite("golden", (Setting(("digits",), noise=(0.1, 0.3)),), title="Golden", methods=("muse", "constant"), training={"epochs": 2})
@@ -45,9 +46,9 @@ def made(method, protocol="mcar(0.1)", seed=0, hits=8, status="done", **changes)
     return record, Arrays(np.array([f"r{i}" for i in range(10)]), target, scores)
 
 
-def board_of(*pairs, suite=SUITE):
+def board_of(*pairs, suite=SUITE, audits=()):
     records = [record for record, _ in pairs]
-    return build(suite, records, {record.trial.id: arrays for record, arrays in pairs if arrays is not None}, ["bench run"])
+    return build(suite, records, {record.trial.id: arrays for record, arrays in pairs if arrays is not None}, ["bench run"], audits)
 
 
 def full():
@@ -56,6 +57,16 @@ def full():
         for protocol in ("mcar(0.1)", "mcar(0.3)"):
             pairs += [made("muse", protocol, seed, 8 + seed % 2), made("mmformer", protocol, seed, 7), made("constant", protocol, seed, 5)]
     return pairs
+
+
+def found(method, check="poison", passed=True, declared=False, version="v"):
+    return Finding(method, "default" if method == "constant" else "paper", check, passed, declared, "", version)
+
+
+AUDITS = (
+    found("muse"), found("muse", "batch-mate", declared=True), found("constant", version="older"),
+    found("mmformer", passed=False), found("mmformer", "label", passed=False), found("mmformer", "gradient"),
+)  # fmt: skip
 
 
 def test_mean_spread_and_rank_come_from_the_records():
@@ -68,7 +79,7 @@ def test_mean_spread_and_rank_come_from_the_records():
 
 
 def test_page_is_the_golden_one():
-    page = markdown(board_of(*full()))
+    page = markdown(board_of(*full(), audits=AUDITS))
     assert page == GOLDEN.read_text(encoding="utf-8"), "the page changed: look at it, then run tests/bench/make_golden.py"
 
 
@@ -154,6 +165,39 @@ def test_metric_where_lower_is_better_ranks_the_other_way():
     assert "lower is better" in markdown(board)
 
 
+def test_audit_column_shows_what_was_found_in_the_version_that_ran():
+    board = board_of(*full(), audits=AUDITS)
+    expected = {"muse": "passed, 1 declared", "mmformer": "FAILED: poison, label", "constant": "not audited"}
+    assert {row.label: row.audit for row in board.settings[0].rows} == expected
+    assert {row["label"]: row["audit"] for row in overall_rows(board)} == expected
+    assert {row["method"]: row["audit"] for row in csv.DictReader(table_csv(board).splitlines())} == expected
+
+
+def test_row_of_two_versions_is_audited_if_both_are():
+    record, arrays = made("muse", seed=1)
+    other = replace(record, trial=replace(record.trial, version="newer"))
+    pairs = [made("muse"), (other, arrays)]
+    assert board_of(*pairs, audits=[found("muse")]).settings[0].rows[0].audit == "not audited"
+    both = [found("muse"), found("muse", version="newer"), found("muse", passed=False, version="newer")]
+    assert board_of(*pairs, audits=both).settings[0].rows[0].audit == "FAILED: poison"
+
+
+def test_published_folder_keeps_the_audits_of_its_methods(tmp_path):
+    pairs, folder = full(), tmp_path / "golden"
+    audits = [*AUDITS, found("shaspec")]
+    publish(folder, SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"], audits)
+    assert [entry["method"] for entry in json.loads((folder / "audit.json").read_text())] == [
+        "muse",
+        "muse",
+        "mmformer",
+        "mmformer",
+        "mmformer",
+    ]
+    assert (folder / "README.md").read_text(encoding="utf-8") == markdown(board_of(*pairs, audits=audits))
+    (folder / "audit.json").unlink()  # as published before there were audits
+    assert render(folder)["README.md"] == markdown(board_of(*pairs))
+
+
 def test_json_has_the_documented_shape():
     shape = json.loads(json.dumps(board_of(*full()).as_json()))
     assert set(shape["settings"][0]) >= {"dataset", "protocol", "noise", "rows"}
@@ -171,6 +215,71 @@ def test_published_folder_renders_to_its_own_bytes(tmp_path):
     assert stale_files(tmp_path / "golden") == []
     (tmp_path / "golden" / "README.md").write_text("changed by hand")
     assert [path.name for path in stale_files(tmp_path / "golden")] == ["README.md"]
+
+
+def with_surface(rules=("mcar(0)", "mcar(0.5)", "fixed(N)", "fixed(E)", "fixed(NE)")):
+    pairs = []
+    for seed in range(2):
+        for method, hits in (("muse", 9), ("constant", 5)):
+            record, arrays = made(method, seed=seed, hits=hits)
+            metrics = {rule: {"accuracy": (hits - (place % 3) * (method == "muse")) / 10} for place, rule in enumerate(rules)}
+            facts = {rule: {"metrics": found, "missing": 0.5, "mask": rule, "histogram": [5, 5]} for rule, found in metrics.items()}
+            trial = replace(record.trial, evaluations=rules)
+            further = dict.fromkeys(rules, arrays.scores)
+            pairs.append((replace(record, trial=trial, facts={**record.facts, "evaluations": facts}), replace(arrays, evaluations=further)))
+    return pairs
+
+
+def test_response_surface_is_a_section_of_its_setting():
+    page = markdown(board_of(*with_surface()))
+    assert page.count("### Response surface") == 1
+    assert "fixed(NE) |" in page
+    for word in ("Area 0-0.5", "Drop 0 to 0.5", "Retention at 0.5", "Worst combination", "Shapley N", "Shapley E"):
+        assert word in page
+    assert "*Shapley*: gain in score" in page
+    assert "Response surface" not in markdown(board_of(*full()))
+
+
+def test_response_surface_of_part_of_the_combinations_has_no_contributions():
+    page = markdown(board_of(*with_surface(("fixed(N)", "fixed(NE)"))))
+    assert "Worst combination" in page
+    assert "Shapley N" not in page
+    assert "Area" not in page.partition("## How to read this")[0]
+
+
+def test_response_surface_is_in_the_json():
+    board = json.loads(json.dumps(board_of(*with_surface()).as_json()))
+    surface = board["settings"][0]["surface"]
+    assert surface["rates"] == [0.0, 0.5]
+    assert surface["floor"] == 0.5
+    assert [row["label"] for row in surface["rows"]] == ["muse", "constant"]
+    assert surface["rows"][1]["retention"] is None
+    assert board_of(*full()).as_json()["settings"][0]["surface"] is None
+
+
+def test_published_response_surface_renders_to_its_own_bytes(tmp_path):
+    pairs = with_surface()
+    publish(tmp_path / "surface", SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs}, ["bench run"])
+    assert stale_files(tmp_path / "surface") == []
+    lines = (tmp_path / "surface" / "surface.csv").read_text().splitlines()
+    assert lines[0].startswith("dataset,combination,protocol")
+    assert len(lines) == 1 + 2 * 5
+    assert (tmp_path / "surface" / "README.md").read_text(encoding="utf-8") == markdown(board_of(*pairs))
+
+
+def test_different_masks_of_an_evaluation_are_a_banner():
+    pairs = with_surface()
+    record, arrays = pairs[0]
+    evaluations = {**record.facts["evaluations"], "fixed(N)": {**record.facts["evaluations"]["fixed(N)"], "mask": "another"}}
+    pairs[0] = (replace(record, facts={**record.facts, "evaluations": evaluations}), arrays)
+    assert "different test masks" in markdown(board_of(*pairs))
+
+
+def test_bar_in_a_protocol_does_not_break_the_table():
+    pairs = [made("muse", protocol, seed) for seed in range(2) for protocol in ("mnar(N|value,2,0.1)", "mnar(N|value,2,0.3)")]
+    rows = [line for line in markdown(board_of(*pairs)).splitlines() if line.startswith("|") and "Mean rank" in line]
+    assert len(rows) == 1
+    assert rows[0].count("|") - rows[0].count("\\|") == 10
 
 
 def test_broken_folder_is_explained(tmp_path):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.datasets.base import Dataset
+from bench.datasets.base import Dataset, Modality, Samples, Schema
 from bench.errors import UsageError
 from bench.loader import Scaler, batch_rows, build_parts, split_rows
-from bench.protocol import parse_protocol
+from bench.protocol import parse_protocol, parse_rule
 from bench.seeds import stream
 
 
@@ -48,6 +48,15 @@ def test_groups_are_never_torn_apart(make_samples):
     rows = split_rows(Given(samples), samples, 0)
     groups = [set(samples.groups[part]) for part in rows.values()]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 20
+
+
+def test_modality_that_no_training_row_observes_is_hidden_everywhere(make_samples):
+    parts = build(make_samples(n=60), "train=fixed(AB);valid=natural;test=natural")
+    assert parts.unseen == ("gamma",)
+    for part in (parts.train, parts.valid, parts.test, parts.raw_test, parts.test_under(parse_rule("fixed(BG)")).samples):
+        assert not part.observed[:, 2].any()
+        assert np.isnan(part.values["gamma"]).all()
+    assert parts.test.observed[:, :2].any(0).all()
 
 
 def test_official_split_is_kept_and_an_overlap_refused(make_samples):
@@ -128,6 +137,32 @@ def test_single_missing_features_become_the_training_mean(make_samples):
     scaled = Scaler(samples)(samples)
     assert scaled.values["alpha"][3, 2] == 0
     assert np.isfinite(scaled.values["alpha"]).all()
+
+
+def test_sequences_are_scaled_over_their_real_steps_alone():
+    rng = np.random.default_rng(0)
+    schema = Schema((Modality("sound", "S", "sequence", (6, 2)),), ("a", "b"))
+    values = {"sound": (rng.normal(size=(30, 6, 2)) * [1, 5] + [3, -2]).astype(np.float32)}
+    lengths, observed = rng.integers(1, 7, 30), np.ones((30, 1), dtype=bool)
+    observed[0] = False
+    samples = Samples(
+        schema, values, observed, np.arange(30) % 2, np.array([f"r{i}" for i in range(30)]), lengths={"sound": lengths}
+    ).sealed()
+    padding = np.arange(6) >= lengths[:, None]
+    samples.values["sound"][3, 0, 1] = np.nan  # a single feature that is missing in a real step
+    parts = [samples.rows(np.arange(20)), samples.rows(np.arange(20, 30))]
+    scaler = Scaler(parts[0])
+    train, test = map(scaler, parts)
+    steps = np.concatenate([values["sound"][row, : lengths[row]] for row in range(1, 20)]).astype(np.float64)
+    mean, sd = steps[:, 0].mean(), steps[:, 0].std()
+    assert train.values["sound"][3, 0, 1] == 0
+    for part, rows in ((train, slice(0, 20)), (test, slice(20, 30))):
+        assert np.array_equal(np.isnan(part.values["sound"][..., 0]), padding[rows] | ~observed[rows])
+        real = ~np.isnan(part.values["sound"][..., 0])
+        np.testing.assert_allclose(
+            part.values["sound"][..., 0][real], (values["sound"][rows, :, 0][real] - mean) / sd, rtol=1e-4, atol=1e-5
+        )
+        assert part.lengths["sound"].tolist() == lengths[rows].tolist()
 
 
 def test_features_that_do_not_vary_stay_finite(make_samples):

@@ -70,8 +70,19 @@ def test_suite_file_reads_back_to_itself(name):
 
 
 def test_noise_crosses_protocols_without_a_rate():
-    setting = Setting(("digits",), protocols=("natural", "mcar", "mcar(0.2)"), noise=(0.1, 0.5))
-    assert setting.protocol_texts() == ["natural", "mcar(0.1)", "mcar(0.5)", "mcar(0.2)"]
+    setting = Setting(("digits",), protocols=("natural", "mcar", "mcar(0.2)", "mar(N->E,2)", "mcar(N=0.2)"), noise=(0.1, 0.5))
+    assert setting.protocol_texts() == [
+        "natural", "mcar(0.1)", "mcar(0.5)", "mcar(0.2)", "mar(N->E,2,0.1)", "mar(N->E,2,0.5)", "mcar(N=0.2)",
+    ]  # fmt: skip
+
+
+def test_surface_keys_come_from_file_and_options():
+    table = {"settings": [{"datasets": ["digits"], "noise": [0.3], "test_noise": [0, 0.5], "test_combinations": "all"}]}
+    suite = suite_from("mine", table)
+    assert suite.settings == (Setting(("digits",), noise=(0.3,), test_noise=(0.0, 0.5), test_combinations=("all",)),)
+    assert suite_from("mine", tomllib.loads(suite.to_toml())) == suite
+    changed = with_options(suite, {"test_noise": "0.1,0.2", "test_combinations": "NE,N"})
+    assert changed.settings == (Setting(("digits",), noise=(0.3,), test_noise=(0.1, 0.2), test_combinations=("NE", "N")),)
 
 
 def test_options_win_over_the_suite_and_merge_training():
@@ -93,6 +104,8 @@ def test_options_win_over_the_suite_and_merge_training():
         ({"settings": [{"datasets": ["digits"], "nosie": [0.1]}]}, "did you mean 'noise'"),
         ({"settings": [{"datasets": ["digits"], "noise": [1.2]}]}, r"in \[0, 1\), got 1.2"),
         ({"settings": [{"noise": [0.1]}]}, "needs datasets"),
+        ({"settings": [{"datasets": ["digits"], "test_noise": [1]}]}, r"in \[0, 1\), got 1"),
+        ({"settings": [{"datasets": ["digits"], "test_combination": ["N"]}]}, "did you mean 'test_combinations'"),
         ({"settings": []}, "needs a method and a"),
         ({"metric": "acuracy", "settings": [{"datasets": ["digits"]}]}, "did you mean 'accuracy'"),
         ({"device": "gpu", "settings": [{"datasets": ["digits"]}]}, "device must be auto"),
@@ -124,17 +137,40 @@ def test_missing_suite_file_and_unknown_name_are_explained(tmp_path):
 def test_trial_id_depends_on_every_field_and_survives_json():
     changes = {"method": "x", "preset": "x", "options": {}, "training": {}, "dataset": "x", "dataset_options": {"n": 1}, "combination": "N",
                "protocol": "natural", "seed": 2, "selection": "auroc", "vary": "split", "fixed_seed": 1, "fingerprint": "g", "version": "w",
-               "harness": 0}  # fmt: skip
+               "harness": 0, "evaluations": ("mcar(0.5)",)}  # fmt: skip
     ids = {replace(TRIAL, **{key: value}).id for key, value in changes.items()}
     assert len(ids | {TRIAL.id}) == len(changes) + 1
     assert Trial.from_json(TRIAL.canonical()) == TRIAL
     assert replace(TRIAL, options=json.loads('{"layers": 3}')).id == TRIAL.id
+    tested = replace(TRIAL, evaluations=("mcar(0.5)", "fixed(NE)"))
+    assert Trial.from_json(tested.canonical()) == tested
+
+
+def test_trial_without_further_evaluations_keeps_the_id_it_always_had():
+    assert "evaluations" not in TRIAL.canonical()
+    assert TRIAL.id == "2a4f5a9525913a2f"
 
 
 def test_default_preset_is_left_out_of_the_label():
     assert TRIAL.label == "muse[layers=3]"
     assert replace(TRIAL, preset="as_released", options={}).label == "muse@as_released"
     assert str(Choice("muse")) == "muse"
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "rates", "combinations"),
+    [
+        (("mcar(0)", "mcar(0.5)"), (0.0, 0.5), ()),
+        (("fixed(E)", "fixed(NE)"), (), ("E", "NE")),
+        (("mcar(0.5)", "fixed(N)", "fixed(E)", "fixed(NE)"), (0.5,), ("all",)),
+    ],
+)
+def test_command_of_a_trial_asks_for_its_evaluations(evaluations, rates, combinations):
+    words = shlex.split(replace(TRIAL, combination="NE", evaluations=evaluations).command())[2:]
+    options = {key.removeprefix("--").replace("-", "_"): value for key, value in zip(words[::2], words[1::2], strict=True)}
+    chosen = {key: options[key] for key in ("test_noise", "test_combinations") if key in options}
+    setting = with_options(read_suite("published"), chosen).settings[0]
+    assert (setting.test_noise, setting.test_combinations) == (rates, combinations)
 
 
 @pytest.mark.parametrize("training", [{}, {"epochs": 3, "layers": 2}], ids=["published", "changed"])

@@ -1,5 +1,6 @@
 """bench/store.py: records are whole or absent, readers and writers are told apart, bad folders are explained."""
 
+import io
 import os
 import sqlite3
 from dataclasses import replace
@@ -44,6 +45,22 @@ def test_record_and_predictions_come_back_as_written(tmp_path):
     assert np.isnan(found.metrics["auroc"])
     assert list(predictions) == [record.trial.id]
     assert np.array_equal(predictions[record.trial.id].scores, arrays().scores)
+
+
+def test_scores_of_further_evaluations_come_back_as_written(tmp_path):
+    rules = {"mcar(0.5)": np.full((2, 2), 0.5, np.float32), "mnar(A|value,2,0.3)+mar(A->B,1,0.2)": np.eye(2, dtype=np.float32)}
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+        store.write(Record(trial_of(), "done"), replace(arrays(), evaluations=rules))
+        found = store.predictions([trial_of().id])[trial_of().id].evaluations
+    assert list(found) == list(rules)
+    assert all(np.array_equal(found[rule], rules[rule]) for rule in rules)
+
+
+def test_predictions_stored_before_there_were_evaluations_are_read():
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, ids=arrays().ids, target=arrays().target, scores=arrays().scores)
+    assert unpack(buffer.getvalue()).evaluations == {}
 
 
 def test_planned_trials_are_seen_before_they_end(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bench import trial as trial_module
+from bench.methods.recording import read_records
 from bench.spec import Trial
 from bench.trial import TrialError, resolve_device, run_trial, schedule_factor
 
@@ -86,6 +87,11 @@ def test_labels_are_absent_from_evaluation():
     assert record.metrics["accuracy"] < 0.97
 
 
+def test_methods_that_fit_themselves_get_no_labels_to_predict_from():
+    peeking = replace(make_trial(), method=f"{OUTSIDE.with_name('violations.py')}:FitsLabels", training={})
+    assert run_trial(peeking)[0].metrics["accuracy"] < 0.9
+
+
 def test_checkpoint_is_the_best_validation_epoch(monkeypatch):
     scored = []
     original = trial_module.selection_score
@@ -103,6 +109,45 @@ def test_test_part_is_scored_once(monkeypatch):
     record, _ = run_trial(make_trial(epochs=3))
     assert sizes[-1] == record.facts["rows"]["test"]
     assert len(sizes) == 4
+
+
+@pytest.mark.parametrize("method", ["Mine", "mean-logistic", "moe-retriever"])
+def test_further_evaluations_change_no_bit_of_the_main_scores(method):
+    plain = make_trial(method) if method == "Mine" else replace(make_trial(method), preset=_preset(method))
+    tested = replace(plain, evaluations=("mcar(0)", "mcar(0.3)", "mcar(0.6)", "fixed(M)", "fixed(MEW)"))
+    (before, alone), (record, predictions) = run_trial(plain), run_trial(tested)
+    assert np.array_equal(alone.scores, predictions.scores)
+    assert (before.metrics, before.facts["valid"]) == (record.metrics, record.facts["valid"])
+    assert "evaluations" not in before.facts
+    assert list(predictions.evaluations) == list(record.facts["evaluations"]) == list(tested.evaluations)
+    facts = record.facts["evaluations"]
+    assert np.array_equal(predictions.evaluations["mcar(0.3)"], predictions.scores)
+    assert facts["mcar(0.3)"]["metrics"] == record.metrics
+    assert (facts["mcar(0.3)"]["mask"], facts["mcar(0.3)"]["missing"]) == (record.facts["masks"]["test"], record.facts["missing"]["test"])
+    assert np.array_equal(predictions.evaluations["mcar(0)"], predictions.evaluations["fixed(MEW)"])
+    assert facts["fixed(M)"]["missing"] == pytest.approx(2 / 3)
+    assert sum(facts["mcar(0.6)"]["histogram"]) == len(predictions.ids)
+
+
+def test_an_evaluation_does_not_depend_on_those_before_it():
+    drawn = replace(make_trial("DrawsInEvaluation"), evaluations=("mcar(0.5)", "fixed(EW)"))
+    one, other = run_trial(drawn)[1], run_trial(replace(drawn, evaluations=("fixed(EW)",)))[1]
+    assert np.array_equal(one.evaluations["fixed(EW)"], other.evaluations["fixed(EW)"])
+
+
+def test_rows_left_with_nothing_are_predicted_too():
+    trial = replace(make_trial("mean-logistic"), protocol="train=natural;test=fixed(MW)", evaluations=("fixed(M)",))
+    record, predictions = run_trial(trial)
+    assert predictions.evaluations["fixed(M)"].shape == predictions.scores.shape
+    assert np.isfinite(predictions.evaluations["fixed(M)"]).all()
+    assert record.facts["evaluations"]["fixed(M)"]["metrics"]["accuracy"] > 0.6
+
+
+def test_ceiling_is_exact_under_every_evaluation():
+    trial = make_trial("bayes", dataset="gaussian", combination="ABC", protocol="natural", evaluations=("fixed(A)", "fixed(ABC)"))
+    record, predictions = run_trial(trial)
+    assert np.array_equal(predictions.evaluations["fixed(ABC)"], predictions.scores)
+    assert 0.25 < record.facts["evaluations"]["fixed(A)"]["metrics"]["accuracy"] < record.metrics["accuracy"]
 
 
 def test_ceiling_scores_the_exact_posterior():
@@ -126,3 +171,15 @@ def test_schedules_follow_their_formula(schedule, factors):
 def test_absent_gpu_is_explained():
     with pytest.raises(TrialError, match="sees no GPU; use --device cpu or auto"):
         resolve_device("cuda")
+
+
+def test_records_are_written_and_change_no_number(tmp_path):
+    trial = replace(make_trial("moe-retriever", epochs=4), preset="paper")
+    file = tmp_path / "records" / "trial.npz"
+    _, plain = run_trial(trial)
+    _, recorded = run_trial(trial, records=file)
+    assert np.array_equal(plain.scores, recorded.scores)
+    tables = read_records(file)
+    assert set(tables) == {"routing", "supports", "embeddings", "gradients"}
+    assert set(tables["gradients"]["epoch"]) == {1, 2, 3, 4}
+    assert set(tables["embeddings"]["sample"]) == set(range(len(plain.ids)))

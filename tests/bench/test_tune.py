@@ -20,15 +20,25 @@ from bench.engine import execute, plan
 from bench.errors import UsageError
 from bench.leaderboard import build, markdown, publish, stale_files
 from bench.space import Space, key_of, propose, space_of
-from bench.spec import Setting, Suite, suite_from, with_options
+from bench.spec import Record, Setting, Suite, suite_from, with_options
 from bench.store import Store
 from bench.trial import run_trial, validate_trial
-from bench.tuned import label_of, read_winners, winners_of, with_configs, write_winners
+from bench.tuned import named as named_rows
+from bench.tuned import read_winners, winners_of, with_configs, write_winners
 from bench.tuning import JOURNAL, Budget, tune
 from bench.tuning_report import BUDGETS, training_seed
 
-FILE = Path(__file__).parent / "tunable.py"
+HERE = Path(__file__).parent
+FILE = "tunable.py"  # as a user in this folder writes it: what is drawn depends on a method's name, here not on where the checkout lies
 EPOCHS = 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def here():
+    before = Path.cwd()
+    os.chdir(HERE)
+    yield
+    os.chdir(before)
 
 
 def named(*names):
@@ -55,7 +65,7 @@ def configurations(result):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(tmp_path_factory, here):
     """One tuning of a method that fits itself and one that is trained, without pruning."""
     out = tmp_path_factory.mktemp("runs")
     return out, tuned(out, "Cut", "Net", pruner="none", jobs=2)
@@ -143,7 +153,7 @@ def test_costs_are_recorded_both_ways(found):
 
 
 def test_flop_budget_ends_a_study_and_what_runs_over_does_not_count(tmp_path):
-    whole = validate_trial(trial_of("Net", options={"learning_rate": 1e-3, "width": 8}))[0].facts["train_gflops"]
+    whole = validate_trial(trial_of("Net", options={"learning_rate": 1e-3, "width": 16}))[0].facts["train_gflops"]
     result = tuned(tmp_path, "Net", suggestions=50, gflops=3 * whole, pruner="none").results[0]
     assert result.has_ended
     assert 3 * whole <= result.gflops
@@ -281,7 +291,7 @@ def test_study_of_another_suite_is_refused(tmp_path):
 
 
 def test_study_of_another_version_is_refused(tmp_path):
-    source = FILE.read_text()
+    source = (HERE / FILE).read_text()
     copy = tmp_path / "method.py"
     script = "import bench; bench.tune(methods='method.py:Cut', datasets='breast-cancer', noise=0.3, suggestions=1, out='out', quiet=True)"
 
@@ -437,7 +447,8 @@ def test_tuned_trial_says_in_its_identity_what_was_trained(found):
     assert len(plain) == len(winners) == 2
     winner = next(w for w in winners_of(suite) if w.method.endswith("Cut"))
     assert all(trial.options == winner.options for trial in winners)
-    assert {label_of(trial, winners_of(suite)) for trial in trials} == {f"{FILE}:Cut", f"{FILE}:Cut tuned (6 suggestions)"}
+    rows = named_rows([Record(trial, "planned") for trial in trials], winners_of(suite))
+    assert {record.trial.label for record in rows} == {f"{FILE}:Cut", f"{FILE}:Cut tuned (6 suggestions)"}
     assert {trial.id for trial in plan(with_configs(suite_of("Cut", seeds=(0, 1)), "tuned", out))} == {trial.id for trial in winners}
     assert f"[cut={winner.options['cut']}" in winners[0].command()
 
@@ -539,7 +550,7 @@ COMMAND = ["tune", "--datasets", f"{FILE}:Clean", "--noise", "0.3", "--epochs", 
 
 
 def test_command_tunes_and_a_run_trains_the_winners(tmp_path):
-    said = bench(*COMMAND, "--methods", f"{FILE}:Cut,reference", "--out", tmp_path, "--set", "rounds=5", "--plot", tmp_path / "curves.svg",
+    said = bench(*COMMAND, "--methods", f"{FILE}:Cut,reference", "--out", tmp_path, "--plot", tmp_path / "curves.svg",
                  "--json")  # fmt: skip
     page = json.loads(said.stdout)
     methods = [entry["method"].rpartition(":")[2] for entry in page["methods"]]
@@ -550,7 +561,7 @@ def test_command_tunes_and_a_run_trains_the_winners(tmp_path):
     assert first["suggestions"] == {"ended": 2, "done": 2, "pruned": 0, "failed": 0, "space": 20}
     assert "not tuned, for they state no search space: constant" in said.stderr
     assert (tmp_path / "curves.svg").stat().st_size > 1000
-    arguments = ["--methods", f"{FILE}:Cut", "--datasets", f"{FILE}:Clean", "--noise", "0.3", "--epochs", "2", "--set", "rounds=5"]
+    arguments = ["--methods", f"{FILE}:Cut", "--datasets", f"{FILE}:Clean", "--noise", "0.3", "--epochs", "2"]
     text = bench("run", *arguments, "--seeds", "0-1", "--configs", "default,tuned", "--out", tmp_path, "-q").stdout
     assert f"{FILE}:Cut tuned (2 suggestions)" in text
 

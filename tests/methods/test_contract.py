@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bench.datasets.base import Batch, as_batch
+from bench.datasets.base import Batch, Modality, Samples, Schema, as_batch
 from bench.methods.base import Estimator, Method
 from bench.methods.catalog import CEILING, METHODS, PAPER
 
@@ -98,7 +98,7 @@ def logits_of(method: Method, batch: Batch) -> torch.Tensor:
     """Logits of a part without labels, as the suite gives it; draws restart at the same seed."""
     method.seed(0)
     with torch.no_grad():
-        prediction = method(Batch(batch.inputs, batch.observed, torch.full_like(batch.target, -1), batch.index))
+        prediction = method(dataclasses.replace(batch, target=torch.full_like(batch.target, -1)))
     assert not prediction.penalties  # there is nothing to train, and no label to compute them from
     return prediction.logits
 
@@ -213,6 +213,26 @@ def test_modality_absent_from_a_batch_works(case, fitted, make_samples):
         loss_of(method, as_batch(without_beta(make_samples(n=8)))).backward()
         assert_finite_gradients(method)
     assert logits_of(fitted(case), as_batch(without_beta(make_samples(n=10, seed=1)))).isfinite().all()
+
+
+def with_a_sequence(samples) -> Samples:
+    """The second modality as a sequence of five steps with one feature, of which only the first ones of a row are real."""
+    alpha, beta, gamma = samples.schema
+    schema = Schema((alpha, Modality("beta", beta.letter, "sequence", (5, 1)), gamma), samples.schema.classes)
+    values = {**samples.values, "beta": samples.values["beta"][:, :, None]}
+    return dataclasses.replace(samples, schema=schema, values=values, lengths={"beta": np.arange(len(samples)) % 5 + 1}).sealed()
+
+
+@every_method
+def test_padding_never_reaches_logits(case, make_samples):
+    train = with_a_sequence(make_samples(n=ROWS))
+    method = fit(method_of(case, train), train)
+    assert_finite_gradients(method)
+    batch = as_batch(with_a_sequence(make_samples(n=10, seed=1)))
+    expected = logits_of(evaluated(method), batch)
+    assert expected.isfinite().all()
+    other = dataclasses.replace(batch, inputs={**batch.inputs, "beta": batch.inputs["beta"].nan_to_num(1e30)})
+    assert torch.equal(logits_of(method, other), expected)
 
 
 @every_method

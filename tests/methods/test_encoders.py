@@ -119,10 +119,36 @@ def test_sequence_tokens_are_means_over_stretches():
 
 def test_image_tokens_are_means_over_cells():
     torch.manual_seed(0)
-    encoder, x = ImageEncoder(Modality("photo", "P", "image", (2, 16, 16)), 4, WIDTH), torch.randn(2, 2, 16, 16)
-    grid = encoder.convolutions(x)  # (2, D, 4, 4)
-    cells = [grid[:, :, i : i + 2, j : j + 2].mean((2, 3)) for i in (0, 2) for j in (0, 2)]
-    close(encoder(x), torch.stack(cells, 1))
+    encoder, x = ImageEncoder(Modality("photo", "P", "image", (2, 16, 32)), 2, WIDTH), torch.randn(2, 2, 16, 32)
+    grid = encoder.convolutions(x)  # (2, D, 2, 4)
+    close(encoder(x), torch.stack([grid[:, :, :, j : j + 2].mean((2, 3)) for j in (0, 2)], 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "grid"),
+    [
+        ((3, 256, 128), [8, 16, 32, 32, 64, 64, 64, 64], (8, 4)),
+        ((3, 64, 64), [8, 16, 32, 32, 64, 64, 64, 64], (2, 2)),
+        ((1, 8, 8), [32, 64], (2, 2)),
+        ((1, 1, 5), [64], (1, 3)),
+    ],
+    ids=["screen", "photo", "digit", "line"],
+)
+def test_image_encoder_is_vgg11_as_far_as_the_image_has_room(shape, channels, grid):
+    encoder = ImageEncoder(Modality("photo", "P", "image", shape), 4, 64)
+    layers = [layer for layer in encoder.convolutions if isinstance(layer, torch.nn.Conv2d)]
+    assert [layer.out_channels for layer in layers] == channels
+    assert encoder.convolutions(torch.randn(1, *shape)).shape == (1, 64, *grid)
+
+
+def test_image_signal_survives_all_layers():
+    torch.manual_seed(0)
+    encoder = ImageEncoder(Modality("screen", "S", "image", (3, 256, 128)), 4, 64)
+    x = torch.randn(2, 3, 256, 128).requires_grad_()
+    tokens = encoder(x)
+    (gradient,) = torch.autograd.grad(tokens.square().sum(), x)
+    assert 0.1 < tokens.std() < 10
+    assert (gradient.abs() > 1e-8).float().mean() > 0.05
 
 
 def test_volume_tokens_are_means_over_slabs():
@@ -130,6 +156,65 @@ def test_volume_tokens_are_means_over_slabs():
     encoder, x = VolumeEncoder(Modality("scan", "V", "volume", (1, 16, 8, 8)), 2, WIDTH), torch.randn(2, 1, 16, 8, 8)
     grid = encoder.convolutions(x)  # (2, D, 2, 1, 1)
     close(encoder(x), torch.stack([grid[:, :, slab].mean((2, 3)) for slab in range(2)], 1))
+
+
+LENGTHS = torch.tensor([9, 1, 4, 7, 2])
+
+
+def padded(fill: float) -> torch.Tensor:
+    """Five sequences of different lengths whose padding holds `fill`."""
+    x = torch.randn(5, 9, 3, generator=torch.Generator().manual_seed(1))
+    x[torch.arange(9) >= LENGTHS.unsqueeze(1)] = fill
+    return x
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 4, 12])
+def test_padded_sequence_equals_the_sequence_without_padding(tokens):
+    torch.manual_seed(0)
+    encoder = SequenceEncoder(SCHEMA.modalities[1], tokens, WIDTH)
+    together, x = encoder(padded(torch.nan), LENGTHS), padded(torch.nan)
+    pool = torch.nn.AdaptiveAvgPool1d(tokens)
+    for row, length in enumerate(LENGTHS):
+        alone = x[row : row + 1, :length]
+        close(together[row], encoder(alone)[0])
+        close(together[row], pool(encoder.gru(alone)[0].transpose(1, 2)).transpose(1, 2)[0])
+
+
+def test_padding_content_changes_no_token_and_no_gradient():
+    torch.manual_seed(0)
+    encoder, found = SequenceEncoder(SCHEMA.modalities[1], 4, WIDTH), []
+    for fill in (torch.nan, torch.inf, 0.0, -1e30):
+        encoder.zero_grad()
+        tokens = encoder(padded(fill), LENGTHS)
+        tokens.square().sum().backward()
+        found.append([tokens, *(parameter.grad.clone() for parameter in encoder.parameters())])
+    assert all(tensor.isfinite().all() for tensor in found[0])
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+def test_steps_beyond_every_length_cost_nothing():
+    encoder, seen = SequenceEncoder(SCHEMA.modalities[1], 2, WIDTH), []
+    encoder.gru.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape[1]))
+    encoder(padded(torch.nan)[1:3], LENGTHS[1:3])
+    assert seen == [4]
+
+
+def test_batch_lengths_reach_the_encoder_of_their_modality(make_encoders):
+    encoders, lengths = make_encoders(), np.array([9, 3, 1, 5, 0, -4])
+    rng = np.random.default_rng(0)
+    values = {modality.name: rng.normal(size=(ROWS, *modality.shape)).astype(np.float32) for modality in SCHEMA}
+    observed = np.ones((ROWS, 4), dtype=bool)
+    observed[4:, 1] = False  # lengths say nothing there
+    samples = Samples(SCHEMA, values, observed, np.zeros(ROWS, dtype=np.int64), np.array(list("abcdef")), lengths={"signal": lengths})
+    partial = as_batch(samples)
+    tokens = encoders(partial)
+    for row in range(4):
+        close(tokens[row, 1], encoders.encode(1, torch.from_numpy(values["signal"][row : row + 1, : lengths[row]]))[0])
+    close(encoders(partial.rows(torch.arange(4))), tokens[:4])  # every row observed: the other path
+    close(encoders.encode_rows(1, partial, torch.tensor([2, 0])), tokens[[2, 0], 1])
+    tokens.square().sum().backward()
+    assert not tokens[4:, 1].any()
+    assert all(parameter.grad.isfinite().all() for parameter in encoders.parameters())
 
 
 def test_sequence_encoder_reads_the_order_of_steps():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,16 +25,32 @@ def mixed(n=6) -> Samples:
 def test_every_kind_is_flattened_side_by_side():
     samples = mixed()
     matrix, sizes = flatten(samples), widths(samples.schema)
-    assert sizes.tolist() == [3, 8, 6, 8]
-    assert matrix.shape == (6, 25)
+    assert sizes.tolist() == [3, 2, 6, 8]
+    assert matrix.shape == (6, 19)
     for name, block in zip(samples.schema.names, np.split(matrix, np.cumsum(sizes)[:-1], axis=1), strict=True):
-        np.testing.assert_array_equal(block[1:], samples.values[name].reshape(6, -1)[1:])
+        expected = samples.values[name].mean(1) if name == "sequence" else samples.values[name].reshape(6, -1)
+        np.testing.assert_allclose(block[1:], expected[1:], rtol=1e-6)
+
+
+def test_padded_steps_are_no_part_of_the_mean():
+    samples = replace(mixed(), lengths={"sequence": np.array([0, 1, 2, 3, 4, 4])})
+    samples.values["sequence"][3, 0, 1] = np.nan  # a single value that is missing
+    found = flatten(samples)[:, 3:5]
+    for row in (1, 2, 4, 5):
+        real = samples.values["sequence"][row, : samples.lengths["sequence"][row]]
+        np.testing.assert_allclose(found[row], real.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(found[3], np.nanmean(samples.values["sequence"][3, :3], axis=0), rtol=1e-6)
+    assert np.isnan(found[0]).all()
 
 
 def test_hidden_values_become_nan_even_where_samples_were_not_sealed():
     matrix = flatten(mixed())
-    assert np.isnan(matrix[0, 3:11]).all()
-    assert np.isnan(matrix).sum() == 8
+    assert np.isnan(matrix[0, 3:5]).all()
+    assert np.isnan(matrix).sum() == 2
+
+
+def test_no_rows_give_a_matrix_without_rows():
+    assert flatten(mixed().rows(np.zeros(0, dtype=np.int64))).shape == (0, 19)
 
 
 def test_means_skip_nan_and_are_zero_for_empty_columns():

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from bench.datasets.base import Modality, Samples, Schema, as_batch
+from bench.methods.flatten import flatten
 from bench.methods.mean_mlp import MeanMLP, MeanMLPConfig
 
 
@@ -73,15 +74,29 @@ def test_modality_never_observed_in_training_is_harmless(make_samples):
     assert method(as_batch(samples)).logits.isfinite().all()
 
 
-def test_images_and_sequences_enter_flat():
+def test_images_enter_flat_and_sequences_as_means():
     schema = Schema((Modality("image", "I", "image", (2, 3, 3)), Modality("sound", "S", "sequence", (4, 5))), ("a", "b"))
     rng = np.random.default_rng(0)
     values = {m.name: rng.normal(size=(6, *m.shape)).astype(np.float32) for m in schema}
     observed = np.array([[True, True], [True, False], [False, True]] * 2)
     samples = Samples(schema, values, observed, np.arange(6) % 2, np.array(list("abcdef"))).sealed()
     method = build(samples).eval()
-    assert method.perceptron[0].in_features == 18 + 20 + 2
+    assert method.perceptron[0].in_features == 18 + 5 + 2
     assert method(as_batch(samples)).logits.shape == (6, 2)
+
+
+def test_sequence_enters_as_the_mean_that_estimators_get():
+    schema = Schema((Modality("sound", "S", "sequence", (4, 2)),), ("a", "b"))
+    values = {"sound": np.random.default_rng(0).normal(size=(6, 4, 2)).astype(np.float32)}
+    observed, lengths = np.ones((6, 1), dtype=bool), {"sound": np.array([4, 1, 2, 3, 4, 0])}
+    observed[5] = False
+    rest = (np.arange(6) % 2, np.array(list("abcdef")))
+    for some in (lengths, {}):
+        samples = Samples(schema, values, observed, *rest, lengths=some).sealed()
+        method = build(samples)
+        expected = flatten(samples)
+        expected[5] = method.means
+        np.testing.assert_allclose(method.fill(as_batch(samples)), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"layers": 0}, {"dropout": 1.0}], ids=str)

@@ -187,8 +187,8 @@ def load_block(block: Block, weights: dict[str, torch.Tensor]) -> None:
 class StoredFeatures(nn.Module):
     """In place of the encoders: the released code's own convolutional features arrive as inputs."""
 
-    def encode(self, m: int, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(1, (8, 32))
+    def encode_rows(self, m: int, batch: Batch, rows: torch.Tensor) -> torch.Tensor:
+        return batch.inputs["abcd"[m]][rows].unflatten(1, (8, 32))
 
 
 @pytest.fixture

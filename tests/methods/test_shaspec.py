@@ -145,7 +145,7 @@ def kept_by(method, batch):
     kept, met = [], []
     encode, stems = method.encode, method.stems.forward
     method.encode = lambda batch: kept.append(batch.observed) or encode(batch)
-    method.stems.forward = lambda m, x: met.append(len(x)) or stems(m, x)
+    method.stems.forward = lambda m, batch, rows: met.append(len(rows)) or stems(m, batch, rows)
     assert method.train()(batch).logits.isfinite().all()
     return kept[0], met
 
@@ -310,6 +310,7 @@ def test_permuted_modalities_permute_fused_features(make_batch):
     method, batch, order = build().eval(), make_batch(n=8), [2, 0, 1]
     other = build(seed=5).eval()
     other.schema = replace(method.schema, modalities=tuple(method.schema.modalities[m] for m in order))
+    other.stems.encoders.names = other.schema.names
     other.shared, other.project = method.shared, method.project
     for here, there in enumerate(order):
         other.stems.encoders[here], other.stems.lifts[here] = method.stems.encoders[there], method.stems.lifts[there]

@@ -1,0 +1,66 @@
+"""Statistics from stored predictions alone. Free of torch.
+
+`pseudo`: what each sample contributes to a score. `pairs`: two methods in one setting. `across`: methods over many settings.
+`adjust`: many tests at once. `bootstrap`: intervals by resampling. `effects`: how large, how often, how many seeds. `ranking`: who
+stands where. `curves`: score over noise. Scores are higher-is-better everywhere but in `pseudo`, `bootstrap` and `ranks`, which take
+the metric's name. Bad input raises UsageError (a ValueError); what the data cannot answer comes back as NaN with a reason.
+"""
+
+from bench.stats.across import (
+    AllPairs,
+    Friedman,
+    Nemenyi,
+    SignedRank,
+    SignFlip,
+    against_control,
+    all_pairs,
+    bayesian_signed_rank,
+    bonferroni_dunn,
+    friedman,
+    minimum_p,
+    needed_pairs,
+    nemenyi,
+    sign_flip,
+    signed_rank,
+)
+from bench.stats.adjust import benjamini_hochberg, holm
+from bench.stats.bootstrap import Interval, bca_interval, bootstrap, percentile_interval, sample_counts, weighted_f1_macro, weighted_scores
+from bench.stats.curves import Drop, noise_auc, noise_drop
+from bench.stats.effects import (
+    Outperformance,
+    a12,
+    cliffs_delta,
+    hedges_g,
+    iqm,
+    magnitude,
+    noether_seeds,
+    outperforms,
+    seeds_for_equivalence,
+    seeds_needed,
+)
+from bench.stats.pairs import (
+    Estimate,
+    Regions,
+    crossed_interval,
+    crossed_test,
+    delong,
+    mcnemar,
+    mcnemar_median,
+    noise_auc_test,
+    paired_crossed_test,
+    resampled_t,
+    seed_permutation,
+    welch,
+)
+from bench.stats.pseudo import pseudo_values
+from bench.stats.ranking import Standing, fill_failures, pareto_front, rank_matrix, ranks, standing
+
+__all__ = [
+    "AllPairs", "Drop", "Estimate", "Friedman", "Interval", "Nemenyi", "Outperformance", "Regions", "SignFlip", "SignedRank", "Standing",
+    "a12", "against_control", "all_pairs", "bayesian_signed_rank", "bca_interval", "benjamini_hochberg", "bonferroni_dunn", "bootstrap",
+    "cliffs_delta", "crossed_interval", "crossed_test", "delong", "fill_failures", "friedman", "hedges_g", "holm", "iqm", "magnitude",
+    "mcnemar", "mcnemar_median", "minimum_p", "needed_pairs", "nemenyi", "noether_seeds", "noise_auc", "noise_auc_test", "noise_drop",
+    "outperforms", "paired_crossed_test", "pareto_front", "percentile_interval", "pseudo_values", "rank_matrix", "ranks", "resampled_t",
+    "sample_counts", "seed_permutation", "seeds_for_equivalence", "seeds_needed", "sign_flip", "signed_rank", "standing",
+    "weighted_f1_macro", "weighted_scores", "welch",
+]  # fmt: skip

@@ -1,0 +1,216 @@
+"""Datasets that come as files: where they lie, how they are prepared once, and how a prepared copy is read.
+
+A data root holds one folder per dataset with the files as their source hands them out, and `prepared/` with our own copies:
+one `data.npz` without pickles and one `meta.json` with the schema and the SHA-256 of every source file. A dataset reads its prepared
+copy where there is one, else its raw files, unless these are too large to be read for every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import platformdirs
+
+from bench.datasets.base import DataError, Dataset, Modality, Samples, Schema
+
+FORMAT = 1  # of prepared copies
+Report = Callable[[int, int, str], None]  # steps done, steps in all (0: not known), what is being done
+
+
+def data_root() -> Path:
+    """The folder of all file datasets: `BENCH_DATA`, else a folder of this user."""
+    return Path(os.environ.get("BENCH_DATA") or platformdirs.user_data_path("missing-modality-bench"))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared copy: its samples and what `meta.json` says."""
+
+    samples: Samples
+    meta: Mapping[str, Any]
+
+
+class FileDataset(Dataset):
+    """A dataset of files. A subclass states its facts and writes `read`; options are attributes, checked in `__init__`."""
+
+    name: ClassVar[str]  # as in the catalog
+    folder: ClassVar[str]  # its folder under the data root
+    files: ClassVar[tuple[str, ...]] = ()  # files it needs there, relative; a pattern such as "wireframes/*.png" needs one match at least
+    obtain: ClassVar[str] = ""  # where to get them, in one or two sentences with the address
+    terms: ClassVar[str] = ""  # what its owners ask of users
+    must_prepare: ClassVar[bool] = False  # True: raw files are too large to be read for every run
+    restricted: ClassVar[bool] = False  # True: its owners forbid publishing what is derived of it
+    choices: ClassVar[Mapping[str, tuple[object, ...]]] = {}  # option -> values it may take; other options take any
+    checksums: ClassVar[Mapping[str, str]] = {}  # file -> SHA-256 of the one this suite was tested with; others are read too
+
+    def __init__(self, **options: object) -> None:
+        for key, default in self.options.items():
+            value = options.pop(key, default)
+            if key in self.choices and value not in self.choices[key]:
+                raise ValueError(f"{key} must be one of {', '.join(map(str, self.choices[key]))}, got {value!r}")
+            setattr(self, key, value)
+        if options:
+            raise TypeError(f"dataset {self.name} has no option {', '.join(options)}")
+
+    def read(self, folder: Path, report: Report) -> Samples:
+        """Samples from the raw files of a folder that holds them. Raises: DataError."""
+        raise TypeError(f"{type(self).__name__} must define read(self, folder, report) -> Samples")
+
+    def sources(self, folder: Path) -> list[Path]:
+        """The files that `read` uses, all present, in a fixed order. Raises: DataError naming the first that is absent."""
+        found: list[Path] = []
+        for pattern in self.files:
+            matches = sorted(path for path in folder.glob(pattern) if path.is_file())
+            if not matches:
+                raise DataError(f"{self.name} needs {pattern} in {folder}, and it is not there. {self.obtain}")
+            found.extend(matches)
+        return found
+
+    @property
+    def raw_folder(self) -> Path:
+        return data_root() / self.folder
+
+    @property
+    def is_here(self) -> bool:
+        """Whether `load` finds what it needs: a prepared copy, or all raw files where these may be read."""
+        if (self.prepared_folder / "meta.json").is_file():
+            return True
+        return not self.must_prepare and all(any(self.raw_folder.glob(pattern)) for pattern in self.files)
+
+    @property
+    def prepared_folder(self) -> Path:
+        """Where the prepared copy for these options is kept."""
+        chosen = {key: getattr(self, key) for key in sorted(self.options)}
+        key = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+        return data_root() / "prepared" / (f"{self.name}-{key}" if chosen else self.name)
+
+    def load(self) -> Samples:
+        """Samples from the prepared copy, else from the raw files. Raises: DataError that says where to get them."""
+        if (self.prepared_folder / "meta.json").is_file():
+            return read_prepared(self.prepared_folder).samples
+        if not self.raw_folder.is_dir():
+            raise DataError(
+                f"{self.name} is not here: there is no folder {self.raw_folder}. {self.obtain} Then put the files there, or run "
+                f"`bench data prepare {self.name} --from DIR`; `bench data status` shows what is there"
+            )
+        self.sources(self.raw_folder)
+        if self.must_prepare:
+            raise DataError(f"the raw files of {self.name} are read once: run `bench data prepare {self.name} --from {self.raw_folder}`")
+        return self.read(self.raw_folder, lambda *_: None)
+
+    def prepare(self, folder: Path, report: Report = lambda *_: None) -> Path:
+        """Read raw files, check them, and write the prepared copy in one step; returns its folder. Raises: DataError."""
+        if not folder.is_dir():
+            raise DataError(f"there is no folder {folder}; give the folder that holds {', '.join(self.files)}")
+        sources = self.sources(folder)
+        samples = self.read(folder, report)
+        check(samples, self.name)
+        hashes = {}
+        for step, path in enumerate(sources):
+            report(step, len(sources), f"hashing {path.name}")
+            hashes[path.relative_to(folder).as_posix()] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+        chosen = {key: getattr(self, key) for key in self.options}
+        write_prepared(self.prepared_folder, samples, {"dataset": self.name, "options": chosen, "sources": hashes})
+        return self.prepared_folder
+
+
+def check(samples: Samples, name: str) -> None:
+    """What no loader can use is refused before it is written. Raises: DataError."""
+    if not len(samples):
+        raise DataError(f"{name} has no samples; its files are empty")
+    for position, modality in enumerate(samples.schema):
+        rows = samples.observed[:, position]
+        seen = samples.values[modality.name][rows]
+        if np.isinf(seen).any():
+            raise DataError(f"{modality.name} of {name} holds infinite values; a value must be a number, or NaN where it is missing")
+        if np.isnan(seen).all(tuple(range(1, seen.ndim))).any():
+            raise DataError(f"{modality.name} of {name} is observed in a sample that has no value of it")
+
+
+def prepared_copies(dataset: FileDataset) -> list[tuple[Path, Mapping[str, Any]]]:
+    """Prepared copies of a dataset, whatever their options: folder and `meta.json`. Damaged ones are left out."""
+    found: list[tuple[Path, Mapping[str, Any]]] = []
+    for path in sorted((data_root() / "prepared").glob(f"{dataset.name}*/meta.json")):
+        try:
+            meta = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(meta, dict) and meta.get("dataset") == dataset.name:
+            found.append((path.parent, meta))
+    return found
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_prepared(folder: Path, samples: Samples, facts: Mapping[str, Any]) -> None:
+    """Write `data.npz` and `meta.json` under another name beside `folder`, then rename: a half-written copy is never seen.
+
+    Raises: DataError if the disk refuses.
+    """
+    modalities = [{"name": m.name, "letter": m.letter, "kind": m.kind, "shape": list(m.shape)} for m in samples.schema]
+    meta = {
+        **facts,
+        "format": FORMAT,
+        "rows": len(samples),
+        "modalities": modalities,
+        "classes": list(samples.schema.classes),
+        "fingerprint": samples.fingerprint(),
+    }
+    arrays = {f"value/{name}": array for name, array in samples.values.items()}
+    arrays |= {f"length/{name}": array for name, array in samples.lengths.items()}
+    arrays |= {"observed": samples.observed, "target": samples.target, "ids": samples.ids.astype(str)}
+    for key in ("groups", "split"):
+        column = getattr(samples, key)
+        if column is not None:
+            arrays[key] = column.astype(str)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as half:
+            np.savez(Path(half) / "data.npz", **arrays)  # type: ignore[arg-type]
+            (Path(half) / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+            if folder.exists():
+                shutil.rmtree(folder)
+            Path(half).rename(folder)
+            Path(half).mkdir()  # for the manager to remove
+    except OSError as error:
+        raise DataError(f"the prepared copy cannot be written to {folder}: {error}; give another --data-root (or BENCH_DATA)") from error
+
+
+def read_prepared(folder: Path) -> Prepared:
+    """A prepared copy. Raises: DataError if it is damaged or of another format, saying how to make it anew."""
+    again = "make it anew with `bench data prepare`"
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        if meta["format"] != FORMAT:
+            raise DataError(f"the prepared copy in {folder} has format {meta['format']}, this bench reads {FORMAT}; {again}")
+        schema = Schema(
+            tuple(Modality(m["name"], m["letter"], m["kind"], tuple(m["shape"])) for m in meta["modalities"]), tuple(meta["classes"])
+        )
+        with (folder / "data.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            samples = Samples(
+                schema,
+                {name: arrays[f"value/{name}"] for name in schema.names},
+                arrays["observed"],
+                arrays["target"],
+                arrays["ids"],
+                arrays.get("groups"),
+                arrays.get("split"),
+                {name: arrays[f"length/{name}"] for name in schema.names if f"length/{name}" in arrays},
+            )
+    except DataError:
+        raise
+    except Exception as error:  # whatever a damaged archive makes its readers raise
+        raise DataError(f"the prepared copy in {folder} is damaged ({type(error).__name__}: {error}); {again}") from error
+    return Prepared(samples, meta)
