@@ -409,8 +409,8 @@ def _varies(suite: Suite) -> str:
 def _budget(suite: Suite) -> str:
     shared = ", ".join(f"{key} = {value}" for key, value in sorted(suite.training.items()))
     own = [
-        f"{method} with " + ", ".join(f"{key} = {value}" for key, value in sorted(config.items()))
-        for method, config in suite.configs.items()
+        f"{name} with " + ", ".join(f"{key} = {value}" for key, value in sorted(config.items()))
+        for name, config in [*suite.configs.items(), *((f"on {dataset} all", budget) for dataset, budget in suite.budgets.items())]
         if config  # an option of the command line may have taken its place
     ]
     tuned = "tuned where a row says so" if suite.tuned else "untuned"

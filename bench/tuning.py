@@ -177,6 +177,7 @@ def _question(suite: Suite, sampler: str, pruner: str, seeds: Sequence[int]) -> 
     return {
         "training": dict(sorted(suite.training.items())),
         "configs": {method: dict(sorted(config.items())) for method, config in sorted(suite.configs.items())},
+        "budgets": {dataset: dict(sorted(budget.items())) for dataset, budget in sorted(suite.budgets.items())},
         "selection": suite.selection,
         "fixed_seed": suite.fixed_seed,
         "sampler": sampler,
@@ -247,7 +248,7 @@ class _Journal:
         self.storage.remove_session()
 
     def study(self, space: Space, seed: int, sampler: str, budget: Budget) -> _Study:
-        """A study, begun or gone on with. Raises: UsageError if it was begun with other code or data."""
+        """A study, begun or gone on with. Raises: UsageError if it was begun with other code or data, or another search space."""
         import optuna
 
         trial = space.trial
@@ -261,11 +262,11 @@ class _Journal:
             sampler=optuna.samplers.RandomSampler(0),  # never asked: `propose` draws
         )  # fmt: skip
         key = self.storage.get_study_id_from_name(name)
-        made_with = study.user_attrs.get("trial")
-        if made_with is None:
-            self.storage.set_study_user_attr(key, "trial", trial.canonical())
-        elif made_with != trial.canonical():
-            was, now = json.loads(made_with), json.loads(trial.canonical())
+        was = study.user_attrs.get("made_with")
+        now = json.loads(json.dumps({**trial.as_dict(), "search": space.values}))
+        if was is None:
+            self.storage.set_study_user_attr(key, "made_with", now)
+        elif was != now:
             what = next(part for part in now if was.get(part) != now[part])
             raise UsageError(
                 f"study '{name}' in {self.folder} was begun with another {what} ({was.get(what)}, now {now[what]}), so its suggestions "

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import bench as package
+from bench import registry
 from bench.cli import main
 from bench.engine import execute, plan
 from bench.errors import UsageError
@@ -304,6 +305,20 @@ def test_study_of_another_version_is_refused(tmp_path):
     error = run().stderr.strip().splitlines()[-1]
     assert "was begun with another version" in error
     assert "give another --study NAME, or delete the folder" in error
+
+
+def test_study_of_another_search_space_is_refused(tmp_path, monkeypatch):
+    tuned(tmp_path, "Cut", suggestions=1, name="mine")
+    monkeypatch.setattr(registry.method_class(f"{FILE}:Cut"), "search", {"cut": (-1.0, 0.0, 1.0)})
+    with pytest.raises(UsageError, match=r"was begun with another search \(.*-3.0.*, now .*\[-1.0, 0.0, 1.0\].*give another --study"):
+        tuned(tmp_path, "Cut", suggestions=1, name="mine")
+
+
+def test_further_masks_of_the_test_part_are_no_matter_of_a_tuning(tmp_path):
+    tuned(tmp_path, "Cut", suggestions=1, name="mine")
+    suite = with_options(suite_of("Cut"), {"test_noise": [0.0, 0.5]})
+    assert len(tune(suite, tmp_path, Budget(2), name="mine").results[0].suggestions) == 2
+    assert all(trial.evaluations for trial in plan(with_configs(suite, "tuned", tmp_path)))
 
 
 def test_study_whose_suggestions_all_fail_is_explained(tmp_path):
