@@ -174,6 +174,7 @@ def run(
 @click.option("--minutes", type=float, metavar="N", help="Wall time a suggestion may take.")
 @click.option("--memory-gb", type=float, metavar="N", help="Memory a suggestion may take.")
 @click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Suggestions at once.  [default: CPU cores / threads]")
+@data_root_option
 @out_option
 @json_option
 @quiet_option
@@ -187,11 +188,11 @@ def tune(
     """Tune every method with the same budget, on validation alone: the test part is never looked up.
 
     Each method's class states what may be tried (`search`). The same command after a crash or Ctrl-C goes on. The winners are
-    written to OUT/tuning/STUDY/tuned.toml; train them on fresh seeds, beside the untuned rows, with `bench run --configs`.
+    written to OUT/tuning/STUDY/tuned.toml; train them on fresh seeds, beside the default rows, with `bench run --configs`.
 
     \b
     bench tune --methods paper --datasets digits --noise 0.3 --suggestions 20
-    bench tune --methods muse,shaspec --datasets digits --noise 0.3 --sampler tpe --seed 0-2 --plot curves.png
+    bench tune --methods muse,shaspec --datasets digits --noise 0.3 --sampler tpe --seed 0-2 --plot curves.svg
     bench tune --methods paper --datasets digits --noise 0.3 --suggestions 500 --budget-gflops 2000
     bench run --methods paper --datasets digits --noise 0.3 --configs default,tuned
     """
@@ -226,9 +227,32 @@ def tune(
     if found.interrupted:
         click.echo("interrupted: what has ended is stored; the same command continues", err=True)
         sys.exit(130)
-    click.echo(f"winners: {found.file}\ntrain them on fresh seeds:  bench run --configs {found.file}", err=True)
+    asked = {**options, "set": sets, "epochs": epochs, "out": None if out == "runs" else out, "suite": None if suite == "quick" else suite}
+    click.echo(f"winners: {found.file}\ntrain them on fresh seeds:  {_run_of_winners(asked, found.file)}", err=True)
     if found.without_winner:
         sys.exit(1)
+
+
+def _run_of_winners(asked: dict[str, Any], file: Path) -> str:
+    """The command that trains the winners beside the default configurations, under the conditions they were found in."""
+    words = ["bench", "run"]
+    for key in (
+        "suite",
+        "methods",
+        "datasets",
+        "combinations",
+        "protocols",
+        "noise",
+        "selection",
+        "epochs",
+        "set",
+        "device",
+        "threads",
+        "out",
+    ):
+        values = asked[key] if isinstance(asked[key], tuple) else (asked[key],)
+        words += [word for value in values if value is not None for word in (f"--{key}", str(value))]
+    return shlex.join([*words, "--configs", f"default,{file}"])
 
 
 @main.command("list")

@@ -26,8 +26,10 @@ from bench.tuned import Winner
 DRAWS = 1000
 BAND = (0.05, 0.95)
 GRID = 41  # budgets at which a curve on GFLOPs or seconds is drawn
-BUDGETS = ("suggestions", "gflops", "seconds")
+BUDGETS = {"suggestions": "suggestions", "gflops": "training GFLOPs", "seconds": "seconds"}  # with the label of an axis
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#B0B0B0"  # Okabe and Ito's: colour-blind readers can tell them apart
+TOP = 4  # fields whose importance is drawn
 
 
 @dataclass(frozen=True)
@@ -287,45 +289,80 @@ def check_plot(path: Path) -> None:
         raise UsageError(f"a plot is written to a file ending in {', '.join(PLOT_SUFFIXES)}, got {str(path)!r}")
     if not path.resolve().parent.is_dir():
         raise UsageError(f"the plot's folder {path.parent} does not exist; make it first")
-    _pyplot()
+    _figure_class()
 
 
-def _pyplot() -> Any:
+def _figure_class() -> Any:
     try:
-        import matplotlib
+        from matplotlib.figure import Figure
     except ImportError:
         raise UsageError("plots need matplotlib: pip install 'missing-modality-bench[plot]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
+    return Figure
 
 
 def plot(results: Sequence[Result], path: Path) -> None:
-    """Curves on suggestions and on cost, and importances, one line of panels a setting. Raises: UsageError without matplotlib."""
-    pyplot = _pyplot()
-    settings = list(dict.fromkeys((r.trial.dataset_label, r.trial.combination, r.trial.protocol) for r in results))
-    figure, panels = pyplot.subplots(len(settings), 3, figsize=(15, 4.5 * len(settings)), squeeze=False, layout="constrained")
-    for (left, middle, right), setting in zip(panels, settings, strict=True):
-        here = [r for r in results if (r.trial.dataset_label, r.trial.combination, r.trial.protocol) == setting]
-        counted = "gflops" if all(is_counted(result, "gflops") for result in here) else "seconds"
-        for by, panel in (("suggestions", left), (counted, middle)):
-            for result in here:
-                _draw(panel, curve(result, by), result.trial.label)
-            panel.set_xlabel({"suggestions": "suggestions", "gflops": "training GFLOPs", "seconds": "seconds"}[by])
-            panel.set_ylabel(f"best validation {here[0].trial.selection} x 100")
-        left.set_title(" ".join(setting))
-        left.legend(fontsize="small")
-        middle.set_title(f"band: {curve(here[0]).band}", fontsize="small")
-        bars = [(f"{r.trial.label}: {name}", share) for r in here for name, share in list(r.importances.items())[:3]]
-        right.barh([name for name, _ in bars][::-1], [100 * share for _, share in bars][::-1])
-        right.set_xlabel("share of the variance of scores, % (fANOVA), top three fields")
-        right.tick_params(axis="y", labelsize="small")
-    figure.savefig(path)
-    pyplot.close(figure)
+    """Write `figure_of` these results. Raises: UsageError without matplotlib, or if the file cannot be written."""
+    figure = figure_of(results)
+    try:
+        figure.savefig(path, dpi=120)
+    except OSError as error:
+        raise UsageError(f"the plot {path} cannot be written: {error}; what was found is stored, the same command draws again") from None
 
 
-def _draw(panel: Any, line: Curve, label: str) -> None:
-    (drawn,) = panel.plot(line.budget, 100 * line.best, label=label, drawstyle="steps-post")
+def figure_of(results: Sequence[Result]) -> Any:
+    """Curves on suggestions and on cost, and importances: one block a setting, one column a method, one scale for all of them."""
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.trial.dataset_label, result.trial.combination, result.trial.protocol), []).append(result)
+    columns = max(map(len, groups.values()))
+    figure = _figure_class()(figsize=(max(7.0, 1.0 + 2.6 * columns), 7.6 * len(groups)), layout="constrained")
+    for block, (setting, here) in zip(figure.subfigures(len(groups), 1, squeeze=False)[:, 0], groups.items(), strict=True):
+        _draw_setting(block, " ".join(setting), here, columns)
+    return figure
+
+
+def _draw_setting(block: Any, title: str, here: Sequence[Result], columns: int) -> None:
+    metric = here[0].trial.selection
+    counted = "gflops" if all(is_counted(result, "gflops") for result in here) else "seconds"
+    block.suptitle(title)
+    panels = block.subplots(3, columns, squeeze=False)
+    for row, by in zip(panels, ("suggestions", counted), strict=False):
+        lines = [curve(result, by) for result in here]
+        for place, (panel, result, line) in enumerate(zip(row, here, lines, strict=False)):
+            for other in lines:
+                panel.step(other.budget, 100 * other.best, where="post", color=GREY, linewidth=0.8)
+            _draw_curve(panel, line, result.shown(result.default))
+            panel.set_xlabel(BUDGETS[by])
+            panel.sharex(row[0])
+            panel.sharey(panels[0, 0])
+            panel.tick_params(labelleft=place == 0)
+        row[0].set_ylabel(f"best validation {metric} x 100", fontsize="small")
+    for panel, result in zip(panels[0], here, strict=False):
+        panel.set_title(result.trial.label, fontsize="medium", fontweight="bold")
+    for place, (panel, result) in enumerate(zip(panels[2], here, strict=False)):
+        shares = list(result.importances.items())[:TOP][::-1]
+        panel.set_xlabel("share of the score's variance, %")
+        panel.set_xlim(0, 100)
+        panel.set_ylim(-0.6, TOP - 0.4)
+        if not shares:
+            panel.text(50, (TOP - 1) / 2, "too few suggestions", ha="center", va="center")
+        rows = range(TOP - len(shares), TOP)
+        panel.barh(rows, [100 * share for _, share in shares], height=0.35, color=BLUE)
+        for row, (name, share) in zip(rows, shares, strict=True):  # a name above its bar has room
+            panel.text(1, row + 0.22, f"{name}  {100 * share:.0f}", va="bottom", fontsize="small")
+        panel.set_yticks([])
+        if place == 0:
+            panel.set_ylabel("importance (fANOVA)", fontsize="small")
+    for panel in panels[:, len(here) :].flat:
+        panel.remove()
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    block.legend(handles, labels, loc="outside lower center", ncols=4 if columns > 3 else 2, frameon=False)
+
+
+def _draw_curve(panel: Any, line: Curve, default: float | None) -> None:
+    panel.step(line.budget, 100 * line.best, where="post", color=BLUE, linewidth=2, label="best found, median")
     if np.isfinite(line.low).any():
-        panel.fill_between(line.budget, 100 * line.low, 100 * line.high, step="post", alpha=0.15, color=drawn.get_color())
+        panel.fill_between(line.budget, 100 * line.low, 100 * line.high, step="post", alpha=0.25, color=BLUE, linewidth=0, label=line.band)
+    if default is not None:
+        panel.axhline(100 * default, color=ORANGE, linestyle="--", linewidth=1.2, label="default configuration")
+    panel.plot([], [], color=GREY, linewidth=0.8, label="the other methods")

@@ -1,12 +1,14 @@
 """bench/tuning_report.py: curves follow their definition, bands say what they are."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from bench.errors import UsageError
 from bench.spec import Trial
-from bench.tuning_report import Result, Suggestion, Track, curve, table
+from bench.tuning_report import Result, Suggestion, Track, curve, figure_of, plot, table
 
 TRIAL = Trial(
     method="tiny", preset="default", options={}, training={}, dataset="data", dataset_options={}, combination="AB", protocol="natural",
@@ -64,8 +66,6 @@ def test_seeds_give_their_lowest_and_highest():
 
 
 def test_metric_that_falls_is_shown_falling():
-    from dataclasses import replace
-
     line = curve(result_of(track_of([-0.4, -0.2], default=-0.5), sampler="tpe", trial=replace(TRIAL, selection="brier")))
     assert line.best.tolist() == [0.5, 0.4, 0.2]
 
@@ -84,3 +84,40 @@ def test_table_holds_curve_counts_and_costs():
     assert "3 done, 1 pruned, 0 failed" in text
     assert "1: " in text
     assert "[" in text
+
+
+def test_figure_gives_every_method_its_panels_and_every_axis_its_label():
+    pytest.importorskip("matplotlib")
+    other = replace(TRIAL, method="other")
+    elsewhere = replace(TRIAL, protocol="mcar(0.5)")
+    found = [result_of(track_of([0.6, 0.7])), result_of(track_of([0.4, None], gflops=None), trial=other)]
+    figure = figure_of([*found, result_of(track_of([0.6]), sampler="tpe", trial=elsewhere)])
+    first, second = figure.subfigs
+    assert [first.get_suptitle(), second.get_suptitle()] == ["data AB natural", "data AB mcar(0.5)"]
+    assert [panel.get_title() for panel in first.axes[:2]] == ["tiny", "other"]
+    assert [len(block.axes) for block in (first, second)] == [6, 3]
+    assert [panel.get_xlabel() for panel in first.axes[:4]] == ["suggestions", "suggestions", "seconds", "seconds"]  # one fits itself
+    assert second.axes[1].get_xlabel() == "training GFLOPs"
+    assert first.axes[0].get_ylabel() == "best validation accuracy x 100"
+    assert {text.get_text() for text in second.legends[0].get_texts()} == {
+        "best found, median",
+        "default configuration",
+        "the other methods",
+    }
+    low, high = first.axes[0].get_ylim()
+    assert low < 50 < 70 < high
+
+
+def test_importances_are_drawn_largest_first():
+    pytest.importorskip("matplotlib")
+    shares = {"width": 0.7, "learning_rate": 0.2, "dropout": 0.06, "layers": 0.03, "k": 0.01}
+    figure = figure_of([result_of(replace(track_of([0.6, 0.7]), importances=shares))])
+    bars = figure.subfigs[0].axes[2]
+    assert [text.get_text() for text in bars.texts][::-1] == ["width  70", "learning_rate  20", "dropout  6", "layers  3"]
+    assert [bar.get_width() for bar in bars.patches][::-1] == pytest.approx([70, 20, 6, 3])
+
+
+def test_plot_that_cannot_be_written_is_explained(tmp_path):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(UsageError, match="cannot be written: .*the same command draws again"):
+        plot([result_of(track_of([0.6]))], tmp_path / "gone" / "curves.png")
