@@ -235,21 +235,8 @@ def tune(
 
 def _run_of_winners(asked: dict[str, Any], file: Path) -> str:
     """The command that trains the winners beside the default configurations, under the conditions they were found in."""
-    words = ["bench", "run"]
-    for key in (
-        "suite",
-        "methods",
-        "datasets",
-        "combinations",
-        "protocols",
-        "noise",
-        "selection",
-        "epochs",
-        "set",
-        "device",
-        "threads",
-        "out",
-    ):
+    words, settings = ["bench", "run"], ("methods", "datasets", "combinations", "protocols", "noise")
+    for key in ("suite", *settings, "selection", "epochs", "set", "device", "threads", "out"):
         values = asked[key] if isinstance(asked[key], tuple) else (asked[key],)
         words += [word for value in values if value is not None for word in (f"--{key}", str(value))]
     return shlex.join([*words, "--configs", f"default,{file}"])

@@ -119,5 +119,5 @@ def test_importances_are_drawn_largest_first():
 
 def test_plot_that_cannot_be_written_is_explained(tmp_path):
     pytest.importorskip("matplotlib")
-    with pytest.raises(UsageError, match="cannot be written: .*the same command draws again"):
+    with pytest.raises(UsageError, match=r"cannot be written: .*the same command draws again"):
         plot([result_of(track_of([0.6]))], tmp_path / "gone" / "curves.png")
