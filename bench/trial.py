@@ -239,8 +239,11 @@ def _fit_estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: P
         "latency_ms_64": _estimator_latency(estimator, test, 64),
         "train_seconds": seconds,
     }
-    raw = isinstance(estimator, Ceiling)
-    return _Outcome(scores, lambda further: estimator.predict_proba(further.raw if raw else further.samples), cost, valid)
+
+    def again(further: Evaluation) -> np.ndarray:
+        return estimator.predict_proba(without_labels(further.raw if isinstance(estimator, Ceiling) else further.samples))
+
+    return _Outcome(scores, again, cost, valid)
 
 
 def _fitted(cls: type[Estimator], config: Any, parts: Parts, trial: Trial) -> tuple[Estimator, float, float]:
