@@ -339,6 +339,7 @@ def _draw_setting(block: Any, title: str, here: Sequence[Result], columns: int) 
         row[0].set_ylabel(f"best validation {metric} x 100", fontsize="small")
     for panel, result in zip(panels[0], here, strict=False):
         panel.set_title(result.trial.label, fontsize="medium", fontweight="bold")
+        panel.xaxis.get_major_locator().set_params(integer=True)
     for place, (panel, result) in enumerate(zip(panels[2], here, strict=False)):
         shares = list(result.importances.items())[:TOP][::-1]
         panel.set_xlabel("share of the score's variance, %")
