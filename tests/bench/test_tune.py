@@ -481,9 +481,10 @@ def test_board_shows_default_and_tuned_rows_apart(found, tmp_path):
     labels = {row.label for row in board.settings[0].rows}
     assert labels == {f"{FILE}:Cut", f"{FILE}:Cut tuned (6 suggestions)"}
     page = markdown(board)
-    assert "## Tuning" in page
+    assert "### Tuning" in page
+    assert [row.hp for row in board.settings[0].rows if row.label.endswith("Cut")] == ["default"]
     assert "6 random (0 pruned, 0 failed)" in page
-    assert "tuned where a row says so" in page
+    assert "tuned where a row says so, else untuned (default hp)" in page
     publish(tmp_path / "board", suite, records, predictions, commands)
     assert not stale_files(tmp_path / "board")
 
