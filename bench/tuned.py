@@ -233,7 +233,7 @@ def board_lines(winners: Sequence[Winner], shown: Iterable[Trial]) -> list[str]:
     return [
         "### Tuning", "",
         "Rows named *tuned* are the configuration with the best validation score among the default one and the suggestions, trained "
-        "again on the seeds of this board. All other rows have default hyper-parameters. GFLOPs and minutes are those of all suggestions.", "",
+        "again on the seeds of this board. All other rows have default hyper-parameters. GFLOPs and minutes are of all suggestions.", "",
         tabulate(body, head, tablefmt="pipe", colalign=align, disable_numparse=True), "",
     ]  # fmt: skip
 
