@@ -397,7 +397,7 @@ def _setting_table(board: Board, setting: SettingTable) -> str:
     metric = board.suite.metric
     printed = paper.printed(setting.dataset, setting.combination, setting.protocol, metric) if board.paper else {}
     head = [
-        "Ranks", "Method", f"{metric}, mean ± SD (n)", "95 % interval", "vs best: difference [95 %], p", "Verdict", "Above floor",
+        "Ranks", "Method", f"{metric}, mean ± SD (n)", "95 % interval", "vs best: difference [95 %], Holm p", "Verdict", "Above floor",
         "Gap closed %", "Pareto", "Flags", "Paper",
     ]  # fmt: skip
     body = []
@@ -455,7 +455,7 @@ def _curve(curve: Curve) -> list[str]:
     """Noise-AUC and what is lost, best first."""
     best = next((row.label for row in curve.rows if row.label in curve.tests.labels), "")
     head = [
-        "Method", f"Noise-AUC {curve.span}", "95 % interval", "vs best: difference [95 %], p", f"Drop {curve.span}", "Relative %",
+        "Method", f"Noise-AUC {curve.span}", "95 % interval", "vs best: difference [95 %], BH p", f"Drop {curve.span}", "Relative %",
         "Retention %", "Rises",
     ]  # fmt: skip
     body = []
