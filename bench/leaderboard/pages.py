@@ -74,7 +74,7 @@ def _how(board: Board) -> list[str]:
     suite = board.suite
     direction = "" if HIGHER_IS_BETTER[suite.metric] else ", lower is better"
     said = f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
-    return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
+    return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", "", *board.tuning]
 
 
 def _banner(board: Board) -> list[str]:
@@ -592,5 +592,6 @@ def _budget(suite: Suite) -> str:
         for name, config in [*suite.configs.items(), *((f"on {dataset} all", budget) for dataset, budget in suite.budgets.items())]
         if config  # an option of the command line may have taken its place
     ]
-    text = f"one for all methods, untuned (default hp), {shared}" if shared else "each method's published settings (default hp)"
+    hp = "tuned where a row says so, else untuned (default hp)" if suite.tuned else "untuned (default hp)"
+    text = f"one for all methods, {hp}, {shared}" if shared else "each method's published settings (default hp)"
     return "; ".join([text, *(["but " + "; ".join(own)] if own else [])])
