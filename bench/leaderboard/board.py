@@ -273,6 +273,9 @@ def _warnings(records: Sequence[Record], runs: Mapping[Key, Mapping[str, Runs]])
     waiting = sum(record.status == "planned" for record in records)
     if waiting:
         found.append(f"{waiting} of {len(records)} planned trials have not run")
+    peeked = sum(record.facts.get("test_evaluations", 1) != 1 for record in records if record.status == "done")
+    if peeked:
+        found.append(f"{peeked} trials scored the test part more than once")
     repeated = [(one.label, key, one.duplicates) for key, methods in runs.items() for one in methods.values() if one.duplicates]
     if repeated:
         label, key, _ = repeated[0]

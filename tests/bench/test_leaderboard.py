@@ -444,6 +444,12 @@ def test_different_data_under_one_name_are_a_banner():
     assert "different versions of the data of digits" in markdown(board_of(made("muse"), (other, arrays)))
 
 
+def test_trial_that_looked_at_the_test_part_twice_is_a_banner():
+    record, arrays = made("muse", seed=1)
+    peeked = (replace(record, facts={**record.facts, "test_evaluations": 2}), arrays)
+    assert "1 trials scored the test part more than once" in markdown(board_of(made("muse"), peeked))
+
+
 def test_timings_of_two_machines_are_not_shown_side_by_side():
     pairs = full()
     assert "ms/sample" in pages(board_of(*pairs))["digits.md"]
