@@ -90,7 +90,7 @@ def main() -> None:
 @click.option("--minutes", type=float, metavar="N", help="Wall time a trial may take.")
 @click.option("--memory-gb", type=float, metavar="N", help="Memory a trial may take.")
 @click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Trials at once.  [default: CPU cores / threads]")
-@click.option("--dry-run", is_flag=True, help="List the trials and stop.")
+@click.option("--dry-run", is_flag=True, help="List the trials, estimate their time, and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
 @click.option("--record", "is_recorded", is_flag=True, help="Also write what methods did (routing, supports, ...) to OUT/records.")
@@ -115,7 +115,7 @@ def run(
     changes = [*sets, *([f"epochs={epochs}"] if epochs is not None else [])]
     chosen = with_options(read_suite(suite), {**options, "training": changes or None})
     if dry_run:
-        _dry_run(plan(chosen), out, as_json)
+        _dry_run(chosen, plan(chosen), out, jobs or _cores(chosen.threads), as_json, quiet)
         return
     progress, jobs = _progress(chosen.metric, quiet, verbose), jobs or _cores(chosen.threads)
     summary = execute(chosen, out, jobs, retry_failed, wait, progress, _command(), is_recorded)
@@ -537,26 +537,30 @@ def _command() -> str:
     return shlex.join(["bench", *kept])
 
 
-def _dry_run(trials: list, out: str, as_json: bool) -> None:
+def _dry_run(suite: Any, trials: list, out: str, jobs: int, as_json: bool, quiet: bool) -> None:
     from tabulate import tabulate
 
+    from bench.estimate import estimate
     from bench.store import Store
 
-    statuses = {}
+    records = []
     if (Path(out) / "bench.db").exists():
         with Store(out, create=False) as store:
-            statuses = store.statuses()
+            records = store.records()
+    statuses = {record.trial.id: record.status for record in records}
     rows = [
         {"id": t.id, "method": t.label, "dataset": t.dataset_label, "combination": t.combination, "protocol": t.protocol, "seed": t.seed,
          "status": statuses.get(t.id, "planned")}
         for t in trials
     ]  # fmt: skip
+    waiting = [trial for trial, row in zip(trials, rows, strict=True) if row["status"] == "planned"]
+    begin = None if quiet else lambda trial: click.echo(f"timing {trial.label} on {trial.dataset_label} {trial.combination}", err=True)
+    found = estimate(waiting, records, jobs, suite.device, suite.threads, begin)
     if as_json:
-        _print_json({"trials": rows})
+        _print_json({"trials": rows, "estimate": found.as_json()})
         return
     click.echo(tabulate(rows, headers="keys", tablefmt="simple"))
-    waiting = sum(row["status"] == "planned" for row in rows)
-    click.echo(f"{len(rows)} trials, {waiting} to run")
+    click.echo(f"{len(rows)} trials, {len(waiting)} to run\n{found.text()}")
 
 
 def _page(out: str, suite: str | None, metric: str | None) -> str:
