@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 from bench.spec import Suite, Value, read_suite, split_list, with_options
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
 
+    from bench.comparison import Comparison
     from bench.leaderboard import Board
+    from bench.reproduction import Repeat
+    from bench.spec import Record, Trial
 
 DEFAULT_OUT = "runs"
 
@@ -149,6 +153,79 @@ def _names(methods: str | type | Iterable[str | type]) -> list[str]:
     items = [methods] if isinstance(methods, str | type) else list(methods)
     texts = [registry.give(item) if isinstance(item, type) else item for item in items]
     return [name for text in texts for name in split_list(text)]
+
+
+def compare(
+    a: str,
+    b: str,
+    out: str | Path = DEFAULT_OUT,
+    suite: str | None = None,
+    metric: str | None = None,
+    settings: str | Iterable[str] | None = None,
+    rope: float = 1.0,
+    allow: str | Iterable[str] = (),
+    patterns: bool = False,
+    published: str | Path | None = None,
+) -> Comparison:
+    """Method A against B in the latest run of a results folder, as `bench compare` does; `print` it for the page.
+
+    `published` reads a published leaderboard folder instead. `settings` picks some by dataset, combination or protocol. `rope` is the
+    largest difference that does not matter, in points. `allow` names what may be mixed: protocols, data, commits, hardware. `patterns`
+    counts wins and losses by observed modalities; it loads the datasets to draw the test masks again and uses those whose hash is the
+    stored one.
+    Raises: UsageError (a ValueError) on bad input.
+    """
+    from dataclasses import replace
+
+    from bench.comparison import compare as compared
+    from bench.comparison import in_settings, label_of
+    from bench.published import opened
+
+    wanted, allowed = (split_list(given) if isinstance(given, str) else list(given or ()) for given in (settings, allow))
+    with opened(out, published) as source:
+        found, records, _ = source.board(suite)
+        labels = [label_of(text, records) for text in (a, b)]
+        own = [record for record in in_settings(records, wanted) if record.trial.label in labels]
+        predictions = source.predictions(record.trial.id for record in own)
+    observed, notes = _test_masks(own) if patterns else (None, [])
+    comparison = compared(found, records, predictions, a, b, metric, wanted, rope / 100, allowed, observed)
+    return replace(comparison, notes=(*comparison.notes, *notes))
+
+
+def reproduce(trial: str, out: str | Path = DEFAULT_OUT, published: str | Path | None = None) -> Repeat:
+    """Run a stored trial again and compare bit for bit, as `bench reproduce` does; `.same` says whether every bit came again.
+
+    `trial` is an id or the beginning of one. Raises: UsageError (a ValueError) on bad input.
+    """
+    from bench.published import opened
+    from bench.reproduction import reproduce as again
+
+    with opened(out, published) as source:
+        return again(source, trial)
+
+
+def _test_masks(records: Iterable[Record]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Hash of each test mask of these records -> the mask (N, M), drawn again; and a note on each dataset that does not load."""
+    from bench.errors import UsageError
+    from bench.loader import build_parts, load
+    from bench.protocol import parse_protocol
+    from bench.spec import Choice
+
+    trials: dict[str, dict[tuple[str, str, int], Trial]] = {}
+    for t in (record.trial for record in records):
+        if t.vary != "split":
+            trials.setdefault(t.dataset_label, {}).setdefault((t.combination, t.protocol, t.fixed_seed), t)
+    masks, notes = {}, []
+    for label, of_dataset in trials.items():
+        try:
+            first = next(iter(of_dataset.values()))
+            dataset, samples = load(Choice(first.dataset, "", first.dataset_options))
+            for t in of_dataset.values():
+                parts = build_parts(dataset, samples, t.combination, parse_protocol(t.protocol), t.seed, t.fixed_seed, t.vary)
+                masks[parts.masks["test"]] = parts.test.observed
+        except UsageError as error:
+            notes.append(f"{label} is not counted by observed modalities: {error}")
+    return masks, notes
 
 
 def tidy(records: Iterable) -> pandas.DataFrame:

@@ -25,6 +25,10 @@ def _set_data_root(_: click.Context, __: click.Parameter, folder: Path | None) -
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 out_option = click.option("--out", default="runs", show_default=True, metavar="DIR", help="Folder of the results database.")
+from_option = click.option(
+    "--from", "published", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+    help="Read a published leaderboard, such as leaderboards/quick, instead of --out.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
 data_root_option = click.option(
     "--data-root", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", expose_value=False, callback=_set_data_root,
@@ -59,6 +63,8 @@ def main() -> None:
     bench run                                 all methods on embedded real data, minutes on a laptop
     bench run --methods muse,mine.py:Mine     some methods, your own among them
     bench leaderboard                         the table of what was run
+    bench compare muse fusemoe                is the difference between two methods real?
+    bench reproduce TRIAL                     do the same bits come again?
     bench list methods                        what there is
     bench profile paper                       what they cost
     bench audit mine.py:Mine                  does it read what it must not?
@@ -189,6 +195,46 @@ def leaderboard(
 
 
 @main.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--settings", metavar="LIST", help="Only some settings, by dataset, combination, protocol: 'digits mcar(0.3),gaussian'.")
+@click.option("--metric", metavar="NAME", help="Metric to compare by; any but the suite's is exploratory.  [default: the suite's]")
+@click.option("--rope", type=float, default=1.0, show_default=True, metavar="POINTS", help="Largest difference that does not matter.")
+@click.option("--allow", metavar="LIST", help="Compare although the records mix protocols, data, commits or hardware.")
+@click.option("--patterns", is_flag=True, help="Wins and losses by observed modalities. Loads the datasets.")
+@click.option("--suite", metavar="NAME", help="Latest run of this suite, instead of the latest run.")
+@data_root_option
+@out_option
+@from_option
+@json_option
+@explained
+def compare(a: str, b: str, as_json: bool, **options: Any) -> None:
+    """Compare method A with method B: is the difference real, how large, and does it matter?
+
+    In words and in numbers, setting by setting and over all settings. Where the data cannot answer, the page says what is missing.
+
+    \b
+    bench compare muse fusemoe                          the latest run in runs/
+    bench compare muse fusemoe --from leaderboards/quick --settings "digits mcar(0.5)"
+
+    \b
+    JSON: {"summary", "settings": [{"difference", "interval", "p", "p_adjusted", "verdict", "seeds_needed",
+      "patterns": [...], ...}], "across": {...}}; what the data cannot answer is null, with a "reason".
+
+    Exit code 0: answered, 2: wrong usage, or records that must not be compared.
+    """
+    from bench.api import compare as compared
+
+    _one_source(options["published"])
+
+    found = compared(a, b, **{key: value for key, value in options.items() if value is not None})
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        click.echo(str(found))
+
+
+@main.command()
 @click.argument("methods", nargs=-1, required=True, metavar="METHOD...|all")
 @click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Audits at once.  [default: CPU cores]")
 @click.option("--wait", is_flag=True, help="Wait while a run writes to the same folder.")
@@ -238,19 +284,32 @@ def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_j
 
 @main.command()
 @click.argument("trial", required=False)
+@click.option("--methods", metavar="LIST", help="List the trials of these alone.")
+@click.option("--settings", metavar="LIST", help="List some settings, by dataset, combination, protocol: 'digits mcar(0.3),gaussian'.")
 @out_option
+@from_option
 @json_option
 @explained
-def show(trial: str | None, out: str, as_json: bool) -> None:
-    """Show one trial: question, scores, cost, provenance, and the command that repeats it. Without TRIAL, list all."""
+def show(trial: str | None, methods: str | None, settings: str | None, out: str, published: Path | None, as_json: bool) -> None:
+    """Show one trial: question, scores, cost, provenance, and the command that repeats it. Without TRIAL, list all.
+
+    TRIAL may be the beginning of an id. From a cell of a table to its trials:
+    bench show --from leaderboards/quick --methods muse --settings "digits mcar(0.5)"
+    """
     from tabulate import tabulate
 
+    from bench.comparison import in_settings, label_of
     from bench.leaderboard import _finite
-    from bench.store import Store
+    from bench.published import opened
+    from bench.spec import split_list
     from bench.surface import evaluations_of
 
-    with Store(out, create=False) as store:
-        records = [store.record(trial)] if trial else store.records()
+    _one_source(published)
+    with opened(out, published) as source:
+        records = [source.record(trial)] if trial else source.records()
+    if not trial:
+        labels = {label_of(text, records) for text in split_list(methods or "")}
+        records = [r for r in in_settings(records, split_list(settings or "")) if not labels or r.trial.label in labels]
     if as_json:
         _print_json(
             {
@@ -262,8 +321,9 @@ def show(trial: str | None, out: str, as_json: bool) -> None:
         )
         return
     if not trial:
-        keys = ("id", "method", "preset", "dataset", "combination", "protocol", "seed", "status", "reason")
-        click.echo(tabulate([{key: record.row()[key] for key in keys} for record in records], headers="keys", tablefmt="simple"))
+        keys = ("id", "method", "preset", "dataset", "combination", "protocol", "seed", "status")
+        rows = [{**{key: r.row()[key] for key in keys}, "accuracy": r.metrics.get("accuracy"), "reason": r.reason} for r in records]
+        click.echo(tabulate(rows, headers="keys", tablefmt="simple", floatfmt=".4f"))
         return
     record = records[0]
     evaluations = evaluations_of(record)
@@ -282,8 +342,53 @@ def show(trial: str | None, out: str, as_json: bool) -> None:
         click.secho("evaluations", bold=True)
         rows = [{"  rule": f"  {rule}", "missing": facts["missing"], **facts["metrics"]} for rule, facts in evaluations.items()]
         click.echo(tabulate(rows, headers="keys", tablefmt="plain", floatfmt=".4f"))
+    where = f"--out {shlex.quote(out)}" if published is None else f"--from {shlex.quote(str(published))}"
+    click.secho("repeat it and compare the bits", bold=True)
+    click.echo(f"  bench reproduce {record.trial.id} {where}")
     click.secho("repeat it", bold=True)
     click.echo(f"  {record.trial.command()} --out {shlex.quote(out + '-repeat')}")
+
+
+@main.command()
+@click.argument("trial")
+@data_root_option
+@out_option
+@from_option
+@json_option
+@quiet_option
+@explained
+def reproduce(trial: str, out: str, published: Path | None, as_json: bool, quiet: bool) -> None:
+    """Run a stored trial again and compare its predictions bit for bit. Nothing is stored.
+
+    TRIAL is an id or the beginning of one (`bench show` lists them). It runs on the device and with the threads that its record names.
+
+    \b
+    JSON: {"id", "same_bits", "status", "reason", "rows", "differing": [...], "largest_difference",
+      "changed_predictions", "metrics": {NAME: {"then", "now"}}, "changes": [{"what", "then", "now"}]}
+
+    Exit code 0: same bits, 1: something differs (the page names what), 2: wrong usage, 130: interrupted.
+    """
+    import threading
+
+    from bench.engine import interruptible
+    from bench.isolation import Stopped
+    from bench.published import opened
+    from bench.reproduction import reproduce as again
+
+    _one_source(published)
+    stopped = threading.Event()
+    with opened(out, published) as source, _steps(quiet) as step, interruptible(stopped):
+        try:
+            found = again(source, trial, lambda epoch, epochs, _: step(epoch, epochs, "epoch"), stopped)
+        except Stopped:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        click.echo(str(found))
+    if not found.same:
+        sys.exit(1)
 
 
 @main.command()
@@ -561,6 +666,14 @@ def _dry_run(suite: Any, trials: list, out: str, jobs: int, as_json: bool, quiet
         return
     click.echo(tabulate(rows, headers="keys", tablefmt="simple"))
     click.echo(f"{len(rows)} trials, {len(waiting)} to run\n{found.text()}")
+
+
+def _one_source(published: Path | None) -> None:
+    """Raises: UsageError if both --from and --out are typed."""
+    from bench.errors import UsageError
+
+    if published is not None and click.get_current_context().get_parameter_source("out") == click.core.ParameterSource.COMMANDLINE:
+        raise UsageError("--out and --from name two places; give one of them")
 
 
 def _page(out: str, suite: str | None, metric: str | None) -> str:

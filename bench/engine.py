@@ -53,7 +53,8 @@ def plan(suite: Suite) -> list[Trial]:
             ceilings = [Choice(name) for name in registry.CEILING] if planned.has_posterior else []
             for choice in [*choices, *(ceiling for ceiling in ceilings if ceiling not in choices)]:
                 cls = classes.setdefault(str(choice), registry.method_class(choice.name))
-                training = _relevant(cls, {**suite.training, **suite.configs.get(choice.name, {})})
+                budget = suite.budgets.get(planned.dataset.name, {})
+                training = _relevant(cls, {**suite.training, **suite.configs.get(choice.name, {}), **budget})
                 registry.config_of(cls, choice, training)
                 trial = Trial(
                     method=choice.name,
@@ -117,20 +118,25 @@ def _settings(suite: Suite) -> list[_Planned]:
 
 
 def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, type[Any]]) -> None:
-    """Every key of [training] must be a field of some method's Config, every [configs.METHOD] a known method."""
+    """Every key of [training] and [budgets.DATASET] must be a field of some method's Config, every [configs.METHOD] a known method."""
     from dataclasses import fields
 
     from bench.methods.base import Method, MethodConfig
 
     configs: list[type[MethodConfig]] = [MethodConfig, *(cls.Config for cls in classes.values() if issubclass(cls, Method))]
     known = {key.name for config in configs for key in fields(config)}
-    if not known.issuperset(suite.training):  # a key may belong to a listed method that is not in this run
+    asked = [*suite.training, *(key for budget in suite.budgets.values() for key in budget)]
+    if not known.issuperset(asked):  # a key may belong to a listed method that is not in this run
         listed = [registry.method_class(name) for name in registry.method_names()]
         known |= {key.name for cls in listed if issubclass(cls, Method) for key in fields(cls.Config)}
-    for key in suite.training:
+    for key in asked:
         if key not in known:
             raise unknown("training option", key, known)
     names = {**registry.method_names(), **{choice.name: "" for choice in choices}}
+    datasets = {*registry.dataset_names(), *(parse_choice(name).name for setting in suite.settings for name in setting.datasets)}
+    for name in suite.budgets:
+        if name not in datasets:
+            raise unknown("dataset in [budgets]", name, datasets)
     for name, config in suite.configs.items():
         if name not in names:
             raise unknown("method in [configs]", name, names)
@@ -154,7 +160,10 @@ def _relevant(cls: type[Any], training: Mapping[str, object]) -> dict:
 
 def family_of(suite: Suite) -> str:
     """Hash of what must be equal for two runs to share a table."""
-    shared = [dict(suite.training), {k: dict(v) for k, v in suite.configs.items()}, suite.selection, suite.vary, suite.fixed_seed]
+    shared: list[object] = [dict(suite.training), {k: dict(v) for k, v in suite.configs.items()}]
+    shared += [suite.selection, suite.vary, suite.fixed_seed]
+    if suite.budgets:  # a suite without them keeps the hash it had
+        shared.append({k: dict(v) for k, v in suite.budgets.items()})
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -404,8 +404,8 @@ def _varies(suite: Suite) -> str:
 def _budget(suite: Suite) -> str:
     shared = ", ".join(f"{key} = {value}" for key, value in sorted(suite.training.items()))
     own = [
-        f"{method} with " + ", ".join(f"{key} = {value}" for key, value in sorted(config.items()))
-        for method, config in suite.configs.items()
+        f"{name} with " + ", ".join(f"{key} = {value}" for key, value in sorted(config.items()))
+        for name, config in [*suite.configs.items(), *((f"on {dataset} all", budget) for dataset, budget in suite.budgets.items())]
     ]
     text = f"one for all methods, untuned, {shared}" if shared else "each method's published settings"
     return "; ".join([text, *(["but " + "; ".join(own)] if own else [])])

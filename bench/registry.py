@@ -173,8 +173,14 @@ def _from_file(name: str, what: str) -> type[Any]:
     return cls
 
 
+FACTS = ("paper", "year", "repository", "deviations", "search")  # what a method's class says of itself, and no computation reads
+
+
 def source_version(cls: type[Any]) -> str:
-    """Hash of the code of a class's file and of the `bench.methods` files it imports; comments and docstrings do not count."""
+    """Hash of the code of a class's file and of the `bench.methods` files it imports.
+
+    Comments, docstrings and what a class only states (`search`, `deviations`, paper, year, repository) move no number and do not count.
+    """
     try:
         source = inspect.getsource(sys.modules[cls.__module__])
     except (OSError, TypeError, KeyError):  # typed into an interpreter: its own source is all there is
@@ -189,12 +195,12 @@ def source_version(cls: type[Any]) -> str:
 
 @lru_cache
 def _code_hash(source: str) -> str:
-    """Hash of a source text and of the `bench.methods` files it imports, docstrings and comments left out."""
+    """Hash of a source text and of the `bench.methods` files it imports, with what moves no number left out."""
     seen: set[str] = set()
     digest, waiting = hashlib.sha256(), [source]
     while waiting:
         tree = ast.parse(inspect.cleandoc(waiting.pop()))
-        digest.update(ast.unparse(_without_docstrings(tree)).encode())
+        digest.update(ast.unparse(_only_code(tree)).encode())
         for module in sorted(_shared_modules(tree) - seen):
             seen.add(module)
             specification = importlib.util.find_spec(module)
@@ -208,8 +214,15 @@ def _shared_modules(tree: ast.Module) -> set[str]:
     return {node.module for node in nodes if node.module and node.module.startswith("bench.methods.")}
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _only_code(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.ClassDef):
+            node.body = [statement for statement in node.body if not _is_statement_of_facts(statement)] or [ast.Pass()]
     return tree
+
+
+def _is_statement_of_facts(statement: ast.stmt) -> bool:
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+    return isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and target.id in FACTS

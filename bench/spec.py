@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
+from itertools import count, islice
 from pathlib import Path
 
 from bench.errors import UsageError, unknown
@@ -152,8 +153,16 @@ class Suite:
     memory_gb: float = 8.0  # memory a trial may take
     training: Mapping[str, Value] = field(default_factory=dict)  # changes to every method's Config that has the field
     configs: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # method -> changes to its Config, over `training`
+    budgets: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # dataset -> changes to every Config, over both
+    until_resolved: tuple[str, ...] = ()  # pairs "A,B" of methods that get more seeds in each setting where they are undecided
+    max_seeds: int = 0  # seeds of each of them at the most; 0: none are added
+    rope: float = 1.0  # largest difference that does not matter, in points
 
     def __post_init__(self) -> None:
+        if not 0 < self.rope < 100:
+            raise UsageError(f"rope, the largest difference that does not matter, must be above 0 and below 100 points, got {self.rope:g}")
+        if self.until_resolved or self.max_seeds:
+            self._check_looks()
         for what in ("metric", "selection"):
             if getattr(self, what) not in METRIC_NAMES:
                 raise unknown("metric", str(getattr(self, what)), METRIC_NAMES)
@@ -166,14 +175,42 @@ class Suite:
         if not self.settings or not self.methods:
             raise UsageError(f"suite {self.name!r} needs a method and a [[settings]] table with datasets")
 
+    def _check_looks(self) -> None:
+        """Seeds can be added only as planned before the first look. Raises: UsageError."""
+        if not self.until_resolved:
+            raise UsageError("max_seeds needs a pair of methods to resolve; name it with --until-resolved A,B")
+        for pair in self.pairs:
+            if len(pair) != 2 or pair[0] == pair[1]:
+                raise UsageError(f"until_resolved takes pairs of two methods, such as muse,fusemoe, got {','.join(pair)!r}")
+        if self.vary != "training":
+            raise UsageError("until_resolved needs one test set for all seeds; leave --vary split out")
+        if len(self.seeds) < 2 or self.max_seeds <= len(self.seeds):
+            raise UsageError(
+                f"until_resolved starts from 2 seeds or more and adds some: max_seeds must be above the {len(self.seeds)} "
+                f"of the first look, got {self.max_seeds}"
+            )
+
+    @property
+    def pairs(self) -> tuple[tuple[str, ...], ...]:
+        """The pairs to resolve, each as its methods."""
+        return tuple(tuple(split_list(pair)) for pair in self.until_resolved)
+
+    def seed_order(self) -> tuple[int, ...]:
+        """Seeds in the order in which looks take them: those of the suite, then the smallest others, `max_seeds` in all."""
+        further = (seed for seed in count() if seed not in self.seeds)
+        return (*self.seeds, *islice(further, max(0, self.max_seeds - len(self.seeds))))
+
     def to_toml(self) -> str:
         """The suite as a file that reads back to itself."""
-        scalars = {key.name: getattr(self, key.name) for key in fields(self) if key.name not in ("settings", "training", "configs", "name")}
+        defaults = {key.name: key.default for key in fields(self) if key.name in ("until_resolved", "max_seeds", "rope")}
+        scalars = {key.name: getattr(self, key.name) for key in fields(self) if key.name not in ("settings", *SUITE_TABLES, "name")}
+        scalars = {key: value for key, value in scalars.items() if key not in defaults or value != defaults[key]}
         lines = [f"{key} = {_toml(value)}" for key, value in scalars.items()]
         if self.training:
             lines += ["", "[training]", *(f"{key} = {_toml(value)}" for key, value in sorted(self.training.items()))]
-        for method, config in self.configs.items():
-            lines += ["", f"[configs.{_toml(method)}]", *(f"{key} = {_toml(value)}" for key, value in sorted(config.items()))]
+        for what in ("configs", "budgets"):
+            for name, table in getattr(self, what).items():
+                lines += ["", f"[{what}.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in sorted(table.items()))]
         for setting in self.settings:
             lines += ["", "[[settings]]", *(f"{key} = {_toml(value)}" for key, value in asdict(setting).items() if value)]
         return "\n".join(lines) + "\n"
@@ -251,6 +288,7 @@ class Trial:
         )
 
 
+SUITE_TABLES = ("training", "configs", "budgets")
 SUITE_KEYS = tuple(key.name for key in fields(Suite) if key.name not in ("name", "settings"))
 SETTING_KEYS = tuple(key.name for key in fields(Setting))
 
@@ -302,11 +340,12 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
         parsed = {key: getattr(_setting({"datasets": ["-"], **changes}), key) for key in changes}
         settings = tuple(dict.fromkeys(replace(setting, **parsed) for setting in settings))
     scalars = _checked({key: value for key, value in given.items() if key not in SETTING_KEYS})
-    if "training" in scalars:  # what the option names wins over both tables of the suite
-        scalars["configs"] = {
-            method: {key: value for key, value in config.items() if key not in scalars["training"]}
-            for method, config in suite.configs.items()
-        }
+    if "training" in scalars:  # what the option names wins over all tables of the suite
+        for what in ("configs", "budgets"):
+            scalars[what] = {
+                name: {key: value for key, value in table.items() if key not in scalars["training"]}
+                for name, table in getattr(suite, what).items()
+            }
         scalars["training"] = {**suite.training, **scalars["training"]}
     return replace(suite, settings=settings, **scalars)
 
@@ -338,15 +377,18 @@ def _checked(table: Mapping[str, object]) -> dict:
             checked[key] = _texts(key, value)
         elif key == "training":
             checked[key] = value if isinstance(value, Mapping) else parse_options(_texts(key, value))
-        elif key == "configs":
+        elif key in ("configs", "budgets"):
             if not isinstance(value, Mapping) or not all(isinstance(config, Mapping) for config in value.values()):
-                raise UsageError("configs must be tables, one a method, each headed [configs.METHOD]")
+                one = {"configs": "method", "budgets": "dataset"}[key]
+                raise UsageError(f"{key} must be tables, one a {one}, each headed [{key}.{one.upper()}]")
             checked[key] = value
-        elif key in ("fixed_seed", "threads"):
+        elif key == "until_resolved":  # a text is one pair: its comma separates two methods
+            checked[key] = _texts(key, [value] if isinstance(value, str) else value)
+        elif key in ("fixed_seed", "threads", "max_seeds"):
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise UsageError(f"{key} must be a whole number, got {value!r}")
             checked[key] = value
-        elif key in ("minutes", "memory_gb"):
+        elif key in ("minutes", "memory_gb", "rope"):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise UsageError(f"{key} must be a number, got {value!r}")
             checked[key] = float(value)

@@ -171,10 +171,7 @@ class Store:
         """The record whose id starts with `id_`. Raises: UsageError if none or several do."""
         with self._explained():
             rows = self.connection.execute(f"{SELECT} WHERE id LIKE ? ESCAPE '!'", (f"{_escaped(id_)}%",)).fetchall()
-        if len(rows) != 1:
-            found = "no trial" if not rows else f"{len(rows)} trials"
-            raise UsageError(f"{found} in {self.path} with id {id_!r}; `bench show --out {self.folder}` lists them")
-        return _record(rows[0])
+        return one_of([_record(row) for row in rows], id_, f"--out {self.folder}")
 
     def records(self) -> list[Record]:
         """Every trial that was ever planned, in order of first planning."""
@@ -220,6 +217,16 @@ class Store:
 
 
 SELECT = "SELECT trial, status, reason, metrics, cost, facts, provenance FROM trials"
+
+
+def one_of(found: Sequence[Record], id_: str, where: str) -> Record:
+    """The one record found for a shortened id; `where` is the option that names the folder. Raises: UsageError if it is not one."""
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(f"no trial with id {id_!r} here; `bench show {where}` lists them")
+    ids = ", ".join(record.trial.id for record in found[:4])
+    raise UsageError(f"{len(found)} trials have an id that starts with {id_!r}: {ids}{', ...' if len(found) > 4 else ''}; give more of it")
 
 
 def _record(row: tuple) -> Record:

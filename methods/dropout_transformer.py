@@ -45,7 +45,7 @@ class DropoutTransformer(Method):
 
     Config = DropoutTransformerConfig
     search = {
-        "learning_rate": (1e-4, 1e-3, 1e-2),
+        "learning_rate": (1e-4, 1e-3, 3e-3, 1e-2),
         "width": (32, 64, 128),
         "layers": (1, 2, 4),
         "modality_dropout": (0.0, 0.5, 1.0),

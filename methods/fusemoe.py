@@ -301,7 +301,7 @@ class FuseMoE(Method):
         },
     }  # fmt: skip
     search: ClassVar = {
-        "learning_rate": (1e-4, 4e-4, 1e-3),
+        "learning_rate": (1e-4, 4e-4, 1e-3, 3e-3),
         "dropout": (0.0, 0.1, 0.3),
         "router": ("permod", "joint"),
         "n_experts": (4, 8, 16),

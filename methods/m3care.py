@@ -253,7 +253,7 @@ class M3Care(Method):
                "weight_decay": 1e-5, "stability_weight": 1e-8, "attention_dropout": 0.0},
     }  # fmt: skip
     search = {
-        "learning_rate": (5e-5, 1e-4, 3e-4, 1e-3), "width": (64, 128, 256), "kernel": ("product", "convex"),
+        "learning_rate": (5e-5, 1e-4, 3e-4, 1e-3, 3e-3), "width": (64, 128, 256), "kernel": ("product", "convex"),
         "threshold_init": (0.0, 1.0, 2.0), "dropout": (0.1, 0.3, 0.5), "stability_weight": (1e-7, 1e-3, 1e-2, 1e-1),
     }  # fmt: skip
     deviations = (

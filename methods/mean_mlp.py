@@ -49,7 +49,7 @@ class MeanMLP(Method):
     """Early fusion of mean-filled raw inputs. Shapes: batch -> logits (B, C)."""
 
     Config = MeanMLPConfig
-    search = {"learning_rate": (1e-4, 1e-3, 1e-2), "width": (64, 128, 256), "dropout": (0.0, 0.1, 0.3)}
+    search = {"learning_rate": (1e-4, 1e-3, 3e-3, 1e-2), "width": (64, 128, 256), "dropout": (0.0, 0.1, 0.3)}
     config: MeanMLPConfig
     owner: Tensor
     means: Tensor

@@ -138,7 +138,7 @@ class MMFormer(Method):
         "plain_ce": {"lambda_enc": 0.0, "lambda_dec": 0.0},  # as community ports to classification train it
     }
     search = {
-        "learning_rate": (1e-4, 2e-4, 5e-4, 1e-3),
+        "learning_rate": (1e-4, 2e-4, 5e-4, 1e-3, 3e-3),
         "batch_size": (16, 32, 64),
         "width": (64, 128, 256),
         "heads": (4, 8),

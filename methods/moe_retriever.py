@@ -380,7 +380,7 @@ class MoERetriever(Method):
         },
     }  # fmt: skip
     search = {
-        "learning_rate": (1e-4, 3e-4, 1e-3),
+        "learning_rate": (1e-4, 3e-4, 1e-3, 3e-3),
         "dropout": (0.1, 0.3, 0.5),
         "width": (64, 128, 256),
         "n_target_experts": (4, 8, 16),

@@ -228,7 +228,7 @@ class Muse(Method):
     states: Tensor | None
     presets = {"paper": {}, "as_released": {"eval_graph": "batch"}}
     search = {
-        "learning_rate": (1e-4, 2e-4, 5e-4, 1e-3),
+        "learning_rate": (1e-4, 2e-4, 5e-4, 1e-3, 3e-3),
         "width": (64, 128, 256),
         "dropout": (0.1, 0.25, 0.5),
         "layers": (2, 3),

@@ -169,7 +169,7 @@ class ShaSpec(Method):
         "as_released": {"standin": "first", "pairs": "ring"},
     }
     search = {
-        "learning_rate": (1e-4, 1e-3, 1e-2),
+        "learning_rate": (1e-4, 1e-3, 3e-3, 1e-2),
         "weight_decay": (0.0, 1e-4, 1e-2),
         "batch_size": (16, 32, 64),
         "width": (64, 128, 256),

@@ -2,8 +2,9 @@
 
 `pseudo`: what each sample contributes to a score. `pairs`: two methods in one setting. `across`: methods over many settings.
 `adjust`: many tests at once. `bootstrap`: intervals by resampling. `effects`: how large, how often, how many seeds. `ranking`: who
-stands where. `curves`: score over noise. Scores are higher-is-better everywhere but in `pseudo`, `bootstrap` and `ranks`, which take
-the metric's name. Bad input raises UsageError (a ValueError); what the data cannot answer comes back as NaN with a reason.
+stands where. `curves`: score over noise. `sequential`: looking more than once. Scores are higher-is-better everywhere but in `pseudo`,
+`bootstrap` and `ranks`, which take the metric's name. Bad input raises UsageError (a ValueError); what the data cannot answer comes
+back as NaN with a reason.
 """
 
 from bench.stats.across import (
@@ -54,13 +55,15 @@ from bench.stats.pairs import (
 )
 from bench.stats.pseudo import pseudo_values
 from bench.stats.ranking import Standing, fill_failures, pareto_front, rank_matrix, ranks, standing
+from bench.stats.sequential import look_levels, look_sizes, sequential_p, spent_alpha
 
 __all__ = [
     "AllPairs", "Drop", "Estimate", "Friedman", "Interval", "Nemenyi", "Outperformance", "Regions", "SignFlip", "SignedRank", "Standing",
     "a12", "against_control", "all_pairs", "bayesian_signed_rank", "bca_interval", "benjamini_hochberg", "bonferroni_dunn", "bootstrap",
-    "cliffs_delta", "crossed_interval", "crossed_test", "delong", "fill_failures", "friedman", "hedges_g", "holm", "iqm", "magnitude",
-    "mcnemar", "mcnemar_median", "minimum_p", "needed_pairs", "nemenyi", "noether_seeds", "noise_auc", "noise_auc_test", "noise_drop",
-    "outperforms", "paired_crossed_test", "pareto_front", "percentile_interval", "pseudo_values", "rank_matrix", "ranks", "resampled_t",
-    "sample_counts", "seed_permutation", "seeds_for_equivalence", "seeds_needed", "sign_flip", "signed_rank", "standing",
-    "weighted_f1_macro", "weighted_scores", "welch",
+    "cliffs_delta", "crossed_interval", "crossed_test", "delong", "fill_failures", "friedman", "hedges_g", "holm", "iqm", "look_levels",
+    "look_sizes", "magnitude", "mcnemar", "mcnemar_median", "minimum_p", "needed_pairs", "nemenyi", "noether_seeds", "noise_auc",
+    "noise_auc_test", "noise_drop", "outperforms", "paired_crossed_test", "pareto_front", "percentile_interval", "pseudo_values",
+    "rank_matrix", "ranks", "resampled_t", "sample_counts", "seed_permutation", "seeds_for_equivalence", "seeds_needed", "sequential_p",
+    "sign_flip", "signed_rank", "spent_alpha",
+    "standing", "weighted_f1_macro", "weighted_scores", "welch",
 ]  # fmt: skip

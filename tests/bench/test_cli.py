@@ -83,6 +83,59 @@ def test_leaderboard_json_is_the_documented_shape(out):
     assert set(board["settings"][0]["rows"][0]) >= {"method", "preset", "n", "mean", "sd", "interval", "rank", "flags"}
 
 
+def test_compare_answers_in_words_and_in_the_documented_json(out):
+    page = bench("compare", "mean-logistic", "constant", "--out", out, "--patterns").stdout
+    assert "**breast-cancer (MEW), mcar(0.3).** On 86 test samples mean-logistic scored" in page
+    assert "| Observed" in page
+    shape = json.loads(bench("compare", "mean-logistic", "constant", "--out", out, "--rope", "2", "--json").stdout)
+    assert shape["rope"] == 0.02
+    assert set(shape["settings"][0]) >= {"difference", "interval", "p", "p_adjusted", "verdict"}
+    assert shape["settings"][0]["verdict"] == "better"
+    assert shape["across"]["wilcoxon"]["reason"] == "n/a (needs n >= 6)"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["constant", "mean-logistics"], "did you mean 'mean-logistic'"),
+        (["constant", "mean-logistic", "--settings", "digits"], "no setting fits 'digits'"),
+        (["constant", "mean-logistic", "--metric", "acc"], "unknown metric 'acc'"),
+        (["constant", "mean-logistic", "--rope", "0"], "above 0 and below 100 points, got 0"),
+    ],
+)
+def test_compare_explains_bad_input(out, words, message):
+    result = bench("compare", *words, "--out", out, code=2)
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_published_folder_answers_as_the_results_folder_does(out, tmp_path):
+    folder = tmp_path / "board"
+    bench("leaderboard", "--out", out, "--publish", folder)
+    for words in (["compare", "mean-logistic", "constant", "--json"], ["show", "--json"]):
+        assert json.loads(bench(*words, "--from", folder).stdout) == json.loads(bench(*words, "--out", out).stdout)
+    result = bench("compare", "mean-logistic", "constant", "--from", folder, "--out", out, code=2)
+    assert result.stderr == "Error: --out and --from name two places; give one of them\n"
+    assert "holds one suite, 'board', got 'quick'" in bench("compare", "a", "b", "--from", folder, "--suite", "quick", code=2).stderr
+
+
+@pytest.mark.parametrize("damage", ["absent", "records", "trial", "predictions"])
+def test_damaged_published_folder_is_explained(out, tmp_path, damage):
+    folder = tmp_path / "board"
+    bench("leaderboard", "--out", out, "--publish", folder)
+    if damage == "absent":
+        folder = tmp_path / "nowhere"
+    elif damage == "predictions":
+        (folder / "predictions.npz").write_bytes((folder / "predictions.npz").read_bytes()[:200])
+    else:
+        lines = (folder / "records.jsonl").read_text().splitlines()
+        lines[0] = lines[0][:50] if damage == "records" else json.dumps({**json.loads(lines[0]), "trial": {"method": "muse"}})
+        (folder / "records.jsonl").write_text("\n".join(lines))
+    result = bench("compare", "mean-logistic", "constant", "--from", folder, code=2)
+    assert "cannot be read" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_show_prints_the_command_that_repeats_a_trial(out, tmp_path):
     trials = json.loads(bench("show", "--out", out, "--json").stdout)["trials"]
     chosen = next(trial for trial in trials if trial["method"] == "mean-logistic")
@@ -250,18 +303,22 @@ def test_help_is_fast_to_import_and_free_of_torch():
         "heavy = {'torch', 'sklearn', 'pandas', 'scipy', 'numpy'} & set(sys.modules); assert not heavy, heavy"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""
-    for command in ("run", "list", "profile", "leaderboard", "audit", "show", "new", "doctor"):
+    for command in ("run", "list", "profile", "leaderboard", "compare", "audit", "show", "new", "doctor"):
         assert bench(command, "--help").stdout.startswith("Usage:")
 
 
 def test_notebook_functions_give_tidy_rows(tmp_path):
     import bench as package
 
-    frame = package.run(methods=["constant"], datasets="breast-cancer", noise=0.3, seeds=range(2), out=tmp_path, quiet=True)
-    assert list(frame["seed"]) == [0, 1]
+    chosen = {"methods": ["constant", "mean-logistic"], "datasets": "breast-cancer", "noise": 0.3, "seeds": range(2)}
+    frame = package.run(**chosen, out=tmp_path, quiet=True)
+    assert list(frame["seed"]) == [0, 0, 1, 1]
     assert {"accuracy", "auroc", "parameters", "status"} <= set(frame.columns)
     assert package.results(tmp_path).equals(frame)
-    assert package.board(tmp_path).settings[0].rows[0].label == "constant"
+    assert package.board(tmp_path).settings[0].rows[-1].label == "constant"
+    found = package.compare("mean-logistic", "constant", tmp_path, settings="breast-cancer", rope=0.5, patterns=True)
+    assert found.differences[0].verdict == "better"
+    assert "Verdict: mean-logistic is **better**" in str(found)
 
 
 def test_evaluations_are_tidy_rows(tmp_path):

@@ -42,6 +42,14 @@ def test_training_reaches_trained_methods_alone():
     assert by_method["gradient-boosting"].training == {}
 
 
+def test_the_budget_of_a_dataset_wins_there_for_every_method_and_nowhere_else():
+    configs, budgets = {"muse": {"epochs": 9}}, {"digits": {"epochs": 3}}
+    trials = plan(suite_of(("muse", "shaspec"), datasets=("digits", "breast-cancer"), epochs=5, configs=configs, budgets=budgets))
+    epochs = {(trial.method, trial.dataset): trial.training["epochs"] for trial in trials}
+    assert epochs["muse", "digits"] == epochs["shaspec", "digits"] == 3
+    assert (epochs["muse", "breast-cancer"], epochs["shaspec", "breast-cancer"]) == (9, 5)
+
+
 def test_own_configs_reach_their_method_alone():
     trials = plan(suite_of(("muse", "shaspec"), configs={"muse": {"epochs": 9}}))
     assert {trial.method: trial.training["epochs"] for trial in trials} == {"muse": 9, "shaspec": 1}
@@ -64,6 +72,8 @@ def test_ceiling_joins_where_the_posterior_is_known():
         ({"methods": ("muse@papr",)}, "unknown preset of muse"),
         ({"methods": ("constant",), "configs": {"mues": {"epochs": 1}}}, "did you mean 'muse'"),
         ({"methods": ("muse",), "configs": {"muse": {"epoch": 1}}}, "did you mean 'epochs'"),
+        ({"methods": ("muse",), "budgets": {"digits": {"epoch": 1}}}, "did you mean 'epochs'"),
+        ({"methods": ("muse",), "budgets": {"digit": {"epochs": 1}}}, "did you mean 'digits'"),
     ],
 )
 def test_unknown_names_are_explained_before_anything_runs(options, message):

@@ -108,7 +108,7 @@ def test_wrong_dataset_is_explained(choice, message):
         registry.dataset_of(choice)
 
 
-def test_version_ignores_comments_and_sees_code_and_shared_layers(tmp_path):
+def test_version_ignores_what_moves_no_number_and_sees_code_and_shared_layers(tmp_path):
     body = (
         "from bench.methods.base import Method\n{comment}\nclass A(Method):\n    {doc}\n"
         "    def forward(self, batch):\n        return {value}\n"
@@ -116,6 +116,7 @@ def test_version_ignores_comments_and_sees_code_and_shared_layers(tmp_path):
     variants = {
         "plain": body.format(comment="", doc="'''one'''", value=1),
         "comment": body.format(comment="# why", doc="'''two'''", value=1),
+        "facts": body.format(comment="", doc="search = {'width': (8,)}\n    deviations: tuple = ('none',)", value=1),
         "code": body.format(comment="", doc="'''one'''", value=2),
         "import": "from bench.methods.layers import Attention\n" + body.format(comment="", doc="'''one'''", value=1),
     }
@@ -124,7 +125,7 @@ def test_version_ignores_comments_and_sees_code_and_shared_layers(tmp_path):
         path = tmp_path / f"{name}.py"
         path.write_text(text)
         versions[name] = registry.source_version(registry.method_class(f"{path}:A"))
-    assert versions["plain"] == versions["comment"]
+    assert versions["plain"] == versions["comment"] == versions["facts"]
     assert len({versions["plain"], versions["code"], versions["import"]}) == 3
 
 

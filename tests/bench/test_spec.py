@@ -95,6 +95,7 @@ def test_options_win_over_the_suite_and_merge_training():
     assert suite.training["width"] == 64
     assert "epochs" in read_suite("quick").configs["muse"]
     assert "epochs" not in suite.configs["muse"]
+    assert "epochs" not in with_options(read_suite("real"), {"training": ["epochs=1"]}).budgets["support2"]
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,8 @@ def test_suite_rejects_nonpositive_limits():
 
 
 def test_read_half_and_help_import_no_torch():
-    modules = "bench.spec, bench.engine, bench.store, bench.stats, bench.leaderboard, bench.cli, bench.protocol, bench.progress"
+    names = ("spec", "engine", "store", "stats", "leaderboard", "comparison_page", "cli", "protocol", "progress")
+    modules = ", ".join(f"bench.{name}" for name in names)
     absent = (
         "import sys\n"
         "class Absent:\n"
@@ -204,5 +206,5 @@ def test_read_half_and_help_import_no_torch():
         "        if name.partition('.')[0] == 'torch': raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Absent())\n"
     )
-    code = f"{absent}import {modules}\nfrom bench.api import board, results\nassert 'torch' not in sys.modules"
+    code = f"{absent}import {modules}\nfrom bench.api import board, compare, results\nassert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 
 import numpy as np
 import pytest
@@ -271,6 +272,16 @@ def test_class_facts_are_stated(name):
         assert cls.year
         assert cls.repository
         assert cls.deviations
+
+
+def test_search_spaces_of_the_paper_methods_are_of_one_class():
+    """Tuning is fair only among spaces alike: sizes within one power of ten, the same reach in learning rate, the default within reach."""
+    sizes = {name: math.prod(map(len, LISTED[name].search.values())) for name in PAPER}
+    assert min(sizes.values()) > 500, sizes
+    assert max(sizes.values()) < 10 * min(sizes.values()), sizes
+    rates = {name: LISTED[name].search["learning_rate"] for name in PAPER}
+    assert all(min(values) <= 1e-4 and 3e-3 in values for values in rates.values()), rates
+    assert all(LISTED[name].Config().learning_rate in values for name, values in rates.items()), rates
 
 
 # ---- methods that fit themselves
