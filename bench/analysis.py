@@ -274,16 +274,17 @@ def _gradients(sources: Sequence[Source]) -> Analysis:
             "cosine_both": ("cosine_both", "mean"),
         }
         frame = pd.DataFrame(table).assign(negative=lambda found: found["cosine"] < 0)
-        grouped = frame.groupby(["epoch", "pair"]).agg(**columns, negative_batches=("negative", "mean")).reset_index()
+        grouped = frame.groupby(["epoch", "pair"], sort=False).agg(**columns, negative_batches=("negative", "mean")).reset_index()
         rows.append(grouped.assign(**source.about))
     frame = pd.concat(rows, ignore_index=True)[[*ABOUT, "epoch", "pair", *columns, "negative_batches"]] if rows else pd.DataFrame()
     if not len(frame):
         return Analysis("gradients", frame, frame)
     last = frame["epoch"] == frame.groupby(ABOUT)["epoch"].transform("max")
     parts = {"first_epoch": frame[frame["epoch"] == 1], "last_epoch": frame[last], "all_epochs": frame}
-    means = {name: part.groupby([*ABOUT[:-1], "pair"])["cosine"].mean() for name, part in parts.items()}
-    means["negative_batches"] = frame.groupby([*ABOUT[:-1], "pair"])["negative_batches"].mean()
-    means["seeds"] = frame.groupby([*ABOUT[:-1], "pair"])["seed"].nunique()
+    by = [*ABOUT[:-1], "pair"]
+    means = {name: part.groupby(by, sort=False)["cosine"].mean() for name, part in parts.items()}
+    means["negative_batches"] = frame.groupby(by, sort=False)["negative_batches"].mean()
+    means["seeds"] = frame.groupby(by, sort=False)["seed"].nunique()
     return Analysis("gradients", frame, pd.DataFrame(means).reset_index())
 
 

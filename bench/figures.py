@@ -24,6 +24,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", ":", "-.")
 FORMATS = ("png", "svg", "pdf")
+EXPERTS = "expert (letter: modality it fills, sh: shared, e: any)"
 NUMBERED = 12  # columns up to which the cells of a map bear their number
 
 
@@ -117,7 +118,7 @@ def _routing(analysis: Analysis) -> Any:
         _map(
             axes[place, 0], shares, f"{name}: where a combination's tokens go", "% of the row", "expert", "observed (tokens x experts kept)"
         )
-        _map(axes[place, 1], cells / cells.sum(), f"{name}: whose tokens an expert gets", "% of the column", "expert", "observed")
+        _map(axes[place, 1], cells / cells.sum(), f"{name}: whose tokens an expert gets", "% of the column", EXPERTS, "observed")
     return figure
 
 
@@ -125,7 +126,7 @@ def _gradients(analysis: Analysis) -> Any:
     """A panel a method, a line a pair of modalities: mean over seeds, and the range of the seeds."""
     rows = analysis.rows
     methods, pairs = list(dict.fromkeys(rows["method"])), list(dict.fromkeys(rows["pair"]))
-    columns = min(3, len(methods))
+    columns = 2 if len(methods) == 4 else min(3, len(methods))
     seeds = rows["seed"].nunique()
     title = f"Cosine between the gradients of two modalities: {_place(rows)}, " + (f"{seeds} seeds" if seeds > 1 else "one seed")
     figure, axes = _figure(-(-len(methods) // columns), columns, 3.6, 2.8, title, sharey=True)
@@ -156,18 +157,19 @@ def _embeddings(analysis: Analysis) -> Any:
     methods, classes = list(dict.fromkeys(points["method"])), sorted(set(points["class"]))
     title = f"Rows that miss a modality (t-SNE): {_place(points)}, seed {points['seed'].iloc[0]}"
     figure, axes = _figure(len(methods), 2, 4.2, 3.4, title)
-    styles = dict(zip(classes, zip(cycle(COLOURS), cycle(MARKERS[:7]), strict=False), strict=False))
     for row, method in enumerate(methods):
         for column, stage in enumerate(("before", "after")):
             panel, part = axes[row, column], points[(points["method"] == method) & (points["stage"] == stage)]
-            for name, (colour, marker) in styles.items():
-                here = part[part["class"] == name]
-                panel.scatter(here["x"], here["y"], s=10, color=colour, marker=marker, lw=0, alpha=0.8, label=name)
+            for number, name in enumerate(classes):
+                here, colour = part[part["class"] == name], COLOURS[number % len(COLOURS)]
+                face = colour if number < len(COLOURS) else "none"  # hollow from the ninth class on
+                marker = MARKERS[number % 6]
+                panel.scatter(here["x"], here["y"], s=16, edgecolor=colour, facecolor=face, marker=marker, lw=0.9, alpha=0.85, label=name)
             panel.set_xticks([])
             panel.set_yticks([])
             panel.set_title(f"{method}, {stage} completion\n{_separation(analysis.summary, method, stage, points['seed'].iloc[0])}")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", title="class", markerscale=1.8)
+    figure.legend(handles, labels, loc="outside right center", title="class", markerscale=1.4)
     return figure
 
 
@@ -212,7 +214,7 @@ def _cost(analysis: Analysis) -> Any:
         rows = rows.assign(**{key: rows["method"].map(sizes[key]) for key in sizes})
         order, across = list(reversed(_by_size(rows["observed"]))), "modalities a sample observes"
     first = analysis.rows.iloc[0]
-    title = f"Cost of a prediction: {first['dataset']}, {first['device']}, {first['threads']} thread{'s' * (first['threads'] > 1)}"
+    title = f"Cost of a prediction: {first['dataset']}, {first['device']}, {first['threads']} thread{'s' * int(first['threads'] > 1)}"
     figure, axes = _figure(1, 3, 4.2, 3.4, title)
     methods = list(dict.fromkeys(rows["method"]))
     panels = (
