@@ -89,8 +89,11 @@ def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
-def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str | None = None) -> Board:
-    """The board of the latest run in a results folder; `bench.leaderboard.markdown(board)` is its page."""
+def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str | None = None, paper: bool = False) -> Board:
+    """The board of the latest run in a results folder; `bench.leaderboard.markdown(board)` is its page.
+
+    With `paper` the pages show the MoE-Retriever paper's printed numbers beside ours where setting and metric match.
+    """
     from dataclasses import replace
 
     from bench.leaderboard import build
@@ -100,7 +103,7 @@ def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str |
         found, records, commands = store.board(suite)
         predictions = store.predictions(record.trial.id for record in records)
         audits = store.audits()
-    return build(replace(found, metric=metric) if metric else found, records, predictions, commands, audits)
+    return build(replace(found, metric=metric) if metric else found, records, predictions, commands, audits, paper)
 
 
 def audit(

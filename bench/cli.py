@@ -171,28 +171,37 @@ def list_(what: str, as_json: bool) -> None:
 @click.option("--suite", metavar="NAME", help="Latest run of this suite, instead of the latest run.")
 @click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
 @click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
-@click.option(
-    "--check", "check", is_flag=True, help="Re-render published folders and compare bytes. Takes folders, else all of leaderboards/."
-)
+@click.option("--paper", is_flag=True, help="Show the MoE-Retriever paper's printed numbers beside ours where setting and metric match.")
+@click.option("--check", is_flag=True, help="Re-render published folders and compare bytes. Takes folders, else all of leaderboards/.")
+@click.option("--render", is_flag=True, help="Write the pages of published folders anew. Takes folders, else all of leaderboards/.")
 @click.argument("folders", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
 @json_option
 @explained
 def leaderboard(
-    out: str, suite: str | None, metric: str | None, publish: Path | None, check: bool, folders: tuple[Path, ...], as_json: bool
-) -> None:
-    """Print the table of a results folder, publish it, or check published ones."""
+    out: str, suite: str | None, metric: str | None, publish: Path | None, paper: bool, check: bool, render: bool,
+    folders: tuple[Path, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """Print the table of a results folder, publish it, or check published ones.
+
+    A published folder holds a page over all settings (README.md), one a dataset, CSV, LaTeX, every test in significance.json, and
+    plots where matplotlib is installed (extra plot). Of plots --check compares the numbers they show.
+    """
     if check:
         _check(folders, as_json)
         return
+    if render:
+        _render(folders, as_json)
+        return
     from bench.api import board
+    from bench.leaderboard import markdown
 
-    found = board(out, suite, metric)
     if publish is not None:
-        _publish(out, suite, metric, publish)
+        _publish(out, suite, metric, publish, paper)
+    found = board(out, suite, metric, paper)
     if as_json:
         _print_json(found.as_json())
     elif publish is None:
-        click.echo(_page(out, suite, metric))
+        click.echo(markdown(found))
 
 
 @main.command()
@@ -805,7 +814,7 @@ def _audit_page(findings: list) -> str:
     return "\n".join(lines)
 
 
-def _publish(out: str, suite: str | None, metric: str | None, folder: Path) -> None:
+def _publish(out: str, suite: str | None, metric: str | None, folder: Path, paper: bool) -> None:
     from dataclasses import replace
 
     from bench.leaderboard import publish
@@ -815,18 +824,33 @@ def _publish(out: str, suite: str | None, metric: str | None, folder: Path) -> N
         found, records, commands = store.board(suite)
         predictions = store.predictions(record.trial.id for record in records)
         audits = store.audits()
-    files = publish(folder, replace(found, metric=metric) if metric else found, records, predictions, commands, audits)
+    files = publish(folder, replace(found, metric=metric) if metric else found, records, predictions, commands, audits, paper)
     click.echo("\n".join(f"wrote {path}" for path in files), err=True)
 
 
-def _check(folders: tuple[Path, ...], as_json: bool) -> None:
+def _published(folders: tuple[Path, ...]) -> tuple[Path, ...]:
     from bench.errors import UsageError
-    from bench.leaderboard import stale_files
 
     chosen = folders or tuple(sorted(path.parent for path in Path("leaderboards").glob("*/records.jsonl")))
     if not chosen:
         raise UsageError("no published leaderboard here; name folders, or run in a checkout with leaderboards/")
-    found = [{"folder": str(folder), "stale": [path.name for path in stale_files(folder)]} for folder in chosen]
+    return chosen
+
+
+def _render(folders: tuple[Path, ...], as_json: bool) -> None:
+    from bench.leaderboard import write
+
+    found = [{"folder": str(folder), "files": [path.name for path in write(folder)]} for folder in _published(folders)]
+    if as_json:
+        _print_json(found)
+    else:
+        click.echo("\n".join(f"wrote  {entry['folder']}  {' '.join(entry['files'])}" for entry in found))
+
+
+def _check(folders: tuple[Path, ...], as_json: bool) -> None:
+    from bench.leaderboard import stale_files
+
+    found = [{"folder": str(folder), "stale": [path.name for path in stale_files(folder)]} for folder in _published(folders)]
     if as_json:
         _print_json(found)
     else:

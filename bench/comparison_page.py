@@ -38,7 +38,7 @@ NOTES = (
 def markdown(found: Comparison) -> str:
     """The whole page."""
     lines = [f"# {found.a} against {found.b}", "", opening(found), ""]
-    lines += [f"> **Warning:** {warning}" for warning in found.warnings] + ([""] if found.warnings else [])
+    lines += [f"> **Warning:** {warning}." for warning in found.warnings] + ([""] if found.warnings else [])
     lines += [f"Measured by {MEANING[found.metric]}; x 100.", ""]
     if found.exploratory:
         lines += [f"**Exploratory**: {found.metric} is not the primary metric of these results; treat what it shows as a question.", ""]

@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from bench.datasets.base import Modality, Samples, Schema, as_batch
+
+# a busy machine draws examples slowly, and that is no fault of the code
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def samples_of(n=24, modalities=3, features=5, classes=3, missing=0.3, seed=0) -> Samples:

@@ -128,7 +128,7 @@ def crossed_test(a: np.ndarray, b: np.ndarray, a_scores: np.ndarray | None = Non
     if a.shape[1] < 2:
         return _refused(test, difference, "needs 2 test samples")
     v_a, v_b = seed_variance(a_scores), seed_variance(b_scores)
-    v_sample = (a.mean(0) - b.mean(0)).var(ddof=1) / a.shape[1] - _run_noise(a) - _run_noise(b)
+    v_sample = (a.mean(0) - b.mean(0)).var(ddof=1) / a.shape[1] - run_noise(a) - run_noise(b)
     variance = v_a + v_b + max(v_sample, 0.0)
     seeds = v_a**2 / (len(a) - 1) + v_b**2 / (len(b) - 1)
     parts = {"seed_a": v_a, "seed_b": v_b, "sample": float(v_sample)}
@@ -151,7 +151,7 @@ def paired_crossed_test(differences: np.ndarray, scores: np.ndarray | None = Non
         return _refused(test, _mean(scores), "needs two test samples of every class")
     of_seed = n * seed_variance(scores) * seeds
     of_sample = seeds * differences.mean(0).var(ddof=1)
-    residual = _run_noise(differences) * seeds * n
+    residual = run_noise(differences) * seeds * n
     total = of_seed + max(of_sample - residual, 0.0)
     freedom = total**2 / (of_seed**2 / (seeds - 1)) if of_seed else math.inf
     parts = {"seed": of_seed, "sample": float(of_sample), "residual": residual}
@@ -168,7 +168,7 @@ def crossed_interval(values: np.ndarray, seed_scores: np.ndarray, confidence: fl
     if seeds < 2 or n < 2 or not np.isfinite(values).all():
         return math.nan, math.nan
     of_seeds = seed_variance(seed_scores)
-    of_samples = max(values.mean(0).var(ddof=1) / n - _run_noise(values), 0.0)
+    of_samples = max(values.mean(0).var(ddof=1) / n - run_noise(values), 0.0)
     variance = of_seeds + of_samples
     freedom = variance**2 / (of_seeds**2 / (seeds - 1)) if of_seeds else math.inf
     return Estimate("crossed seed x sample", _mean(seed_scores), math.sqrt(variance), freedom).interval(confidence)
@@ -179,7 +179,7 @@ def seed_variance(scores: np.ndarray) -> float:
     return 0.0 if np.ptp(scores) < NOTHING else float(scores.var(ddof=1) / len(scores))
 
 
-def _run_noise(values: np.ndarray) -> float:
+def run_noise(values: np.ndarray) -> float:
     """What is left of (S, N) values after seed and sample means, as variance of the mean: mean square / (S N)."""
     seeds, n = values.shape
     residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()

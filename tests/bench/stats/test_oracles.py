@@ -1,6 +1,5 @@
 """bench/stats against numbers worked out elsewhere: every case of the oracle file, and the paper's own tables under these tests."""
 
-import csv
 import json
 import math
 from collections import defaultdict
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import stats
+from bench import paper, stats
 
 ORACLES = Path(__file__).parents[2] / "oracles"
 CASES = {case["id"]: case for case in json.loads((ORACLES / "stat_oracles.json").read_text(encoding="utf-8"))["cases"]}
@@ -40,12 +39,11 @@ def test_oracle(id_):
 def table_scores(table, metric=None, methods=None):
     """Scores (N, K) of a table of the paper, and its methods."""
     cells = defaultdict(dict)
-    with (ORACLES / "paper_tables.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["table"] in table and metric in (None, row["metric"]):
-                cells[row["table"], row["dataset"], row["modality"], row["noise"], row["metric"]][row["method"]] = row
+    for cell in paper.cells():
+        if cell.table in table and metric in (None, cell.metric):
+            cells[cell.key][cell.method] = cell
     methods = methods or list(next(iter(cells.values())))
-    return np.array([[float(cell[method]["mean"]) for method in methods] for cell in cells.values()]), cells
+    return np.array([[cell[method].mean for method in methods] for cell in cells.values()]), cells
 
 
 @checks("demsar2006_friedman_nemenyi")
@@ -316,7 +314,7 @@ def test_89_of_175_cells_of_the_paper_are_won_with_p_below_5_percent():
         own = cell["MoE-Retriever"]
         for method, row in cell.items():
             if method != "MoE-Retriever":
-                found = stats.welch(float(own["mean"]), float(own["std"]), 3, float(row["mean"]), float(row["std"]), 3)
+                found = stats.welch(own.mean, own.std, 3, row.mean, row.std, 3)
                 won += found.p < 0.05 and found.difference > 0
                 lost += found.p < 0.05 and found.difference < 0
     assert (won, lost) == (89, 2)

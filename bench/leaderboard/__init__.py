@@ -1,0 +1,29 @@
+"""Leaderboards from records and predictions alone. Free of torch.
+
+`runs`: what the trials of a method gave. `significance`: which differences are real. `robustness`: score over noise. `origin`: where
+it all comes from. `board`: every number of the pages. `pages`, `tables`, `plots`: how they are shown. `folder`: publishing and checking.
+"""
+
+from bench.leaderboard.board import (
+    FLOOR,
+    NOT_AUDITED,
+    UNRANKED,
+    Board,
+    Overall,
+    OverallRow,
+    Row,
+    SettingTable,
+    _finite,
+    build,
+)
+from bench.leaderboard.folder import Published, publish, read, render, stale_files, write
+from bench.leaderboard.pages import markdown, pages
+from bench.leaderboard.robustness import Curve, CurveRow
+from bench.leaderboard.significance import ALPHA, ROPE, Across, Family, PairTest, Place
+from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
+
+__all__ = [
+    "ALPHA", "FLOOR", "NOT_AUDITED", "ROPE", "UNRANKED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow",
+    "PairTest", "Place", "Published", "Row", "SettingTable", "_finite", "build", "markdown", "pages", "publish", "read", "render",
+    "significance_json", "stale_files", "surface_csv", "table_csv", "table_tex", "write",
+]  # fmt: skip

@@ -1,0 +1,535 @@
+"""The board: every number and every mark of the pages, from records and predictions alone."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from bench import registry
+from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
+from bench.leaderboard.robustness import Curve, curve_of
+from bench.leaderboard.runs import Key, Name, Runs, interval, pairs_of, refusal, runs_of
+from bench.leaderboard.significance import Across, Family, PairTest, Place, across, family_of
+from bench.metrics import HIGHER_IS_BETTER
+from bench.protocol import parse_protocol
+from bench.spec import Choice, Finding, Record, Suite, audit_summary, parse_choice
+from bench.stats import pareto_front, ranks
+from bench.store import Arrays
+from bench.surface import Surface, surface_of
+
+FLOOR, CEILING = "constant", "bayes"
+UNRANKED = {FLOOR: "floor", CEILING: "ceiling"}
+NOT_AUDITED = "not audited"
+COLLAPSED = "collapsed"
+EXTRA_METRICS = ("accuracy", "f1_macro", "auroc")
+TIMINGS = ("latency_ms_1", "latency_ms_64", "peak_memory_mb", "train_seconds")  # comparable within one hardware id alone
+COSTS = ("gflops_per_sample", "parameters", "active_parameters", *TIMINGS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method in one setting. Scores are fractions, NaN where no trial gave one; `interval` holds seed and sample variance."""
+
+    label: str
+    method: str
+    preset: str
+    role: str  # paper, reference, outside, floor or ceiling; floor and ceiling are not ranked
+    n: int  # trials with a score
+    planned: int
+    mean: float
+    sd: float
+    interval: tuple[float, float]
+    rank: float | None
+    flags: tuple[str, ...]
+    others: Mapping[str, float]  # means of further metrics
+    cost: Mapping[str, float | None]  # means over trials
+    audit: str  # what `bench audit` found in the version that ran: passed, FAILED: checks, or not audited
+    done: int = 0  # trials that ended well, with or without a score
+    trials: tuple[str, ...] = ()  # ids, in seed order
+    above_floor: float = math.nan  # what the score gains on the floor's, whatever the metric
+    gap_closed: float = math.nan  # (score - floor) / (ceiling - floor)
+    place: Place | None = None
+    versus: PairTest | None = None  # against the best row
+    pareto: str = ""  # front, ~ (nobody significantly better is as cheap), or nothing
+
+    @property
+    def is_complete(self) -> bool:
+        return self.n == self.planned
+
+    @property
+    def hp(self) -> str:
+        """Where its hyper-parameters come from."""
+        return hp_of(self.label)
+
+    @property
+    def is_bold(self) -> bool:
+        """Significantly better than every other method, with every planned trial."""
+        return self.place is not None and self.place.best and self.is_complete
+
+
+@dataclass(frozen=True)
+class SettingTable:
+    """All methods in one setting, best first, floor and ceiling at the end."""
+
+    dataset: str
+    combination: str
+    protocol: str
+    synthetic: bool
+    test_rows: int | None
+    missing: float | None  # realised share of missing cells in the test part
+    rows: tuple[Row, ...]
+    surface: Surface | None = None  # scores under further rules, where trials have some
+    tests: Family | None = None  # every pair of ranked methods
+    floor: float = math.nan
+    ceiling: float = math.nan
+    ceiling_source: str = ""
+    seeds: tuple[int, ...] = ()
+    reasons: tuple[str, ...] = ()  # why scores are NaN, where some are
+    mixed: str = ""  # what is mixed in it that forbids tests
+    timed: bool = True  # whether its timings may be compared
+    provenance: str = ""
+
+    @cached_property
+    def noise(self) -> float | None:
+        return parse_protocol(self.protocol).noise
+
+    @cached_property
+    def family(self) -> str:
+        return parse_protocol(self.protocol).family
+
+    @property
+    def key(self) -> Key:
+        return self.dataset, self.combination, self.protocol
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset} ({self.combination}), {self.protocol}{', SYNTHETIC' if self.synthetic else ''}"
+
+    @property
+    def page(self) -> str:
+        """The file that shows it: settings of one dataset share a page, whatever its options."""
+        return f"{base_of(self.dataset)}.md"
+
+    @cached_property
+    def by_label(self) -> Mapping[str, Row]:
+        return {row.label: row for row in self.rows}
+
+
+@dataclass(frozen=True)
+class OverallRow:
+    """One method over all settings of one kind. Means are None unless every setting has a score."""
+
+    label: str
+    method: str
+    preset: str
+    role: str
+    synthetic: bool
+    settings: int  # in which it has trials
+    complete: bool
+    n: int
+    planned: int
+    mean_rank: float | None
+    mean: float | None
+    gap_closed: float | None
+    noise_auc: float | None  # mean over curves
+    drop: float | None
+    rises: int  # steps of curves where the score rises with the noise beyond chance
+    scores: Mapping[str, float]  # by setting
+    cost: Mapping[str, float | None]
+    audit: str
+    flags: tuple[str, ...]
+    place: Place | None = None
+    pareto: str = ""
+
+    @property
+    def hp(self) -> str:
+        return hp_of(self.label)
+
+    @property
+    def is_bold(self) -> bool:
+        return self.place is not None and self.place.best and self.complete
+
+
+@dataclass(frozen=True)
+class Overall:
+    """All methods over all settings of one kind, best mean rank first, floor and ceiling at the end."""
+
+    synthetic: bool
+    settings: tuple[SettingTable, ...]
+    curves: tuple[Curve, ...]
+    rows: tuple[OverallRow, ...]
+    across: Across | None  # None with fewer than two methods that were tried in every setting
+    mixed: str  # what is mixed in them that forbids tests over settings
+    timed: bool
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(base_of(setting.dataset) for setting in self.settings))
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything a leaderboard shows."""
+
+    suite: Suite
+    settings: tuple[SettingTable, ...]
+    overall: tuple[Overall, ...]  # real settings, then synthetic ones; never mixed
+    failures: tuple[tuple[str, str], ...]  # (trial, reason)
+    warnings: tuple[str, ...]
+    provenance: str
+    commands: tuple[str, ...]
+    paper: bool = False  # the paper's printed numbers stand beside ours
+    folder: str = ""  # of a published board, as a reader of the repository names it
+
+    @property
+    def curves(self) -> tuple[Curve, ...]:
+        return tuple(curve for overall in self.overall for curve in overall.curves)
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Every family of tests on the board."""
+        over = [family for kind in self.overall if kind.across for family in kind.across.families]
+        of_settings = [setting.tests for setting in self.settings if setting.tests]
+        return (*over, *of_settings, *(curve.tests for curve in self.curves))
+
+    def as_json(self) -> dict[str, object]:
+        """The documented shape: {"settings": [...], "overall": [...]}; NaN becomes null."""
+        settings = []
+        for setting in self.settings:
+            rows = [_row_json(row) for row in setting.rows]
+            head = {"dataset": setting.dataset, "combination": setting.combination, "protocol": setting.protocol, "noise": setting.noise}
+            bounds = {"floor": setting.floor, "ceiling": setting.ceiling, "synthetic": setting.synthetic, "mixed": setting.mixed or None}
+            settings.append({**head, **bounds, "rows": rows, "surface": asdict(setting.surface) if setting.surface else None})
+        overall = [_row_json(row) for kind in self.overall for row in kind.rows]
+        return _finite({"metric": self.suite.metric, "settings": settings, "overall": overall, "warnings": list(self.warnings)})
+
+
+def _row_json(row: Row | OverallRow) -> dict[str, object]:
+    named = {key: value._asdict() for key in ("place", "versus") if (value := getattr(row, key, None)) is not None}
+    return {**asdict(row), **named}
+
+
+def hp_of(label: str) -> str:
+    """`tuned` where a label says so, else `default`."""
+    return "tuned" if " tuned (" in label else "default"
+
+
+def base_of(dataset: str) -> str:
+    """A dataset without its options: settings that share samples share it."""
+    return parse_choice(dataset).name
+
+
+def build(
+    suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], commands: Iterable[str] = (),
+    audits: Iterable[Finding] = (), paper: bool = False, folder: str = "",
+) -> Board:  # fmt: skip
+    """The board of these records. Trials planned and not ended count as missing and are flagged.
+
+    Raises: UsageError if a trial is given twice.
+    """
+    name = _naming(suite)
+    runs = runs_of(suite.metric, records, predictions, name)
+    done = [record for record in records if record.status == "done"]
+    audited = _audited(audits)
+    settings = [_setting_table(suite, key, methods, predictions, audited, name) for key, methods in runs.items()]
+    settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.family, table.noise or 0.0))
+    failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
+    kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
+    return Board(
+        suite,
+        tuple(settings),
+        tuple(_overall(suite.metric, [s for s in settings if s.synthetic == kind], runs) for kind in kinds),
+        tuple((_text(record, name), reason) for record, reason in failures),
+        (*mixtures(done), *_warnings(records, runs)),
+        provenance_line(done),
+        tuple(commands),
+        paper,
+        folder,
+    )
+
+
+def _naming(suite: Suite) -> Name:
+    """What a table calls a trial's method."""
+    return lambda trial: trial.label
+
+
+def _text(record: Record, name: Name) -> str:
+    trial = record.trial
+    return f"{name(trial)} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}"
+
+
+def _warnings(records: Sequence[Record], runs: Mapping[Key, Mapping[str, Runs]]) -> list[str]:
+    """What a reader must know before the tables, apart from what forbids tests."""
+    found = []
+    waiting = sum(record.status == "planned" for record in records)
+    if waiting:
+        found.append(f"{waiting} of {len(records)} planned trials have not run")
+    repeated = [(one.label, key, one.duplicates) for key, methods in runs.items() for one in methods.values() if one.duplicates]
+    if repeated:
+        label, key, _ = repeated[0]
+        found.append(
+            f"{sum(count for *_, count in repeated)} trials have the seed of another one of the same method and setting and are left out "
+            f"(the last one given counts), first {label} on {key[0]}, {key[2]}"
+        )
+    for key, methods in runs.items():
+        refused = refusal(list(methods.values()))
+        if refused:
+            found.append(f"{key[0]}, {key[2]}: {refused}; nothing is tested there")
+    return found
+
+
+def _setting_table(
+    suite: Suite, key: Key, methods: Mapping[str, Runs], predictions: Mapping[str, Arrays], audited: Mapping[tuple[str, str], str],
+    name: Name,
+) -> SettingTable:  # fmt: skip
+    metric, (dataset, combination, protocol) = suite.metric, key
+    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    ranked = {label: one for label, one in methods.items() if label not in UNRANKED and one.attempted}
+    rank_of = ranks({label: one.mean for label, one in ranked.items()}, metric) if ranked else {}
+    floor, ceiling, source = _bounds(metric, methods)
+    records = [record for one in methods.values() for record in one.records]
+    done = [record for record in records if record.status == "done"]
+    mixed = "; ".join(mixtures(done))
+    tests = _setting_tests(suite, key, ranked, mixed)
+    places = tests.places([rank_of[label] for label in tests.labels])
+    best = min(tests.labels, key=lambda label: rank_of[label], default=None)
+    pareto = _pareto(metric, {label: (one.mean, _cost(one).get("gflops_per_sample")) for label, one in methods.items()}, tests)
+    rows = []
+    for label, one in methods.items():
+        trial = one.records[0].trial
+        rows.append(
+            Row(
+                label,
+                str(Choice(trial.method, "", trial.options)),
+                trial.preset,
+                UNRANKED.get(label, registry.role(trial.method)),
+                n=len(one.scores),
+                planned=len(one.records),
+                mean=one.mean,
+                sd=float(one.scores.std(ddof=1)) if len(one.scores) > 1 else math.nan,
+                interval=interval(metric, one, suite.vary),
+                rank=rank_of.get(label),
+                flags=_flags(metric, one),
+                others={other: _mean([r.metrics.get(other, math.nan) for r in one.done]) for other in EXTRA_METRICS if other != metric},
+                cost=_cost(one),
+                audit=_worst_audit(audited.get((name(r.trial), r.trial.version), NOT_AUDITED) for r in one.records),
+                done=len(one.done),
+                trials=one.ids,
+                above_floor=sign * (one.mean - floor),
+                gap_closed=(one.mean - floor) / (ceiling - floor) if ceiling != floor else math.nan,
+                place=places.get(label),
+                versus=tests.between(label, best) if best is not None and label != best else None,
+                pareto=pareto.get(label, ""),
+            )
+        )
+    last = list(UNRANKED)
+    rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.rank is None, r.rank or 0.0, r.label))
+    facts = done[0].facts if done else {}
+    shares, sizes = facts.get("missing"), facts.get("rows")
+    reasons = {found[metric] for record in done if isinstance(found := record.facts.get("metric_reasons"), Mapping) and metric in found}
+    return SettingTable(
+        dataset,
+        combination,
+        protocol,
+        synthetic=any(bool(record.facts.get("synthetic")) for record in done),
+        test_rows=sizes["test"] if isinstance(sizes, Mapping) else None,
+        missing=shares["test"] if isinstance(shares, Mapping) else None,
+        rows=tuple(rows),
+        surface=surface_of(metric, combination, [row.label for row in rows], records, predictions, FLOOR),
+        tests=tests,
+        floor=floor,
+        ceiling=ceiling,
+        ceiling_source=source,
+        seeds=tuple(sorted({record.trial.seed for record in records})),
+        reasons=tuple(sorted(map(str, reasons))),
+        mixed=mixed,
+        timed=on_one_machine(done),
+        provenance=provenance_line(done),
+    )
+
+
+def _bounds(metric: str, methods: Mapping[str, Runs]) -> tuple[float, float, str]:
+    """Floor, ceiling, and what the ceiling is."""
+    floor = methods[FLOOR].mean if FLOOR in methods else math.nan
+    if CEILING in methods and len(methods[CEILING].scores):
+        return floor, methods[CEILING].mean, f"`{CEILING}`, the exact posterior"
+    perfect = 1.0 if HIGHER_IS_BETTER[metric] else 0.0
+    return floor, perfect, f"a perfect score, {100 * perfect:g}"
+
+
+def _setting_tests(suite: Suite, key: Key, ranked: Mapping[str, Runs], withheld: str) -> Family:
+    methods = [one for one in ranked.values() if len(one.scores)]
+    labels = tuple(one.label for one in methods)
+    arrays = next((one.arrays for one in methods if one.arrays is not None), None)
+    n = len(arrays.ids) if arrays is not None else 0
+    name = f"{key[0]} ({key[1]}), {key[2]}"
+    reason = withheld or refusal(methods) or ("" if len(methods) > 1 else "needs two methods with a score")
+    if reason:
+        return Family(name, "crossed seed x sample", "test samples", n, labels, reason=reason)
+    return family_of(name, "test samples", n, labels, pairs_of(suite.metric, methods, suite.vary))
+
+
+def _pareto(metric: str, points: Mapping[str, tuple[float, float | None]], tests: Family | None) -> dict[str, str]:
+    """Marks by label: `front`, or `~` for who is beaten there by noise alone. `points`: (score, GFLOPs); the ceiling is no method."""
+    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    labels = [label for label in points if UNRANKED.get(label) != "ceiling"]
+    score = np.array([sign * points[label][0] for label in labels], dtype=float)
+    cost = np.array([math.nan if points[label][1] is None else points[label][1] for label in labels], dtype=float)
+    front = pareto_front(score, cost)
+    marks = {}
+    for i, label in enumerate(labels):
+        if front[i]:
+            marks[label] = "front"
+        elif tests is not None and label in tests.labels and tests.size and not tests.reason and np.isfinite([score[i], cost[i]]).all():
+            better = tests.better[:, tests.labels.index(label)]
+            ahead = [tests.labels[j] for j in np.flatnonzero(better)]
+            if not any(cost[labels.index(other)] <= cost[i] for other in ahead):
+                marks[label] = "~"
+    return marks
+
+
+def _flags(metric: str, one: Runs) -> tuple[str, ...]:
+    flags = []
+    collapsed = sum(record.collapsed for record in one.done)
+    if collapsed and one.label not in UNRANKED:
+        flags.append(f"{COLLAPSED} {collapsed}/{len(one.done)}")
+    for status, word in (("failed", "failed"), ("skipped", "skipped"), ("planned", "not run")):
+        count = sum(record.status == status for record in one.records)
+        if count:
+            flags.append(f"{count} {word}")
+    if len(one.done) > len(one.scored):
+        flags.append(f"{len(one.done) - len(one.scored)} without {metric}")
+    if one.duplicates:
+        flags.append(f"{one.duplicates} duplicate")
+    return tuple(flags)
+
+
+def _audited(audits: Iterable[Finding]) -> dict[tuple[str, str], str]:
+    """What was found in each audited method, by label and version."""
+    findings: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for finding in audits:
+        findings[finding.label, finding.version].append(finding)
+    return {key: audit_summary(group) for key, group in findings.items()}
+
+
+def _worst_audit(texts: Iterable[str]) -> str:
+    """One text for several: a failure, then no audit, then the most declared."""
+    return max(texts, key=lambda text: (text.startswith("FAILED"), text == NOT_AUDITED, text))
+
+
+def _overall(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]]) -> Overall:
+    """One row a method over all settings of one kind."""
+    synthetic = settings[0].synthetic
+    done = [record for setting in settings for one in runs[setting.key].values() for record in one.done]
+    mixed = "; ".join(mixtures(done))
+    curves = _curves(metric, settings, runs)
+    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    found: dict[str, list[Row]] = defaultdict(list)
+    for setting in settings:
+        for row in setting.rows:
+            found[row.label].append(row)
+    family = [label for label, rows in found.items() if sum(row.rank is not None for row in rows) == len(settings)]
+    over = None
+    if len(family) > 1:
+        scores = sign * np.array([[setting.by_label[label].mean for label in family] for setting in settings])
+        complete = np.array([all(setting.by_label[label].is_complete for label in family) for setting in settings])
+        floors = sign * np.array([setting.floor for setting in settings])
+        datasets = [base_of(setting.dataset) for setting in settings]
+        kind = "synthetic" if synthetic else "real"
+        over = across(kind, [setting.title for setting in settings], datasets, family, scores, floors, complete, mixed)
+    rows = [_overall_row(label, own, settings, curves, over) for label, own in found.items()]
+    points = {row.label: (math.nan if row.mean is None else row.mean, row.cost["gflops_per_sample"]) for row in rows}
+    marks = _pareto(metric, points, over.over_settings if over else None)
+    rows = [replace(row, pareto=marks.get(row.label, "")) for row in rows]
+    last = list(UNRANKED)
+    rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.mean_rank is None, r.mean_rank or 0.0, r.label))
+    return Overall(synthetic, tuple(settings), tuple(curves), tuple(rows), over, mixed, on_one_machine(done))
+
+
+def _overall_row(
+    label: str, rows: Sequence[Row], settings: Sequence[SettingTable], curves: Sequence[Curve], over: Across | None
+) -> OverallRow:
+    along = [row for curve in curves for row in curve.rows if row.label == label]
+    everywhere = len(rows) == len(settings)
+    has_curves = everywhere and 0 < len(along) == len(curves)
+    scored = everywhere and all(row.n for row in rows)
+    return OverallRow(
+        label,
+        rows[0].method,
+        rows[0].preset,
+        rows[0].role,
+        settings[0].synthetic,
+        settings=len(rows),
+        complete=everywhere and all(row.is_complete for row in rows),
+        n=sum(row.n for row in rows),
+        planned=sum(row.planned for row in rows),
+        mean_rank=float(over.mean_ranks[over.labels.index(label)]) if over and label in over.labels else None,
+        mean=_mean([row.mean for row in rows]) if scored else None,
+        gap_closed=_known(_mean([row.gap_closed for row in rows])) if scored else None,
+        noise_auc=_known(_mean([row.area for row in along])) if has_curves else None,
+        drop=_known(_mean([row.drop for row in along])) if has_curves else None,
+        rises=sum(len(row.rises) for row in along),
+        scores={setting.title: setting.by_label[label].mean for setting in settings if label in setting.by_label},
+        cost={name: _mean_cost([row.cost.get(name) for row in rows]) for name in COSTS},
+        audit=_worst_audit(row.audit for row in rows),
+        flags=_summed((flag for row in rows for flag in row.flags), sum(row.done for row in rows)),
+        place=over.places.get(label) if over else None,
+    )
+
+
+def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]]) -> list[Curve]:
+    """One for every dataset, combination and protocol family with two missing rates and more."""
+    groups: dict[tuple[str, str, str], list[SettingTable]] = defaultdict(list)
+    for setting in settings:
+        if setting.noise is not None:
+            groups[setting.dataset, setting.combination, setting.family].append(setting)
+    curves = []
+    for where, group in groups.items():
+        if len({setting.noise for setting in group}) < 2 or len({setting.noise for setting in group}) < len(group):
+            continue
+        levels = [runs[setting.key] for setting in group]
+        mixed = "; ".join(mixtures([record for level in levels for one in level.values() for record in one.done]))
+        intervals = [{row.label: row.interval for row in setting.rows} for setting in group]
+        noise = [setting.noise for setting in group if setting.noise is not None]
+        curves.append(curve_of(metric, where, group[0].synthetic, noise, levels, intervals, FLOOR, CEILING, tuple(UNRANKED), mixed))
+    return curves
+
+
+def _summed(flags: Iterable[str], done: int) -> tuple[str, ...]:
+    """Flags of several settings as one each, out of `done` trials: `collapsed 3/30`, `2 failed`."""
+    counts: dict[str, int] = defaultdict(int)
+    for flag in flags:
+        head, _, tail = flag.partition(" ")
+        counts[head if head == COLLAPSED else tail] += int(tail.partition("/")[0] if head == COLLAPSED else head)
+    return tuple(f"{word} {count}/{done}" if word == COLLAPSED else f"{count} {word}" for word, count in sorted(counts.items()))
+
+
+def _cost(one: Runs) -> dict[str, float | None]:
+    return {name: _mean_cost([record.cost.get(name) for record in one.done]) for name in sorted({k for r in one.done for k in r.cost})}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _mean_cost(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def _finite(value: object):
+    """The same structure with NaN as None, which JSON can say."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,168 @@
+"""Published folders: question and answers, the pages rendered from them, and whether the two still agree."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.errors import UsageError
+from bench.leaderboard import plots
+from bench.leaderboard.board import Board, _finite, build
+from bench.leaderboard.pages import pages
+from bench.leaderboard.runs import same_samples
+from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
+from bench.spec import Finding, Record, Suite, Trial, suite_from
+from bench.store import EVALUATION, Arrays
+
+ANSWERS = ("suite.toml", "records.jsonl", "predictions.npz", "audit.json")
+
+
+@dataclass(frozen=True)
+class Published:
+    """Question and answers of a folder."""
+
+    suite: Suite
+    records: Sequence[Record]
+    predictions: Mapping[str, Arrays]
+    commands: Sequence[str] = ()
+    audits: Sequence[Finding] = ()
+    paper: bool = False
+
+    def board(self, folder: Path) -> Board:
+        name = f"leaderboards/{folder.resolve().name}"
+        return build(self.suite, self.records, self.predictions, self.commands, self.audits, self.paper, name)
+
+
+def publish(
+    folder: Path, suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], commands: Sequence[str],
+    audits: Sequence[Finding] = (), paper: bool = False,
+) -> list[Path]:  # fmt: skip
+    """Write question, answers and rendered pages into a leaderboard folder, plots where matplotlib is there; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "suite.toml").write_text(suite.to_toml(), encoding="utf-8")
+    lines = [json.dumps(_as_dict(record), sort_keys=True) for record in records]
+    lines.append(json.dumps({"commands": list(commands), **({"paper": True} if paper else {})}))
+    (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shown = {(record.trial.label, record.trial.version) for record in records}
+    entries = [json.dumps(asdict(finding)) for finding in audits if (finding.label, finding.version) in shown]
+    (folder / "audit.json").write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
+    np.savez_compressed(folder / "predictions.npz", **pack(predictions))  # type: ignore[arg-type]
+    return write(folder)
+
+
+def write(folder: Path) -> list[Path]:
+    """Render a published folder anew; returns its files. Raises: UsageError if it cannot be read."""
+    board = read(folder).board(folder)
+    for path in folder.iterdir():
+        if path.suffix in (".md", ".svg", ".csv", ".tex"):
+            path.unlink()
+    drawn = plots.draw(board, folder) if plots.can_draw() else []
+    for name, text in _rendered(board, [path.name for path in drawn]).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return sorted(folder.iterdir())
+
+
+def _as_dict(record: Record) -> dict[str, object]:
+    return {key: _finite(value) for key, value in asdict(record).items()} | {"id": record.trial.id, "trial": record.trial.as_dict()}
+
+
+def pack(predictions: Mapping[str, Arrays]) -> dict[str, np.ndarray]:
+    """Predictions as few arrays: trials that were tested on the same samples share ids and targets, and their scores are stacked.
+
+    Test part k has `k/ids` (N,), `k/target` (N,), `k/trials` (T,), `k/scores` (T, N, C) and, for each further rule,
+    `k/evaluations/RULE` (T, N, C).
+    """
+    parts: list[tuple[Arrays, list[str]]] = []
+    index: dict[tuple, list[int]] = defaultdict(list)
+    for id_, found in predictions.items():
+        kind = (found.scores.shape, tuple(found.evaluations), len(found.ids), hash(found.target.tobytes()))
+        place = next((number for number in index[kind] if same_samples(parts[number][0], found)), None)
+        if place is None:
+            place = len(parts)
+            parts.append((found, []))
+            index[kind].append(place)
+        parts[place][1].append(id_)
+    arrays: dict[str, np.ndarray] = {}
+    for number, (first, ids) in enumerate(parts):
+        own = [predictions[id_] for id_ in ids]
+        arrays |= {f"{number}/ids": first.ids.astype(str), f"{number}/target": first.target, f"{number}/trials": np.array(ids)}
+        arrays[f"{number}/scores"] = np.stack([found.scores for found in own])
+        arrays |= {f"{number}/{EVALUATION}{rule}": np.stack([found.evaluations[rule] for found in own]) for rule in first.evaluations}
+    return arrays
+
+
+def unpack(arrays: Mapping[str, np.ndarray]) -> dict[str, Arrays]:
+    """Predictions by trial id. Raises: KeyError if an array is absent."""
+    parts: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for key in arrays:
+        number, _, name = key.partition("/")
+        parts[number][name] = arrays[key]
+    found = {}
+    for part in parts.values():
+        further = {name.removeprefix(EVALUATION): array for name, array in part.items() if name.startswith(EVALUATION)}
+        for place, id_ in enumerate(part["trials"].tolist()):
+            evaluations = {rule: array[place] for rule, array in further.items()}
+            found[id_] = Arrays(part["ids"], part["target"], part["scores"][place], evaluations)
+    return found
+
+
+def read(folder: Path) -> Published:
+    """Question and answers of a published folder. Raises: UsageError if one is absent or broken."""
+    try:
+        suite = suite_from(folder.name, tomllib.loads((folder / "suite.toml").read_text(encoding="utf-8")))
+        records: list[Record] = []
+        last: dict[str, Any] = {}
+        for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines():
+            found = json.loads(line)
+            if "trial" not in found:
+                last = found
+                continue
+            found.pop("id")
+            metrics = {name: math.nan if value is None else value for name, value in found.pop("metrics").items()}
+            records.append(Record(Trial(**found.pop("trial")), metrics=metrics, **found))
+        with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+            predictions = unpack(arrays)
+        path = folder / "audit.json"  # absent where it was published before there were audits
+        audits = [Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+        return Published(suite, records, predictions, list(last.get("commands", [])), audits, bool(last.get("paper", False)))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"leaderboard folder {folder} cannot be read: {type(error).__name__}: {error}; publish it again") from None
+
+
+def render(folder: Path) -> dict[str, str]:
+    """The rendered text files of a published folder, from its question and answers alone. Raises: UsageError if they cannot be read."""
+    return _rendered(read(folder).board(folder), [path.name for path in folder.glob("*.svg")])
+
+
+def _rendered(board: Board, pictures: Sequence[str]) -> dict[str, str]:
+    further = {"surface.csv": surface_csv(board)} if any(setting.surface for setting in board.settings) else {}
+    tables = {"table.csv": table_csv(board), "table.tex": table_tex(board), "significance.json": significance_json(board)}
+    return {**pages(board, pictures), **tables, **further}
+
+
+def stale_files(folder: Path) -> list[Path]:
+    """Files of a published folder that a fresh rendering would not leave as they are.
+
+    Text is compared byte for byte. Of a plot its data are compared, whose hash it carries: the picture itself depends on the version of
+    matplotlib and its fonts.
+    """
+    board = read(folder).board(folder)
+    pictures = {path.name: path for path in folder.glob("*.svg")}
+    fresh = _rendered(board, list(pictures))
+    found = [folder / name for name, text in fresh.items() if not _holds(folder / name, text)]
+    hashes = plots.data_hashes(board)
+    found += [path for name, path in pictures.items() if plots.hash_in(path) != hashes.get(name)]
+    known = {*fresh, *pictures, *ANSWERS}
+    return sorted([*found, *(path for path in folder.iterdir() if path.name not in known)])
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.exists() and path.read_bytes() == text.encode()

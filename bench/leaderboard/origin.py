@@ -1,0 +1,81 @@
+"""Where the numbers come from, in one line, and what forbids reading them as one experiment."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from bench.spec import Record
+from bench.surface import evaluations_of
+
+
+def mixtures(done: Sequence[Record]) -> list[str]:
+    """What is mixed that one experiment may not mix; where there is something, no significance is claimed."""
+    found = []
+    if any(record.provenance.get("dirty") for record in done):
+        found.append("some records come from a checkout with uncommitted changes")
+    for key, what in (("commit", "commits"), ("hardware_id", "hardware ids"), ("device", "devices")):
+        values = {str(record.provenance.get(key)) for record in done}
+        if len(values) > 1:
+            found.append(f"records come from {len(values)} {what}")
+    data: dict[str, set[str]] = defaultdict(set)
+    masks: dict[tuple, set[str]] = defaultdict(set)
+    for record in done:
+        trial = record.trial
+        data[trial.dataset_label].add(trial.fingerprint)
+        shares = record.facts.get("masks")
+        if isinstance(shares, Mapping) and trial.vary == "training":
+            setting = (trial.dataset_label, trial.combination, trial.protocol)
+            masks[setting].add(str(shares["test"]))
+            for rule, facts in evaluations_of(record).items():
+                masks[*setting, rule].add(str(facts["mask"]))
+    changed = sorted(name for name, fingerprints in data.items() if len(fingerprints) > 1)
+    if changed:
+        found.append(f"records come from different versions of the data of {', '.join(changed)}")
+    if any(len(hashes) > 1 for hashes in masks.values()):
+        found.append("methods of one setting were scored on different test masks")
+    return found
+
+
+def on_one_machine(done: Sequence[Record]) -> bool:
+    """Whether timings may be compared."""
+    return len({(str(record.provenance.get("hardware_id")), str(record.provenance.get("device"))) for record in done}) < 2
+
+
+def provenance_line(done: Sequence[Record]) -> str:
+    """One line: commit, data, seeds, versions, hardware, date."""
+    if not done:
+        return "no finished trial"
+
+    def values(key: str) -> str:
+        return ", ".join(sorted({str(record.provenance.get(key)) for record in done}))
+
+    commits = sorted({str(record.provenance.get("commit"))[:10] for record in done})
+    state = "dirty" if any(record.provenance.get("dirty") for record in done) else "clean"
+    data = sorted({f"{record.trial.dataset_label} {record.trial.fingerprint[:8]}" for record in done})
+    masks = sorted({str(shares["test"]) for record in done if isinstance(shares := record.facts.get("masks"), Mapping)})
+    packages = [record.provenance.get("packages") for record in done]
+    torch = sorted({str(found["torch"]) for found in packages if isinstance(found, Mapping)})
+    dates = sorted({str(record.facts.get("ended"))[:10] for record in done})
+    parts = [
+        f"commit {', '.join(commits)} ({state})",
+        f"data {', '.join(data)}",
+        f"test masks {', '.join(masks) if len(masks) <= 6 else f'{len(masks)}, in records.jsonl'}",
+        f"seeds {ranges({record.trial.seed for record in done})}",
+        f"torch {', '.join(torch)} {values('device')}, {values('threads')} thread a trial",
+        f"hardware {values('hardware_id')} ({values('hardware')})",
+        f"bench {values('bench')}",
+        f"UTC {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else ""),
+    ]
+    return " | ".join(parts)
+
+
+def ranges(seeds: Iterable[int]) -> str:
+    """Seeds as ranges: 0-4, 7."""
+    texts: list[list[int]] = []
+    for seed in sorted(seeds):
+        if texts and texts[-1][1] == seed - 1:
+            texts[-1][1] = seed
+        else:
+            texts.append([seed, seed])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in texts)

@@ -1,0 +1,249 @@
+"""Which differences are real: families of tests between methods, in one setting, over settings, over datasets, over noise.
+
+Differences are turned so that above 0 the first method is better; they are fractions. A family is what one correction runs over; its
+size is printed wherever a p is. Nothing is tested that the data cannot answer: such a test has p NaN and a reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations, compress
+from typing import NamedTuple
+
+import numpy as np
+
+from bench import stats
+from bench.seeds import stream
+from bench.stats import Estimates
+
+ALPHA = 0.05
+ROPE = 0.01  # largest difference that does not matter
+
+
+class PairTest(NamedTuple):
+    """One comparison, a - b. `interval` is at 95 % and not adjusted; `effect` is the family's `effect`."""
+
+    a: str
+    b: str
+    difference: float  # of means; over settings the typical one, by Hodges and Lehmann
+    low: float
+    high: float
+    statistic: float
+    p: float
+    p_adjusted: float
+    effect: float  # its sign is the direction that p speaks of
+    verdict: str  # better, worse, equivalent or undecided; with * where the whole interval lies beyond +- ROPE
+    reason: str
+
+    def turned(self) -> PairTest:
+        """The same test from the side of b."""
+        word = {"better": "worse", "worse": "better"}.get(self.verdict.rstrip("*"), self.verdict.rstrip("*"))
+        verdict = word + "*" * self.verdict.endswith("*")
+        return self._replace(
+            a=self.b, b=self.a, difference=-self.difference, low=-self.high, high=-self.low, statistic=-self.statistic,
+            effect=-self.effect, verdict=verdict,
+        )  # fmt: skip
+
+
+class Place(NamedTuple):
+    """What the family lets one say of one method."""
+
+    low: int  # best rank it may have
+    high: int
+    letters: str  # methods that share one are not distinguishable
+    best: bool  # significantly better than every other
+    top: bool  # no method is significantly better
+
+
+@dataclass(frozen=True)
+class Family:
+    """Every pair of `labels`, tested and corrected together."""
+
+    name: str
+    test: str
+    unit: str  # what there are n of: test samples, settings, datasets
+    n: int
+    labels: tuple[str, ...]
+    tests: tuple[PairTest, ...] = ()  # in the order of itertools.combinations
+    correction: str = "Holm"
+    effect: str = "difference"
+    reason: str = ""  # why nothing is tested, or no mark is given
+    gate: float = math.nan  # p of Friedman's test, where it comes first: above ALPHA nobody is better
+
+    @property
+    def size(self) -> int:
+        """Tests that the correction runs over."""
+        return sum(not math.isnan(test.p) for test in self.tests)
+
+    @property
+    def exploratory(self) -> bool:
+        return self.correction != "Holm"
+
+    @cached_property
+    def _by_pair(self) -> Mapping[tuple[str, str], PairTest]:
+        return {(test.a, test.b): test for test in self.tests}
+
+    def between(self, a: str, b: str) -> PairTest | None:
+        """The test a - b, None if there is none."""
+        found = self._by_pair.get((a, b))
+        if found is not None:
+            return found
+        turned = self._by_pair.get((b, a))
+        return turned.turned() if turned else None
+
+    @cached_property
+    def better(self) -> np.ndarray:
+        """[i, j]: i is significantly better than j. Shapes: (K, K) bool."""
+        better = np.zeros((len(self.labels), len(self.labels)), dtype=bool)
+        if self.tests and not self.reason and not self.gate > ALPHA:
+            first, second = np.triu_indices(len(self.labels), 1)
+            p, ahead = np.array([(test.p_adjusted, test.effect) for test in self.tests]).T
+            significant = p <= ALPHA  # False for NaN
+            better[first[significant & (ahead > 0)], second[significant & (ahead > 0)]] = True
+            better[second[significant & (ahead < 0)], first[significant & (ahead < 0)]] = True
+        return better
+
+    def places(self, order: Sequence[float] | np.ndarray) -> dict[str, Place]:
+        """Rank sets and letters by label, empty where the family says nothing. `order`: lower is better. Shapes: (K,)."""
+        if self.reason or not self.size:
+            return {}
+        found = stats.standing(self.better, np.asarray(order, dtype=float))
+        columns = zip(self.labels, found.low, found.high, found.letters, found.best, found.top, strict=True)
+        return {label: Place(int(low), int(high), letters, bool(best), bool(top)) for label, low, high, letters, best, top in columns}
+
+
+def family_of(name: str, unit: str, n: int, labels: Sequence[str], found: Estimates, correction: str = "Holm") -> Family:
+    """A family from t-like tests of every pair."""
+    p = found.p
+    adjusted = (stats.holm if correction == "Holm" else stats.benjamini_hochberg)(p)
+    intervals, equivalent = found.interval(), found.equivalence(ROPE)
+    columns = np.column_stack([found.difference, intervals, found.statistic, p, adjusted]).tolist()
+    rows = zip(combinations(labels, 2), columns, equivalent.tolist(), found.reasons, strict=True)
+    tests = tuple(
+        PairTest(a, b, difference, low, high, statistic, p, q, difference, verdict(difference, low, high, q, equal), reason)
+        for (a, b), (difference, low, high, statistic, p, q), equal, reason in rows
+    )
+    return Family(name, found.test, unit, n, tuple(labels), tests, correction)
+
+
+def verdict(difference: float, low: float, high: float, p: float, equivalence: float) -> str:
+    """`equivalent` where the 90 % interval lies inside +- ROPE, else by the adjusted p; a * where the whole 95 % interval lies beyond."""
+    if equivalence <= ALPHA:
+        return "equivalent"
+    if p <= ALPHA:
+        return ("better" if difference > 0 else "worse") + ("*" if low > ROPE or high < -ROPE else "")
+    return "undecided"
+
+
+@dataclass(frozen=True)
+class Across:
+    """Methods over the settings of one kind, real or synthetic; one value a setting, failures filled."""
+
+    settings: tuple[str, ...]
+    datasets: tuple[str, ...]  # of each setting
+    labels: tuple[str, ...]
+    mean_ranks: np.ndarray  # (K,)
+    friedman: stats.Friedman | None  # the gate, for three methods and more
+    over_settings: Family  # Wilcoxon and Holm: holds within the listed settings
+    over_datasets: Family  # t on dataset means, Holm
+    sign_flips: Family  # exact, on dataset means, Holm
+    left_out: tuple[str, ...]  # settings in which no method has a score
+    filled: tuple[str, ...]  # methods without a score in some setting, which has the lower of floor and worst score there
+    complete: Across | None = None  # the same over the settings where every planned trial gave a score, if these are fewer
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    @property
+    def minimum_p(self) -> float:
+        """Smallest p of an exact test over the datasets, before correction."""
+        return stats.minimum_p(len(set(self.datasets)))
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        return self.over_settings, self.over_datasets, self.sign_flips
+
+
+def across(
+    kind: str, settings: Sequence[str], datasets: Sequence[str], labels: Sequence[str], scores: np.ndarray, floor: np.ndarray,
+    complete: np.ndarray, withheld: str = "",
+) -> Across:  # fmt: skip
+    """Tests over settings and over datasets.
+
+    Shapes: scores (N, K) oriented so that higher is better, NaN where a method has none; floor (N,), the constant predictor's, NaN where
+    unknown; complete (N,) bool, settings without any failed trial. `withheld` says why no mark may be given, if it may not.
+    """
+    known = ~np.isnan(scores).all(1)
+    left_out = tuple(setting for setting, here in zip(settings, known, strict=True) if not here)
+    settings, datasets = (list(compress(names, known)) for names in (settings, datasets))
+    scores, floor, complete = scores[known], floor[known], complete[known]
+    ranks = stats.rank_matrix(scores) if len(scores) else np.empty((0, len(labels)))
+    filled = stats.fill_failures(scores, floor) if len(scores) else scores
+    friedman = stats.friedman(ranks) if len(labels) > 2 and len(scores) else None
+    by_dataset = {name: filled[[other == name for other in datasets]].mean(0) for name in dict.fromkeys(datasets)}
+    means = np.array(list(by_dataset.values())).reshape(-1, len(labels))
+    mean_ranks = ranks.mean(0) if len(ranks) else np.full(len(labels), np.nan)
+    over_settings = _signed_ranks(f"over settings, {kind}", labels, filled, friedman, withheld)
+    part = None
+    if 0 < complete.sum() < len(scores):
+        kept = [list(compress(names, complete)) for names in (settings, datasets)]
+        part = across(
+            f"{kind}, complete settings alone", kept[0], kept[1], labels, scores[complete], floor[complete], complete[complete], withheld
+        )
+    return Across(
+        tuple(settings), tuple(datasets), tuple(labels), mean_ranks, friedman, over_settings,
+        _over_datasets(f"over datasets, {kind}", labels, means, withheld),
+        _sign_flips(f"over datasets, sign flips, {kind}", labels, means, withheld),
+        left_out, tuple(label for label, column in zip(labels, scores.T, strict=True) if np.isnan(column).any()), part,
+        over_settings.places(mean_ranks),
+    )  # fmt: skip
+
+
+def _pairs(values: np.ndarray) -> list[np.ndarray]:
+    """Differences of every pair of columns. Shapes: (N, K) -> P times (N,)."""
+    first, second = np.triu_indices(values.shape[1], 1)
+    return list((values[:, first] - values[:, second]).T)
+
+
+def _signed_ranks(name: str, labels: Sequence[str], values: np.ndarray, gate: stats.Friedman | None, withheld: str) -> Family:
+    empty = Family(name, "Wilcoxon signed-rank, exact", "settings", len(values), tuple(labels), effect="rank-biserial")
+    gate_p = gate.p if gate else math.nan
+    if withheld or len(labels) < 2 or not len(values):
+        return replace(empty, reason=withheld or "needs two methods with a trial in every setting")
+    columns = _pairs(values)
+    found = [stats.signed_rank(column) for column in columns]
+    adjusted = stats.holm(np.array([test.p for test in found]))
+    typical = [stats.hodges_lehmann(column) for column in columns]
+    rows = zip(combinations(labels, 2), found, adjusted.tolist(), typical, strict=True)
+    tests = tuple(
+        PairTest(
+            a, b, *middle, min(test.plus, test.minus), test.p, q, test.effect,
+            verdict(test.effect, middle.low, middle.high, q, math.nan), test.reason,
+        )
+        for (a, b), test, q, middle in rows
+    )  # fmt: skip
+    return replace(empty, tests=tests, reason=next((test.reason for test in found if test.reason), ""), gate=gate_p)
+
+
+def _over_datasets(name: str, labels: Sequence[str], means: np.ndarray, withheld: str) -> Family:
+    if withheld or len(labels) < 2 or len(means) < 2:
+        reason = withheld or ("needs two datasets" if len(labels) > 1 else "needs two methods")
+        return Family(name, "t on dataset means", "datasets", len(means), tuple(labels), reason=reason)
+    found = family_of(name, "datasets", len(means), labels, Estimates.of([stats.resampled_t(column) for column in _pairs(means)]))
+    return replace(found, test="t on dataset means")
+
+
+def _sign_flips(name: str, labels: Sequence[str], means: np.ndarray, withheld: str) -> Family:
+    empty = Family(name, "sign flips of dataset means", "datasets", len(means), tuple(labels), reason=withheld)
+    if withheld or len(labels) < 2 or not len(means):
+        return empty
+    pairs, nan = list(combinations(labels, 2)), math.nan
+    columns = zip(pairs, _pairs(means), strict=True)
+    found = [stats.sign_flip(column, stream(0, "statistics", "sign flip", *pair)) for pair, column in columns]
+    rows = zip(pairs, found, stats.holm(np.array([test.p for test in found])).tolist(), strict=True)
+    tests = tuple(
+        PairTest(a, b, test.mean, nan, nan, nan, test.p, q, test.mean, verdict(test.mean, nan, nan, q, nan), test.reason)
+        for (a, b), test, q in rows
+    )
+    return replace(empty, tests=tests, reason=next((test.reason for test in found if test.reason), ""))

@@ -1,0 +1,76 @@
+"""How numbers and tables are written: one place, so that every page says a number the same way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tabulate import tabulate
+
+from bench.leaderboard.significance import PairTest, Place
+
+NA = "n/a"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction x 100. The last digit of binary noise never decides a rounding."""
+    return NA if value is None or math.isnan(value) else f"{round(100 * value, 8) + 0.0:.{digits}f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference of fractions in points."""
+    return NA if value is None or math.isnan(value) else f"{round(100 * value, 8) + 0.0:+.1f}"
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    return NA if math.isnan(interval[0]) else f"{percent(interval[0])}-{percent(interval[1])}"
+
+
+def p_text(p: float) -> str:
+    return NA if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def versus_text(test: PairTest) -> str:
+    """Difference in points with its interval, then the adjusted p."""
+    if math.isnan(test.p):
+        return f"{signed(test.difference)}, {NA} ({test.reason or 'no test'})"
+    return f"{signed(test.difference)} [{signed(test.low)}, {signed(test.high)}], {p_text(test.p_adjusted)}"
+
+
+def rank_set(place: Place | None) -> str:
+    return NA if place is None else f"{place.low}" if place.low == place.high else f"{place.low}-{place.high}"
+
+
+def number(value: float | None) -> str:
+    """Three digits that count; thousands with commas."""
+    if value is None or math.isnan(value):
+        return NA
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def cost_text(cost: Mapping[str, float | None], key: str) -> str:
+    value = cost.get(key)
+    if value is None:
+        return NA
+    if key == "latency_ms_64":
+        return f"{value / 64:.2g}"  # of one sample in a batch of 64
+    return f"{value:,.0f}" if key == "parameters" else number(value)
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]], left: Sequence[str] = ()) -> str:
+    """A table in markdown, numbers to the right; a bar inside a cell is escaped. Columns without any entry are left out."""
+    kept = [i for i, _ in enumerate(head) if not body or any(row[i] for row in body)]
+    cells = [[row[i].replace("|", "\\|") for i in kept] for row in (head, *body)]
+    align = ["left" if head[i] in left else "right" for i in kept]
+    return tabulate(cells[1:], cells[0], tablefmt="pipe", colalign=align if body else None, disable_numparse=True)
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Names as in a sentence; of many the first ones and a count."""
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
