@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 import pandas as pd
@@ -181,10 +182,13 @@ def _source(record: Record, what: str, out: Path) -> tuple[Source | None, str | 
     path = out / "records" / f"{trial.id}.npz"
     if not path.exists():
         return None, f"{trial.label} is not trained by gradients and records nothing"
+    damaged = UsageError(f"the records {path} are damaged; remove the file and analyse again")
+    if not is_zipfile(path):
+        raise damaged
     try:
         tables = read_records(path)
-    except Exception as error:  # whatever a damaged archive makes its reader raise
-        raise UsageError(f"the records {path} are damaged ({type(error).__name__}); remove the file and analyse again") from None
+    except Exception:  # whatever a damaged archive makes its reader raise
+        raise damaged from None
     if what not in tables:
         return None, f"{trial.label} records no {what} in this configuration"
     with Store(out, create=False) as store:

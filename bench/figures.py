@@ -199,41 +199,50 @@ def _supports(analysis: Analysis) -> Any:
 
 
 def _cost(analysis: Analysis) -> Any:
-    """Time, operations and parameters: by combination in use where there are several, else by what a sample observes."""
-    rows = analysis.rows
-    in_use = list(dict.fromkeys(rows["combination"]))
-    if len(in_use) > 1:
-        rows = rows[rows["observed"] == "test"].assign(
-            observed=lambda frame: frame["combination"], ms=lambda frame: frame["latency_ms_64"] / 64
-        )
-        order, across = in_use, "modalities in use"
+    """Time and operations by combination in use where there are several, else by what a sample observes; parameters."""
+    whole = analysis.rows[analysis.rows["observed"] == "test"]
+    in_use = list(dict.fromkeys(whole["combination"]))
+    is_of_use = len(in_use) > 1
+    if is_of_use:
+        rows, order, across = whole.assign(at=whole["combination"], ms=whole["latency_ms_64"] / 64), in_use, "modalities in use"
     else:
-        whole = rows[rows["observed"] == "test"]
-        rows = rows[rows["observed"] != "test"].assign(ms=lambda frame: frame["ms_per_sample"])
-        sizes = whole.set_index("method")[["parameters", "active_parameters"]]
-        rows = rows.assign(**{key: rows["method"].map(sizes[key]) for key in sizes})
-        order, across = list(reversed(_by_size(rows["observed"]))), "modalities a sample observes"
-    first = analysis.rows.iloc[0]
-    title = f"Cost of a prediction: {first['dataset']}, {first['device']}, {first['threads']} thread{'s' * int(first['threads'] > 1)}"
-    figure, axes = _figure(1, 3, 4.2, 3.4, title)
-    methods = list(dict.fromkeys(rows["method"]))
-    panels = (
-        ("ms", "ms a sample, in batches of 64"),
-        ("gflops_per_sample", "GFLOPs a sample"),
-        ("parameters", "parameters (hollow: active ones)"),
-    )
-    for panel, (key, label) in zip(axes[0], panels, strict=True):
-        for method, colour, marker, line in zip(methods, cycle(COLOURS), cycle(MARKERS), cycle(LINES), strict=False):
-            part = rows[rows["method"] == method].set_index("observed").reindex(order)
-            style = {"color": colour, "marker": marker, "ms": 4.5, "lw": 1.2}
-            panel.plot(range(len(order)), part[key].astype(float), ls=line, label=method, **style)
-            if key == "parameters":
-                panel.plot(range(len(order)), part["active_parameters"].astype(float), ls="none", markerfacecolor="white", **style)
-        panel.set_yscale("log")
+        rows = analysis.rows[analysis.rows["observed"] != "test"]
+        rows = rows.assign(at=rows["observed"], ms=rows["ms_per_sample"])
+        order, across = sorted(set(rows["at"]), key=lambda name: (len(name), name)), "modalities a sample observes"
+    first = whole.iloc[0]
+    threads = f"{first['threads']} thread{'s' * int(first['threads'] > 1)}"
+    figure, axes = _figure(1, 3, 4.4, 3.4, f"Cost of a prediction: {first['dataset']}, {first['protocol']}; {first['device']}, {threads}")
+    methods = list(dict.fromkeys(whole["method"]))
+    styles = dict(zip(methods, zip(cycle(COLOURS), cycle(MARKERS), cycle(LINES), strict=False), strict=False))
+    for panel, (key, label) in zip(
+        axes[0], {"ms": "ms a sample, in batches of 64", "gflops_per_sample": "GFLOPs a sample"}.items(), strict=False
+    ):
+        for method, (colour, marker, line) in styles.items():
+            part = rows[rows["method"] == method].set_index("at").reindex(order)
+            panel.plot(range(len(order)), part[key].astype(float), color=colour, marker=marker, ls=line, ms=4.5, lw=1.2, label=method)
         panel.set_xticks(range(len(order)), order, rotation=90 if len(order) > 6 else 0)
         panel.set_xlabel(across)
-        panel.set_title(label)
+        panel.set_ylabel(label)
+        panel.set_yscale("log")
         panel.grid(axis="y", lw=0.3)
+    _parameters(axes[0, 2], whole, styles, order if is_of_use else None, across)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center")
     return figure
+
+
+def _parameters(panel: Any, whole: pd.DataFrame, styles: dict[str, tuple[str, str, str]], order: list[str] | None, across: str) -> None:
+    """All parameters, and hollow those that act on a sample: by combination in use, or a column a method."""
+    for place, (method, (colour, marker, line)) in enumerate(styles.items()):
+        part, style = whole[whole["method"] == method].set_index("combination"), {"color": colour, "marker": marker, "ms": 5.5}
+        part = part if order is None else part.reindex(order)
+        x = [place] if order is None else range(len(order))
+        panel.plot(x, part["parameters"].astype(float), ls="none" if order is None else line, lw=1.2, **style)
+        panel.plot(x, part["active_parameters"].astype(float), ls="none", markerfacecolor="white", **style)
+    names = list(styles) if order is None else order
+    panel.set_xticks(range(len(names)), names, rotation=90 if order is None or len(names) > 6 else 0)
+    panel.set_xlabel("" if order is None else across)
+    panel.set_ylabel("parameters (hollow: active ones)")
+    panel.set_yscale("log")
+    panel.margins(x=0.15)
+    panel.grid(axis="y", lw=0.3)
