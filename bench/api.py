@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,11 +41,11 @@ def run(
     """Run a suite, as `bench run` does, and return one row per trial of it that has ended.
 
     `methods` takes names, `file.py:Class` and classes; `options` are further suite keys (test_noise, test_combinations, metric, selection,
-    vary, device, minutes, ...).
+    vary, device, minutes, until_resolved, max_seeds, ...).
     Raises: UsageError (a ValueError) on bad input.
     """
-    from bench.engine import execute
     from bench.progress import Lines, Progress
+    from bench.resolving import resolve
 
     given = {
         "datasets": datasets,
@@ -58,7 +59,10 @@ def run(
         given["methods"] = ",".join(_names(methods))
     given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
     chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), {**given, **options})
-    summary = execute(chosen, out, jobs, retry_failed, progress=Progress() if quiet else Lines(chosen.metric), is_recorded=is_recorded)
+    summary = resolve(
+        chosen, out, jobs, retry_failed, progress=lambda: Progress() if quiet else Lines(chosen.metric), is_recorded=is_recorded,
+        say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True),
+    )  # fmt: skip
     return tidy(summary.records)
 
 
@@ -113,7 +117,6 @@ def audit(
 
     `methods` takes names, groups, `file.py:Class` and classes. Raises: UsageError (a ValueError) on bad input.
     """
-    import sys
     from dataclasses import asdict
 
     import pandas
@@ -199,7 +202,7 @@ def compare(
     suite: str | None = None,
     metric: str | None = None,
     settings: str | Iterable[str] | None = None,
-    rope: float = 1.0,
+    rope: float | None = None,
     allow: str | Iterable[str] = (),
     patterns: bool = False,
     published: str | Path | None = None,
@@ -207,9 +210,9 @@ def compare(
     """Method A against B in the latest run of a results folder, as `bench compare` does; `print` it for the page.
 
     `published` reads a published leaderboard folder instead. `settings` picks some by dataset, combination or protocol. `rope` is the
-    largest difference that does not matter, in points. `allow` names what may be mixed: protocols, data, commits, hardware. `patterns`
-    counts wins and losses by observed modalities; it loads the datasets to draw the test masks again and uses those whose hash is the
-    stored one.
+    largest difference that does not matter, in points, by default the suite's. `allow` names what may be mixed: protocols, data,
+    commits, hardware. `patterns` counts wins and losses by observed modalities; it loads the datasets to draw the test masks again and
+    uses those whose hash is the stored one.
     Raises: UsageError (a ValueError) on bad input.
     """
     from dataclasses import replace
@@ -225,7 +228,7 @@ def compare(
         own = [record for record in in_settings(records, wanted) if record.trial.label in labels]
         predictions = source.predictions(record.trial.id for record in own)
     observed, notes = _test_masks(own) if patterns else (None, [])
-    comparison = compared(found, records, predictions, a, b, metric, wanted, rope / 100, allowed, observed)
+    comparison = compared(found, records, predictions, a, b, metric, wanted, None if rope is None else rope / 100, allowed, observed)
     return replace(comparison, notes=(*comparison.notes, *notes))
 
 

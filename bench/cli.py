@@ -86,6 +86,12 @@ def main() -> None:
 @click.option("--test-noise", metavar="LIST", help="Test each trained model at these missing rates as well.")
 @click.option("--test-combinations", metavar="LIST", help="Test each trained model with these modalities alone as well; all: every subset.")
 @click.option("--seeds", metavar="LIST", help="Seeds and ranges, such as 0-4,7.")
+@click.option(
+    "--until-resolved", metavar="A,B", multiple=True,
+    help="Add seeds of methods A and B in each setting where `bench compare A B` is undecided. Repeatable.",
+)  # fmt: skip
+@click.option("--max-seeds", type=int, metavar="N", help="Seeds of such a pair at the most.  [default: 30]")
+@click.option("--rope", type=float, metavar="POINTS", help="Largest difference that does not matter.  [default: 1]")
 @click.option("--metric", metavar="NAME", help="Primary metric of the leaderboard.")
 @click.option("--selection", metavar="NAME", help="Validation metric that picks the checkpoint.")
 @click.option("--vary", metavar="WHAT", help="training, or split: the seed then draws split and test masks too.")
@@ -115,17 +121,23 @@ def run(
 
     A second run does nothing, a run after a crash or Ctrl-C continues. Exit code 0: all done, 1: some trial failed, 2: wrong usage,
     130: interrupted.
+
+    With --until-resolved the numbers of seeds at which a pair is looked at are planned ahead, and alpha is spent over them: looking again
+    and again errs no more often than one test would. `bench compare A B` then allows for every look; --dry-run shows the plan.
     """
-    from bench.engine import execute, plan
+    from bench.resolving import resolve
     from bench.spec import read_suite, with_options
 
     changes = [*sets, *([f"epochs={epochs}"] if epochs is not None else [])]
-    chosen = with_options(read_suite(suite), {**options, "training": changes or None})
+    pairs = options.pop("until_resolved") or None
+    chosen = with_options(read_suite(suite), {**options, "until_resolved": pairs, "training": changes or None})
     if dry_run:
-        _dry_run(chosen, plan(chosen), out, jobs or _cores(chosen.threads), as_json, quiet)
+        _dry_run(chosen, out, jobs or _cores(chosen.threads), as_json, quiet)
         return
-    progress, jobs = _progress(chosen.metric, quiet, verbose), jobs or _cores(chosen.threads)
-    summary = execute(chosen, out, jobs, retry_failed, wait, progress, _command(), is_recorded)
+    summary = resolve(
+        chosen, out, jobs or _cores(chosen.threads), retry_failed, wait, lambda: _progress(chosen.metric, quiet, verbose), _command(),
+        is_recorded, lambda line: None if quiet else click.echo(line, err=True),
+    )  # fmt: skip
     if as_json:
         _print_json({"trials": [record.row() for record in summary.records]})
     elif summary.records:
@@ -209,7 +221,7 @@ def leaderboard(
 @click.argument("b")
 @click.option("--settings", metavar="LIST", help="Only some settings, by dataset, combination, protocol: 'digits mcar(0.3),gaussian'.")
 @click.option("--metric", metavar="NAME", help="Metric to compare by; any but the suite's is exploratory.  [default: the suite's]")
-@click.option("--rope", type=float, default=1.0, show_default=True, metavar="POINTS", help="Largest difference that does not matter.")
+@click.option("--rope", type=float, metavar="POINTS", help="Largest difference that does not matter.  [default: the suite's, 1]")
 @click.option("--allow", metavar="LIST", help="Compare although the records mix protocols, data, commits or hardware.")
 @click.option("--patterns", is_flag=True, help="Wins and losses by observed modalities. Loads the datasets.")
 @click.option("--suite", metavar="NAME", help="Latest run of this suite, instead of the latest run.")
@@ -755,12 +767,19 @@ def _command() -> str:
     return shlex.join(["bench", *kept])
 
 
-def _dry_run(suite: Any, trials: list, out: str, jobs: int, as_json: bool, quiet: bool) -> None:
+def _dry_run(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> None:
+    from dataclasses import asdict
+
     from tabulate import tabulate
 
+    from bench.engine import plan
     from bench.estimate import estimate
+    from bench.resolving import further_trials, planned_looks
     from bench.store import Store
 
+    trials = plan(suite)
+    further = further_trials(suite) if suite.until_resolved else []
+    looks = [asdict(look) for look in planned_looks(suite)] if further else []
     records = []
     if (Path(out) / "bench.db").exists():
         with Store(out, create=False) as store:
@@ -775,10 +794,15 @@ def _dry_run(suite: Any, trials: list, out: str, jobs: int, as_json: bool, quiet
     begin = None if quiet else lambda trial: click.echo(f"timing {trial.label} on {trial.dataset_label} {trial.combination}", err=True)
     found = estimate(waiting, records, jobs, suite.device, suite.threads, begin)
     if as_json:
-        _print_json({"trials": rows, "estimate": found.as_json()})
+        more = {"looks": looks, "further_trials": len(further)} if further else {}
+        _print_json({"trials": rows, "estimate": found.as_json(), **more})
         return
     click.echo(tabulate(rows, headers="keys", tablefmt="simple"))
     click.echo(f"{len(rows)} trials, {len(waiting)} to run\n{found.text()}")
+    if further:
+        pairs = "; ".join(" against ".join(pair) for pair in suite.pairs)
+        click.echo(f"\nthen, where {pairs} is undecided, up to {len(further)} more. Planned looks at 5 % in all:")
+        click.echo(tabulate(looks, headers={"seeds": "seeds", "spent": "alpha spent", "level": "significant at p <="}, floatfmt=".2g"))
 
 
 def _one_source(published: Path | None) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ from bench.leaderboard import UNRANKED, Row, SettingTable, _finite, build
 from bench.metrics import HIGHER_IS_BETTER
 from bench.protocol import parse_protocol
 from bench.seeds import stream
-from bench.spec import DEFAULT_PRESETS, METRIC_NAMES, Choice, Record, Suite, parse_choice
+from bench.spec import METRIC_NAMES, Record, Suite, method_label, parse_choice
 from bench.store import Arrays
 
 ALPHA = 0.05
@@ -58,6 +58,47 @@ class Effect:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What was seen at a planned number of seeds."""
+
+    seeds: int
+    estimate: stats.Estimate
+    spent: float  # alpha spent up to this look
+    level: float  # p at or below which this look is significant
+
+
+@dataclass(frozen=True)
+class Looks:
+    """All looks so far, where seeds were added until the pair was resolved. Their p allow for every planned look."""
+
+    taken: tuple[Look, ...]
+    sizes: tuple[int, ...]  # planned numbers of seeds
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        return tuple(n / self.sizes[-1] for n in self.sizes)
+
+    @cached_property
+    def p(self) -> float:
+        return stats.sequential_p(self.fractions, [look.estimate.p for look in self.taken])
+
+    def equivalence(self, rope: float) -> float:
+        return stats.sequential_p(self.fractions, [min(1.0, 2 * look.estimate.equivalence(rope)) for look in self.taken]) / 2
+
+    @property
+    def next_size(self) -> int | None:
+        """Seeds of the next look; None after the last."""
+        return self.sizes[len(self.taken)] if len(self.taken) < len(self.sizes) else None
+
+    def as_json(self) -> dict[str, object]:
+        looks = [
+            {"seeds": x.seeds, "difference": x.estimate.difference, "p": x.estimate.p, "level": x.level, "alpha_spent": x.spent}
+            for x in self.taken
+        ]
+        return {"looks": looks, "planned": list(self.sizes), "alpha": ALPHA, "p": self.p}
+
+
+@dataclass(frozen=True)
 class Difference:
     """A against B in one setting, turned so that above 0 A is better. Fractions."""
 
@@ -70,16 +111,49 @@ class Difference:
     patterns: tuple[Pattern, ...] = ()
     p_adjusted: float = math.nan
     family: int = 0  # tests it was adjusted with
+    looks: Looks | None = None  # where seeds were added until the pair was resolved; `estimate` is then of the last look
+
+    @property
+    def p(self) -> float:
+        """Two-sided p before adjustment; allows for all looks where there were several."""
+        return self.looks.p if self.looks else self.estimate.p
+
+    @property
+    def p_equivalence(self) -> float:
+        return self.looks.equivalence(self.rope) if self.looks else self.estimate.equivalence(self.rope)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval; a repeated one, which holds at all looks at once, where there were several."""
+        return self.estimate.interval(1 - self.looks.taken[-1].level if self.looks else 0.95)
 
     @property
     def verdict(self) -> str:
-        return self.estimate.verdict(self.rope, self.p_adjusted, ALPHA)
+        if self.p_equivalence <= ALPHA:
+            return "equivalent"
+        if self.p_adjusted <= ALPHA:
+            return "better" if self.estimate.difference > 0 else "worse"
+        return "undecided"
 
     @property
     def beyond_rope(self) -> bool:
         """Whether the whole interval lies beyond what is practically equal."""
-        low, high = self.estimate.interval()
+        low, high = self.interval
         return low > self.rope or high < -self.rope
+
+    @property
+    def is_futile(self) -> bool:
+        """Whether the test samples alone keep an undecided pair undecided, however many seeds are added.
+
+        So it is if even the largest difference that the seeds allow (two standard errors off) lies within what the samples blur, and
+        the smallest is not surely within the margin. It decides what is run, not what is claimed.
+        """
+        parts = self.estimate.parts
+        if self.verdict != "undecided" or "seed_a" not in parts:
+            return False
+        blur, of_seeds = math.sqrt(max(parts["sample"], 0.0)), 2 * math.sqrt(parts["seed_a"] + parts["seed_b"])
+        difference = abs(self.estimate.difference)
+        return difference + of_seeds < 1.96 * blur and max(difference - of_seeds, 0.0) + 1.645 * blur > self.rope
 
     @property
     def seeds_needed(self) -> tuple[int | None, str]:
@@ -113,17 +187,18 @@ class Difference:
             "a": _side(self.a),
             "b": _side(self.b),
             "difference": estimate.difference,
-            "interval": list(estimate.interval()),
+            "interval": list(self.interval),
             "effect": asdict(self.effect) if self.effect else None,
             "test": estimate.test,
-            "p": estimate.p,
+            "p": self.p,
             "p_adjusted": self.p_adjusted,
             "family": self.family,
-            "p_equivalence": estimate.equivalence(self.rope),
+            "p_equivalence": self.p_equivalence,
             "verdict": self.verdict,
             "beyond_rope": self.beyond_rope,
             "seeds_needed": needed,
             "seeds_needed_for": needed_for or None,
+            "sequential": self.looks.as_json() if self.looks else None,
             "reason": not_applicable(estimate.reason),
             "patterns": [{**asdict(pattern), "ties": pattern.ties} for pattern in self.patterns],
         }
@@ -288,7 +363,7 @@ def compare(
     b: str,
     metric: str | None = None,
     settings: Iterable[str] = (),
-    rope: float = 0.01,
+    rope: float | None = None,
     allow: Iterable[str] = (),
     observed: Mapping[str, np.ndarray] | None = None,
 ) -> Comparison:
@@ -296,14 +371,17 @@ def compare(
 
     `records` and `predictions` as `leaderboard.build` takes them; other methods' records serve to fill failures. `settings` picks some:
     each item is words that are a dataset, a combination or a protocol. `rope`, a fraction, is the largest difference that does not
-    matter. `allow` names what may be mixed (see ALLOW). `observed` maps hashes of test masks to the masks (N, M), in the order of the
-    stored test rows; where it has a setting's mask, wins and losses are counted by observed pattern.
+    matter, by default the suite's. `allow` names what may be mixed (see ALLOW). `observed` maps hashes of test masks to the masks
+    (N, M), in the order of the stored test rows; where it has a setting's mask, wins and losses are counted by observed pattern.
+    Where the suite added seeds until this pair was resolved, its planned looks are tested, every p and interval allows for them, and
+    trials beyond the last complete look are left out by name.
     Raises: UsageError if a method or metric is not known, no setting has both, records that do not belong together are mixed, or
     the two were scored on different test samples.
     """
     metric = metric or suite.metric
     if metric not in METRIC_NAMES:
         raise unknown("metric", metric, METRIC_NAMES)
+    rope = suite.rope / 100 if rope is None else rope
     if not 0 < rope < 1:
         raise UsageError(f"the margin that does not matter must be above 0 and below 100 points, got {100 * rope:g}")
     allowed = list(allow)
@@ -317,8 +395,11 @@ def compare(
     shared, left_out = _shared(chosen, a, b)
     own = [record for record in chosen if record.trial.label in (a, b) and _key(record) in shared]
     _check(own, allowed)
+    sizes = _planned_looks(suite, a, b)
+    own, notes = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
     board = build(replace(suite, metric=metric), own, predictions)
-    found = [_difference(metric, table, own, predictions, a, b, rope, observed or {}) for table in board.settings]
+    pair = _Pair(metric, a, b, rope, own, predictions, observed or {})
+    found = [_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table) for table in board.settings]
     confirmatory = metric == suite.metric
     correct = stats.holm if confirmatory else stats.benjamini_hochberg
     differences: list[Difference] = []
@@ -326,13 +407,15 @@ def compare(
     for synthetic in (False, True):
         group = [difference for difference in found if difference.setting.synthetic == synthetic]
         if group:
-            p = np.array([difference.estimate.p for difference in group])
+            p = np.array([difference.p for difference in group])
             family = int((~np.isnan(p)).sum())
             group = [replace(difference, p_adjusted=float(q), family=family) for difference, q in zip(group, correct(p), strict=True)]
             differences += group
             across.append(_across(metric, group, chosen, rope, synthetic, "protocols" in allowed))
     correction = "Holm" if confirmatory else "Benjamini-Hochberg"
-    return Comparison(a, b, metric, rope, correction, tuple(differences), tuple(across), tuple(left_out), board.warnings, board.provenance)
+    return Comparison(
+        a, b, metric, rope, correction, tuple(differences), tuple(across), tuple(left_out), board.warnings, board.provenance, tuple(notes)
+    )  # fmt: skip
 
 
 def _key(record: Record) -> Key:
@@ -343,10 +426,15 @@ def _title(key: Key) -> str:
     return f"{key[0]} ({key[1]}), {key[2]}"
 
 
+def _spelled(text: str) -> str:
+    """A method's name as tables spell it."""
+    choice = parse_choice(text)
+    return method_label(choice.name, choice.preset, choice.options)
+
+
 def label_of(text: str, records: Sequence[Record]) -> str:
     """The method as tables name it. Raises: UsageError if no record is of it."""
-    choice = parse_choice(text)
-    label = str(Choice(choice.name, "" if choice.preset in DEFAULT_PRESETS else choice.preset, choice.options))
+    label = _spelled(text)
     known = {record.trial.label for record in records}
     if label not in known:
         raise unknown("method in these results", label, known)
@@ -424,16 +512,64 @@ def _test_mask(record: Record) -> str:
     return str(masks.get("test")) if isinstance(masks, Mapping) else ""
 
 
-def _difference(
-    metric: str,
-    table: SettingTable,
-    own: Sequence[Record],
-    predictions: Mapping[str, Arrays],
-    a: str,
-    b: str,
-    rope: float,
-    observed: Mapping[str, np.ndarray],
-) -> Difference:
+def _planned_looks(suite: Suite, a: str, b: str) -> tuple[int, ...]:
+    """Numbers of seeds at which this pair was planned to be looked at; none if seeds were not added for it."""
+    pairs = [{_spelled(name) for name in pair} for pair in suite.pairs]
+    return stats.look_sizes(len(suite.seeds), suite.max_seeds) if {a, b} in pairs else ()
+
+
+def _up_to_last_look(own: Sequence[Record], suite: Suite, sizes: Sequence[int], labels: tuple[str, str]) -> tuple[list[Record], list[str]]:
+    """Records of the seeds of the last look that is complete in their setting, all before the first one; and what to note on them."""
+    order = suite.seed_order()
+    ended: dict[Key, dict[str, set[int]]] = defaultdict(lambda: {label: set() for label in labels})
+    for record in own:
+        if record.status != "planned":
+            ended[_key(record)][record.trial.label].add(record.trial.seed)
+    last = {
+        key: max((n for n in sizes if all(seeds.issuperset(order[:n]) for seeds in sides.values())), default=0)
+        for key, sides in ended.items()
+    }
+    kept = [r for r in own if not last.get(_key(r)) or r.trial.seed in order[: last[_key(r)]]]
+    beyond = Counter(_key(record) for record in own) - Counter(_key(record) for record in kept)
+    notes = [f"{_title(key)}: {n} trials beyond the look at {last[key]} seeds are left out" for key, n in beyond.items()]
+    early = [_title(key) for key in ended if not last[key]]
+    notes += [f"before the first planned look, at {sizes[0]} seeds, and tested as it stands: {'; '.join(early)}"] if early else []
+    return kept, notes
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What is compared, and with which records."""
+
+    metric: str
+    a: str
+    b: str
+    rope: float
+    records: Sequence[Record]
+    predictions: Mapping[str, Arrays]
+    observed: Mapping[str, np.ndarray]
+
+
+def _with_looks(pair: _Pair, table: SettingTable, suite: Suite, sizes: tuple[int, ...]) -> Difference:
+    """The last complete look, with all before it; before the first one, what there is."""
+    result, order = _difference(pair, table), suite.seed_order()
+    here = [record for record in pair.records if _key(record) == (table.dataset, table.combination, table.protocol)]
+    ended = [{r.trial.seed for r in here if r.trial.label == label and r.status != "planned"} for label in (pair.a, pair.b)]
+    complete = [n for n in sizes if all(seeds.issuperset(order[:n]) for seeds in ended)]
+    if not complete:
+        return result
+    fractions = [n / sizes[-1] for n in sizes]
+    spent, levels = stats.spent_alpha(fractions, ALPHA), stats.look_levels(fractions, ALPHA)
+    taken = []
+    for n, of_look, level in zip(complete, spent.tolist(), levels.tolist(), strict=False):
+        seen = replace(pair, records=[record for record in here if record.trial.seed in order[:n]], observed={})
+        estimate = result.estimate if n == complete[-1] else _difference(seen, table).estimate
+        taken.append(Look(n, estimate, of_look, level))
+    return replace(result, looks=Looks(tuple(taken), sizes))
+
+
+def _difference(pair: _Pair, table: SettingTable) -> Difference:
+    metric, a, b, rope, own, predictions, observed = (getattr(pair, key.name) for key in fields(pair))
     rows = {row.label: row for row in table.rows}
     here = [record for record in own if _key(record) == (table.dataset, table.combination, table.protocol)]
     runs = [_scored(metric, [record for record in here if record.trial.label == label]) for label in (a, b)]

@@ -10,7 +10,7 @@ import numpy as np
 from tabulate import tabulate
 
 from bench import stats
-from bench.comparison import Across, Comparison, Difference, Pattern, not_applicable
+from bench.comparison import ALPHA, Across, Comparison, Difference, Looks, Pattern, not_applicable
 from bench.leaderboard import Row
 
 MEANING = {
@@ -35,6 +35,13 @@ NOTES = (
 )
 
 
+NOTES_ON_LOOKS = (
+    "- Where seeds were added until the pair was resolved, the numbers of seeds at which it is looked at were planned ahead, and alpha is",
+    "  spent over them (O'Brien-Fleming-type, Lan and DeMets 1983): p is the smallest alpha at which some look so far would have been",
+    "  significant, and the interval is a repeated one, which holds at all looks at once and is wide at early ones.",
+)
+
+
 def markdown(found: Comparison) -> str:
     """The whole page."""
     lines = [f"# {found.a} against {found.b}", "", opening(found), ""]
@@ -55,7 +62,9 @@ def markdown(found: Comparison) -> str:
     lines += [*(f"- {note}" for note in found.notes), ""] if found.notes else []
     turned = "" if found.higher_is_better else ", turned because lower is better"
     words = {"a": found.a, "b": found.b, "turned": turned, "correction": found.correction, "margin": _margin(found)}
-    lines += ["## How to read this", "", *(note.format(**words) for note in NOTES), "", found.provenance, ""]
+    notes = [note.format(**words) for note in NOTES]
+    notes += NOTES_ON_LOOKS if any(difference.looks for difference in found.differences) else ()
+    lines += ["## How to read this", "", *notes, "", found.provenance, ""]
     return "\n".join(lines)
 
 
@@ -96,8 +105,11 @@ def _opening_of_many(found: Comparison, across: Across) -> str:
     said = [f"{clause} {_how_many(counts[verdict], n, verdict)}" for verdict, clause in clauses.items() if counts[verdict]]
     kind = "synthetic setting" if across.synthetic else "setting"
     first = f"Over {n} {kind}{'s' if n > 1 else ''}, each a dataset under one rule of what is missing, {_listed(said)}."
-    if across.reason or not len(across.values):
+    if not len(across.values):
         return first
+    if across.reason:
+        low, high = _points(across.values.min()), _points(across.values.max())
+        return f"{first} The differences run from {low} to {high} points (above 0, {found.a} is ahead)."
     size = _size(found, float(across.values.mean()))
     if across.signed_rank.reason:
         return f"{first} On average {size}; so few settings do not tell whether that would hold in others."
@@ -144,11 +156,13 @@ def paragraph(found: Comparison, difference: Difference) -> str:
         return (
             f"{lines[0]} Whether that is chance cannot be told from these runs: {not_applicable(estimate.reason)}. Verdict: **undecided**."
         )
-    low, high = map(_points, estimate.interval())
+    low, high = map(_points, difference.interval)
     lines.append(
         "Other training runs and other test samples would have given other numbers; allowing for both, the true difference may lie "
         f"anywhere from {low} to {high} points (95 % interval; above 0, {found.a} is better)."
     )
+    if difference.looks:
+        lines.append(_looks(difference.looks))
     lines.append(_chance(difference))
     lines.append(_conclusion(found, difference))
     return " ".join([*lines, *_flags(found, difference)])
@@ -165,10 +179,22 @@ def _lead(found: Comparison, difference: float) -> str:
 
 
 def _chance(difference: Difference) -> str:
-    p, adjusted = difference.estimate.p, difference.p_adjusted
+    p, adjusted = difference.p, difference.p_adjusted
     times = f"{100 * p:.0f} of 100" if p >= 0.0095 else f"{1000 * p:.0f} of 1,000" if p >= 0.00095 else "fewer than 1 of 1,000"
     corrected = f"; {_p_is(adjusted)} after correction for {difference.family} settings" if difference.family > 1 else ""
-    return f"Were the two equally good, a gap at least this large would turn up in {times} such studies ({_p_is(p)}{corrected})."
+    what = "a gap this clear at any of the looks" if difference.looks else "a gap at least this large"
+    return f"Were the two equally good, {what} would turn up in {times} such studies ({_p_is(p)}{corrected})."
+
+
+def _looks(looks: Looks) -> str:
+    """What was looked at when, for a pair that got seeds until it was resolved."""
+    seen = ", ".join(str(look.seeds) for look in looks.taken)
+    spent = looks.taken[-1].spent
+    used = f"{spent:.2g}" if spent >= 1e-4 else "next to none"
+    return (
+        f"Seeds were added while this pair was undecided: looks at {seen} seeds of at most {looks.sizes[-1]}, {used} of alpha {ALPHA} "
+        "spent; interval and p allow for every planned look."
+    )
 
 
 def _conclusion(found: Comparison, difference: Difference) -> str:
@@ -260,7 +286,7 @@ def _numbers(found: Comparison) -> str:
     body = []
     for difference in found.differences:
         estimate, effect = difference.estimate, difference.effect
-        low, high = estimate.interval()
+        low, high = difference.interval
         span = "" if math.isnan(low) else f" [{_points(low)}, {_points(high)}]"
         seeds, what = difference.seeds_needed
         star = "*" if difference.verdict in ("better", "worse") and difference.beyond_rope else ""
@@ -268,7 +294,7 @@ def _numbers(found: Comparison) -> str:
             [
                 difference.setting.title, _spread(difference.a), _spread(difference.b), _points(estimate.difference) + span,
                 f"{effect.cliffs_delta:+.2f} {effect.magnitude}" if effect else "n/a",
-                not_applicable(estimate.reason) or _p(estimate.p), _p(difference.p_adjusted), difference.verdict + star,
+                not_applicable(estimate.reason) or _p(difference.p), _p(difference.p_adjusted), difference.verdict + star,
                 f"{seeds} ({what})" if seeds else "", str(difference.setting.test_rows or "n/a"),
             ]
         )  # fmt: skip

@@ -6,7 +6,7 @@ import hashlib
 import json
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,15 +176,16 @@ def execute(
     progress: Progress | None = None,
     command: str = "bench.run(...)",
     is_recorded: bool = False,
+    trials: Sequence[Trial] | None = None,
 ) -> Summary:
-    """Run every trial of the suite that has no record yet; write each record as it comes.
+    """Run every trial of the suite, or those of it in `trials`, that has no record yet; write each record as it comes.
 
     With `is_recorded`, each trial also writes what its method did to records/TRIAL.npz in the folder; one that is stored without that file
     runs again, with the same numbers.
     Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
     """
     progress = progress or Progress()
-    trials = plan(suite)
+    trials = plan(suite) if trials is None else trials
     with Store(out) as store, store.writing(wait):
         store.plan(suite, family_of(suite), command, trials)
         statuses = store.statuses()

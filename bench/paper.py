@@ -1,6 +1,6 @@
-"""The numbers that the MoE-Retriever paper printed (Yun et al. 2025, tables 1 to 7), and what its tables show under the suite's tests.
+"""The numbers that the MoE-Retriever paper printed (Yun et al. 2025, tables 1 to 7).
 
-python -m bench.paper > docs/paper-under-test.md
+`bench.paper_report` writes docs/paper-under-test.md from them.
 """
 
 from __future__ import annotations

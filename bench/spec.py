@@ -22,6 +22,7 @@ from bench.protocol import check_rate, number_text, parse_protocol, point_of, ta
 HARNESS_VERSION = 1  # rises with every change of the harness that moves a number; part of each trial's id
 METRIC_NAMES = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "auprc", "brier", "ece")
 VARY = ("training", "split")
+MAX_SEEDS = 30  # of a pair that gets seeds until it is resolved, unless told
 DEFAULT_PRESETS = ("paper", "default")  # a class that has one of these names it first
 Value = str | int | float | bool
 
@@ -347,6 +348,8 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
                 for name, table in getattr(suite, what).items()
             }
         scalars["training"] = {**suite.training, **scalars["training"]}
+    if scalars.get("until_resolved") and not suite.max_seeds:
+        scalars.setdefault("max_seeds", MAX_SEEDS)
     return replace(suite, settings=settings, **scalars)
 
 

@@ -10,9 +10,10 @@ import io
 import json
 import sqlite3
 import time
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -201,9 +202,15 @@ class Store:
                     for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,)):
                         trial = records[id_].trial
                         latest[trial.label, trial.dataset_label, trial.combination, trial.protocol, trial.seed] = id_
-        import tomllib
+        found = _with_pairs(suite_from(name, tomllib.loads(toml)), self.plans_to_resolve(family))
+        return found, [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
 
-        return suite_from(name, tomllib.loads(toml)), [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
+    def plans_to_resolve(self, family: str) -> list[Suite]:
+        """Suites of comparable runs that named pairs to resolve, in order."""
+        with self._explained():
+            rows = self.connection.execute("SELECT suite, toml FROM runs WHERE family = ? ORDER BY run", (family,)).fetchall()
+        found = [suite_from(name, tomllib.loads(toml)) for name, toml in rows]
+        return [suite for suite in found if suite.until_resolved]
 
     def predictions(self, ids: Iterable[str]) -> dict[str, Arrays]:
         """Stored predictions of the trials that have some."""
@@ -217,6 +224,15 @@ class Store:
 
 
 SELECT = "SELECT trial, status, reason, metrics, cost, facts, provenance FROM trials"
+
+
+def _with_pairs(suite: Suite, planned: Sequence[Suite]) -> Suite:
+    """The suite with every pair of comparable runs that got seeds until it was resolved: their tests allow for it, whoever asks."""
+    if not planned:
+        return suite
+    pairs = tuple(dict.fromkeys(pair for found in planned for pair in found.until_resolved))
+    first = planned[0]  # all have its plan: `bench.resolving` refuses others
+    return replace(suite, until_resolved=pairs, seeds=first.seeds, max_seeds=first.max_seeds)
 
 
 def one_of(found: Sequence[Record], id_: str, where: str) -> Record:

@@ -16,7 +16,7 @@ from bench.leaderboard.board import (
     _finite,
     build,
 )
-from bench.leaderboard.folder import Published, publish, read, render, stale_files, write
+from bench.leaderboard.folder import board_of, publish, render, stale_files, write
 from bench.leaderboard.pages import markdown, pages
 from bench.leaderboard.robustness import Curve, CurveRow
 from bench.leaderboard.significance import ALPHA, ROPE, Across, Family, PairTest, Place
@@ -24,6 +24,6 @@ from bench.leaderboard.tables import significance_json, surface_csv, table_csv, 
 
 __all__ = [
     "ALPHA", "FLOOR", "NOT_AUDITED", "ROPE", "UNRANKED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow",
-    "PairTest", "Place", "Published", "Row", "SettingTable", "_finite", "build", "markdown", "pages", "publish", "read", "render",
+    "PairTest", "Place", "Row", "SettingTable", "_finite", "board_of", "build", "markdown", "pages", "publish", "render",
     "significance_json", "stale_files", "surface_csv", "table_csv", "table_tex", "write",
 ]  # fmt: skip

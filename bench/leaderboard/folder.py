@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 import json
-import math
-import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bench.errors import UsageError
 from bench.leaderboard import plots
 from bench.leaderboard.board import Board, _finite, build
 from bench.leaderboard.pages import pages
 from bench.leaderboard.runs import same_samples
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
-from bench.spec import Finding, Record, Suite, Trial, suite_from
+from bench.published import Published
+from bench.spec import Finding, Record, Suite
 from bench.store import EVALUATION, Arrays
 
 ANSWERS = ("suite.toml", "records.jsonl", "predictions.npz", "audit.json")
 
 
-@dataclass(frozen=True)
-class Published:
-    """Question and answers of a folder."""
-
-    suite: Suite
-    records: Sequence[Record]
-    predictions: Mapping[str, Arrays]
-    commands: Sequence[str] = ()
-    audits: Sequence[Finding] = ()
-    paper: bool = False
-
-    def board(self, folder: Path) -> Board:
-        name = f"leaderboards/{folder.resolve().name}"
-        return build(self.suite, self.records, self.predictions, self.commands, self.audits, self.paper, name)
-
-
 def publish(
     folder: Path, suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], commands: Sequence[str],
-    audits: Sequence[Finding] = (), paper: bool = False,
+    audits: Sequence[Finding] = (), paper: bool = False, draw: bool = True,
 ) -> list[Path]:  # fmt: skip
-    """Write question, answers and rendered pages into a leaderboard folder, plots where matplotlib is there; returns the files."""
+    """Write question, answers and rendered pages into a leaderboard folder, plots where matplotlib is there; returns the files.
+
+    Raises: UsageError if a trial is given twice.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(suite.to_toml(), encoding="utf-8")
     lines = [json.dumps(_as_dict(record), sort_keys=True) for record in records]
@@ -55,16 +39,16 @@ def publish(
     entries = [json.dumps(asdict(finding)) for finding in audits if (finding.label, finding.version) in shown]
     (folder / "audit.json").write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
     np.savez_compressed(folder / "predictions.npz", **pack(predictions))  # type: ignore[arg-type]
-    return write(folder)
+    return write(folder, draw)
 
 
-def write(folder: Path) -> list[Path]:
+def write(folder: Path, draw: bool = True) -> list[Path]:
     """Render a published folder anew; returns its files. Raises: UsageError if it cannot be read."""
-    board = read(folder).board(folder)
+    board = board_of(folder)
     for path in folder.iterdir():
         if path.suffix in (".md", ".svg", ".csv", ".tex"):
             path.unlink()
-    drawn = plots.draw(board, folder) if plots.can_draw() else []
+    drawn = plots.draw(board, folder) if draw and plots.can_draw() else []
     for name, text in _rendered(board, [path.name for path in drawn]).items():
         (folder / name).write_text(text, encoding="utf-8")
     return sorted(folder.iterdir())
@@ -99,47 +83,17 @@ def pack(predictions: Mapping[str, Arrays]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def unpack(arrays: Mapping[str, np.ndarray]) -> dict[str, Arrays]:
-    """Predictions by trial id. Raises: KeyError if an array is absent."""
-    parts: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-    for key in arrays:
-        number, _, name = key.partition("/")
-        parts[number][name] = arrays[key]
-    found = {}
-    for part in parts.values():
-        further = {name.removeprefix(EVALUATION): array for name, array in part.items() if name.startswith(EVALUATION)}
-        for place, id_ in enumerate(part["trials"].tolist()):
-            evaluations = {rule: array[place] for rule, array in further.items()}
-            found[id_] = Arrays(part["ids"], part["target"], part["scores"][place], evaluations)
-    return found
-
-
-def read(folder: Path) -> Published:
-    """Question and answers of a published folder. Raises: UsageError if one is absent or broken."""
-    try:
-        suite = suite_from(folder.name, tomllib.loads((folder / "suite.toml").read_text(encoding="utf-8")))
-        records: list[Record] = []
-        last: dict[str, Any] = {}
-        for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines():
-            found = json.loads(line)
-            if "trial" not in found:
-                last = found
-                continue
-            found.pop("id")
-            metrics = {name: math.nan if value is None else value for name, value in found.pop("metrics").items()}
-            records.append(Record(Trial(**found.pop("trial")), metrics=metrics, **found))
-        with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
-            predictions = unpack(arrays)
-        path = folder / "audit.json"  # absent where it was published before there were audits
-        audits = [Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
-        return Published(suite, records, predictions, list(last.get("commands", [])), audits, bool(last.get("paper", False)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"leaderboard folder {folder} cannot be read: {type(error).__name__}: {error}; publish it again") from None
+def board_of(folder: Path) -> Board:
+    """The board of a published folder, from its question and answers alone. Raises: UsageError if they cannot be read."""
+    with Published(folder) as found:
+        suite, records, commands = found.board()
+        predictions = found.predictions(record.trial.id for record in records)
+        return build(suite, records, predictions, commands, found.audits(), found.paper, f"leaderboards/{folder.resolve().name}")
 
 
 def render(folder: Path) -> dict[str, str]:
     """The rendered text files of a published folder, from its question and answers alone. Raises: UsageError if they cannot be read."""
-    return _rendered(read(folder).board(folder), [path.name for path in folder.glob("*.svg")])
+    return _rendered(board_of(folder), [path.name for path in folder.glob("*.svg")])
 
 
 def _rendered(board: Board, pictures: Sequence[str]) -> dict[str, str]:
@@ -154,7 +108,7 @@ def stale_files(folder: Path) -> list[Path]:
     Text is compared byte for byte. Of a plot its data are compared, whose hash it carries: the picture itself depends on the version of
     matplotlib and its fonts.
     """
-    board = read(folder).board(folder)
+    board = board_of(folder)
     pictures = {path.name: path for path in folder.glob("*.svg")}
     fresh = _rendered(board, list(pictures))
     found = [folder / name for name, text in fresh.items() if not _holds(folder / name, text)]

@@ -11,15 +11,16 @@ from bench import paper
 from bench.leaderboard.board import TIMINGS, UNRANKED, Board, Overall, OverallRow, Row, SettingTable, base_of
 from bench.leaderboard.origin import ranges
 from bench.leaderboard.robustness import Curve
-from bench.leaderboard.significance import ALPHA, ROPE, Family
+from bench.leaderboard.significance import ALPHA, ROPE, Across, Family
 from bench.leaderboard.text import (
     NA,
     cost_text,
     count,
     interval_text,
     listed,
-    p_text,
+    p_equals,
     percent,
+    picture,
     rank_set,
     signed,
     table,
@@ -90,7 +91,9 @@ def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = (
     if len(kind.settings) < 2 and not folded:
         return []
     lines = [*_in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(kind)]
-    lines += _pictures(plots, [f"ranks{'_synthetic' * kind.synthetic}", f"cost{'_synthetic' * kind.synthetic}"])
+    what = "synthetic" if kind.synthetic else "real"
+    pictures = {picture("ranks", what): "mean ranks; a bar joins methods within the critical difference"}
+    lines += _pictures(plots, {**pictures, picture("cost", what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
     lines += ["### Scores" + (", SYNTHETIC data" if kind.synthetic else ""), "", *_scores(kind, folded)]
     if folded:
         lines += _folded("Cost", [_cost_table(kind.rows, kind.timed)])
@@ -124,7 +127,7 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
         )
         return [*said, *_reference_in_settings(kind), ""]
     if over.over_settings.gate > ALPHA:
-        said.append(f"The methods do not differ detectably (Friedman's test, p = {p_text(over.over_settings.gate)}).")
+        said.append(f"The methods do not differ detectably (Friedman's test, {p_equals(over.over_settings.gate)}).")
         return [*said, ""]
     best = [label for label in by_rank if over.places[label].best]
     top = [label for label in by_rank if over.places[label].top]
@@ -133,10 +136,9 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
     elif len(top) == 1:
         said.append(f"Only {top[0]} (●) has no method that is significantly better, but it is not significantly better than all others.")
     else:
-        said.append(f"No method is significantly better than all others; there is none significantly better than {listed(top)} (●).")
+        said.append(f"No method is significantly better than all others. At the top (●: nobody is significantly better): {listed(top)}.")
     said += _against_reference(kind, by_rank)
-    said.append(_over_datasets(kind))
-    return [*said, ""]
+    return [*said, _other_datasets(over), ""]
 
 
 def _against_reference(kind: Overall, by_rank: Sequence[str]) -> list[str]:
@@ -150,8 +152,10 @@ def _against_reference(kind: Overall, by_rank: Sequence[str]) -> list[str]:
     tests = [test for label in published if (test := kind.across.over_settings.between(label, simple)) is not None]
     better = [test.a for test in tests if test.p_adjusted <= ALPHA and test.effect > 0]
     worse = [test.a for test in tests if test.p_adjusted <= ALPHA and test.effect < 0]
-    said = f"Of {count(len(published), 'published method')}, {_some(better)} significantly better and {_some(worse)} significantly worse"
-    return [f"{said} than the best simple one, {simple}."]
+    return [
+        f"Against the best simple method, {simple}: of {count(len(published), 'published one')}, {_some(better, 'better')} and "
+        f"{_some(worse, 'worse')}."
+    ]
 
 
 def _reference_in_settings(kind: Overall) -> list[str]:
@@ -176,21 +180,31 @@ def _is_better(family: Family, a: str, b: str) -> bool:
     return test is not None and test.p_adjusted <= ALPHA and test.difference > 0
 
 
-def _some(names: Sequence[str]) -> str:
-    return f"{len(names) or 'none'} {'are' if len(names) != 1 else 'is'}" + (f" ({listed(names)})" if names else "")
+def _some(names: Sequence[str], word: str) -> str:
+    said = f"{len(names) or 'none'} {'are' if len(names) > 1 else 'is'} significantly {word}"
+    return f"{said} ({listed(names)})" if names else said
 
 
-def _over_datasets(kind: Overall) -> str:
-    over = kind.across
-    assert over is not None
-    d = over.over_datasets.n
+def _other_datasets(over: Across) -> str:
+    """The claim over datasets, in words."""
+    d, family = over.over_datasets.n, over.over_datasets
     if d < 2:
         return "One dataset: nothing is said about others."
-    found = sum(test.p_adjusted <= ALPHA for test in over.over_datasets.tests)
-    return (
-        f"Over datasets, {found or 'none'} of {over.over_datasets.size} pairs differ significantly (t on one mean a dataset, Holm); an "
-        f"exact test over {d} datasets cannot give a p below {over.minimum_p:.3g}, before correction."
-    )
+    found = sum(test.p_adjusted <= ALPHA for test in family.tests)
+    return f"As a claim about other datasets than these {d}: {found or 'none'} of {family.size} pairs differ significantly."
+
+
+def _over_datasets(over: Across) -> list[str]:
+    """Tests on one mean a dataset."""
+    family, flips = over.over_datasets, over.sign_flips
+    if family.n < 2:
+        return ["One dataset: nothing is said about others."]
+    found, exact = (sum(test.p_adjusted <= ALPHA for test in tests.tests) for tests in (family, flips))
+    return [
+        f"Over datasets: {found or 'none'} of {family.size} pairs (t on one mean a dataset, Holm). Exact sign flips: "
+        + (f"{NA} ({flips.reason})." if flips.reason else f"{exact or 'none'} of {flips.size} pairs after Holm.")
+        + f" No exact test over {count(family.n, 'dataset')} can give a p below {over.minimum_p:.3g}, before correction."
+    ]
 
 
 def _overall_table(board: Board, kind: Overall) -> str:
@@ -230,21 +244,13 @@ def _overall_footer(kind: Overall) -> list[str]:
     elif family.reason:
         lines.append(f"Ranks {NA}: {family.test} over {count(family.n, 'setting')}, {family.reason}.")
     else:
-        gate = f"Friedman's test (Iman-Davenport F) first, p = {p_text(family.gate)}; then " if over.friedman else ""
+        gate = f"Friedman's test (Iman-Davenport F) first, {p_equals(family.gate)}; then " if over.friedman else ""
         lines.append(
             f"{gate}{family.test} on setting means, Holm over {count(family.size, 'pair')}, {count(family.n, 'setting')}. It speaks of "
             "the listed settings, which share data within a dataset."
         )
     if not kind.mixed:
-        lines.append(_over_datasets(kind))
-        flips = over.sign_flips
-        found = sum(test.p_adjusted <= ALPHA for test in flips.tests)
-        if flips.n > 1:
-            lines.append(
-                f"Exact sign flips: {NA} ({flips.reason})."
-                if flips.reason
-                else f"Exact sign flips: {found} of {flips.size} pairs after Holm."
-            )
+        lines += _over_datasets(over)
     if over.filled:
         lines.append(
             f"Without a score in some setting, and there ranked last at the lower of floor and worst score: {listed(over.filled)}."
@@ -340,20 +346,16 @@ def _dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
     lines = [f"# {name}{synthetic}", "", f"A page of [{board.suite.title or board.suite.name}](README.md).", "", *_banner(board)]
     for setting in settings:
         lines += _setting(board, setting, folded=True)
-    for number, curve in enumerate(curves):
-        lines += [*_curve(curve), *_pictures(plots, [f"noise_{slug(name)}_{number}"])]
-    for number in range(sum(setting.surface is not None for setting in settings)):
-        lines += _pictures(plots, [f"surface_{slug(name)}_{number}"])
+        lines += _pictures(plots, {picture("surface", *setting.key): f"{board.suite.metric} of each trained model under each test rule"})
+    for curve in curves:
+        name = picture("noise", curve.dataset, curve.combination, curve.family)
+        lines += [*_curve(curve), *_pictures(plots, {name: f"{board.suite.metric} over the missing rate, a panel a method"})]
     return "\n".join([*lines, "How to read this, and where it comes from: [README.md](README.md).", ""])
 
 
-def slug(name: str) -> str:
-    """A name as part of a file name."""
-    return "".join(letter if letter.isalnum() or letter == "-" else "_" for letter in name)
-
-
-def _pictures(plots: Sequence[str], names: Sequence[str]) -> list[str]:
-    shown = [f"![{name.replace('_', ' ')}]({name}.svg)" for name in names if f"{name}.svg" in plots]
+def _pictures(plots: Sequence[str], texts: Mapping[str, str]) -> list[str]:
+    """Pictures that lie in the folder, each with a text for who cannot see it."""
+    shown = [f"![{text}]({name})" for name, text in texts.items() if name in plots]
     return ["\n\n".join(shown), ""] if shown else []
 
 
@@ -453,8 +455,8 @@ def _curve(curve: Curve) -> list[str]:
     """Noise-AUC and what is lost, best first."""
     best = next((row.label for row in curve.rows if row.label in curve.tests.labels), "")
     head = [
-        "Method", f"Noise-AUC {curve.span}", "95 % interval", "vs best: difference [95 %], p", f"Drop {curve.span}", "Relative",
-        "Retention", "Rises",
+        "Method", f"Noise-AUC {curve.span}", "95 % interval", "vs best: difference [95 %], p", f"Drop {curve.span}", "Relative %",
+        "Retention %", "Rises",
     ]  # fmt: skip
     body = []
     for row in curve.rows:
@@ -462,8 +464,8 @@ def _curve(curve: Curve) -> list[str]:
         numbers = [percent(row.area), interval_text(row.area_interval), versus_text(test) if test else ""]
         losses = [
             percent(row.drop),
-            f"{percent(row.relative_drop)} %",
-            f"{percent(row.retention, 0)} %" if not math.isnan(row.retention) else NA,
+            percent(row.relative_drop),
+            percent(row.retention, 0),
         ]
         body.append([row.label, *numbers, *losses, ", ".join(row.rises)])
     family = curve.tests

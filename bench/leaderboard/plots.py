@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.leaderboard.board import UNRANKED, Board, Overall, base_of
-from bench.leaderboard.pages import cd_groups, slug
+from bench.leaderboard.board import UNRANKED, Board, Overall
+from bench.leaderboard.pages import cd_groups
 from bench.leaderboard.robustness import Curve
+from bench.leaderboard.text import picture
 from bench.stats import nemenyi
 from bench.surface import Surface
 
@@ -41,23 +42,19 @@ def data_of(board: Board) -> dict[str, Data]:
     found: dict[str, Data] = {}
     metric = board.suite.metric
     for kind in board.overall:
-        ending = "_synthetic" * kind.synthetic
+        what = "synthetic" if kind.synthetic else "real"
         ranks = _ranks_data(kind)
         if ranks and not kind.mixed:
-            found[f"ranks{ending}.svg"] = {"kind": "ranks", **ranks}
+            found[picture("ranks", what)] = {"kind": "ranks", **ranks}
         if len(kind.settings) > 1:
-            found[f"cost{ending}.svg"] = {"kind": "cost", "metric": metric, **_cost_data(kind)}
-    counts: dict[str, int] = {}
+            found[picture("cost", what)] = {"kind": "cost", "metric": metric, **_cost_data(kind)}
     for curve in board.curves:
-        name = slug(base_of(curve.dataset))
-        place = counts[name] = counts.get(name, -1) + 1
-        found[f"noise_{name}_{place}.svg"] = {"kind": "noise", "metric": metric, **_noise_data(curve)}
-    counts = {}
+        name = picture("noise", curve.dataset, curve.combination, curve.family)
+        found[name] = {"kind": "noise", "metric": metric, **_noise_data(curve)}
     for setting in board.settings:
         if setting.surface:
-            name = slug(base_of(setting.dataset))
-            place = counts[name] = counts.get(name, -1) + 1
-            found[f"surface_{name}_{place}.svg"] = {"kind": "surface", "metric": metric, **_surface_data(setting.title, setting.surface)}
+            name = picture("surface", *setting.key)
+            found[name] = {"kind": "surface", "metric": metric, **_surface_data(setting.title, setting.surface)}
     return found
 
 
@@ -174,6 +171,7 @@ def _draw_ranks(data: Data):
 
 def _cost_data(kind: Overall) -> Data:
     points = [row for row in kind.rows if row.mean is not None and UNRANKED.get(row.label) != "ceiling"]
+    points.sort(key=lambda row: -(row.mean or 0.0))
     return {
         "labels": [row.label for row in points],
         "roles": [row.role for row in points],

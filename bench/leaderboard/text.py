@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -28,6 +29,11 @@ def interval_text(interval: tuple[float, float]) -> str:
 
 def p_text(p: float) -> str:
     return NA if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_equals(p: float) -> str:
+    """As in a sentence: p = 0.012, or p < 0.001."""
+    return f"p {p_text(p).replace('<', '< ')}" if p < 0.001 else f"p = {p_text(p)}"
 
 
 def versus_text(test: PairTest) -> str:
@@ -63,6 +69,12 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]], left: Sequence[str
     cells = [[row[i].replace("|", "\\|") for i in kept] for row in (head, *body)]
     align = ["left" if head[i] in left else "right" for i in kept]
     return tabulate(cells[1:], cells[0], tablefmt="pipe", colalign=align if body else None, disable_numparse=True)
+
+
+def picture(kind: str, *key: str) -> str:
+    """File name of a picture: its kind and what it is of, in letters that every file system takes."""
+    text = "_".join([kind, *("".join(letter if letter.isalnum() or letter == "-" else "_" for letter in part).strip("_") for part in key)])
+    return (text if len(text) <= 80 else f"{text[:70]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}") + ".svg"
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:

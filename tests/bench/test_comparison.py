@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.metrics import score
 from bench.protocol import mask_hash
 from bench.spec import Record, Setting, Suite, Trial
-from bench.stats import crossed_test, holm, pseudo_values, resampled_t
+from bench.stats import Estimate, crossed_test, holm, look_levels, pseudo_values, resampled_t, sequential_p
 from bench.store import Arrays
 
 SUITE = Suite("made", (Setting(("digits",)),), methods=("muse", "fusemoe"))
@@ -427,3 +427,69 @@ def test_opening_over_settings_counts_verdicts_and_says_whether_the_lead_is_cons
     assert "ahead of fusemoe by" in compared(many(7), metric="auroc").summary
     failed = compared([made(method, 0, status="failed") for method in ("muse", "fusemoe")])
     assert "cannot be compared" in failed.summary
+
+
+PLANNED = replace(SUITE, until_resolved=("fusemoe,muse@paper",), max_seeds=8)  # looks at 3, 5 and 8 seeds
+
+
+def looked(pairs, suite=PLANNED, a="muse", b="fusemoe", **options):
+    predictions = {record.trial.id: arrays for record, arrays in pairs if arrays is not None}
+    return compare(suite, [record for record, _ in pairs], predictions, a, b, **options)
+
+
+def test_planned_looks_are_all_taken_and_allowed_for():
+    pairs = runs("muse", 1.2, 5) + runs("fusemoe", 0.8, 5)
+    found = looked(pairs)
+    difference, alone = found.differences[0], [compared(runs("muse", 1.2, n) + runs("fusemoe", 0.8, n)).differences[0] for n in (3, 5)]
+    assert [look.seeds for look in difference.looks.taken] == [3, 5]
+    assert [look.estimate.p for look in difference.looks.taken] == pytest.approx([one.estimate.p for one in alone])
+    fractions = (3 / 8, 5 / 8, 1.0)
+    assert difference.p == difference.p_adjusted == sequential_p(fractions, [one.estimate.p for one in alone])
+    assert difference.p > alone[1].p
+    assert difference.interval == pytest.approx(alone[1].estimate.interval(1 - look_levels(fractions)[1]))
+    assert difference.interval[0] < alone[1].interval[0]
+    page = markdown(found)
+    assert "looks at 3, 5 seeds of at most 8, 0.0092 of alpha 0.05 spent; interval and p allow for every planned look." in page
+    assert "Lan and DeMets 1983" in page
+    shape = found.as_json()["settings"][0]["sequential"]
+    assert (shape["planned"], [look["seeds"] for look in shape["looks"]], shape["p"]) == ([3, 5, 8], [3, 5], difference.p)
+
+
+def test_pair_that_got_no_seeds_is_tested_as_ever():
+    pairs = runs("muse", 1.2) + runs("shaspec", 0.8)
+    assert looked(pairs, b="shaspec").as_json() == compared(pairs, b="shaspec").as_json()
+
+
+def test_trials_of_an_incomplete_look_are_left_out_by_name():
+    found = looked(runs("muse", 1.2, 7) + runs("fusemoe", 0.8, 5))
+    assert found.differences[0].as_json() == looked(runs("muse", 1.2, 5) + runs("fusemoe", 0.8, 5)).differences[0].as_json()
+    assert found.notes == ("digits (NE), mcar(0.1): 2 trials beyond the look at 5 seeds are left out",)
+
+
+def test_failed_trial_counts_to_its_look():
+    pairs = [*runs("muse", 1.2, 4), made("muse", 4, status="failed"), *runs("fusemoe", 0.8, 5)]
+    difference = looked(pairs).differences[0]
+    assert [look.seeds for look in difference.looks.taken] == [3, 5]
+    assert difference.a.flags == ("1 failed",)
+
+
+def test_before_the_first_look_it_is_said_so():
+    pairs = runs("muse", 1.2, 2) + runs("fusemoe", 0.8, 2)
+    found = looked(pairs)
+    assert found.differences[0].looks is None
+    assert found.notes == ("before the first planned look, at 3 seeds, and tested as it stands: digits (NE), mcar(0.1)",)
+
+
+def test_equivalence_allows_for_looks_too():
+    pairs = runs("muse", 1.0, 8) + runs("fusemoe", 1.0, 8)
+    difference = looked(pairs, rope=0.2).differences[0]
+    assert difference.verdict == "equivalent"
+    assert difference.p_equivalence > compared(pairs, rope=0.2).differences[0].p_equivalence
+
+
+def test_more_seeds_are_futile_where_the_samples_blur_the_difference():
+    estimate = Estimate("made", 0.005, 0.03, 9.0, {"seed_a": 1e-6, "seed_b": 1e-6, "sample": 9e-4})
+    difference = replace(compared(runs("muse", 1.0) + runs("fusemoe", 1.0)).differences[0], estimate=estimate, rope=0.01, p_adjusted=0.9)
+    assert difference.is_futile
+    assert not replace(difference, estimate=replace(estimate, parts={**estimate.parts, "seed_a": 9e-4})).is_futile
+    assert not replace(difference, rope=0.2).is_futile

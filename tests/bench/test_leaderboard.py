@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from bench.errors import UsageError
-from bench.leaderboard import build, markdown, pages, publish, render, stale_files, table_csv
+from bench.leaderboard import build, markdown, pages, publish, render, significance_json, stale_files, table_csv, table_tex
+from bench.leaderboard.folder import pack
+from bench.published import Published
 from bench.spec import Finding, Record, Setting, Suite, Trial
 from bench.store import Arrays
 
@@ -191,7 +193,7 @@ def test_row_of_two_versions_is_audited_if_both_are():
 def test_published_folder_keeps_the_audits_of_its_methods(tmp_path):
     pairs, folder = full(), tmp_path / "golden"
     audits = [*AUDITS, found("shaspec")]
-    publish(folder, SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"], audits)
+    publish(folder, SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"], audits, draw=False)
     assert [entry["method"] for entry in json.loads((folder / "audit.json").read_text())] == [
         "muse",
         "muse",
@@ -215,7 +217,7 @@ def test_json_has_the_documented_shape():
 def test_published_folder_renders_to_its_own_bytes(tmp_path):
     pairs = [*full(), made("shaspec", status="failed", reason="x")]
     folder = tmp_path / "golden"
-    publish(folder, SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"])
+    publish(folder, SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"], draw=False)
     assert (folder / "table.csv").read_text() == table_csv(board_of(*pairs))
     assert stale_files(folder) == []
     (folder / "digits.md").write_text("changed by hand")
@@ -266,7 +268,7 @@ def test_response_surface_is_in_the_json():
 
 def test_published_response_surface_renders_to_its_own_bytes(tmp_path):
     pairs = with_surface()
-    publish(tmp_path / "surface", SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs}, ["bench run"])
+    publish(tmp_path / "surface", SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs}, ["bench run"], draw=False)
     assert stale_files(tmp_path / "surface") == []
     lines = (tmp_path / "surface" / "surface.csv").read_text().splitlines()
     assert lines[0].startswith("dataset,combination,protocol")
@@ -287,6 +289,271 @@ def test_bar_in_a_protocol_does_not_break_the_table():
     rows = [line for line in markdown(board_of(*pairs)).splitlines() if line.startswith("|") and "mnar" in line]
     assert len(rows) == 1
     assert rows[0].count("|") - rows[0].count("\\|") == 4
+
+
+def renamed(pair, method):
+    record, arrays = pair
+    return replace(record, trial=replace(record.trial, method=method)), arrays
+
+
+def shuffled(pair, ids=None, target=None):
+    record, arrays = pair
+    return record, replace(arrays, ids=arrays.ids if ids is None else ids, target=arrays.target if target is None else target)
+
+
+def settings_of(methods, levels, seeds=3, protocol="mcar({})"):
+    """A trial of each method, level and seed; `methods`: name -> hits of 10 by level, one less in odd seeds."""
+    return [
+        made(method, protocol.format(level), seed, hits[place] - seed % 2)
+        for place, level in enumerate(levels)
+        for method, hits in methods.items()
+        for seed in range(seeds)
+    ]
+
+
+def test_method_never_tried_in_a_setting_is_absent_there_and_not_last():
+    pairs = [*full(), *(made("shaspec", protocol, seed, status="planned") for seed in range(3) for protocol in ("mcar(0.1)", "mcar(0.3)"))]
+    board = board_of(*pairs)
+    row = board.settings[0].by_label["shaspec"]
+    assert (row.rank, row.place, row.flags) == (None, None, ("3 not run",))
+    assert board.overall[0].rows[2].mean_rank is None
+    assert "6 of 24 planned trials have not run" in markdown(board)
+
+
+def test_partly_failed_method_is_tested_with_what_is_there_and_never_bold():
+    pairs = [made("muse", seed=seed, hits=9) for seed in range(4)] + [made("mmformer", seed=seed, hits=3) for seed in range(4)]
+    complete = board_of(*pairs).settings[0].by_label["muse"]
+    assert complete.is_bold
+    assert complete.versus is None
+    pairs[0] = made("muse", seed=0, status="failed", reason="hung")
+    row = board_of(*pairs).settings[0].by_label["muse"]
+    assert row.place.best
+    assert not row.is_bold
+    assert row.flags == ("1 failed",)
+
+
+def test_failed_method_is_ranked_last_and_filled_at_the_floor_over_settings():
+    levels = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    pairs = settings_of({"muse": [9] * 6, "mmformer": [7] * 6, "constant": [5] * 6}, levels)
+    pairs = [pair if pair[0].trial.method != "muse" or pair[0].trial.protocol != "mcar(0.6)" else
+             made("muse", "mcar(0.6)", pair[0].trial.seed, status="failed", reason="x") for pair in pairs]  # fmt: skip
+    over = board_of(*pairs).overall[0].across
+    assert dict(zip(over.labels, over.mean_ranks, strict=True)) == {"muse": pytest.approx(7 / 6), "mmformer": pytest.approx(11 / 6)}
+    assert over.filled == ("muse",)
+    assert len(over.complete.settings) == 5
+    page = markdown(board_of(*pairs))
+    assert "Only the 5 settings where every trial gave a score" in page
+    assert "ranked last at the lower of floor and worst score: muse" in page
+
+
+def test_setting_without_any_score_is_left_out_and_says_why():
+    """One class in the test part: auroc is not defined."""
+    pairs = []
+    for record, arrays in full():
+        if record.trial.protocol == "mcar(0.1)":
+            facts = {**record.facts, "metric_reasons": {"auroc": "class 1 is absent from the scored part"}}
+            record, arrays = replace(record, facts=facts), replace(arrays, target=np.zeros(10, dtype=int))
+        else:
+            record = replace(record, metrics={**record.metrics, "auroc": record.metrics["accuracy"]})
+        pairs.append((record, arrays))
+    board = board_of(*pairs, suite=replace(SUITE, metric="auroc"))
+    assert board.overall[0].across.left_out == ("digits (NE), mcar(0.1)",)
+    assert board.settings[0].by_label["muse"].flags == ("3 without auroc",)
+    page = markdown(board)
+    assert "Scores without a value: class 1 is absent from the scored part." in page
+    assert "Left out, for no method has a score: digits (NE), mcar(0.1)." in page
+
+
+def test_trial_given_twice_is_refused():
+    with pytest.raises(UsageError, match=r"muse on digits, mcar\(0.1\), seed 0\) is given twice"):
+        board_of(made("muse"), made("muse"))
+
+
+def test_second_trial_of_a_seed_is_left_out_and_said():
+    record, arrays = made("muse", hits=3)
+    newer = (replace(record, trial=replace(record.trial, version="newer")), arrays)
+    board = board_of(made("muse", hits=9), newer, made("muse", seed=1, hits=3))
+    row = board.settings[0].by_label["muse"]
+    assert (row.n, row.planned, row.mean, row.flags) == (2, 2, pytest.approx(0.3), ("1 duplicate",))
+    assert "1 trials have the seed of another one of the same method and setting and are left out" in markdown(board)
+
+
+@pytest.mark.parametrize(
+    "change", [{"ids": np.array([f"q{i}" for i in range(10)])}, {"target": np.zeros(10, dtype=int)}], ids=["ids", "target"]
+)
+def test_methods_tested_on_different_samples_are_not_compared(change):
+    pairs = [made("muse", seed=seed, hits=9) for seed in range(3)]
+    pairs += [shuffled(made("mmformer", seed=seed, hits=2), **change) for seed in range(3)]
+    board = board_of(*pairs)
+    assert board.settings[0].tests.reason == "mmformer and muse were tested on different samples"
+    assert board.settings[0].by_label["muse"].place is None
+    page = markdown(board)
+    assert "> **Warning:** digits, mcar(0.1): mmformer and muse were tested on different samples; nothing is tested there." in page
+    assert "**muse**" not in page
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda record, arrays: (record, None), "predictions of 1 of 3 trials are not stored"),
+        (lambda record, arrays: (record, replace(arrays, scores=np.full((10, 2), np.nan, np.float32))), "some class scores are not finite"),
+        (lambda record, arrays: shuffled((record, arrays), ids=arrays.ids[::-1]), "seeds were tested on different samples"),
+    ],
+    ids=["no predictions", "NaN scores", "other samples"],
+)
+def test_unusable_predictions_keep_the_score_and_lose_the_test(spoil, reason):
+    pairs = [made(method, seed=seed, hits=hits) for method, hits in (("muse", 9), ("mmformer", 6)) for seed in range(3)]
+    pairs[0] = spoil(*pairs[0])
+    setting = board_of(*pairs).settings[0]
+    row = setting.by_label["muse"]
+    assert (row.n, row.mean) == (3, pytest.approx(0.9))
+    assert math.isnan(row.interval[0])
+    assert setting.tests.tests[0].reason == reason
+    assert math.isnan(setting.tests.tests[0].p)
+
+
+def test_one_seed_is_ranked_but_not_tested():
+    board = board_of(made("muse", hits=9), made("mmformer", hits=2))
+    assert board.settings[0].tests.tests[0].reason == "needs 2 seeds of each method, got 1 and 1"
+    assert board.settings[0].by_label["muse"].rank == 1
+    assert "n/a (needs 2 seeds of each method, got 1 and 1)" in markdown(board)
+
+
+def test_setting_that_mixes_commits_has_no_marks_and_the_other_one_has():
+    pairs = settings_of({"muse": [9, 9], "mmformer": [2, 2]}, [0.1, 0.3])
+    record, arrays = pairs[0]
+    pairs[0] = (replace(record, provenance={**record.provenance, "commit": "other"}), arrays)
+    mixed, clean = board_of(*pairs).settings
+    assert mixed.tests.tests == ()
+    assert mixed.by_label["muse"].place is None
+    assert clean.by_label["muse"].is_bold
+    page = markdown(board_of(*pairs))
+    assert "No significance is claimed" in page
+    assert "No test: records come from 2 commits." in page
+
+
+def test_different_data_under_one_name_are_a_banner():
+    record, arrays = made("muse", seed=1)
+    other = replace(record, trial=replace(record.trial, fingerprint="other"))
+    assert "different versions of the data of digits" in markdown(board_of(made("muse"), (other, arrays)))
+
+
+def test_timings_of_two_machines_are_not_shown_side_by_side():
+    pairs = full()
+    assert "ms/sample" in pages(board_of(*pairs))["digits.md"]
+    record, arrays = pairs[0]
+    pairs[0] = (replace(record, provenance={**record.provenance, "hardware_id": "other"}), arrays)
+    first, second = pages(board_of(*pairs))["digits.md"].split("## digits (NE), mcar(0.3)")
+    assert "ms/sample" not in first
+    assert "ms/sample" in second
+
+
+def test_nothing_is_bold_without_being_better_than_every_other():
+    pairs = settings_of({"muse": [9], "mmformer": [8], "shaspec": [2]}, [0.1])
+    page = markdown(board_of(*pairs))
+    assert "**muse**" not in page
+    assert "muse ●" in page
+    assert "mmformer ●" in page
+    assert "shaspec ●" not in page
+
+
+def test_gap_closed_is_measured_between_floor_and_ceiling():
+    pairs = [
+        made(method, seed=seed, hits=hits, synthetic=True)
+        for method, hits in (("muse", 7), ("constant", 5), ("bayes", 9))
+        for seed in range(2)
+    ]
+    setting = board_of(*pairs).settings[0]
+    assert setting.by_label["muse"].gap_closed == pytest.approx(0.5)
+    assert setting.by_label["muse"].above_floor == pytest.approx(0.2)
+    assert "Ceiling: `bayes`, the exact posterior." in markdown(board_of(*pairs))
+    real = board_of(*(made(method, seed=seed, hits=hits) for method, hits in (("muse", 7), ("constant", 5)) for seed in range(2)))
+    assert real.settings[0].by_label["muse"].gap_closed == pytest.approx(0.4)
+    assert "Ceiling: a perfect score, 100." in markdown(real)
+
+
+def test_every_test_is_in_the_json_with_its_family():
+    pairs = settings_of({"muse": [9, 8, 8, 7, 7, 6], "mmformer": [7, 7, 6, 6, 5, 5], "shaspec": [3] * 6, "constant": [5] * 6},
+                        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])  # fmt: skip
+    found = json.loads(significance_json(board_of(*pairs)))
+    sizes = {family["name"]: family["size"] for family in found["families"]}
+    assert sizes["over settings, real"] == 3
+    assert sum(name.startswith("digits (NE), mcar") for name in sizes) == 6
+    assert sizes["Noise-AUC: digits (NE), mcar"] == 3
+    assert [f["correction"] for f in found["families"] if f["name"].startswith("Noise-AUC")] == ["Benjamini-Hochberg"]
+    assert set(found["tests"][0]) == {"family", "a", "b", "difference", "statistic", "p", "p_adjusted", "effect", "verdict", "interval",
+                                      "reason", "n"}  # fmt: skip
+    assert len(found["tests"]) == sum(len(family["methods"]) * (len(family["methods"]) - 1) // 2 for family in found["families"]
+                                      if family["reason"] != "needs two datasets")  # fmt: skip
+    assert found["friedman"][0]["n"] == 6
+
+
+def test_latex_has_a_table_a_setting_with_equal_columns():
+    text = table_tex(board_of(*full()))
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
+    assert text.count("{") == text.count("}")
+    for block in text.split(r"\begin{tabular}")[1:]:
+        rows = [line for line in block.splitlines() if line.endswith(r" \\")]
+        assert len({row.count(" & ") for row in rows}) == 1
+    assert r"\textbf{muse}\textsuperscript{a}" in text
+
+
+def test_trials_of_every_row_are_named():
+    page = pages(board_of(*full()))["digits.md"]
+    for record, _ in full():
+        assert record.trial.id[:8] in page
+    assert "bench reproduce ID --from leaderboards/golden" in page
+
+
+def test_page_of_a_dataset_holds_its_options_too():
+    pairs = [*full(), *((replace(r, trial=replace(r.trial, dataset_options={"parts": 2})), a) for r, a in full())]
+    assert set(pages(board_of(*pairs))) == {"README.md", "digits.md"}
+    assert "digits[parts=2] (NE), mcar(0.1)" in pages(board_of(*pairs))["digits.md"]
+
+
+def test_seeds_with_their_own_splits_use_the_corrected_resampled_t():
+    pairs = []
+    for method, hits in (("muse", 9), ("mmformer", 4)):
+        for seed in range(5):
+            record, arrays = shuffled(made(method, seed=seed, hits=hits - seed % 2), ids=np.array([f"{seed}-{i}" for i in range(10)]))
+            pairs.append((replace(record, facts={**record.facts, "rows": {"test": 10, "train": 40}}), arrays))
+    board = board_of(*pairs, suite=replace(SUITE, vary="split"))
+    test = board.settings[0].tests.tests[0]
+    assert board.settings[0].tests.test == "corrected resampled t"
+    assert test.difference == pytest.approx(0.5)
+    assert board.settings[0].by_label["muse"].interval[0] < 0.86 < board.settings[0].by_label["muse"].interval[1]
+    assert board.warnings == ()
+
+
+def test_predictions_of_one_test_part_share_ids_and_targets(tmp_path):
+    pairs = [*with_surface(), *(made("mmformer", "mcar(0.3)", seed, 7) for seed in range(3))]
+    predictions = {record.trial.id: arrays for record, arrays in pairs}
+    packed = pack(predictions)
+    assert {key for key in packed if key.endswith("/ids")} == {"0/ids", "1/ids"}  # with and without further rules
+    publish(tmp_path / "parts", SUITE, [record for record, _ in pairs], predictions, [], draw=False)
+    found = Published(tmp_path / "parts").predictions(predictions)
+    assert set(found) == set(predictions)
+    for id_, arrays in predictions.items():
+        for mine, theirs in ((arrays.ids, found[id_].ids), (arrays.target, found[id_].target), (arrays.scores, found[id_].scores)):
+            assert np.array_equal(mine, theirs)
+        assert found[id_].scores.dtype == np.float32
+        assert {rule: a.tolist() for rule, a in arrays.evaluations.items()} == {
+            rule: a.tolist() for rule, a in found[id_].evaluations.items()
+        }
+
+
+def test_published_paper_column_is_rendered_again(tmp_path):
+    pairs = []
+    for method in ("muse", "moe-retriever"):
+        for seed in range(2):
+            record, arrays = made(method, "mcar(0.3)", seed, 8)
+            pairs.append((replace(record, trial=replace(record.trial, dataset="cmu-mosi", combination="VAT")), arrays))
+    publish(tmp_path / "b", SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs}, ["bench run"], paper=True, draw=False)
+    page = (tmp_path / "b" / "cmu-mosi.md").read_text(encoding="utf-8")
+    assert "65.2 ± 2.7 (T2), 65.2 ± 4.1 (T4)" in page
+    assert "never ranked and never bold" in page
+    assert stale_files(tmp_path / "b") == []
+    assert "Paper" not in pages(board_of(*pairs))["cmu-mosi.md"].partition("<details>")[0]
 
 
 def test_broken_folder_is_explained(tmp_path):

@@ -196,6 +196,36 @@ def test_suite_rejects_nonpositive_limits():
         Suite("s", (Setting(("digits",)),), minutes=0)
 
 
+def test_pairs_to_resolve_read_back_and_order_the_seeds():
+    suite = with_options(
+        Suite("s", (Setting(("digits",)),), seeds=(4, 1)), {"until_resolved": "muse[layers=3,width=8],fusemoe", "max_seeds": 5}
+    )
+    assert suite.pairs == (("muse[layers=3,width=8]", "fusemoe"),)
+    assert suite.seed_order() == (4, 1, 0, 2, 3)
+    assert suite_from("s", tomllib.loads(suite.to_toml())) == suite
+    assert with_options(Suite("s", (Setting(("digits",)),)), {"until_resolved": ["muse,fusemoe"]}).max_seeds == 30
+    assert "max_seeds" not in Suite("s", (Setting(("digits",)),)).to_toml()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_seeds": 9}, "name it with --until-resolved"),
+        ({"until_resolved": "muse"}, "pairs of two methods.*got 'muse'"),
+        ({"until_resolved": "muse,muse"}, "pairs of two methods"),
+        ({"until_resolved": ["muse,fusemoe,m3care"]}, "pairs of two methods"),
+        ({"until_resolved": "muse,fusemoe", "max_seeds": 3}, "must be above the 3 of the first look, got 3"),
+        ({"until_resolved": "muse,fusemoe", "seeds": 0}, "starts from 2 seeds or more"),
+        ({"until_resolved": "muse,fusemoe", "vary": "split"}, "leave --vary split out"),
+        ({"rope": 0}, "above 0 and below 100 points, got 0"),
+        ({"max_seeds": "many"}, "must be a whole number"),
+    ],
+)
+def test_bad_plans_to_resolve_are_explained(options, words):
+    with pytest.raises(UsageError, match=words):
+        with_options(Suite("s", (Setting(("digits",)),)), options)
+
+
 def test_read_half_and_help_import_no_torch():
     names = ("spec", "engine", "store", "stats", "leaderboard", "comparison_page", "cli", "protocol", "progress")
     modules = ", ".join(f"bench.{name}" for name in names)
