@@ -1,7 +1,8 @@
 """How long a run will take: from stored trials of the same method and setting, else from a few training steps measured on this machine.
 
-A stored trial gives its own time, scaled to the epochs asked for. Where there is none, the method is built, a few optimiser steps and one
-evaluation are timed, and epochs, rows and batches make a trial of them. The range is that of what was stored or timed.
+A stored trial gives its own time, scaled to the epochs asked for. Where there is none, the method is built with the most modalities asked
+for, a few optimiser steps and one evaluation are timed, and epochs, rows and batches make a trial of them. The range is that of what was
+stored or timed; with fewer modalities a trial takes between their share of the time and all of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from bench.seeds import stream
 from bench.spec import Choice, Record, Trial
 from bench.trial import build_method, evaluate, optimiser_of, resolve_device, training_step
 
-STEPS, SECONDS = 5, 0.5  # timed optimiser steps of a method, and when to stop earlier
+STEPS, SECONDS = 4, 0.3  # timed optimiser steps of a method, and when to stop earlier
 ROWS = 512  # training rows on which a method that fits itself is timed; its time is taken to grow with the rows
 START = 0.5  # seconds of a trial outside training: its process, its masks, the measuring of its cost
 
@@ -40,9 +41,6 @@ class Span:
     seconds: float
     low: float
     high: float
-
-    def times(self, factor: float, plus: float = 0.0) -> Span:
-        return Span(self.seconds * factor + plus, self.low * factor + plus, self.high * factor + plus)
 
 
 @dataclass(frozen=True)
@@ -100,33 +98,43 @@ def estimate(
     for record in records:
         if record.status == "done":
             known[_kind(record.trial)].append(record)
+    past = [from_records(trial, known[_kind(trial)]) for trial in trials]
+    largest: dict[str, Trial] = {}  # of the trials to be timed: one for each method and dataset, with most modalities
+    for trial, span in zip(trials, past, strict=True):
+        if span is None and len(trial.combination) > len(largest.get(_work(trial), replace(trial, combination="")).combination):
+            largest[_work(trial)] = trial
     spans: dict[str, Span] = {}
-    speeds, unknown, stored, measured = [], {}, 0, 0
-    found: list[Span] = []
-    for trial in trials:
-        past = from_records(trial, known[_kind(trial)])
-        if past is not None:
-            found.append(past)
-            stored += 1
-            continue
-        key = f"{_kind(trial)} {sorted(trial.training.items())}"
-        if key not in spans and key not in unknown:
-            if begin is not None:
-                begin(trial)
-            try:
-                spans[key], speed = timed(trial, device, threads)
-                speeds += [] if speed is None else [speed]
-            except UsageError:
-                raise
-            except Exception as error:  # whatever a method raises, the others can be estimated
-                unknown[key] = f"{trial.label} on {trial.dataset_label} {trial.combination}: {' '.join(str(error).split())[:200]}"
-        if key in spans:
-            found.append(spans[key])
-            measured += 1
+    speeds, unknown = [], []
+    for work, trial in largest.items():
+        if begin is not None:
+            begin(trial)
+        try:
+            spans[work], speed = timed(trial, device, threads)
+            speeds += [] if speed is None else [speed]
+        except UsageError:
+            raise
+        except Exception as error:  # whatever a method raises, the others can be estimated
+            unknown.append(f"{trial.label} on {trial.dataset_label}: {' '.join(str(error).split())[:200]}")
+    found = [span for span in past if span is not None]
+    stored = len(found)
+    for trial, span in zip(trials, past, strict=True):
+        if span is None and _work(trial) in spans:
+            found.append(_smaller(spans[_work(trial)], len(trial.combination) / len(largest[_work(trial)].combination)))
+    measured = len(found) - stored
     side_by_side = max(1, min(jobs, len(found)))
     seconds, low, high = (sum(getattr(span, part) for span in found) / side_by_side for part in ("seconds", "low", "high"))
     speed = float(np.median(speeds)) if speeds else None
-    return Estimate(seconds, low, high, jobs, len(trials), stored, measured, speed, tuple(unknown.values()))
+    return Estimate(seconds, low, high, jobs, len(trials), stored, measured, speed, tuple(unknown))
+
+
+def _work(trial: Trial) -> str:
+    """What trials share whose time is measured once."""
+    return f"{trial.label} {trial.preset} {trial.dataset_label} {sorted(trial.training.items())}"
+
+
+def _smaller(span: Span, share: float) -> Span:
+    """Time with a share of the modalities: between that share of the time and all of it."""
+    return Span(span.seconds * (1 + share) / 2, span.low * share, span.high)
 
 
 def _kind(trial: Trial) -> str:

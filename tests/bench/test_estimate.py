@@ -59,6 +59,14 @@ def test_timed_steps_grow_with_the_epochs(method):
         assert few[1] > 0
 
 
+def test_fewer_modalities_take_between_their_share_and_all(monkeypatch):
+    asked = []
+    monkeypatch.setattr("bench.estimate.timed", lambda trial, *_: (asked.append(trial.combination), (Span(9.0, 6.0, 12.0), 1.0))[1])
+    found = estimate(trials_of(combinations="M,MEW", seeds="0"), [], jobs=1)
+    assert asked == ["MEW"]
+    assert (found.low, found.seconds, found.high) == (pytest.approx(2 + 6), pytest.approx(6 + 9), 24)
+
+
 def test_method_that_fails_is_named_and_the_rest_estimated():
     found = estimate(trials_of(f"mean-logistic,{OUTSIDE}:Raises", seeds="0"), [], jobs=1)
     assert found.measured == 1
