@@ -40,7 +40,7 @@ COST_HEAD = {
     "peak_memory_mb": "Peak MB",
     "train_seconds": "Train s",
 }
-MANY_SETTINGS = 6  # more columns than these fold away
+PAGE_END = "\nHow to read this, and where it comes from: [README.md](README.md).\n"
 
 
 def markdown(board: Board) -> str:
@@ -350,7 +350,7 @@ def _dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
     for curve in curves:
         name = picture("noise", curve.dataset, curve.combination, curve.family)
         lines += [*_curve(curve), *_pictures(plots, {name: f"{board.suite.metric} over the missing rate, a panel a method"})]
-    return "\n".join([*lines, "How to read this, and where it comes from: [README.md](README.md).", ""])
+    return "\n".join(lines) + PAGE_END
 
 
 def _pictures(plots: Sequence[str], texts: Mapping[str, str]) -> list[str]:
