@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas
 
+    from bench.analysis import Analysis
     from bench.comparison import Comparison
     from bench.leaderboard import Board
     from bench.reproduction import Repeat
@@ -156,6 +157,39 @@ def profile(
 
     trials = profiling.trials_of(_names(methods), dataset, combination, protocol, noise, seed, training, device, threads)
     return pandas.DataFrame(profiling.tidy(profiling.profiles(trials, device, threads, depth)))
+
+
+def analyze(
+    what: str,
+    methods: str | type | Iterable[str | type] | None = None,
+    suite: str | Suite | None = None,
+    datasets: str | Iterable[str] | None = None,
+    noise: float | str | Iterable[float] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
+    training: Mapping[str, Value] | None = None,
+    out: str | Path = DEFAULT_OUT,
+    figures: str | Path | None = None,
+    formats: Iterable[str] = ("png",),
+    jobs: int = 1,
+    quiet: bool = False,
+    **options: object,
+) -> Analysis:
+    """What methods did inside, as `bench analyze` tells it: routing, gradients, embeddings, supports or cost.
+
+    `.summary`, `.rows` and `.points` are pandas tables. With `figures`, a folder, tables and figures are written there and `.files`
+    names them; `options` are further suite keys (combinations, protocols, ...). Raises: UsageError (a ValueError) on bad input.
+    """
+    from bench.analysis import analyse, write
+    from bench.progress import Lines, Progress
+
+    given: dict[str, object] = {"datasets": datasets, "noise": noise, "seeds": seeds, "training": training, **options}
+    given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
+    if methods is not None:
+        given["methods"] = ",".join(_names(methods))
+    found = analyse(what, suite, given, out, jobs, progress=Progress() if quiet else Lines("accuracy"))
+    if figures is not None:
+        write(found, Path(figures), list(formats))
+    return found
 
 
 def _names(methods: str | type | Iterable[str | type]) -> list[str]:

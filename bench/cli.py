@@ -68,6 +68,7 @@ def main() -> None:
     bench list methods                        what there is
     bench profile paper                       what they cost
     bench audit mine.py:Mine                  does it read what it must not?
+    bench analyze routing                     what happens inside
     """
 
 
@@ -103,7 +104,7 @@ def main() -> None:
 @click.option("--minutes", type=float, metavar="N", help="Wall time a trial may take.")
 @click.option("--memory-gb", type=float, metavar="N", help="Memory a trial may take.")
 @click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Trials at once.  [default: CPU cores / threads]")
-@click.option("--dry-run", is_flag=True, help="List the trials and stop.")
+@click.option("--dry-run", is_flag=True, help="List the trials, estimate their time, and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
 @click.option("--record", "is_recorded", is_flag=True, help="Also write what methods did (routing, supports, ...) to OUT/records.")
@@ -136,7 +137,7 @@ def run(
 
         chosen = with_configs(chosen, configs, out)
     if dry_run:
-        _dry_run(chosen, out, as_json)
+        _dry_run(chosen, out, jobs or _cores(chosen.threads), as_json, quiet)
         return
     summary = resolve(
         chosen, out, jobs or _cores(chosen.threads), retry_failed, wait, lambda: _progress(chosen.metric, quiet, verbose), _command(),
@@ -564,6 +565,109 @@ def profile(
 
 
 @main.group()
+def analyze() -> None:
+    """What methods did inside: tables and figures of routing, gradients, embeddings, supports and cost.
+
+    \b
+    bench analyze routing --methods moe-retriever,fusemoe      which expert takes whose tokens
+    bench analyze gradients --seeds 0-2                        do modalities pull the same way?
+    bench analyze embeddings                                   do classes separate better once gaps are filled?
+    bench analyze supports                                     who supports whom
+    bench analyze cost                                         time, operations, parameters by combination
+
+    Without --suite it is about digits at missing rate 0.3, seed 0, under the budget of `quick`. Trials that are not stored, or stored
+    without records, are trained; the next analysis of them reads what is there.
+    """
+
+
+def _analysis_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options every analysis has: those of `run` that say which trials, and where its files go."""
+    options: list[Callable[..., Any]] = [
+        click.option("--methods", metavar="LIST", help="As in `bench run`.  [default: all listed ones that record it]"),
+        click.option("--suite", metavar="NAME|FILE", help="Analyse this suite's settings."),
+        click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value]."),
+        click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one."),
+        click.option("--protocols", metavar="LIST", help="As in `bench run`."),
+        click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one."),
+        click.option("--seeds", metavar="LIST", help="Seeds and ranges, such as 0-4,7."),
+        click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a Config field of every method that has it."),
+        click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N."),
+        click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Trials at once.  [default: CPU cores / threads]"),
+        click.option("--wait", is_flag=True, help="Wait while a run writes to the same folder."),
+        click.option("--figures", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where.  [default: OUT/analysis]"),
+        click.option("--format", "formats", default="png", show_default=True, metavar="LIST", help="png, svg, pdf."),
+        data_root_option, out_option, json_option, quiet_option, explained,
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@analyze.command("routing")
+@_analysis_options
+def analyze_routing(**options: Any) -> None:
+    """Which experts the tokens of each observed combination go to, and whose tokens each expert gets (Fig. 3 of MoE-Retriever)."""
+    _analyze("routing", **options)
+
+
+@analyze.command("gradients")
+@_analysis_options
+def analyze_gradients(**options: Any) -> None:
+    """Cosine between the gradients of each two modalities, epoch by epoch (Fig. 5 of MoE-Retriever)."""
+    _analyze("gradients", **options)
+
+
+@analyze.command("embeddings")
+@_analysis_options
+def analyze_embeddings(**options: Any) -> None:
+    """Embeddings before and after completion: class separation with intervals, and a t-SNE (Fig. 6 of MoE-Retriever)."""
+    _analyze("embeddings", **options)
+
+
+@analyze.command("supports")
+@_analysis_options
+def analyze_supports(**options: Any) -> None:
+    """Which training rows stand in for whom: by class, against chance, and by what they observe."""
+    _analyze("supports", **options)
+
+
+@analyze.command("cost")
+@_analysis_options
+def analyze_cost(**options: Any) -> None:
+    """Time, operations and parameters by combination of modalities (Fig. 4 of MoE-Retriever). Trains nothing."""
+    _analyze("cost", **options)
+
+
+def _analyze(
+    what: str, suite: str | None, sets: tuple[str, ...], jobs: int | None, wait: bool, figures: Path | None, formats: str, out: str,
+    as_json: bool, quiet: bool, **options: Any,
+) -> None:  # fmt: skip
+    from tabulate import tabulate
+
+    from bench.analysis import analyse, write
+    from bench.figures import check_formats
+    from bench.spec import split_list
+
+    chosen_formats = check_formats(split_list(formats))
+    progress = _progress("accuracy", quiet, False)
+    found = analyse(what, suite, {**options, "training": [*sets] or None}, out, jobs or _cores(1), wait, progress, _command())
+    if found.interrupted:
+        click.echo("interrupted: finished trials are stored; the same command continues", err=True)
+        sys.exit(130)
+    files = write(found, figures or Path(out) / "analysis", chosen_formats, lambda line: click.echo(line, err=True))
+    if as_json:
+        rows = json.loads(found.summary.to_json(orient="records"))
+        _print_json({"analysis": what, "files": [str(path) for path in files], "summary": rows, "absent": list(found.absent)})
+    else:
+        click.echo(tabulate(found.summary, headers="keys", tablefmt="simple", showindex=False, floatfmt=".3g"))
+        click.echo("\n".join(f"wrote {path}" for path in files))
+    for reason in found.absent:
+        click.echo(f"left out: {reason}", err=True)
+    if any(" failed: " in reason for reason in found.absent):
+        sys.exit(1)
+
+
+@main.group()
 def data() -> None:
     """Datasets: which are here, where to get the others, preparing and checking files, a page about each."""
 
@@ -759,33 +863,38 @@ def _command() -> str:
     return shlex.join(["bench", *kept])
 
 
-def _dry_run(suite: Any, out: str, as_json: bool) -> None:
+def _dry_run(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> None:
     from dataclasses import asdict
 
     from tabulate import tabulate
 
     from bench.engine import plan
+    from bench.estimate import estimate
     from bench.resolving import further_trials, planned_looks
     from bench.store import Store
 
     trials = plan(suite)
     further = further_trials(suite) if suite.until_resolved else []
     looks = [asdict(look) for look in planned_looks(suite)] if further else []
-    statuses = {}
+    records = []
     if (Path(out) / "bench.db").exists():
         with Store(out, create=False) as store:
-            statuses = store.statuses()
+            records = store.records()
+    statuses = {record.trial.id: record.status for record in records}
     rows = [
         {"id": t.id, "method": t.label, "dataset": t.dataset_label, "combination": t.combination, "protocol": t.protocol, "seed": t.seed,
          "status": statuses.get(t.id, "planned")}
         for t in trials
     ]  # fmt: skip
+    waiting = [trial for trial, row in zip(trials, rows, strict=True) if row["status"] == "planned"]
+    begin = None if quiet else lambda trial: click.echo(f"timing {trial.label} on {trial.dataset_label} {trial.combination}", err=True)
+    found = estimate(waiting, records, jobs, suite.device, suite.threads, begin)
     if as_json:
-        _print_json({"trials": rows, **({"looks": looks, "further_trials": len(further)} if further else {})})
+        more = {"looks": looks, "further_trials": len(further)} if further else {}
+        _print_json({"trials": rows, "estimate": found.as_json(), **more})
         return
     click.echo(tabulate(rows, headers="keys", tablefmt="simple"))
-    waiting = sum(row["status"] == "planned" for row in rows)
-    click.echo(f"{len(rows)} trials, {waiting} to run")
+    click.echo(f"{len(rows)} trials, {len(waiting)} to run\n{found.text()}")
     if further:
         pairs = "; ".join(" against ".join(pair) for pair in suite.pairs)
         click.echo(f"\nthen, where {pairs} is undecided, up to {len(further)} more. Planned looks at 5 % in all:")

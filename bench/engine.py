@@ -181,7 +181,8 @@ def execute(
 ) -> Summary:
     """Run every trial of the suite, or those of it in `trials`, that has no record yet; write each record as it comes.
 
-    With `is_recorded`, each trial that runs also writes what its method did to records/TRIAL.npz in the folder.
+    With `is_recorded`, each trial also writes what its method did to records/TRIAL.npz in the folder; one that is stored without that file
+    runs again, with the same numbers.
     Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
     """
     progress = progress or Progress()
@@ -190,7 +191,8 @@ def execute(
         store.plan(suite, family_of(suite), command, trials)
         statuses = store.statuses()
         ended = {"done", "skipped"} if retry_failed else {"done", "skipped", "failed"}
-        waiting = [trial for trial in trials if statuses[trial.id] not in ended]
+        unrecorded = _unrecorded(trials, store.folder) if is_recorded else set()
+        waiting = [t for t in trials if statuses[t.id] not in ended or (statuses[t.id] == "done" and t.id in unrecorded)]
         summary = Summary(planned=len(trials), reused=len(trials) - len(waiting))
         stopped = threading.Event()
         progress.begin(len(trials), summary.reused)
@@ -225,6 +227,14 @@ def execute(
         records = {record.trial.id: record for record in store.records()}
         summary.records = [records[trial.id] for trial in trials if records[trial.id].status != "planned"]
     return summary
+
+
+def _unrecorded(trials: Iterable[Trial], folder: Path) -> set[str]:
+    """Ids of the trials whose method hands over records and that have no file of them."""
+    from bench.methods.base import Method
+
+    found = [trial for trial in trials if not (folder / "records" / f"{trial.id}.npz").exists()]
+    return {trial.id for trial in found if issubclass(registry.method_class(trial.method), Method)}
 
 
 def _task(job: Job, progress: Progress, stopped: threading.Event):

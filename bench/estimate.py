@@ -1,0 +1,225 @@
+"""How long a run will take: from stored trials of the same method and setting, else from a few training steps measured on this machine.
+
+A stored trial gives its own time, scaled to the epochs asked for. Where there is none, the method is built with the most modalities asked
+for, a few optimiser steps and one evaluation are timed, and epochs, rows and batches make a trial of them. The range is that of what was
+stored or timed; with fewer modalities a trial takes between their share of the time and all of it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from bench import registry
+from bench.cost import training_flops
+from bench.datasets.base import as_batch
+from bench.errors import UsageError
+from bench.loader import batch_rows, build_parts, load
+from bench.methods.base import Ceiling, Estimator, MethodConfig
+from bench.protocol import parse_protocol
+from bench.seeds import stream
+from bench.spec import Choice, Record, Trial
+from bench.trial import build_method, evaluate, optimiser_of, resolve_device, training_step
+
+STEPS, SECONDS = 4, 0.3  # timed optimiser steps of a method, and when to stop earlier
+ROWS = 512  # training rows on which a method that fits itself is timed; its time is taken to grow with the rows
+START = 0.5  # seconds of a trial outside training: its process, its masks, the measuring of its cost
+
+
+@dataclass(frozen=True)
+class Span:
+    """Seconds: the likely number, and the range of what it was made from."""
+
+    seconds: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Wall seconds of a run with `jobs` trials at once. `stored` and `measured` say how many trials each source covers."""
+
+    seconds: float
+    low: float
+    high: float
+    jobs: int
+    trials: int  # to run
+    stored: int  # estimated from stored trials
+    measured: int  # estimated from timed steps
+    training_gflops_per_second: float | None  # of the timed steps, median over methods; None where none were counted
+    unknown: tuple[str, ...] = ()  # what could not be estimated, with the reason
+
+    def as_json(self) -> dict[str, object]:
+        return {**asdict(self), "unknown": list(self.unknown)}
+
+    def text(self) -> str:
+        """One or two sentences for a person."""
+        if not self.trials:
+            return "nothing to run"
+        if not self.stored + self.measured:
+            return f"no estimate: {'; '.join(self.unknown)}"
+        sources = [f"{self.stored} trials from stored ones of the same method and setting"] if self.stored else []
+        if self.measured:
+            speed = "" if self.training_gflops_per_second is None else f" ({self.training_gflops_per_second:.3g} training GFLOP/s)"
+            sources.append(f"{self.measured} from steps timed on this machine now{speed}")
+        lines = [
+            f"about {duration(self.seconds)} with {self.jobs} at once (range {duration(self.low)} to {duration(self.high)}): "
+            + ", ".join(sources)
+        ]
+        return "\n".join([*lines, *(f"not in the estimate: {reason}" for reason in self.unknown)])
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> [duration(3), duration(150), duration(9000), duration(200_000)]
+    ['3 s', '2.5 min', '2.5 h', '2.3 days']
+    """
+    for limit, unit, name in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.2g} {name}"
+    return f"{seconds / 86400:.2g} days"
+
+
+def estimate(
+    trials: Sequence[Trial], records: Iterable[Record], jobs: int, device: str = "auto", threads: int = 1,
+    begin: Callable[[Trial], None] | None = None,
+) -> Estimate:  # fmt: skip
+    """How long `trials` will take, `records` being what a store holds. `begin` hears of each method before it is timed."""
+    known: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.status == "done":
+            known[_kind(record.trial)].append(record)
+    past = [from_records(trial, known[_kind(trial)]) for trial in trials]
+    largest: dict[str, Trial] = {}  # of the trials to be timed: one for each method and dataset, with most modalities
+    for trial, span in zip(trials, past, strict=True):
+        if span is None and len(trial.combination) > len(largest.get(_work(trial), replace(trial, combination="")).combination):
+            largest[_work(trial)] = trial
+    spans: dict[str, Span] = {}
+    speeds, unknown = [], []
+    for work, trial in largest.items():
+        if begin is not None:
+            begin(trial)
+        try:
+            spans[work], speed = timed(trial, device, threads)
+            speeds += [] if speed is None else [speed]
+        except UsageError:
+            raise
+        except Exception as error:  # whatever a method raises, the others can be estimated
+            unknown.append(f"{trial.label} on {trial.dataset_label}: {' '.join(str(error).split())[:200]}")
+    found = [span for span in past if span is not None]
+    stored = len(found)
+    for trial, span in zip(trials, past, strict=True):
+        if span is None and _work(trial) in spans:
+            found.append(_smaller(spans[_work(trial)], len(trial.combination) / len(largest[_work(trial)].combination)))
+    measured = len(found) - stored
+    side_by_side = max(1, min(jobs, len(found)))
+    seconds, low, high = (sum(getattr(span, part) for span in found) / side_by_side for part in ("seconds", "low", "high"))
+    speed = float(np.median(speeds)) if speeds else None
+    return Estimate(seconds, low, high, jobs, len(trials), stored, measured, speed, tuple(unknown))
+
+
+def _work(trial: Trial) -> str:
+    """What trials share whose time is measured once."""
+    return f"{trial.label} {trial.preset} {trial.dataset_label} {sorted(trial.training.items())}"
+
+
+def _smaller(span: Span, share: float) -> Span:
+    """Time with a share of the modalities: between that share of the time and all of it."""
+    return Span(span.seconds * (1 + share) / 2, span.low * share, span.high)
+
+
+def _kind(trial: Trial) -> str:
+    """What trials of about equal time per epoch share: method, preset and options, dataset, combination."""
+    return f"{trial.label} {trial.preset} {trial.dataset_label} {trial.combination}"
+
+
+def from_records(trial: Trial, records: Sequence[Record]) -> Span | None:
+    """Time of a trial from stored ones of its kind, those trained with the same settings but for the number of epochs; None without one."""
+    seconds = []
+    for record in records:
+        ours, theirs = dict(trial.training), dict(record.trial.training)
+        wanted, had = ours.pop("epochs", None), theirs.pop("epochs", None)
+        epochs, total = _fact(record, "config", "epochs"), _fact(record, "seconds", "total")
+        if ours != theirs or total is None or (wanted != had and (wanted is None or not epochs)):
+            continue
+        training = record.cost.get("train_seconds") or 0.0
+        ratio = 1.0 if wanted == had or wanted is None or epochs is None else float(wanted) / epochs
+        seconds.append(max(0.0, total - training) + training * ratio)
+    return Span(float(np.median(seconds)), min(seconds), max(seconds)) if seconds else None
+
+
+def _fact(record: Record, name: str, key: str) -> float | None:
+    """A number of a record's facts, None where it is not known."""
+    table = record.facts.get(name)
+    found = table.get(key) if isinstance(table, dict) else None
+    return float(found) if isinstance(found, int | float) else None
+
+
+def timed(trial: Trial, device: str = "auto", threads: int = 1) -> tuple[Span, float | None]:
+    """Time of a trial from a few steps of it, and their counted training GFLOPs a second, None for a method that fits itself."""
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads):
+        dataset, samples = load(Choice(trial.dataset, "", trial.dataset_options))
+        parts = build_parts(
+            dataset, samples, trial.combination, parse_protocol(trial.protocol), trial.seed, trial.fixed_seed, trial.vary
+        )  # fmt: skip
+        cls = registry.method_class(trial.method)
+        config = registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
+        if issubclass(cls, Ceiling):
+            return Span(START, START, START), None
+        if issubclass(cls, Estimator):
+            return _timed_estimator(cls, config, parts), None
+        return _timed_method(cls, config, parts, trial, resolve_device(device))
+
+
+def _timed_estimator(cls: type[Estimator], config: Any, parts: Any) -> Span:
+    rows = stream(0, "order").permutation(len(parts.train))[:ROWS]
+    begin = time.perf_counter()
+    estimator = cls(parts.train.schema, config, 0)
+    estimator.fit(parts.train.rows(np.sort(rows)), parts.valid)
+    seconds = time.perf_counter() - begin
+    whole = seconds * len(parts.train) / len(rows)
+    return Span(whole + START, seconds + START, whole + START)
+
+
+def _timed_method(cls: Any, config: MethodConfig, parts: Any, trial: Trial, device: torch.device) -> tuple[Span, float]:
+    method = build_method(cls, config, parts.train, trial.seed, device)
+    adam, train = optimiser_of(method, config), as_batch(parts.train, device)
+    batches = [train.rows(torch.from_numpy(rows).to(device)) for rows in _first(len(train), config.batch_size)]
+    method.train()
+    method.on_epoch(config.epochs - 1, config.epochs)  # past every warm-up, as most epochs are
+    steps: list[float] = []
+    while len(steps) < STEPS + 1 and (len(steps) < 2 or sum(steps[1:]) < SECONDS):  # the first one warms up
+        steps.append(_seconds(lambda: training_step(method, adam, batches[len(steps) % len(batches)], config.clip_norm, "timing"), device))
+    valid = as_batch(parts.valid, device)
+    rows = [torch.from_numpy(index).to(device) for index in batch_rows(len(valid), config.batch_size)]
+    scoring = _seconds(lambda: evaluate(method, valid, rows[:1]), device)
+    speed = training_flops(method, batches[0]) / 1e9 / float(np.median(steps[1:]))
+    per_epoch = math.ceil(len(train) / config.batch_size)
+    evaluations = config.epochs * len(rows) + 5 * math.ceil(len(parts.test) / config.batch_size)  # the test part is also counted
+    likely, low, high = (
+        config.epochs * per_epoch * step + evaluations * scoring + START
+        for step in (float(np.median(steps[1:])), min(steps[1:]), max(steps[1:]))
+    )
+    return Span(likely, low, high), speed
+
+
+def _first(rows: int, batch_size: int) -> list[np.ndarray]:
+    return [index for index, _ in zip(batch_rows(rows, batch_size, stream(0, "order")), range(STEPS + 1), strict=False)]
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    begin = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
