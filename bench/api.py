@@ -31,6 +31,7 @@ def run(
     noise: float | str | Iterable[float] | None = None,
     seeds: int | str | Iterable[int] | None = None,
     training: Mapping[str, Value] | None = None,
+    configs: str | None = None,
     out: str | Path = DEFAULT_OUT,
     jobs: int = 1,
     retry_failed: bool = False,
@@ -40,8 +41,9 @@ def run(
 ) -> pandas.DataFrame:
     """Run a suite, as `bench run` does, and return one row per trial of it that has ended.
 
-    `methods` takes names, `file.py:Class` and classes; `options` are further suite keys (test_noise, test_combinations, metric, selection,
-    vary, device, minutes, until_resolved, max_seeds, ...).
+    `methods` takes names, `file.py:Class` and classes; `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned
+    ones, or several of these; `options` are further suite keys (test_noise, test_combinations, metric, selection, vary, device, minutes,
+    until_resolved, max_seeds, ...).
     Raises: UsageError (a ValueError) on bad input.
     """
     from bench.progress import Lines, Progress
@@ -59,6 +61,10 @@ def run(
         given["methods"] = ",".join(_names(methods))
     given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
     chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), {**given, **options})
+    if configs is not None:
+        from bench.tuned import with_configs
+
+        chosen = with_configs(chosen, configs, out)
     summary = resolve(
         chosen, out, jobs, retry_failed, progress=lambda: Progress() if quiet else Lines(chosen.metric), is_recorded=is_recorded,
         say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True),
@@ -266,6 +272,61 @@ def _test_masks(records: Iterable[Record]) -> tuple[dict[str, np.ndarray], list[
         except UsageError as error:
             notes.append(f"{label} is not counted by observed modalities: {error}")
     return masks, notes
+
+
+def tune(
+    suite: str | Suite = "quick",
+    methods: str | type | Iterable[str | type] | None = None,
+    datasets: str | Iterable[str] | None = None,
+    combinations: str | Iterable[str] | None = None,
+    protocols: str | Iterable[str] | None = None,
+    noise: float | str | Iterable[float] | None = None,
+    training: Mapping[str, Value] | None = None,
+    suggestions: int = 20,
+    budget_gflops: float | None = None,
+    budget_minutes: float | None = None,
+    sampler: str = "random",
+    pruner: str = "median",
+    seeds: int | str | Iterable[int] = 0,
+    study: str | None = None,
+    out: str | Path = DEFAULT_OUT,
+    jobs: int = 1,
+    quiet: bool = False,
+    plot: str | Path | None = None,
+    **options: object,
+) -> pandas.DataFrame:
+    """Tune methods on validation alone, as `bench tune` does, and return one row per method and setting.
+
+    Columns hold the default and the best validation score, the best options, what was spent, importances and curves; `attrs["file"]`
+    is the file of winners, for `bench.run(configs=...)`. Raises: UsageError (a ValueError) on bad input.
+    """
+    import pandas
+
+    from bench import registry
+    from bench.progress import Progress, SuggestionLines
+    from bench.spec import parse_seeds
+    from bench.tuning import Budget
+    from bench.tuning import tune as run_tuning
+    from bench.tuning_report import check_plot
+    from bench.tuning_report import plot as draw
+
+    given = {"datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise, "training": training}
+    if methods is not None:
+        items = [methods] if isinstance(methods, str | type) else list(methods)
+        given["methods"] = ",".join(registry.give(item) if isinstance(item, type) else item for item in items)
+    given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
+    chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), {**given, **options})
+    if plot is not None:
+        check_plot(Path(plot))
+    progress = Progress() if quiet else SuggestionLines(chosen.selection)
+    roots = parse_seeds(list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else seeds)
+    budget = Budget(suggestions, budget_gflops, budget_minutes)
+    found = run_tuning(chosen, out, budget, sampler, pruner, roots, jobs, study, progress)
+    if plot is not None:
+        draw(found.results, Path(plot))
+    frame = pandas.DataFrame([result.as_json() for result in found.results])
+    frame.attrs["file"] = str(found.file)
+    return frame
 
 
 def tidy(records: Iterable) -> pandas.DataFrame:

@@ -98,6 +98,7 @@ def main() -> None:
 @click.option("--fixed-seed", type=int, metavar="N", help="Root of split and masks that do not vary with the seed.")
 @click.option("--epochs", type=int, metavar="N", help="Short for --set epochs=N.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a Config field of every method that has it. Repeatable.")
+@click.option("--configs", metavar="LIST", help="default, tuned (by `bench tune`, in OUT), FILE.toml of tuned ones, or several of these.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=int, metavar="N", help="CPU threads of each trial.")
 @click.option("--minutes", type=float, metavar="N", help="Wall time a trial may take.")
@@ -114,8 +115,8 @@ def main() -> None:
 @verbose_option
 @explained
 def run(
-    suite: str, sets: tuple[str, ...], epochs: int | None, jobs: int | None, dry_run: bool, retry_failed: bool, wait: bool,
-    is_recorded: bool, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
+    suite: str, sets: tuple[str, ...], epochs: int | None, configs: str | None, jobs: int | None, dry_run: bool, retry_failed: bool,
+    wait: bool, is_recorded: bool, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run every trial of a suite that has no record yet, then print the leaderboard.
 
@@ -131,6 +132,10 @@ def run(
     changes = [*sets, *([f"epochs={epochs}"] if epochs is not None else [])]
     pairs = options.pop("until_resolved") or None
     chosen = with_options(read_suite(suite), {**options, "until_resolved": pairs, "training": changes or None})
+    if configs is not None:
+        from bench.tuned import with_configs
+
+        chosen = with_configs(chosen, configs, out)
     if dry_run:
         _dry_run(chosen, out, jobs or _cores(chosen.threads), as_json, quiet)
         return
@@ -157,6 +162,97 @@ def run(
             f"{len(summary.failed)} of {summary.planned} trials failed; logs are in {out}/logs, --retry-failed runs them again", err=True
         )
         sys.exit(1)
+
+
+@main.command()
+@click.option("--suite", default="quick", show_default=True, metavar="NAME|FILE", help="Suite whose settings and training budget are used.")
+@click.option("--methods", metavar="LIST", help="As for `bench run`; what an option fixes, as in muse[width=64], is not tuned.")
+@click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value].")
+@click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one.")
+@click.option("--protocols", metavar="LIST", help="As for `bench run`.")
+@click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one.")
+@click.option("--selection", metavar="NAME", help="Validation metric to tune for.")
+@click.option("--epochs", type=int, metavar="N", help="Short for --set epochs=N.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change the default of every method that has it. Repeatable.")
+@click.option("--suggestions", default=20, show_default=True, metavar="N", help="Configurations to try, of each method in each setting.")
+@click.option("--budget-gflops", type=float, metavar="N", help="End there too: counted training GFLOPs of each method in each setting.")
+@click.option("--budget-minutes", type=float, metavar="N", help="End there too: minutes of training of each method in each setting.")
+@click.option("--sampler", default="random", show_default=True, metavar="random|tpe", help="Who suggests.")
+@click.option("--pruner", default="median", show_default=True, metavar="median|none", help="What ends a suggestion that lags behind.")
+@click.option("--seed", "seeds", default="0", show_default=True, metavar="LIST", help="Seed of the tuning; several repeat it whole.")
+@click.option("--study", metavar="NAME", help="Name of its folder in OUT/tuning.  [default: from the question]")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw curves and importances.")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=int, metavar="N", help="CPU threads of each suggestion.")
+@click.option("--minutes", type=float, metavar="N", help="Wall time a suggestion may take.")
+@click.option("--memory-gb", type=float, metavar="N", help="Memory a suggestion may take.")
+@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Suggestions at once.  [default: CPU cores / threads]")
+@data_root_option
+@out_option
+@json_option
+@quiet_option
+@verbose_option
+@explained
+def tune(
+    suite: str, sets: tuple[str, ...], epochs: int | None, suggestions: int, budget_gflops: float | None, budget_minutes: float | None,
+    sampler: str, pruner: str, seeds: str, study: str | None, plot: Path | None, jobs: int | None, out: str, as_json: bool, quiet: bool,
+    verbose: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Tune every method with the same budget, on validation alone: the test part is never looked up.
+
+    Each method's class states what may be tried (`search`). The same command after a crash or Ctrl-C goes on. The winners are
+    written to OUT/tuning/STUDY/tuned.toml; train them on fresh seeds, beside the default rows, with `bench run --configs`.
+
+    \b
+    bench tune --methods paper --datasets digits --noise 0.3 --suggestions 20
+    bench tune --methods muse,shaspec --datasets digits --noise 0.3 --sampler tpe --seed 0-2 --plot curves.svg
+    bench tune --methods paper --datasets digits --noise 0.3 --suggestions 500 --budget-gflops 2000
+    bench run --methods paper --datasets digits --noise 0.3 --configs default,tuned
+    """
+    from bench.progress import Progress, SuggestionBars, SuggestionLines
+    from bench.spec import parse_seeds, read_suite, with_options
+    from bench.tuning import Budget
+    from bench.tuning import tune as run_tuning
+    from bench.tuning_report import check_plot, table
+    from bench.tuning_report import plot as draw
+
+    if plot is not None:
+        check_plot(plot)
+    changes = [*sets, *([f"epochs={epochs}"] if epochs is not None else [])]
+    chosen = with_options(read_suite(suite), {**options, "training": changes or None})
+    shown = Progress() if quiet else (SuggestionBars if sys.stderr.isatty() else SuggestionLines)(chosen.selection, verbose)
+    budget = Budget(suggestions, budget_gflops, budget_minutes)
+    found = run_tuning(
+        chosen, out, budget, sampler, pruner, parse_seeds(seeds), jobs or _cores(chosen.threads), study, shown, _command()
+    )  # fmt: skip
+    if plot is not None:
+        draw(found.results, plot)
+    if as_json:
+        files = {"file": str(found.file) if found.file.exists() else None, "plot": str(plot) if plot else None}
+        _print_json({"study": found.name, **files, "left_out": found.left_out, "seconds": found.seconds,
+                     "methods": [result.as_json() for result in found.results]})  # fmt: skip
+    else:
+        click.echo(table(found.results))
+    if found.left_out:
+        click.echo(f"not tuned, for they state no search space: {', '.join(found.left_out)}", err=True)
+    for reason in found.without_winner:
+        click.echo(f"no winner: {reason}", err=True)
+    if found.interrupted:
+        click.echo("interrupted: what has ended is stored; the same command continues", err=True)
+        sys.exit(130)
+    asked = {**options, "set": sets, "epochs": epochs, "out": None if out == "runs" else out, "suite": None if suite == "quick" else suite}
+    click.echo(f"winners: {found.file}\ntrain them on fresh seeds:  {_run_of_winners(asked, found.file)}", err=True)
+    if found.without_winner:
+        sys.exit(1)
+
+
+def _run_of_winners(asked: dict[str, Any], file: Path) -> str:
+    """The command that trains the winners beside the default configurations, under the conditions they were found in."""
+    words, settings = ["bench", "run"], ("methods", "datasets", "combinations", "protocols", "noise")
+    for key in ("suite", *settings, "selection", "epochs", "set", "device", "threads", "out"):
+        values = asked[key] if isinstance(asked[key], tuple) else (asked[key],)
+        words += [word for value in values if value is not None for word in (f"--{key}", str(value))]
+    return shlex.join([*words, "--configs", f"default,{file}"])
 
 
 @main.command("list")

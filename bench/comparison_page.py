@@ -113,13 +113,22 @@ def _opening_of_many(found: Comparison, across: Across) -> str:
     size = _size(found, float(across.values.mean()))
     if across.signed_rank.reason:
         return f"{first} On average {size}; so few settings do not tell whether that would hold in others."
-    conclusion = {
-        "better": f"a lead too consistent over the settings to be chance ({_p_is(across.signed_rank.p)})",
-        "worse": f"a lead too consistent over the settings to be chance ({_p_is(across.signed_rank.p)})",
-        "equivalent": "and in a further setting of this kind they would be as good as equal",
-        "undecided": f"not consistently enough over the settings to rule out chance ({_p_is(across.signed_rank.p)})",
-    }[across.verdict]
-    return f"{first} On average {size}, {conclusion}."
+    if across.verdict == "equivalent":
+        return f"{first} On average {size}, and in a further setting of this kind they would be as good as equal."
+    if across.verdict == "undecided":
+        return f"{first} On average {size}, not consistently enough over these settings to rule out chance ({_p_is(across.signed_rank.p)})."
+    consistent = f"a lead too consistent over these settings to be chance ({_p_is(across.signed_rank.p)})"
+    return f"{first} On average {size}, {consistent}; {_for_other_datasets(across.sign_flip)}."
+
+
+def _for_other_datasets(test: stats.SignFlip) -> str:
+    """Settings of one dataset share its data: what a lead over settings says about other datasets."""
+    if test.n < 2:
+        return "all of them share one dataset, so that nothing follows for others"
+    if test.reason:
+        return f"{test.n} datasets are too few to say whether it holds on others"
+    held = "it holds over" if test.p <= ALPHA else "it may be chance over"
+    return f"{held} the {test.n} datasets, one value each ({_p_is(test.p)})"
 
 
 def _size(found: Comparison, difference: float) -> str:
@@ -165,6 +174,8 @@ def paragraph(found: Comparison, difference: Difference) -> str:
         lines.append(_looks(difference.looks))
     lines.append(_chance(difference))
     lines.append(_conclusion(found, difference))
+    if min(a.n, b.n) < 3:
+        lines.append("Two training runs of a method are too few to take a small p at its word; run three or more.")
     return " ".join([*lines, *_flags(found, difference)])
 
 

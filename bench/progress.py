@@ -41,6 +41,8 @@ class Progress:
 class Lines(Progress):
     """One line a finished trial; with `verbose`, one line an epoch as well."""
 
+    unit = "trial"
+
     def __init__(self, metric: str, verbose: bool = False, stream: TextIO | None = None) -> None:
         self.metric, self.verbose = metric, verbose
         self.stream = stream or sys.stderr
@@ -50,7 +52,7 @@ class Lines(Progress):
     def begin(self, planned: int, reused: int) -> None:
         self.planned, self.count = planned, reused
         known = f", {reused} already done" if reused else ""
-        self.say(f"{planned} trials{known}")
+        self.say(f"{planned} {self.unit}s{known}")
 
     def step(self, trial: Trial, epoch: int, epochs: int, best: float) -> None:
         if self.verbose:
@@ -81,7 +83,7 @@ class Bars(Lines):
 
     def begin(self, planned: int, reused: int) -> None:
         super().begin(planned, reused)
-        self.bar = tqdm(total=planned, initial=reused, unit="trial", file=self.stream, dynamic_ncols=True, smoothing=0.05)
+        self.bar = tqdm(total=planned, initial=reused, unit=self.unit, file=self.stream, dynamic_ncols=True, smoothing=0.05)
 
     def __exit__(self, *_: object) -> None:
         with self.lock:
@@ -110,6 +112,21 @@ class Bars(Lines):
             if record.status != "done" or self.verbose:
                 self.bar.write(self.outcome(record), file=self.stream)
             self.bar.update()
+
+
+class SuggestionLines(Lines):
+    """One line a finished suggestion of a tuning; the default configurations are counted with them."""
+
+    unit = "suggestion"
+
+    def outcome(self, record: Record) -> str:
+        if record.status != "done":
+            return f"{record.status} {describe(record.trial)}: {record.reason}"
+        return f"done {describe(record.trial)}: validation {self.metric} {record.facts['valid']:.4f}"
+
+
+class SuggestionBars(SuggestionLines, Bars):
+    """Bars for a tuning."""
 
 
 ROW = "{desc} |{bar:12}| {n_fmt}/{total_fmt}{postfix}"

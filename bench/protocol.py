@@ -271,7 +271,8 @@ def level(samples: Samples, letter: str, train: Samples) -> np.ndarray:
 def _features(samples: Samples, letter: str) -> np.ndarray:
     """One modality as a float64 matrix (N, F), NaN for all that is not there."""
     sealed = samples.select(letter).sealed()
-    matrix = next(iter(sealed.values.values())).reshape(len(samples), -1).astype(np.float64)
+    array = next(iter(sealed.values.values()))
+    matrix = array.reshape(len(samples), math.prod(array.shape[1:])).astype(np.float64)
     matrix[~np.isfinite(matrix)] = np.nan
     return matrix
 

@@ -15,6 +15,7 @@ import numpy as np
 from bench.errors import UsageError
 from bench.spec import Finding, Record, Suite, Trial, suite_from
 from bench.store import Arrays, Store, one_of
+from bench.tuned import named, winners_of
 
 
 class Published:
@@ -49,7 +50,7 @@ class Published:
         """The question, every record, and the commands that made them. Raises: UsageError if it is of another suite."""
         if suite not in (None, self.suite.name):
             raise UsageError(f"{self.folder} holds one suite, {self.suite.name!r}, got {suite!r}; leave --suite out")
-        return self.suite, self.records(), self.commands
+        return self.suite, named(self.records(), winners_of(self.suite)), self.commands
 
     def records(self) -> list[Record]:
         return list(self._records)

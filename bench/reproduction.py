@@ -19,6 +19,7 @@ from bench.published import Published
 from bench.spec import HARNESS_VERSION, Choice, Record
 from bench.store import Arrays, Store
 
+UNKNOWN = "not known"
 SLOWER = 10  # a repeat may take this many times as long as the trial took
 
 
@@ -90,7 +91,8 @@ class Repeat:
             if changes
             else ["nothing that the record names has changed: this trial is not deterministic"]
         )
-        return "\n".join([*lines, *cause])
+        commit = next((change.then for change in self.changes if change.what == "commit" and change.then != UNKNOWN), None)
+        return "\n".join([*lines, *cause, *([f"`git checkout {commit[:10]}` brings back the code of then"] if commit else [])])
 
 
 def reproduce(
@@ -172,4 +174,4 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _text(value: object) -> str:
-    return "not known" if value is None else str(value)
+    return UNKNOWN if value is None else str(value)

@@ -52,6 +52,7 @@ def further_trials(suite: Suite) -> list[Trial]:
         raise UsageError(f"until_resolved names {label!r}, which is not among the methods of this run: {', '.join(sorted(planned))}")
     order = suite.seed_order()
     later = replace(suite, methods=tuple(sorted(labels)), seeds=order[len(suite.seeds) :], until_resolved=(), max_seeds=0)
+    later = replace(later, tuned=(), untuned=True)  # a tuned method that a pair names is there by its options
     return [trial for trial in plan(later) if trial.label in labels]
 
 

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-STREAMS = ("split", "mask", "init", "order", "noise", "statistics")
+STREAMS = ("split", "mask", "init", "order", "noise", "statistics", "tune")
 
 
 def stream(seed: int, name: str, *path: str) -> np.random.Generator:

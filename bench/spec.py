@@ -154,6 +154,8 @@ class Suite:
     memory_gb: float = 8.0  # memory a trial may take
     training: Mapping[str, Value] = field(default_factory=dict)  # changes to every method's Config that has the field
     configs: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # method -> changes to its Config, over `training`
+    tuned: tuple[Mapping[str, object], ...] = ()  # winners of `bench tune`, which run as rows of their own; see bench.tuned
+    untuned: bool = True  # False: the winners alone
     budgets: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # dataset -> changes to every Config, over both
     until_resolved: tuple[str, ...] = ()  # pairs "A,B" of methods that get more seeds in each setting where they are undecided
     max_seeds: int = 0  # seeds of each of them at the most; 0: none are added
@@ -203,7 +205,7 @@ class Suite:
 
     def to_toml(self) -> str:
         """The suite as a file that reads back to itself."""
-        defaults = {key.name: key.default for key in fields(self) if key.name in ("until_resolved", "max_seeds", "rope")}
+        defaults = {key.name: key.default for key in fields(self) if key.name in ("until_resolved", "max_seeds", "rope", "untuned")}
         scalars = {key.name: getattr(self, key.name) for key in fields(self) if key.name not in ("settings", *SUITE_TABLES, "name")}
         scalars = {key: value for key, value in scalars.items() if key not in defaults or value != defaults[key]}
         lines = [f"{key} = {_toml(value)}" for key, value in scalars.items()]
@@ -214,7 +216,18 @@ class Suite:
                 lines += ["", f"[{what}.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in sorted(table.items()))]
         for setting in self.settings:
             lines += ["", "[[settings]]", *(f"{key} = {_toml(value)}" for key, value in asdict(setting).items() if value)]
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *toml_tables("tuned", self.tuned)]) + "\n"
+
+
+def toml_tables(name: str, tables: Iterable[Mapping[str, object]]) -> list[str]:
+    """Lines of an array of tables, tables inside them last."""
+    lines: list[str] = []
+    for table in tables:
+        inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+        lines += ["", f"[[{name}]]", *(f"{key} = {_toml(value)}" for key, value in table.items() if key not in inner)]
+        for key, entries in inner.items():
+            lines += ["", f"[{name}.{key}]", *(f"{entry} = {_toml(value)}" for entry, value in sorted(entries.items()))]
+    return lines
 
 
 def _toml(value: object) -> str:
@@ -241,6 +254,7 @@ class Trial:
     version: str  # of the method's source
     harness: int = HARNESS_VERSION
     evaluations: tuple[str, ...] = ()  # canonical rules under which the test part is scored as well
+    row: str = field(default="", compare=False)  # what tables call it, if not by its method and options; no part of its identity
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "evaluations", tuple(self.evaluations))  # JSON knows lists alone
@@ -253,17 +267,22 @@ class Trial:
         return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
 
     def as_dict(self) -> dict[str, object]:
-        """Every field; no `evaluations` where there are none, so that such a trial has the id it always had."""
-        return {key: value for key, value in asdict(self).items() if value or key != "evaluations"}
+        """Every field but `row`; no `evaluations` where there are none, so that such a trial has the id it always had."""
+        return {key: value for key, value in asdict(self).items() if key != "row" and (value or key != "evaluations")}
 
     @property
     def noise(self) -> float | None:
         return parse_protocol(self.protocol).noise
 
     @property
+    def choice(self) -> str:
+        """The method as `--methods` takes it."""
+        return method_label(self.method, self.preset, self.options)
+
+    @property
     def label(self) -> str:
         """The method as a table names it."""
-        return method_label(self.method, self.preset, self.options)
+        return self.row or self.choice
 
     @property
     def dataset_label(self) -> str:
@@ -284,12 +303,12 @@ class Trial:
         combinations = "all" if len(fixed_to) == 2 ** len(self.combination) - 1 else ",".join(fixed_to)
         surface = (f" --test-noise {rates}" if rates else "") + (f" --test-combinations {combinations}" if combinations else "")
         return (
-            f"bench run --suite published --methods '{self.label}' --datasets '{self.dataset_label}' --combinations {self.combination} "
+            f"bench run --suite published --methods '{self.choice}' --datasets '{self.dataset_label}' --combinations {self.combination} "
             f"--protocols '{self.protocol}' --seeds {self.seed} --selection {self.selection}{sets}{vary}{fixed}{surface}"
         )
 
 
-SUITE_TABLES = ("training", "configs", "budgets")
+SUITE_TABLES = ("training", "configs", "budgets", "tuned")
 SUITE_KEYS = tuple(key.name for key in fields(Suite) if key.name not in ("name", "settings"))
 SETTING_KEYS = tuple(key.name for key in fields(Setting))
 
@@ -387,6 +406,14 @@ def _checked(table: Mapping[str, object]) -> dict:
             checked[key] = value
         elif key == "until_resolved":  # a text is one pair: its comma separates two methods
             checked[key] = _texts(key, [value] if isinstance(value, str) else value)
+        elif key == "tuned":
+            if not isinstance(value, list | tuple) or not all(isinstance(table, Mapping) for table in value):
+                raise UsageError("tuned must be tables, each headed [[tuned]]; `bench tune` writes them")
+            checked[key] = tuple(value)
+        elif key == "untuned":
+            if not isinstance(value, bool):
+                raise UsageError(f"untuned must be true or false, got {value!r}")
+            checked[key] = value
         elif key in ("fixed_seed", "threads", "max_seeds"):
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise UsageError(f"{key} must be a whole number, got {value!r}")

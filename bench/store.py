@@ -22,6 +22,8 @@ from filelock import FileLock, Timeout
 
 from bench.errors import UsageError
 from bench.spec import Finding, Record, Suite, Trial, suite_from
+from bench.tuned import latest as latest_winners
+from bench.tuned import named, winners_of
 
 if TYPE_CHECKING:
     from bench.trial import Predictions
@@ -193,8 +195,11 @@ class Store:
                     f"no run{f' of suite {suite!r}' if suite else ''} in {self.path}; `bench run --out {self.folder}` makes one"
                 )
             _, name, toml, family, _ = matching[-1]
+            found = suite_from(name, tomllib.loads(toml))
+            tables = [table for row in runs if row[3] == family for table in tomllib.loads(row[2]).get("tuned", [])]
+            found = replace(found, tuned=latest_winners(tables))
             latest: dict[tuple, str] = {}
-            records = {record.trial.id: record for record in self.records()}
+            records = {record.trial.id: record for record in named(self.records(), winners_of(found))}
             commands = []
             for run, _, _, run_family, command in runs:
                 if run_family == family:
@@ -202,7 +207,7 @@ class Store:
                     for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,)):
                         trial = records[id_].trial
                         latest[trial.label, trial.dataset_label, trial.combination, trial.protocol, trial.seed] = id_
-        found = _with_pairs(suite_from(name, tomllib.loads(toml)), self.plans_to_resolve(family))
+        found = _with_pairs(found, self.plans_to_resolve(family))
         return found, [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
 
     def plans_to_resolve(self, family: str) -> list[Suite]:

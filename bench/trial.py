@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench import registry
-from bench.cost import forward_count, latency_ms, resident_mb
+from bench.cost import forward_count, latency_ms, resident_mb, training_flops
 from bench.datasets.base import Batch, Dataset, Samples, as_batch
 from bench.loader import Evaluation, Parts, batch_rows, build_parts, load
 from bench.methods.base import Ceiling, Estimator, Method, MethodConfig, Prediction
@@ -33,6 +33,7 @@ from bench.seeds import number, stream
 from bench.spec import Choice, Record, Trial
 
 Report = Callable[[int, int, float], None]  # epochs done, epochs in all, best validation score so far
+CostReport = Callable[[int, int, float, float, float], None]  # a report with the GFLOPs and seconds of training so far
 
 
 class TrialError(RuntimeError):
@@ -66,6 +67,17 @@ def run_trial(
         return _run(trial, resolve_device(device), threads, report or (lambda *_: None), records)
 
 
+def validate_trial(trial: Trial, device: str = "auto", threads: int = 1, report: CostReport | None = None) -> tuple[Record, None]:
+    """Train and score the validation part as `run_trial` does, to the last bit, and stop there: the test part is never looked up.
+
+    The record has no metrics. Its facts hold `valid` (larger is better), `best_epoch` and `train_gflops`, None where not counted.
+    Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
+    """
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads):
+        return _validate(trial, resolve_device(device), threads, report or (lambda *_: None)), None
+
+
 def resolve_device(device: str) -> torch.device:
     """`auto` is the first GPU where there is one. Raises: TrialError if a GPU is asked for and none is there."""
     if device == "auto":
@@ -77,12 +89,7 @@ def resolve_device(device: str) -> torch.device:
 
 def _run(trial: Trial, device: torch.device, threads: int, report: Report, records: Path | None) -> tuple[Record, Predictions]:
     start, memory_before = time.perf_counter(), resident_mb()
-    dataset, samples = load(Choice(trial.dataset, "", trial.dataset_options))
-    parts = build_parts(
-        dataset, samples, trial.combination, parse_protocol(trial.protocol), trial.seed, trial.fixed_seed, trial.vary
-    )  # fmt: skip
-    cls = registry.method_class(trial.method)
-    config = registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
+    dataset, samples, parts, cls, config = _opened(trial)
     loaded = time.perf_counter()
     if issubclass(cls, Estimator):
         outcome = _fit_estimator(cls, config, dataset, parts, trial)
@@ -142,6 +149,68 @@ def _histogram(scores: np.ndarray) -> list[int]:
     return np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist()
 
 
+def _opened(trial: Trial, test: bool = True) -> tuple[Dataset, Samples, Parts, type[Any], Any]:
+    """What a trial works with: dataset, samples, parts (the test part empty unless asked for), method class, its config."""
+    dataset, samples = load(Choice(trial.dataset, "", trial.dataset_options))
+    protocol = parse_protocol(trial.protocol)
+    parts = build_parts(dataset, samples, trial.combination, protocol, trial.seed, trial.fixed_seed, trial.vary, test)
+    cls = registry.method_class(trial.method)
+    return dataset, samples, parts, cls, registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
+
+
+def _validate(trial: Trial, device: torch.device, threads: int, report: CostReport) -> Record:
+    start = time.perf_counter()
+    _, _, parts, cls, config = _opened(trial, test=False)
+    assert not len(parts.test), "validation must not hold test rows"
+    assert not len(parts.raw_test), "validation must not hold test rows"
+    best_epoch: int | None = None
+    gflops: list[float] = []
+    if issubclass(cls, Ceiling):
+        raise TrialError(f"{cls.__name__} learns nothing that a validation score could choose")
+    if issubclass(cls, Estimator):
+        _, valid, seconds = _fitted(cls, config, parts, trial)
+    else:
+        gflops = _epoch_gflops(cls, config, parts, trial, device)
+        method = build_method(cls, config, parts.train, trial.seed, device)
+        begin = time.perf_counter()
+
+        def told(epoch: int, epochs: int, best: float) -> None:
+            report(epoch, epochs, best, sum(gflops[:epoch]), time.perf_counter() - begin)
+
+        best_epoch, valid = _fit(method, config, parts, trial, device, told, recorder=None)
+        seconds = time.perf_counter() - begin
+    facts = {
+        "missing": dict(parts.missing),
+        "rows": {part: len(parts.part(part)) for part in ("train", "valid", "test")},
+        "valid": valid,
+        "best_epoch": best_epoch,
+        "train_gflops": sum(gflops) if gflops else None,
+        "test_evaluations": 0,
+        "seconds": {"train": seconds, "total": time.perf_counter() - start},
+    }
+    return Record(trial, "done", facts=facts, provenance={**provenance(), "device": device.type, "threads": threads})
+
+
+def _epoch_gflops(cls: type[Method], config: MethodConfig, parts: Parts, trial: Trial, device: torch.device) -> list[float]:
+    """GFLOPs of training in each epoch: a step on one batch, counted in each phase of the training, times the rows.
+
+    A twin of the method is counted, so that no random stream of the training moves.
+    """
+    phases: dict[bool, float] = {}
+    gflops = []
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        twin = build_method(cls, config, parts.train, trial.seed, device)
+        batch = as_batch(parts.train, device).rows(torch.arange(min(config.batch_size, len(parts.train)), device=device))
+        for epoch in range(config.epochs):
+            twin.on_epoch(epoch, config.epochs)
+            if twin.is_selectable not in phases:  # a warm-up does less
+                few = batch.rows(torch.arange(min(2, len(batch)), device=device))
+                _check(twin, twin(few), len(few), "counting")
+                phases[twin.is_selectable] = training_flops(twin, batch) / len(batch) * len(parts.train) / 1e9
+            gflops.append(phases[twin.is_selectable])
+    return gflops
+
+
 @dataclass
 class _Outcome:
     scores: np.ndarray  # (N, C) test probabilities
@@ -154,17 +223,12 @@ class _Outcome:
 
 def _fit_estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: Parts, trial: Trial) -> _Outcome:
     """Fit a method that fits itself. A ceiling learns nothing; it gets unscaled test rows, for its posterior is stated in their units."""
-    classes, valid = len(parts.train.schema.classes), math.nan
-    begin = time.perf_counter()
     if issubclass(cls, Ceiling):
         estimator: Estimator = cls(parts.train.schema, config, dataset.posterior)
-        test = without_labels(parts.raw_test)
+        test, valid, seconds = without_labels(parts.raw_test), math.nan, 0.0
     else:
-        estimator, test = cls(parts.train.schema, config, number(trial.seed, "init") % 2**32), without_labels(parts.test)
-        estimator.fit(parts.train, parts.valid)
-        valid_scores = _checked_scores(estimator.predict_proba(without_labels(parts.valid)), len(parts.valid), classes)
-        valid = selection_score(trial.selection, parts.valid.target, valid_scores)[0]
-    seconds = time.perf_counter() - begin
+        test = without_labels(parts.test)
+        estimator, valid, seconds = _fitted(cls, config, parts, trial)
     scores = estimator.predict_proba(test)
     flops, parameters = estimator.flops_per_sample(), estimator.parameters()
     cost = {
@@ -175,8 +239,20 @@ def _fit_estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: P
         "latency_ms_64": _estimator_latency(estimator, test, 64),
         "train_seconds": seconds,
     }
-    raw = isinstance(estimator, Ceiling)
-    return _Outcome(scores, lambda further: estimator.predict_proba(further.raw if raw else further.samples), cost, valid)
+
+    def again(further: Evaluation) -> np.ndarray:
+        return estimator.predict_proba(without_labels(further.raw if isinstance(estimator, Ceiling) else further.samples))
+
+    return _Outcome(scores, again, cost, valid)
+
+
+def _fitted(cls: type[Estimator], config: Any, parts: Parts, trial: Trial) -> tuple[Estimator, float, float]:
+    """A method that fits itself, fitted, with its validation score and the seconds it took."""
+    begin = time.perf_counter()
+    estimator = cls(parts.train.schema, config, number(trial.seed, "init") % 2**32)
+    estimator.fit(parts.train, parts.valid)
+    scores = _checked_scores(estimator.predict_proba(without_labels(parts.valid)), len(parts.valid), len(parts.train.schema.classes))
+    return estimator, selection_score(trial.selection, parts.valid.target, scores)[0], time.perf_counter() - begin
 
 
 def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> float:

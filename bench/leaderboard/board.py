@@ -21,6 +21,7 @@ from bench.spec import Choice, Finding, Record, Suite, audit_summary, parse_choi
 from bench.stats import pareto_front, ranks
 from bench.store import Arrays
 from bench.surface import Surface, surface_of
+from bench.tuned import board_lines, named, winners_of
 
 FLOOR, CEILING = "constant", "bayes"
 UNRANKED = {FLOOR: "floor", CEILING: "ceiling"}
@@ -185,6 +186,7 @@ class Board:
     commands: tuple[str, ...]
     paper: bool = False  # the paper's printed numbers stand beside ours
     folder: str = ""  # of a published board, as a reader of the repository names it
+    tuning: tuple[str, ...] = ()  # lines on the winners of `bench tune` that have rows here
 
     @property
     def curves(self) -> tuple[Curve, ...]:
@@ -232,7 +234,8 @@ def build(
 
     Raises: UsageError if a trial is given twice.
     """
-    name = _naming(suite)
+    winners = winners_of(suite)
+    records, name = named(records, winners), _naming(suite)
     runs = runs_of(suite.metric, records, predictions, name)
     done = [record for record in records if record.status == "done"]
     audited = _audited(audits)
@@ -250,6 +253,7 @@ def build(
         tuple(commands),
         paper,
         folder,
+        tuple(board_lines(winners, [record.trial for record in records])),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,14 +12,12 @@ import numpy as np
 
 from bench.leaderboard import plots
 from bench.leaderboard.board import Board, _finite, build
-from bench.leaderboard.pages import pages
+from bench.leaderboard.pages import PAGE_END, pages
 from bench.leaderboard.runs import same_samples
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
 from bench.published import Published
 from bench.spec import Finding, Record, Suite
 from bench.store import EVALUATION, Arrays
-
-ANSWERS = ("suite.toml", "records.jsonl", "predictions.npz", "audit.json")
 
 
 def publish(
@@ -45,9 +43,8 @@ def publish(
 def write(folder: Path, draw: bool = True) -> list[Path]:
     """Render a published folder anew; returns its files. Raises: UsageError if it cannot be read."""
     board = board_of(folder)
-    for path in folder.iterdir():
-        if path.suffix in (".md", ".svg", ".csv", ".tex"):
-            path.unlink()
+    for path in _left_over(folder, ()):
+        path.unlink()
     drawn = plots.draw(board, folder) if draw and plots.can_draw() else []
     for name, text in _rendered(board, [path.name for path in drawn]).items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -114,8 +111,15 @@ def stale_files(folder: Path) -> list[Path]:
     found = [folder / name for name, text in fresh.items() if not _holds(folder / name, text)]
     hashes = plots.data_hashes(board)
     found += [path for name, path in pictures.items() if plots.hash_in(path) != hashes.get(name)]
-    known = {*fresh, *pictures, *ANSWERS}
-    return sorted([*found, *(path for path in folder.iterdir() if path.name not in known)])
+    return sorted([*found, *_left_over(folder, (*fresh, *pictures))])
+
+
+def _left_over(folder: Path, fresh: Iterable[str]) -> list[Path]:
+    """Pages and pictures of an earlier rendering; what someone else put there is not touched."""
+    names = set(fresh)
+    texts = [path for path in folder.glob("*.md") if path.read_text(encoding="utf-8", errors="replace").endswith(PAGE_END)]
+    pictures = [path for path in folder.glob("*.svg") if plots.hash_in(path)]
+    return [path for path in (*texts, *pictures) if path.name not in names]
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -40,7 +40,7 @@ COST_HEAD = {
     "peak_memory_mb": "Peak MB",
     "train_seconds": "Train s",
 }
-MANY_SETTINGS = 6  # more columns than these fold away
+PAGE_END = "\nHow to read this, and where it comes from: [README.md](README.md).\n"
 
 
 def markdown(board: Board) -> str:
@@ -74,7 +74,7 @@ def _how(board: Board) -> list[str]:
     suite = board.suite
     direction = "" if HIGHER_IS_BETTER[suite.metric] else ", lower is better"
     said = f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
-    return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
+    return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", "", *board.tuning]
 
 
 def _banner(board: Board) -> list[str]:
@@ -350,7 +350,7 @@ def _dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
     for curve in curves:
         name = picture("noise", curve.dataset, curve.combination, curve.family)
         lines += [*_curve(curve), *_pictures(plots, {name: f"{board.suite.metric} over the missing rate, a panel a method"})]
-    return "\n".join([*lines, "How to read this, and where it comes from: [README.md](README.md).", ""])
+    return "\n".join(lines) + PAGE_END
 
 
 def _pictures(plots: Sequence[str], texts: Mapping[str, str]) -> list[str]:
@@ -397,7 +397,7 @@ def _setting_table(board: Board, setting: SettingTable) -> str:
     metric = board.suite.metric
     printed = paper.printed(setting.dataset, setting.combination, setting.protocol, metric) if board.paper else {}
     head = [
-        "Ranks", "Method", f"{metric}, mean ± SD (n)", "95 % interval", "vs best: difference [95 %], p", "Verdict", "Above floor",
+        "Ranks", "Method", f"{metric}, mean ± SD (n)", "95 % interval", "vs best: difference [95 %], Holm p", "Verdict", "Above floor",
         "Gap closed %", "Pareto", "Flags", "Paper",
     ]  # fmt: skip
     body = []
@@ -455,7 +455,7 @@ def _curve(curve: Curve) -> list[str]:
     """Noise-AUC and what is lost, best first."""
     best = next((row.label for row in curve.rows if row.label in curve.tests.labels), "")
     head = [
-        "Method", f"Noise-AUC {curve.span}", "95 % interval", "vs best: difference [95 %], p", f"Drop {curve.span}", "Relative %",
+        "Method", f"Noise-AUC {curve.span}", "95 % interval", "vs best: difference [95 %], BH p", f"Drop {curve.span}", "Relative %",
         "Retention %", "Rises",
     ]  # fmt: skip
     body = []
@@ -592,5 +592,6 @@ def _budget(suite: Suite) -> str:
         for name, config in [*suite.configs.items(), *((f"on {dataset} all", budget) for dataset, budget in suite.budgets.items())]
         if config  # an option of the command line may have taken its place
     ]
-    text = f"one for all methods, untuned (default hp), {shared}" if shared else "each method's published settings (default hp)"
+    hp = "tuned where a row says so, else untuned (default hp)" if suite.tuned else "untuned (default hp)"
+    text = f"one for all methods, {hp}, {shared}" if shared else "each method's published settings (default hp)"
     return "; ".join([text, *(["but " + "; ".join(own)] if own else [])])

@@ -325,7 +325,10 @@ def _draw_surface(data: Data):
     scores = np.array([_or_nan(found) for found in data["scores"]])
     rows, columns = scores.shape
     cell = 0.5
-    figure = Figure(figsize=(2.6 + cell * columns + 0.9, 1.6 + 0.28 * rows), layout="constrained")
+    title = f"{data['title']}: one trained model under each test rule"
+    names = 0.075 * max(map(len, data["labels"])) + 0.2  # inches
+    wide = max(names + cell * columns + 1.1, 0.4 + 0.072 * len(title))
+    figure = Figure(figsize=(wide, 1.6 + 0.28 * rows), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(scores, cmap="cividis", aspect="auto")
     middle = (np.nanmin(scores) + np.nanmax(scores)) / 2 if np.isfinite(scores).any() else 0.0
@@ -338,7 +341,7 @@ def _draw_surface(data: Data):
     axes.set_yticks(range(rows), data["labels"])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_title(f"{data['title']}: one trained model under each test rule", fontsize=9, loc="left")
+    figure.suptitle(title, fontsize=9)
     figure.colorbar(image, ax=axes, label=f"{data['metric']} x 100", fraction=0.05)
     return figure
 

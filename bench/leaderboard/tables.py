@@ -138,7 +138,7 @@ def _overall_tex(board: Board, kind: Overall) -> str:
         cells = [_place(row), _letters(row), rank, _strong(percent(row.mean), row.is_bold), f"{row.n}/{row.planned}"]
         rows.append([*cells, NA if gflops is None else f"{gflops:.3g}"])
     over = kind.across.over_settings if kind.across else None
-    test = f" {over.test}, Holm over {over.size} pairs, {over.n} settings." if over and not over.reason else " No test."
+    test = f" Test: {over.test}, Holm over {over.size} pairs, {over.n} settings." if over and not over.reason else " No test."
     caption = f"{board.suite.title or board.suite.name}: {'synthetic' if kind.synthetic else 'real'} data, {len(kind.settings)} settings."
     return _tabular(head, rows, "llrrrr", caption + test, f"tab:{board.suite.name}-{'synthetic' if kind.synthetic else 'real'}")
 
@@ -152,7 +152,7 @@ def _setting_tex(board: Board, setting: SettingTable) -> str:
         gap = "" if row.role == "floor" else percent(row.gap_closed, 0)
         rows.append([_place(row), _letters(row), _strong(mean, row.is_bold), interval, gap])
     tests = setting.tests
-    test = f" {tests.test} test, Holm over {tests.size} pairs, {tests.n} test samples." if tests and not tests.reason else " No test."
+    test = f" Test: {tests.test}, Holm over {tests.size} pairs, {tests.n} test samples." if tests and not tests.reason else " No test."
     label = f"tab:{board.suite.name}-{setting.dataset}-{setting.combination}-{setting.protocol}"
     return _tabular(head, rows, "llrrr", f"{setting.title}: mean $\\pm$ SD (seeds), x 100.{test}", label)
 

@@ -178,6 +178,8 @@ def test_publish_writes_a_folder_that_checks(out, tmp_path):
     assert {name for name in names if not name.endswith(".svg")} == data | rendered  # plots where matplotlib is installed
     assert str(out) not in (tmp_path / "board" / "README.md").read_text()
     bench("leaderboard", "--check", tmp_path / "board")
+    written = json.loads(bench("leaderboard", "--render", tmp_path / "board", "--json").stdout)
+    assert {"README.md", "breast-cancer.md", "significance.json", "table.tex"} <= set(written[0]["files"])
     (tmp_path / "board" / "table.csv").write_text("edited")
     assert "table.csv" in bench("leaderboard", "--check", tmp_path / "board", code=1).stdout
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from bench.errors import UsageError
-from bench.leaderboard import build, markdown, pages, publish, render, significance_json, stale_files, table_csv, table_tex
+from bench.leaderboard import build, markdown, pages, publish, render, significance_json, stale_files, table_csv, table_tex, write
 from bench.leaderboard.folder import pack
+from bench.leaderboard.pages import PAGE_END
 from bench.published import Published
 from bench.spec import Finding, Record, Setting, Suite, Trial
 from bench.store import Arrays
@@ -222,8 +223,13 @@ def test_published_folder_renders_to_its_own_bytes(tmp_path):
     assert stale_files(folder) == []
     (folder / "digits.md").write_text("changed by hand")
     (folder / "significance.json").unlink()
-    (folder / "other.md").write_text("left over")
-    assert [path.name for path in stale_files(folder)] == ["digits.md", "other.md", "significance.json"]
+    (folder / "gone.md").write_text(f"a page of an earlier board{PAGE_END}")
+    (folder / "notes.md").write_text("of someone else")
+    assert [path.name for path in stale_files(folder)] == ["digits.md", "gone.md", "significance.json"]
+    write(folder, draw=False)
+    assert stale_files(folder) == []
+    assert not (folder / "gone.md").exists()
+    assert (folder / "notes.md").read_text() == "of someone else"
 
 
 def with_surface(rules=("mcar(0)", "mcar(0.5)", "fixed(N)", "fixed(E)", "fixed(NE)")):

@@ -193,3 +193,29 @@ def test_batches_cover_every_row_once_and_none_has_a_single_row(rows, size):
     assert sorted(np.concatenate(batches).tolist()) == list(range(rows))
     assert all(len(batch) > 1 for batch in batches) or size == 1 or rows == 1
     assert all(len(batch) <= size + 1 for batch in batches)
+
+
+RULES = ["natural", "mcar(0.3)", "mcar(A=0.1,B=0.5)", "fixed(AB)", "keep(2)", "block(group,0.3)", "mar(A->B,2,0.3)", "mnar(B|value,2,0.3)",
+         "mnar(B|label,2,0.3)"]  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", RULES)
+def test_without_a_test_part_all_else_is_as_with_it(make_samples, protocol):
+    """Rows of the test part, whatever their values, have no say in the other parts."""
+    samples = make_samples(n=120)
+    if "group" in protocol:
+        samples = replace(samples, groups=np.arange(120) // 4)
+    whole = build(samples, protocol)
+    values = {name: array.copy() for name, array in samples.values.items()}
+    for array in values.values():
+        array[split_rows(Given(samples), samples, 0)["test"]] = np.inf
+    spoilt = replace(samples, values=values)
+    found = build_parts(Given(spoilt), spoilt, "ABG", parse_protocol(protocol), 0, 0, "training", test=False)
+    assert len(found.test) == len(found.raw_test) == 0
+    for part in ("train", "valid"):
+        one, other = whole.part(part), found.part(part)
+        assert np.array_equal(one.ids, other.ids)
+        assert np.array_equal(one.observed, other.observed)
+        assert all(np.array_equal(one.values[name], other.values[name], equal_nan=True) for name in one.values)
+        assert whole.masks[part] == found.masks[part]
+        assert whole.missing[part] == found.missing[part]

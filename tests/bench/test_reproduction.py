@@ -89,7 +89,7 @@ def test_what_changed_since_is_named(changed, tmp_path):
     packages = {"torch": "1.0.0", "numpy": np.__version__}
     id_ = changed(
         scores=lambda scores: scores + np.float32(2**-20),
-        provenance={"device": "cpu", "threads": 1, "hardware": "abacus", "packages": packages},
+        provenance={"device": "cpu", "threads": 1, "hardware": "abacus", "commit": 40 * "a", "packages": packages},
     )
     found = bench.reproduce(id_, tmp_path)
     assert not found.same
@@ -99,6 +99,7 @@ def test_what_changed_since_is_named(changed, tmp_path):
     assert (what["torch"], what["hardware"]) == ("1.0.0", "abacus")
     assert "numpy" not in what
     assert "torch: 1.0.0 then" in str(found)
+    assert str(found).endswith("`git checkout aaaaaaaaaa` brings back the code of then")
 
 
 def test_same_bits_elsewhere_name_what_is_not_as_it_was(changed, tmp_path):

@@ -88,8 +88,10 @@ def test_labels_are_absent_from_evaluation():
 
 
 def test_methods_that_fit_themselves_get_no_labels_to_predict_from():
-    peeking = replace(make_trial(), method=f"{OUTSIDE.with_name('violations.py')}:FitsLabels", training={})
-    assert run_trial(peeking)[0].metrics["accuracy"] < 0.9
+    peeking = replace(make_trial(), method=f"{OUTSIDE.with_name('violations.py')}:FitsLabels", training={}, evaluations=("mcar(0)",))
+    record, _ = run_trial(peeking)
+    assert record.metrics["accuracy"] < 0.9
+    assert record.facts["evaluations"]["mcar(0)"]["metrics"]["accuracy"] < 0.9
 
 
 def test_checkpoint_is_the_best_validation_epoch(monkeypatch):
