@@ -202,10 +202,10 @@ def _timed_method(cls: Any, config: MethodConfig, parts: Any, trial: Trial, devi
         steps.append(_seconds(lambda: training_step(method, adam, batches[len(steps) % len(batches)], config.clip_norm, "timing"), device))
     valid = as_batch(parts.valid, device)
     rows = [torch.from_numpy(index).to(device) for index in batch_rows(len(valid), config.batch_size)]
-    scoring = _seconds(lambda: evaluate(method, valid, rows[:1]), device)
+    scoring = _seconds(lambda: evaluate(method, valid, rows), device)
     speed = training_flops(method, batches[0]) / 1e9 / float(np.median(steps[1:]))
     per_epoch = math.ceil(len(train) / config.batch_size)
-    evaluations = config.epochs * len(rows) + 5 * math.ceil(len(parts.test) / config.batch_size)  # the test part is also counted
+    evaluations = config.epochs + 5 * len(parts.test) / len(parts.valid)  # the test part is scored, and passed again to count its cost
     likely, low, high = (
         config.epochs * per_epoch * step + evaluations * scoring + START
         for step in (float(np.median(steps[1:])), min(steps[1:]), max(steps[1:]))
