@@ -397,7 +397,7 @@ def compare(
     _check(own, allowed)
     sizes = _planned_looks(suite, a, b)
     own, notes = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
-    board = build(replace(suite, metric=metric), own, predictions)
+    board = build(replace(suite, metric=metric, until_resolved=(), max_seeds=0), own, predictions)
     pair = _Pair(metric, a, b, rope, own, predictions, observed or {})
     found = [_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table) for table in board.settings]
     confirmatory = metric == suite.metric
@@ -413,8 +413,9 @@ def compare(
             differences += group
             across.append(_across(metric, group, chosen, rope, synthetic, "protocols" in allowed))
     correction = "Holm" if confirmatory else "Benjamini-Hochberg"
+    warnings = (*board.warnings, *_grown(suite, a, b))
     return Comparison(
-        a, b, metric, rope, correction, tuple(differences), tuple(across), tuple(left_out), board.warnings, board.provenance, tuple(notes)
+        a, b, metric, rope, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance, tuple(notes)
     )  # fmt: skip
 
 
@@ -516,6 +517,15 @@ def _planned_looks(suite: Suite, a: str, b: str) -> tuple[int, ...]:
     """Numbers of seeds at which this pair was planned to be looked at; none if seeds were not added for it."""
     pairs = [{_spelled(name) for name in pair} for pair in suite.pairs]
     return stats.look_sizes(len(suite.seeds), suite.max_seeds) if {a, b} in pairs else ()
+
+
+def _grown(suite: Suite, a: str, b: str) -> list[str]:
+    """A method that got seeds for another pair's sake has a number of seeds that depends on its scores."""
+    pairs = [{_spelled(name) for name in pair} for pair in suite.pairs]
+    if {a, b} in pairs:
+        return []
+    grown = sorted({a, b} & {label for pair in pairs for label in pair})
+    return [f"{' and '.join(grown)} got seeds until another pair was resolved; these tests take the number as fixed"] if grown else []
 
 
 def _up_to_last_look(own: Sequence[Record], suite: Suite, sizes: Sequence[int], labels: tuple[str, str]) -> tuple[list[Record], list[str]]:

@@ -248,7 +248,7 @@ def build(
         tuple(settings),
         tuple(_overall(suite.metric, [s for s in settings if s.synthetic == kind], runs) for kind in kinds),
         tuple((_text(record, name), reason) for record, reason in failures),
-        (*mixtures(done), *_warnings(records, runs)),
+        (*mixtures(done), *_warnings(records, runs), *_added_seeds(suite)),
         provenance_line(done),
         tuple(commands),
         paper,
@@ -288,6 +288,13 @@ def _warnings(records: Sequence[Record], runs: Mapping[Key, Mapping[str, Runs]])
         if refused:
             found.append(f"{key[0]}, {key[2]}: {refused}; nothing is tested there")
     return found
+
+
+def _added_seeds(suite: Suite) -> list[str]:
+    """Tests of this board take the numbers of seeds as fixed before anyone looked."""
+    pairs = "; ".join(" and ".join(pair) for pair in suite.pairs)
+    told = "the tests of this page do not allow for it, `bench compare A B` does"
+    return [f"{pairs} got more seeds where they were undecided, up to {suite.max_seeds}: {told}"] if pairs else []
 
 
 def _setting_table(

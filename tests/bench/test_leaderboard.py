@@ -156,6 +156,13 @@ def test_different_test_masks_are_a_banner():
     assert "different test masks" in markdown(board_of(made("muse"), (other, arrays)))
 
 
+def test_seeds_added_until_a_pair_was_resolved_are_a_banner():
+    suite = replace(SUITE, methods=("muse", "mmformer", "constant"), until_resolved=("muse,mmformer",), max_seeds=30)
+    told = "muse and mmformer got more seeds where they were undecided, up to 30: the tests of this page do not allow for it"
+    assert any(warning.startswith(told) for warning in board_of(*full(), suite=suite).warnings)
+    assert not any("more seeds" in warning for warning in board_of(*full()).warnings)
+
+
 def test_synthetic_and_real_settings_are_kept_apart():
     pairs = full()
     for seed in range(3):
