@@ -1,0 +1,58 @@
+"""The guide to choosing says what the published boards say."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.choosing import BOARDS, page
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def board(folder, scores, name="real"):
+    """A board of two datasets at two rates; scores: method -> four means; a score more than 5 points below the best is worse."""
+    rows = []
+    for i, (dataset, noise) in enumerate((dataset, noise) for dataset in ("cats", "dogs") for noise in (0.1, 0.5)):
+        means = {method: values[i] for method, values in scores.items()}
+        order = sorted(means, key=lambda method: -means[method])
+        rows += [
+            {
+                "dataset": dataset, "protocol": f"mcar({noise})", "noise": noise, "synthetic": False, "method": method, "preset": "default",
+                "role": "reference" if method.startswith("mean") else "paper", "n": 10, "rank": order.index(method) + 1.0, "mean": mean,
+                "verdict": "worse" if mean < max(means.values()) - 0.05 else "undecided", "gflops_per_sample": len(method) / 100,
+                "train_seconds": 1.0, "flags": "",
+            }
+            for method, mean in means.items()
+        ]  # fmt: skip
+    (folder / name).mkdir()
+    pd.DataFrame(rows).to_csv(folder / name / "table.csv", index=False)
+    return folder
+
+
+def test_committed_page_is_what_the_boards_say():
+    committed = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    assert committed == page(BOARDS), "docs/choosing.md is stale: python -m bench.choosing > docs/choosing.md"
+
+
+@pytest.fixture
+def text(tmp_path):
+    return page(board(tmp_path, {"muse": (0.9, 0.9, 0.9, 0.5), "mean-mlp": (0.895, 0.8, 0.88, 0.7)}))
+
+
+def test_summary_counts_settings(text):
+    assert "4 settings on 2 real datasets, 10 seeds each" in text
+    assert "As good as the best most often: `muse` in 3, `mean-mlp` in 2." in text
+    assert "In 2 of 4 settings some simple method is as good as the best." in text
+    assert "In 1 of 4 settings a published method leads and every simple one is significantly worse: cats at mcar(0.5)." in text
+
+
+def test_noisy_method_far_below_the_best_is_no_choice_though_not_significantly_worse(text):
+    row = next(line for line in text.splitlines() if "dogs" in line and "mcar(0.1)" in line)
+    assert "| `muse` " in row  # mean-mlp lies two points below, undecided
+    assert "`muse`, `mean-mlp`" not in row
+
+
+def test_cheapest_of_the_good_is_named(text):
+    row = next(line for line in text.splitlines() if "cats" in line and "mcar(0.1)" in line)
+    assert [cell.strip() for cell in row.split("|")[3:5]] == ["`muse`, `mean-mlp`", "`muse`"]
