@@ -54,7 +54,7 @@ def test_readme_opens_with_the_two_setup_commands():
 
 
 def test_readme_excerpt_is_the_committed_leaderboard():
-    page = (ROOT / "leaderboards" / "quick" / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "leaderboards" / "real" / "README.md").read_text(encoding="utf-8")
     overall = page.partition("## Overall\n\n")[2].partition("\n\n")[0]
     assert overall
     assert overall in (ROOT / "README.md").read_text(encoding="utf-8")
