@@ -1,6 +1,7 @@
 """The tree: imports point one way, and the package list, the tree and the wheel hold the same files."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -96,3 +97,11 @@ def test_wheel_holds_bench_and_nothing_else(tmp_path):
     packed = {"bench/suites/quick.toml", "bench/paper_tables.csv", "bench/stats/pairs.py", "bench/leaderboard/board.py"}
     packed |= {"bench/py.typed"}  # without this marker, nobody's mypy reads our types
     assert packed <= set(names)
+
+
+def test_no_file_holds_a_conflict_left_by_a_merge():
+    """Inside a docstring nobody else would notice."""
+    listed = subprocess.run(["git", "ls-files", "*.py", "*.md", "*.toml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    files = listed.stdout.split() or [str(path.relative_to(ROOT)) for path in (ROOT / "bench").rglob("*.py")]
+    marked = re.compile(r"^(<<<<<<<|>>>>>>>) ", re.MULTILINE)
+    assert [name for name in files if (ROOT / name).exists() and marked.search((ROOT / name).read_text(encoding="utf-8"))] == []
