@@ -209,12 +209,13 @@ def _draw_cost(data: Data):
     if len(inner):
         room = max(0.08 * float(np.ptp(inner)), 1.0)
         axes.set_ylim(inner.min() - room, inner.max() + room)
-    for role, score in zip(np.array(roles)[~(gflops > 0)], scores[~(gflops > 0)], strict=True):
-        axes.axhline(score, color=ROLE_STYLE.get(role, ROLE_STYLE["outside"])[0], lw=1, ls=":", zorder=1)
+    for place, (role, score) in enumerate(zip(np.array(roles)[~(gflops > 0)], scores[~(gflops > 0)], strict=True)):
+        label = None if place else "without operations counted"
+        axes.axhline(score, color=ROLE_STYLE.get(role, ROLE_STYLE["outside"])[0], lw=1, ls=":", zorder=1, label=label)
     axes.set_xlabel("GFLOPs of a forward pass, a sample (log scale)")
     axes.set_ylabel(f"{data['metric']} x 100, mean over {data['settings']} settings")
     axes.grid(color="#E6E6E6", lw=0.6)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.08, 1.0), ncols=3, frameon=False, handletextpad=0.3, columnspacing=1.0)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.08, 1.0), ncols=4, frameon=False, handletextpad=0.3, columnspacing=1.0)
     step = 0.78 / max(len(labels) - 1, 11)
     for number, (text, score) in enumerate(zip(texts, scores, strict=True)):
         y = 0.88 - number * step
