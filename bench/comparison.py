@@ -18,7 +18,7 @@ import numpy as np
 
 from bench import stats
 from bench.errors import UsageError, unknown
-from bench.leaderboard import UNRANKED, Row, SettingTable, _finite, build
+from bench.leaderboard import UNRANKED, Row, SettingTable, build, finite
 from bench.metrics import HIGHER_IS_BETTER
 from bench.protocol import parse_protocol
 from bench.seeds import stream
@@ -352,7 +352,7 @@ class Comparison:
             "warnings": list(self.warnings),
             "provenance": self.provenance,
         }
-        return _finite({**head, **rules, "settings": [found.as_json() for found in self.differences], **across, **notes})
+        return finite({**head, **rules, "settings": [found.as_json() for found in self.differences], **across, **notes})
 
 
 def compare(

@@ -78,6 +78,19 @@ def plan(suite: Suite) -> list[Trial]:
     return with_winners(suite, list(trials.values()))
 
 
+def outline(suite: Suite) -> list[dict[str, object]]:
+    """What a suite asks, a row for each method and setting, as far as its own text tells: the data need not be here."""
+    choices = registry.expand_methods(suite.methods)
+    wanted = [
+        {"dataset": name, "combination": combination, "protocol": protocol, "seeds": len(suite.seeds)}
+        for setting in suite.settings
+        for name in setting.datasets
+        for combination in setting.combinations
+        for protocol in setting.protocol_texts()
+    ]
+    return [{"method": str(choice), **row} for choice in choices for row in wanted]
+
+
 @dataclass
 class _Planned:
     """One dataset, combination and protocol of a suite, with all that its settings tables ask of the test part."""
@@ -196,7 +209,9 @@ def execute(
         summary = Summary(planned=len(trials), reused=len(trials) - len(waiting))
         stopped = threading.Event()
         progress.begin(len(trials), summary.reused)
-        prepare_server(_modules(waiting), sorted({trial.dataset_label for trial in waiting}))
+        prepare_server(
+            modules_of({name for trial in waiting for name in (trial.method, trial.dataset)}), {t.dataset_label for t in waiting}
+        )
         limits = Limits(suite.minutes * 60, int(suite.memory_gb * 1e9))
         given = {name: cls for name, cls in registry.given().items() if any(name in (t.method, t.dataset) for t in waiting)}
         jobs_waiting = [
@@ -248,9 +263,8 @@ def _task(job: Job, progress: Progress, stopped: threading.Event):
         return None
 
 
-def _modules(trials: Iterable[Trial]) -> tuple[str, ...]:
-    """Modules of the listed methods and datasets in use, for the fork server to load once."""
-    names = {trial.method for trial in trials} | {trial.dataset for trial in trials}
+def modules_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Modules of the methods and datasets of these names that are listed, for the fork server to load once."""
     table = registry.method_names() | registry.dataset_names()
     return tuple(sorted(table[name].partition(":")[0] for name in names if name in table))
 

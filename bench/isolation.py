@@ -20,6 +20,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,13 @@ class Ended(RuntimeError):
 
 def prepare_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
     """Load torch, these modules and these datasets once in the fork server. Has an effect before this process's first trial alone."""
-    os.environ["BENCH_PRELOAD_DATASETS"] = ",".join(datasets)  # read by bench.preload
+    os.environ["BENCH_PRELOAD_DATASETS"] = ",".join(sorted(datasets))  # read by bench.preload
     multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.preload", *modules])
+
+
+def start_server() -> None:
+    """Start the fork server, which loads in the background; without this, the first trial starts it and waits."""
+    forkserver.ensure_running()
 
 
 prepare_server()

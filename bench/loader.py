@@ -16,7 +16,7 @@ from bench.datasets.files import data_root
 from bench.errors import UsageError
 from bench.protocol import PARTS, Draws, Protocol, Rule, mask_hash
 from bench.seeds import number
-from bench.spec import Choice
+from bench.spec import Choice, parse_choice
 
 VALID_SHARE = TEST_SHARE = 0.15
 _loaded: dict[tuple[str, Path], Samples] = {}  # filled in the fork server alone, so that its trials find the samples in memory
@@ -42,9 +42,11 @@ def load(choice: Choice) -> tuple[Dataset, Samples]:
     return dataset, samples
 
 
-def preload(choice: Choice) -> None:
-    """Load a dataset into memory for the trials to come. One that does not load fails in its trials, with its reason."""
+def preload(name: str) -> None:
+    """Load a dataset, NAME or NAME[option=value], into memory for the trials to come. One that does not load fails in its trials, with its
+    reason."""
     with suppress(UsageError):
+        choice = parse_choice(name)
         _loaded[str(choice), data_root()] = load(choice)[1]
 
 

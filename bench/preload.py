@@ -10,11 +10,11 @@ import torch._dynamo  # the optimiser imports it at its first step, which would 
 import bench.trial
 from bench.loader import preload
 from bench.provenance import provenance
-from bench.spec import parse_choice, split_list
+from bench.spec import split_list
 
 VARIABLE = "BENCH_PRELOAD_DATASETS"  # how the driver tells the fork server which datasets a run uses
 LOADED = (sklearn.linear_model, torch._dynamo, bench.trial)
 
 provenance()
 for name in split_list(os.environ.get(VARIABLE, "")):
-    preload(parse_choice(name))
+    preload(name)

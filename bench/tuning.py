@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.engine import _modules, interruptible, plan
+from bench.engine import interruptible, modules_of, plan
 from bench.errors import UsageError, unknown
-from bench.isolation import Job, Limits, Stopped, prepare_server, run_isolated
+from bench.isolation import Job, Limits, Stopped, prepare_server, run_isolated, start_server
 from bench.progress import Progress
 from bench.seeds import stream
 from bench.space import SAMPLERS, Space, distributions, key_of, propose, space_of
@@ -123,6 +123,10 @@ def tune(
         raise UsageError(
             "tuning needs one split: with vary = split, test rows of one seed are validation rows of another; give vary = training"
         )
+    datasets = {text for setting in suite.settings for text in setting.datasets}
+    names = {choice.name for choice in registry.expand_methods(suite.methods)} | {parse_choice(text).name for text in datasets}
+    prepare_server(modules_of(names), datasets)
+    start_server()  # it loads torch while this process does
     spaces, left_out = _spaces(suite, seeds, budget)
     question = _question(suite, sampler, pruner, seeds)
     name = name or f"{suite.name}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]}"
@@ -464,7 +468,6 @@ class _Run:
         self.suite, self.folder, self.studies, self.progress = suite, folder, studies, progress
         self.lock, self.stopped = threading.Lock(), threading.Event()
         trials = [study.space.trial for study in studies]
-        self.modules, self.datasets = _modules(trials), sorted({trial.dataset_label for trial in trials})
         self.given = {name: cls for name, cls in registry.given().items() if any(name in (t.method, t.dataset) for t in trials)}
 
     @property
@@ -480,7 +483,6 @@ class _Run:
         waiting = max(0, sum(planned) - sum(ended)) * self.is_interrupted
         if not waiting:
             return
-        prepare_server(self.modules, self.datasets)
         with interruptible(self.stopped), self.progress:
             parallel = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
             try:
@@ -528,8 +530,16 @@ class _Run:
         self.progress.ended(record)
 
     def _next(self) -> tuple[_Study, int | None, Trial] | None:
-        """The study with the least running, then with the least asked, makes the next suggestion."""
-        for study in sorted(self.studies, key=lambda study: (len(study.running), study.asked + (study.default is not None))):
+        """The study with the least running, then with the least asked, then the dearest makes the next suggestion.
+
+        Of each round the cheap ones come last, so that at the end no worker waits long for another.
+        """
+
+        def turn(study: _Study) -> tuple[int, int, float]:
+            default = study.default
+            return len(study.running), study.asked + (default is not None), 0.0 if default is None else -default.seconds
+
+        for study in sorted(self.studies, key=turn):
             found = study.next()
             if found is not None:
                 number, options = found

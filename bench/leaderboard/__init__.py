@@ -13,8 +13,8 @@ from bench.leaderboard.board import (
     OverallRow,
     Row,
     SettingTable,
-    _finite,
     build,
+    finite,
 )
 from bench.leaderboard.folder import board_of, publish, render, stale_files, write
 from bench.leaderboard.pages import markdown, pages
@@ -23,7 +23,33 @@ from bench.leaderboard.significance import ALPHA, ROPE, Across, Family, PairTest
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
 
 __all__ = [
-    "ALPHA", "FLOOR", "NOT_AUDITED", "ROPE", "UNRANKED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow",
-    "PairTest", "Place", "Row", "SettingTable", "_finite", "board_of", "build", "markdown", "pages", "publish", "render",
-    "significance_json", "stale_files", "surface_csv", "table_csv", "table_tex", "write",
+    "ALPHA",
+    "FLOOR",
+    "NOT_AUDITED",
+    "ROPE",
+    "UNRANKED",
+    "Across",
+    "Board",
+    "Curve",
+    "CurveRow",
+    "Family",
+    "Overall",
+    "OverallRow",
+    "PairTest",
+    "Place",
+    "Row",
+    "SettingTable",
+    "board_of",
+    "build",
+    "finite",
+    "markdown",
+    "pages",
+    "publish",
+    "render",
+    "significance_json",
+    "stale_files",
+    "surface_csv",
+    "table_csv",
+    "table_tex",
+    "write",
 ]  # fmt: skip

@@ -208,7 +208,7 @@ class Board:
             bounds = {"floor": setting.floor, "ceiling": setting.ceiling, "synthetic": setting.synthetic, "mixed": setting.mixed or None}
             settings.append({**head, **bounds, "rows": rows, "surface": asdict(setting.surface) if setting.surface else None})
         overall = [_row_json(row) for kind in self.overall for row in kind.rows]
-        return _finite({"metric": self.suite.metric, "settings": settings, "overall": overall, "warnings": list(self.warnings)})
+        return finite({"metric": self.suite.metric, "settings": settings, "overall": overall, "warnings": list(self.warnings)})
 
 
 def _row_json(row: Row | OverallRow) -> dict[str, object]:
@@ -540,10 +540,10 @@ def _mean_cost(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
-def _finite(value: object):
+def finite(value: object):
     """The same structure with NaN as None, which JSON can say."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.leaderboard import plots
-from bench.leaderboard.board import Board, _finite, build
+from bench.leaderboard.board import Board, build, finite
 from bench.leaderboard.pages import PAGE_END, pages
 from bench.leaderboard.runs import same_samples
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
@@ -52,7 +52,7 @@ def write(folder: Path, draw: bool = True) -> list[Path]:
 
 
 def _as_dict(record: Record) -> dict[str, object]:
-    return {key: _finite(value) for key, value in asdict(record).items()} | {"id": record.trial.id, "trial": record.trial.as_dict()}
+    return {key: finite(value) for key, value in asdict(record).items()} | {"id": record.trial.id, "trial": record.trial.as_dict()}
 
 
 def pack(predictions: Mapping[str, Arrays]) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
-from bench.leaderboard.board import COSTS, EXTRA_METRICS, UNRANKED, Board, Overall, OverallRow, Row, SettingTable, _finite
+from bench.leaderboard.board import COSTS, EXTRA_METRICS, UNRANKED, Board, Overall, OverallRow, Row, SettingTable, finite
 from bench.leaderboard.significance import ALPHA, ROPE, Family
 from bench.leaderboard.text import NA, percent, rank_set
 from bench.protocol import point_of
@@ -105,7 +105,7 @@ def _test_json(test: dict[str, object]) -> dict[str, object]:
     found = {key: _rounded(value, TEST_DIGITS) if isinstance(value, float) else value for key, value in test.items()}
     low, high = found.pop("low"), found.pop("high")
     reason = found.pop("reason")
-    return _finite({**found, "interval": [low, high], "reason": reason or None})
+    return finite({**found, "interval": [low, high], "reason": reason or None})
 
 
 def _friedman_json(kind: Overall) -> dict[str, object]:
@@ -115,7 +115,7 @@ def _friedman_json(kind: Overall) -> dict[str, object]:
     head = {"kind": "synthetic" if kind.synthetic else "real", "n": found.n, "methods": list(kind.across.labels)}
     ranks = {"mean_ranks": [_rounded(float(rank), TEST_DIGITS) for rank in found.mean_ranks]}
     numbers = {"chi2": found.chi2, "p_chi2": found.p_chi2, "f": found.f, "p": found.p}
-    return _finite({**head, **ranks, **{key: _rounded(value, TEST_DIGITS) for key, value in numbers.items()}})
+    return finite({**head, **ranks, **{key: _rounded(value, TEST_DIGITS) for key, value in numbers.items()}})
 
 
 LATEX_HEAD = r"""% Rendered by `bench leaderboard`; needs booktabs. Bold: significantly better than every other method after Holm's

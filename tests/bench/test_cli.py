@@ -1,4 +1,4 @@
-"""bench/cli.py: every command works, JSON keeps its shape, bad input is one line and exit code 2."""
+"""bench/cli: every command works, JSON keeps its shape, bad input is one line and exit code 2."""
 
 import importlib.util
 import json

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.datasets.base import Dataset, Modality, Samples, Schema
 from bench.errors import UsageError
-from bench.loader import Scaler, batch_rows, build_parts, split_rows
+from bench.loader import Scaler, batch_rows, build_parts, preload, split_rows
 from bench.protocol import parse_protocol, parse_rule
 from bench.seeds import stream
 
@@ -219,3 +219,8 @@ def test_without_a_test_part_all_else_is_as_with_it(make_samples, protocol):
         assert all(np.array_equal(one.values[name], other.values[name], equal_nan=True) for name in one.values)
         assert whole.masks[part] == found.masks[part]
         assert whole.missing[part] == found.missing[part]
+
+
+@pytest.mark.parametrize("name", ["digits[", "no-such-dataset", "digits[no_such_option=1]"])
+def test_preload_leaves_a_dataset_that_does_not_load_to_its_trials(name):
+    preload(name)  # raising would end the fork server, and with it every trial

@@ -1,0 +1,135 @@
+"""`bench leaderboard` and `compare`: what stored trials say."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli.options import data_root_option, explained, from_option, json_option, one_source, out_option, print_json
+
+
+@click.command()
+@out_option
+@click.option("--suite", metavar="NAME", help="Latest run of this suite, instead of the latest run.")
+@click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
+@click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
+@click.option("--paper", is_flag=True, help="Show the MoE-Retriever paper's printed numbers beside ours where setting and metric match.")
+@click.option("--check", is_flag=True, help="Re-render published folders and compare bytes. Takes folders, else all of leaderboards/.")
+@click.option("--render", is_flag=True, help="Write the pages of published folders anew. Takes folders, else all of leaderboards/.")
+@click.argument("folders", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
+@json_option
+@explained
+def leaderboard(
+    out: str, suite: str | None, metric: str | None, publish: Path | None, paper: bool, check: bool, render: bool,
+    folders: tuple[Path, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """Print the table of a results folder, publish it, or check published ones.
+
+    A published folder holds a page over all settings (README.md), one a dataset, CSV, LaTeX, every test in significance.json, and
+    plots where matplotlib is installed (extra plot). Of plots --check compares the numbers they show.
+    """
+    if check:
+        _check(folders, as_json)
+        return
+    if render:
+        _render(folders, as_json)
+        return
+    from bench.api import board
+    from bench.leaderboard import markdown
+
+    if publish is not None:
+        _publish(out, suite, metric, publish, paper)
+    found = board(out, suite, metric, paper)
+    if as_json:
+        print_json(found.as_json())
+    elif publish is None:
+        click.echo(markdown(found))
+
+
+def _publish(out: str, suite: str | None, metric: str | None, folder: Path, paper: bool) -> None:
+    from dataclasses import replace
+
+    from bench.leaderboard import publish
+    from bench.store import Store
+
+    with Store(out, create=False) as store:
+        found, records, commands = store.board(suite)
+        predictions = store.predictions(record.trial.id for record in records)
+        audits = store.audits()
+    files = publish(folder, replace(found, metric=metric) if metric else found, records, predictions, commands, audits, paper)
+    click.echo("\n".join(f"wrote {path}" for path in files), err=True)
+
+
+def _published(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    from bench.errors import UsageError
+
+    chosen = folders or tuple(sorted(path.parent for path in Path("leaderboards").glob("*/records.jsonl")))
+    if not chosen:
+        raise UsageError("no published leaderboard here; name folders, or run in a checkout with leaderboards/")
+    return chosen
+
+
+def _render(folders: tuple[Path, ...], as_json: bool) -> None:
+    from bench.leaderboard import write
+
+    found = [{"folder": str(folder), "files": [path.name for path in write(folder)]} for folder in _published(folders)]
+    if as_json:
+        print_json(found)
+    else:
+        click.echo("\n".join(f"wrote  {entry['folder']}  {' '.join(entry['files'])}" for entry in found))
+
+
+def _check(folders: tuple[Path, ...], as_json: bool) -> None:
+    from bench.leaderboard import stale_files
+
+    found = [{"folder": str(folder), "stale": [path.name for path in stale_files(folder)]} for folder in _published(folders)]
+    if as_json:
+        print_json(found)
+    else:
+        for entry in found:
+            click.echo(f"{'stale' if entry['stale'] else 'ok   '}  {entry['folder']}  {' '.join(entry['stale'])}")
+    if any(entry["stale"] for entry in found):
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--settings", metavar="LIST", help="Only some settings, by dataset, combination, protocol: 'digits mcar(0.3),gaussian'.")
+@click.option("--metric", metavar="NAME", help="Metric to compare by; any but the suite's is exploratory.  [default: the suite's]")
+@click.option("--rope", type=float, metavar="POINTS", help="Largest difference that does not matter.  [default: the suite's, 1]")
+@click.option("--allow", metavar="LIST", help="Compare although the records mix protocols, data, commits or hardware.")
+@click.option("--patterns", is_flag=True, help="Wins and losses by observed modalities. Loads the datasets.")
+@click.option("--suite", metavar="NAME", help="Latest run of this suite, instead of the latest run.")
+@data_root_option
+@out_option
+@from_option
+@json_option
+@explained
+def compare(a: str, b: str, as_json: bool, **options: Any) -> None:
+    """Compare method A with method B: is the difference real, how large, and does it matter?
+
+    In words and in numbers, setting by setting and over all settings. Where the data cannot answer, the page says what is missing.
+
+    \b
+    bench compare muse fusemoe                          the latest run in runs/
+    bench compare muse fusemoe --from leaderboards/quick --settings "digits mcar(0.5)"
+
+    \b
+    JSON: {"summary", "settings": [{"difference", "interval", "p", "p_adjusted", "verdict", "seeds_needed",
+      "patterns": [...], ...}], "across": {...}}; what the data cannot answer is null, with a "reason".
+
+    Exit code 0: answered, 2: wrong usage, or records that must not be compared.
+    """
+    from bench.api import compare as compared
+
+    one_source(options["published"])
+
+    found = compared(a, b, **{key: value for key, value in options.items() if value is not None})
+    if as_json:
+        print_json(found.as_json())
+    else:
+        click.echo(str(found))

@@ -1,0 +1,114 @@
+"""`bench data`: files of datasets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bench.cli.options import data_root_option, explained, json_option, print_checks, print_json, quiet_option, steps
+
+
+@click.group()
+def data() -> None:
+    """Datasets: which are here, where to get the others, preparing and checking files, a page about each."""
+
+
+@data.command("status")
+@data_root_option
+@json_option
+@explained
+def data_status(as_json: bool) -> None:
+    """List the datasets that come as files: what is here, what is missing, where to get it, and the owners' terms."""
+    from bench.data import data_root, status
+
+    found = status()
+    if as_json:
+        print_json({"data_root": str(data_root()), "datasets": found})
+        return
+    click.echo(f"data root: {data_root()}  (--data-root or BENCH_DATA changes it)")
+    for entry in found:
+        tested = {True: ", as tested", False: ", not the files this suite was tested with", None: ""}[entry["tested"]]
+        click.secho(f"\n{entry['name']}: {entry['state']}{tested}", bold=True)
+        for copy in entry["prepared"]:
+            options = ",".join(f"{key}={value}" for key, value in copy["options"].items())
+            click.echo(f"  prepared  {copy['folder']}  {copy['rows']} samples  {options}")
+        click.echo(f"  folder    {entry['folder']}")
+        if entry["missing"]:
+            click.echo(f"  missing   {', '.join(entry['missing'])}\n  get it    {entry['obtain']}")
+        click.echo(f"  licence   {entry['licence']}\n  terms     {entry['terms']}")
+
+
+@data.command("prepare")
+@click.argument("name", metavar="NAME[option=value]")
+@click.option(
+    "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
+)
+@data_root_option
+@json_option
+@quiet_option
+@explained
+def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
+    """Read and check a dataset's files once and keep a copy that loads fast."""
+    from bench.data import prepare
+
+    with steps(quiet) as report:
+        made = prepare(name, folder, report)
+    if as_json:
+        print_json(made)
+    else:
+        click.echo(f"wrote {made['folder']}: {made['rows']} samples, fingerprint {made['fingerprint']}")
+
+
+@data.command("verify")
+@click.argument("name", metavar="NAME[option=value]")
+@click.option(
+    "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
+)
+@data_root_option
+@json_option
+@quiet_option
+@explained
+def data_verify(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
+    """Recompute hashes and fingerprint of a dataset and compare. Exit code 1 if something differs."""
+    from bench.data import verify
+
+    with steps(quiet) as report:
+        found = verify(name, folder, report)
+    print_checks(found, as_json)
+
+
+@data.command("card")
+@click.argument("names", nargs=-1, metavar="[NAME[option=value]]...")
+@click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write DIR/NAME.md, of all that are here.")
+@click.option("--check", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Render the pages of DIR again and compare.")
+@data_root_option
+@json_option
+@explained
+def data_card(names: tuple[str, ...], publish: Path | None, check: Path | None, as_json: bool) -> None:
+    """Describe datasets: samples, classes, observed combinations, whether gaps look random, whether they alone predict the label."""
+    from bench import data as pages
+    from bench.errors import UsageError
+
+    if check is not None:
+        found = pages.stale_pages(check)
+        if as_json:
+            print_json(found)
+        else:
+            click.echo("\n".join(f"{entry['state']:8}  {entry['page']}" for entry in found))
+        sys.exit(any(entry["state"] == "stale" for entry in found))
+    if publish is not None:
+        files = pages.publish(publish, names or pages.publishable())
+        if as_json:
+            print_json({"files": [str(path) for path in files]})
+        else:
+            click.echo("\n".join(f"wrote {path}" for path in files))
+        return
+    if not names:
+        raise UsageError("name a dataset, such as `bench data card support2`; `bench list datasets` lists them")
+    cards = [pages.card(name) for name in names]
+    if as_json:
+        print_json(cards)
+    else:
+        click.echo("\n\n".join(pages.page(found) for found in cards), nl=False)
