@@ -77,6 +77,7 @@ def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_j
     \b
     bench audit muse                            in its default preset
     bench audit m3care@as_released mine.py:Mine
+    bench audit 'muse[layers=3]'                one configuration, as a tuned row needs it
     bench audit all                             every listed method in every preset
 
     \b

@@ -21,6 +21,7 @@ def _set_data_root(_: click.Context, __: click.Parameter, folder: Path | None) -
         os.environ["BENCH_DATA"] = str(folder.absolute())
 
 
+LOCAL = ("--out", "--jobs", "--data-root", "--plot", "--figures")  # options that say something of this machine and nothing of the question
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 out_option = click.option("--out", default="runs", show_default=True, metavar="DIR", help="Folder of the results database.")
 from_option = click.option(
@@ -64,9 +65,9 @@ def typed_command() -> str:
     """This command, as anyone can type it again: without the folders of this machine and the number of jobs."""
     words, kept = iter(sys.argv[1:]), []
     for word in words:
-        if word in ("--out", "-j", "--jobs", "--data-root"):
+        if word in ("-j", *LOCAL):
             next(words, None)
-        elif not word.startswith(("--out=", "--jobs=", "-j", "--data-root=")):
+        elif not word.startswith(("-j", *(f"{option}=" for option in LOCAL))):
             kept.append(word)
     return shlex.join(["bench", *kept])
 

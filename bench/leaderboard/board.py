@@ -13,7 +13,7 @@ import numpy as np
 from bench import registry
 from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
 from bench.leaderboard.robustness import Curve, curve_of
-from bench.leaderboard.runs import Key, Name, Runs, interval, pairs_of, refusal, runs_of
+from bench.leaderboard.runs import Key, Runs, interval, pairs_of, refusal, runs_of
 from bench.leaderboard.significance import Across, Family, PairTest, Place, across, family_of
 from bench.metrics import HIGHER_IS_BETTER
 from bench.protocol import parse_protocol
@@ -235,11 +235,11 @@ def build(
     Raises: UsageError if a trial is given twice.
     """
     winners = winners_of(suite)
-    records, name = named(records, winners), _naming(suite)
-    runs = runs_of(suite.metric, records, predictions, name)
+    records = named(records, winners)
+    runs = runs_of(suite.metric, records, predictions)
     done = [record for record in records if record.status == "done"]
     audited = _audited(audits)
-    settings = [_setting_table(suite, key, methods, predictions, audited, name) for key, methods in runs.items()]
+    settings = [_setting_table(suite, key, methods, predictions, audited) for key, methods in runs.items()]
     settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.family, table.noise or 0.0))
     failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
     kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
@@ -247,7 +247,7 @@ def build(
         suite,
         tuple(settings),
         tuple(_overall(suite.metric, [s for s in settings if s.synthetic == kind], runs) for kind in kinds),
-        tuple((_text(record, name), reason) for record, reason in failures),
+        tuple((_text(record), reason) for record, reason in failures),
         (*mixtures(done), *_warnings(records, runs), *_added_seeds(suite)),
         provenance_line(done),
         tuple(commands),
@@ -257,14 +257,9 @@ def build(
     )
 
 
-def _naming(suite: Suite) -> Name:
-    """What a table calls a trial's method."""
-    return lambda trial: trial.label
-
-
-def _text(record: Record, name: Name) -> str:
+def _text(record: Record) -> str:
     trial = record.trial
-    return f"{name(trial)} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}"
+    return f"{trial.label} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}"
 
 
 def _warnings(records: Sequence[Record], runs: Mapping[Key, Mapping[str, Runs]]) -> list[str]:
@@ -299,7 +294,6 @@ def _added_seeds(suite: Suite) -> list[str]:
 
 def _setting_table(
     suite: Suite, key: Key, methods: Mapping[str, Runs], predictions: Mapping[str, Arrays], audited: Mapping[tuple[str, str], str],
-    name: Name,
 ) -> SettingTable:  # fmt: skip
     metric, (dataset, combination, protocol) = suite.metric, key
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
@@ -331,7 +325,7 @@ def _setting_table(
                 flags=_flags(metric, one),
                 others={other: _mean([r.metrics.get(other, math.nan) for r in one.done]) for other in EXTRA_METRICS if other != metric},
                 cost=_cost(one),
-                audit=_worst_audit(audited.get((name(r.trial), r.trial.version), NOT_AUDITED) for r in one.records),
+                audit=_worst_audit(audited.get((r.trial.choice, r.trial.version), NOT_AUDITED) for r in one.records),
                 done=len(one.done),
                 trials=one.ids,
                 above_floor=sign * (one.mean - floor),
@@ -424,7 +418,7 @@ def _flags(metric: str, one: Runs) -> tuple[str, ...]:
 
 
 def _audited(audits: Iterable[Finding]) -> dict[tuple[str, str], str]:
-    """What was found in each audited method, by label and version."""
+    """What was found in each audited method, by choice and version: a tuned row is audited as the configuration it has."""
     findings: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in audits:
         findings[finding.label, finding.version].append(finding)

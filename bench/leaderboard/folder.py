@@ -33,7 +33,7 @@ def publish(
     lines = [json.dumps(_as_dict(record), sort_keys=True) for record in records]
     lines.append(json.dumps({"commands": list(commands), **({"paper": True} if paper else {})}))
     (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    shown = {(record.trial.label, record.trial.version) for record in records}
+    shown = {(record.trial.choice, record.trial.version) for record in records}
     entries = [json.dumps(asdict(finding)) for finding in audits if (finding.label, finding.version) in shown]
     (folder / "audit.json").write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
     np.savez_compressed(folder / "predictions.npz", **pack(predictions))  # type: ignore[arg-type]

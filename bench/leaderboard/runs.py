@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,13 +11,12 @@ import numpy as np
 
 from bench.errors import UsageError
 from bench.metrics import HIGHER_IS_BETTER
-from bench.spec import Record, Trial
+from bench.spec import Record
 from bench.stats import Estimates, crossed_interval, crossed_pairs, pseudo_values, resampled_t
 from bench.stats.pairs import Estimate
 from bench.store import Arrays
 
 Key = tuple[str, str, str]  # dataset, combination, protocol
-Name = Callable[[Trial], str]  # what a table calls a trial's method
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Runs:
         return float(self.scores.mean()) if len(self.scores) else float("nan")
 
 
-def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Arrays], name: Name) -> dict[Key, dict[str, Runs]]:
+def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Arrays]) -> dict[Key, dict[str, Runs]]:
     """Every setting's methods. Raises: UsageError if a trial is given twice."""
     groups: dict[Key, dict[str, list[tuple[str, Record]]]] = defaultdict(lambda: defaultdict(list))
     seen: set[str] = set()
@@ -61,7 +60,7 @@ def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Ar
         if id_ in seen:
             raise UsageError(f"trial {id_} ({trial.label} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}) is given twice")
         seen.add(id_)
-        groups[trial.dataset_label, trial.combination, trial.protocol][name(trial)].append((id_, record))
+        groups[trial.dataset_label, trial.combination, trial.protocol][trial.label].append((id_, record))
     return {key: {label: _runs(metric, label, found, predictions) for label, found in methods.items()} for key, methods in groups.items()}
 
 

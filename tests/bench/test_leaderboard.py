@@ -198,6 +198,13 @@ def test_row_of_two_versions_is_audited_if_both_are():
     assert board_of(*pairs, audits=both).settings[0].rows[0].audit == "FAILED: poison"
 
 
+def test_tuned_row_is_audited_as_the_configuration_it_has():
+    record, arrays = made("muse")
+    tuned = (replace(record, trial=replace(record.trial, options={"width": 128}, row="muse tuned (2 suggestions)")), arrays)
+    assert board_of(tuned, audits=[found("muse")]).settings[0].rows[0].audit == "not audited"
+    assert board_of(tuned, audits=[found("muse[width=128]")]).settings[0].rows[0].audit == "passed"
+
+
 def test_published_folder_keeps_the_audits_of_its_methods(tmp_path):
     pairs, folder = full(), tmp_path / "golden"
     audits = [*AUDITS, found("shaspec")]
