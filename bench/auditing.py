@@ -15,6 +15,7 @@ import random
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -85,8 +86,8 @@ class Kinds(Dataset):
 class Vectors(GaussianClasses):
     """For ceilings, and for methods that take vectors alone."""
 
-    def __init__(self) -> None:
-        super().__init__(n=TRAIN + VALID + TEST + STRANGERS, modalities=3, features=5, classes=3, seed=SEED)
+    def __init__(self, modalities: int = 3) -> None:
+        super().__init__(n=TRAIN + VALID + TEST + STRANGERS, modalities=modalities, features=5, classes=3, seed=SEED)
 
     parts = Kinds.parts
 
@@ -498,7 +499,7 @@ def _finding_of(choice: Choice, cls: type[Any]) -> Finding:
 
 
 def subject_of(cls: type[Any], config: Any) -> Subject:
-    """The class on rows with a modality of each kind, or on vectors if it takes nothing else."""
+    """The class on rows with a modality of each kind, or on vectors if it takes nothing else: three, or as many as its config asks for."""
     kind = TrainedSubject if issubclass(cls, Method) else FittedSubject
     if issubclass(cls, Ceiling):
         return kind(cls, config, Vectors())
@@ -506,13 +507,13 @@ def subject_of(cls: type[Any], config: Any) -> Subject:
         subject = kind(cls, config, Kinds())
         _ = subject.base
     except Exception as error:
-        other = kind(cls, config, Vectors())
-        try:
-            _ = other.base
-        except Exception:
-            raise error from None
-        other.note = f" (on vectors alone; with a sequence and an image: {line_of(error)})"
-        return other
+        for modalities in (3, 2, 4):
+            other = kind(cls, config, Vectors(modalities))
+            with suppress(Exception):  # the reason given is that of the first try
+                _ = other.base
+                other.note = f" (on {modalities} vectors; on a vector, a sequence and an image: {line_of(error)})"
+                return other
+        raise
     return subject
 
 

@@ -183,6 +183,7 @@ def out(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_stored_trial_without_records_runs_again_with_the_same_numbers(out):
     before = bench.results(out)
     assert not (out / "records").exists()

@@ -104,10 +104,17 @@ def test_method_that_raises_fails_every_check_with_its_reason():
     assert found["label"].detail == "did not run: KeyError: 'no such\\nembedding'"
 
 
-def test_method_for_vectors_is_audited_on_vectors():
-    found = findings_of("TakesVectorsAlone")
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("TakesVectorsAlone", "(on 3 vectors; on a vector, a sequence and an image: ValueError: this method takes vectors)"),
+        ("TakesFourModalitiesAlone", "(on 4 vectors; on a vector, a sequence and an image: ValueError: this method has four of something)"),
+    ],
+)
+def test_method_that_takes_vectors_or_a_number_of_them_is_audited_on_those(name, note):
+    found = findings_of(name)
     assert all(finding.passed for finding in found.values())
-    assert found["poison"].detail.endswith("(on vectors alone; with a sequence and an image: ValueError: this method takes vectors)")
+    assert found["poison"].detail.endswith(note)
 
 
 def test_rows_of_the_audit_have_gaps_of_every_kind():
@@ -254,7 +261,7 @@ def test_notebook_function_gives_a_row_per_check(tmp_path):
 def test_every_listed_method_and_preset_passes(choice):
     findings = list(audit(choice))
     assert {finding.check: finding.detail for finding in findings if not finding.passed} == {}
-    assert not any("on vectors alone" in finding.detail for finding in findings)
+    assert not any(" vectors; on a vector, a" in finding.detail for finding in findings)
 
 
 def test_tolerance_stands_between_rounding_and_the_smallest_dependence_known():

@@ -239,6 +239,7 @@ def test_doctor_finds_this_machine_fit(tmp_path):
     assert "ok" in bench("doctor", "--out", tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_new_method_runs_and_passes_its_test(tmp_path):
     said = json.loads(bench("new", "method", "my-mean", "--folder", tmp_path, "--json").stdout)
     assert said["catalog_line"] == '"my-mean": "bench.methods.my_mean:MyMean",'

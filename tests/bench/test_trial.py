@@ -39,7 +39,7 @@ def test_record_holds_scores_cost_and_provenance():
     assert np.allclose(predictions.scores.sum(1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["Mine", "mean-mlp", "moe-retriever", "gradient-boosting"])
+@pytest.mark.parametrize("method", ["Mine", "mean-mlp", pytest.param("moe-retriever", marks=pytest.mark.slow), "gradient-boosting"])
 def test_same_seed_same_bits_whatever_the_global_generators_hold(method):
     trial = make_trial(method) if method == "Mine" else replace(make_trial(method), preset=_preset(method))
     torch.manual_seed(1)
@@ -113,7 +113,7 @@ def test_test_part_is_scored_once(monkeypatch):
     assert len(sizes) == 4
 
 
-@pytest.mark.parametrize("method", ["Mine", "mean-logistic", "moe-retriever"])
+@pytest.mark.parametrize("method", ["Mine", "mean-logistic", pytest.param("moe-retriever", marks=pytest.mark.slow)])
 def test_further_evaluations_change_no_bit_of_the_main_scores(method):
     plain = make_trial(method) if method == "Mine" else replace(make_trial(method), preset=_preset(method))
     tested = replace(plain, evaluations=("mcar(0)", "mcar(0.3)", "mcar(0.6)", "fixed(M)", "fixed(MEW)"))
@@ -175,6 +175,7 @@ def test_absent_gpu_is_explained():
         resolve_device("cuda")
 
 
+@pytest.mark.slow
 def test_records_are_written_and_change_no_number(tmp_path):
     trial = replace(make_trial("moe-retriever", epochs=4), preset="paper")
     file = tmp_path / "records" / "trial.npz"

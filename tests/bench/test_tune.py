@@ -292,6 +292,7 @@ def test_study_of_another_suite_is_refused(tmp_path):
         tuned(tmp_path, "Cut", suggestions=1, name="mine", sampler="tpe")
 
 
+@pytest.mark.slow
 def test_study_of_another_version_is_refused(tmp_path):
     source = (HERE / FILE).read_text()
     copy = tmp_path / "method.py"
@@ -405,6 +406,7 @@ def test_tuning_killed_three_times_ends_as_if_never_killed(tmp_path):
     assert max(counts.values()) == 1
 
 
+@pytest.mark.slow
 def test_interrupt_leaves_a_study_that_goes_on(tmp_path):
     words = ["tune", "--methods", f"{FILE}:Net[pause=0.2]", "--datasets", f"{FILE}:Clean", "--noise", "0.3", "--epochs", "4"]
     command = [sys.executable, "-m", "bench", *words, "--suggestions", "3", "-j", "1", "--out", str(tmp_path)]
@@ -566,6 +568,7 @@ def bench(*words, code=0):
 COMMAND = ["tune", "--datasets", f"{FILE}:Clean", "--noise", "0.3", "--epochs", "2", "--suggestions", "2", "-q", "-j", "1"]
 
 
+@pytest.mark.slow
 def test_command_tunes_and_a_run_trains_the_winners(tmp_path):
     said = bench(*COMMAND, "--methods", f"{FILE}:Cut,reference", "--out", tmp_path, "--plot", tmp_path / "curves.svg",
                  "--json")  # fmt: skip

@@ -270,6 +270,13 @@ class TakesVectorsAlone(Clean):
         super().__init__(schema, config)
 
 
+class TakesFourModalitiesAlone(Clean):
+    def __init__(self, schema, config):
+        if len(schema) != 4:
+            raise ValueError("this method has four of something")
+        super().__init__(schema, config)
+
+
 class DiesOfLabels(Clean):
     """Ends its process at the fourth check."""
 
