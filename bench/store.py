@@ -184,8 +184,8 @@ class Store:
     def board(self, suite: str | None = None) -> tuple[Suite, list[Record], list[str]]:
         """The latest run's suite, every record comparable with it, and the commands that made them.
 
-        Runs are comparable if they share budget, selection and what varies; where a label was planned twice (its source changed),
-        the latest plan counts. Raises: UsageError if nothing was run, or nothing under that suite name.
+        Runs are comparable if they share budget, selection and what varies; under a suite's name, those of other suites are left out. Where a
+        label was planned twice (its source changed), the latest plan counts. Raises: UsageError if nothing was run, or nothing under that suite name.
         """
         with self._explained():
             runs = self.connection.execute("SELECT run, suite, toml, family, command FROM runs ORDER BY run").fetchall()
@@ -201,8 +201,8 @@ class Store:
             latest: dict[tuple, str] = {}
             records = {record.trial.id: record for record in named(self.records(), winners_of(found))}
             commands = []
-            for run, _, _, run_family, command in runs:
-                if run_family == family:
+            for run, run_suite, _, run_family, command in runs:
+                if run_family == family and suite in (None, run_suite):
                     commands.append(command)
                     for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,)):
                         trial = records[id_].trial

@@ -77,6 +77,16 @@ def test_planning_again_keeps_what_is_done(tmp_path):
         assert store.statuses() == {trial_of().id: "done"}
 
 
+def test_board_of_a_suite_leaves_out_what_other_suites_of_the_folder_ask(tmp_path):
+    rates = [trial_of(protocol="mcar(0.3)"), trial_of(protocol="mcar(0.5)")]
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run --suite small", rates[:1])
+        store.plan(replace(SUITE, name="large"), "family", "bench run --suite large", rates)
+        assert [record.trial.protocol for record in store.board("small")[1]] == ["mcar(0.3)"]
+        assert store.board("small")[2] == ["bench run --suite small"]
+        assert len(store.board()[1]) == 2
+
+
 def test_board_joins_comparable_runs_and_takes_the_latest_version(tmp_path):
     with Store(tmp_path) as store:
         store.plan(SUITE, "family", "first", [trial_of(), trial_of(1)])
