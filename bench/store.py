@@ -184,8 +184,9 @@ class Store:
     def board(self, suite: str | None = None) -> tuple[Suite, list[Record], list[str]]:
         """The latest run's suite, every record comparable with it, and the commands that made them.
 
-        Runs are comparable if they share budget, selection and what varies; under a suite's name, those of other suites are left out. Where a
-        label was planned twice (its source changed), the latest plan counts. Raises: UsageError if nothing was run, or nothing under that suite name.
+        Runs are comparable if they share budget, selection and what varies; under a suite's name, those of other suites are left out.
+        Where a label was planned twice (its source changed), the latest plan counts. Raises: UsageError if nothing was run, or nothing
+        under that suite name.
         """
         with self._explained():
             runs = self.connection.execute("SELECT run, suite, toml, family, command FROM runs ORDER BY run").fetchall()
