@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -28,8 +29,8 @@ READING = """## How to read this
 - **Simple**: a reference method (`best-single`, `mean-logistic`, `gradient-boosting`, `mean-mlp`, `dropout-transformer`). **Published**:
   the six papers' methods and the released code.
 - **Cost**: GFLOPs of one prediction. Gradient boosting has no such count: its cost is in trees, and small.
-- What these boards do not say: what tuning, large images, long records or millions of samples would change, and anything about data
-  that goes missing for a reason that `mcar` and the data's own gaps do not have."""
+- What these boards do not say: what tuning on other data, large images, long records or millions of samples would change, and anything
+  about data that goes missing for a reason that `mcar` and the data's own gaps do not have."""
 
 ADVICE = """## In practice
 
@@ -48,6 +49,9 @@ def page(boards: Path = BOARDS) -> str:
     synthetic = boards / "synthetic" / "table.csv"
     if synthetic.exists():
         parts += ["## Against the best possible prediction", _against_ceiling(pd.read_csv(synthetic))]
+    tuned = boards / "tuned" / "table.csv"
+    if tuned.exists():
+        parts += ["## What tuning changes", _tuning(pd.read_csv(tuned))]
     return "\n\n".join([*parts, ADVICE, READING]) + "\n"
 
 
@@ -146,6 +150,28 @@ def _against_ceiling(table: pd.DataFrame) -> str:
     return f"{text}\n\n" + tabulate(
         rows, ("missing rate", "possible", "best method", "its score", "points left"), tablefmt="pipe", disable_numparse=True
     )
+
+
+def _tuning(table: pd.DataFrame) -> str:
+    """Default and tuned score of each method on the board of both."""
+    table = table.assign(base=table.method.str.split("[").str[0], kind=np.where(table.hp == "default", "default", "tuned"))
+    scores = 100 * table.pivot_table(index="base", columns="kind", values="mean").dropna().sort_values("tuned", ascending=False)
+    places = scores.rank(ascending=False, method="min").astype(int)
+    rows = [
+        (
+            f"`{name}`",
+            f"{row.default:.1f} ({places.default[name]})",
+            f"{row.tuned:.1f} ({places.tuned[name]})",
+            f"{row.tuned - row.default:+.1f}",
+        )
+        for name, row in scores.iterrows()
+    ]
+    setting = f"{table.dataset.iloc[0]} at {table.protocol.iloc[0]}"
+    text = (
+        f"On [{setting}](../leaderboards/tuned/README.md), each method as set and after the same number of suggestions, in brackets its "
+        "place. Tuning may move a method further than the next one is away: tune what you compare."
+    )
+    return f"{text}\n\n" + tabulate(rows, ("method", "default", "tuned", "gain"), tablefmt="pipe", disable_numparse=True)
 
 
 def _scored(row: Mapping[str, object] | pd.Series) -> str:

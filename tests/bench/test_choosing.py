@@ -56,3 +56,14 @@ def test_noisy_method_far_below_the_best_is_no_choice_though_not_significantly_w
 def test_cheapest_of_the_good_is_named(text):
     row = next(line for line in text.splitlines() if "cats" in line and "mcar(0.1)" in line)
     assert [cell.strip() for cell in row.split("|")[3:5]] == ["`muse`, `mean-mlp`", "`muse`"]
+
+
+def test_tuned_board_shows_what_tuning_gained_and_whom_it_moved(tmp_path):
+    folder = board(tmp_path, {"muse": (0.9, 0.9, 0.9, 0.5), "mean-mlp": (0.895, 0.8, 0.88, 0.7)})
+    rows = [("muse", "default", 0.8), ("muse[width=64]", "tuned", 0.9), ("shaspec", "default", 0.85), ("shaspec[width=64]", "tuned", 0.86)]
+    (folder / "tuned").mkdir()
+    table = pd.DataFrame(rows, columns=["method", "hp", "mean"]).assign(dataset="cats", protocol="mcar(0.3)")
+    table.to_csv(folder / "tuned" / "table.csv", index=False)
+    lines = [line for line in page(folder).partition("## What tuning changes")[2].splitlines() if line.startswith("| `")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells == [["`muse`", "80.0 (2)", "90.0 (1)", "+10.0"], ["`shaspec`", "85.0 (1)", "86.0 (2)", "+1.0"]]
