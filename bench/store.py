@@ -190,25 +190,25 @@ class Store:
         """
         with self._explained():
             runs = self.connection.execute("SELECT run, suite, toml, family, command FROM runs ORDER BY run").fetchall()
-            matching = [row for row in runs if suite in (None, row[1])]
-            if not matching:
+            runs = [row for row in runs if suite in (None, row[1])]
+            if not runs:
                 raise UsageError(
                     f"no run{f' of suite {suite!r}' if suite else ''} in {self.path}; `bench run --out {self.folder}` makes one"
                 )
-            _, name, toml, family, _ = matching[-1]
+            _, name, toml, family, _ = runs[-1]
             found = suite_from(name, tomllib.loads(toml))
             tables = [table for row in runs if row[3] == family for table in tomllib.loads(row[2]).get("tuned", [])]
             found = replace(found, tuned=latest_winners(tables))
             latest: dict[tuple, str] = {}
             records = {record.trial.id: record for record in named(self.records(), winners_of(found))}
             commands = []
-            for run, run_suite, _, run_family, command in runs:
-                if run_family == family and suite in (None, run_suite):
+            for run, _, _, run_family, command in runs:
+                if run_family == family:
                     commands.append(command)
                     for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,)):
                         trial = records[id_].trial
                         latest[trial.label, trial.dataset_label, trial.combination, trial.protocol, trial.seed] = id_
-        found = _with_pairs(found, self.plans_to_resolve(family))
+        found = _with_pairs(found, [plan for plan in self.plans_to_resolve(family) if suite in (None, plan.name)])
         return found, [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
 
     def plans_to_resolve(self, family: str) -> list[Suite]:

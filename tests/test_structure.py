@@ -19,7 +19,7 @@ TORCH_FREE = (
     "spec",
     "engine",
     "store",
-    *(f"cli/{name}" for name in ("__init__", "options", "trials", "boards", "methods", "analyses", "data")),
+    *(f"cli/{path.stem}" for path in sorted((ROOT / "bench" / "cli").glob("*.py"))),
     "data",
     "gaps",
     *(f"{room}/{path.stem}" for room in ("stats", "leaderboard") for path in sorted((ROOT / "bench" / room).glob("*.py"))),

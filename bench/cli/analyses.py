@@ -11,7 +11,22 @@ from typing import Any
 
 import click
 
-from bench.cli.options import cores, data_root_option, explained, json_option, out_option, print_json, progress, quiet_option, typed_command
+from bench.cli.options import (
+    combinations_option,
+    cores,
+    data_root_option,
+    datasets_option,
+    device_option,
+    explained,
+    json_option,
+    noise_option,
+    out_option,
+    print_json,
+    progress,
+    quiet_option,
+    seeds_option,
+    typed_command,
+)
 
 
 @click.group()
@@ -35,13 +50,13 @@ def _analysis_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options: list[Callable[..., Any]] = [
         click.option("--methods", metavar="LIST", help="As in `bench run`.  [default: all listed ones that record it]"),
         click.option("--suite", metavar="NAME|FILE", help="Analyse this suite's settings."),
-        click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value]."),
-        click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one."),
+        datasets_option,
+        combinations_option,
         click.option("--protocols", metavar="LIST", help="As in `bench run`."),
-        click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one."),
-        click.option("--seeds", metavar="LIST", help="Seeds and ranges, such as 0-4,7."),
+        noise_option,
+        seeds_option,
         click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a Config field of every method that has it."),
-        click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N."),
+        device_option,
         click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Trials at once.  [default: CPU cores / threads]"),
         click.option("--wait", is_flag=True, help="Wait while a run writes to the same folder."),
         click.option("--figures", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where.  [default: OUT/analysis]"),

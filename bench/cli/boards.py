@@ -10,10 +10,12 @@ import click
 
 from bench.cli.options import data_root_option, explained, from_option, json_option, one_source, out_option, print_json
 
+suite_option = click.option("--suite", metavar="NAME", help="Runs of this suite alone, instead of all like the latest.")
+
 
 @click.command()
 @out_option
-@click.option("--suite", metavar="NAME", help="Runs of this suite alone, instead of all like the latest.")
+@suite_option
 @click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
 @click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
 @click.option("--paper", is_flag=True, help="Show the MoE-Retriever paper's printed numbers beside ours where setting and metric match.")
@@ -103,7 +105,7 @@ def _check(folders: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--rope", type=float, metavar="POINTS", help="Largest difference that does not matter.  [default: the suite's, 1]")
 @click.option("--allow", metavar="LIST", help="Compare although the records mix protocols, data, commits or hardware.")
 @click.option("--patterns", is_flag=True, help="Wins and losses by observed modalities. Loads the datasets.")
-@click.option("--suite", metavar="NAME", help="Runs of this suite alone, instead of all like the latest.")
+@suite_option
 @data_root_option
 @out_option
 @from_option

@@ -9,6 +9,10 @@ import click
 
 from bench.cli.options import data_root_option, explained, json_option, print_checks, print_json, quiet_option, steps
 
+files_option = click.option(
+    "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
+)
+
 
 @click.group()
 def data() -> None:
@@ -42,9 +46,7 @@ def data_status(as_json: bool) -> None:
 
 @data.command("prepare")
 @click.argument("name", metavar="NAME[option=value]")
-@click.option(
-    "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
-)
+@files_option
 @data_root_option
 @json_option
 @quiet_option
@@ -63,9 +65,7 @@ def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> 
 
 @data.command("verify")
 @click.argument("name", metavar="NAME[option=value]")
-@click.option(
-    "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
-)
+@files_option
 @data_root_option
 @json_option
 @quiet_option

@@ -33,6 +33,12 @@ data_root_option = click.option(
     "--data-root", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", expose_value=False, callback=_set_data_root,
     help="Folder of the datasets that come as files.  [default: BENCH_DATA, or a folder of this user]",
 )  # fmt: skip
+datasets_option = click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value].")
+combinations_option = click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one.")
+noise_option = click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one.")
+seeds_option = click.option("--seeds", metavar="LIST", help="Seeds and ranges, such as 0-4,7.")
+epochs_option = click.option("--epochs", type=int, metavar="N", help="Short for --set epochs=N.")
+device_option = click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Every epoch and every finished trial.")
 

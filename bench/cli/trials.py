@@ -11,16 +11,22 @@ from typing import Any
 import click
 
 from bench.cli.options import (
+    combinations_option,
     cores,
     data_root_option,
+    datasets_option,
+    device_option,
+    epochs_option,
     explained,
     from_option,
     json_option,
+    noise_option,
     one_source,
     out_option,
     print_json,
     progress,
     quiet_option,
+    seeds_option,
     steps,
     typed_command,
     verbose_option,
@@ -30,17 +36,17 @@ from bench.cli.options import (
 @click.command()
 @click.option("--suite", default="quick", show_default=True, metavar="NAME|FILE", help="Suite to run: a name, or a TOML file.")
 @click.option("--methods", metavar="LIST", help="Names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class.")
-@click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value].")
-@click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one.")
+@datasets_option
+@combinations_option
 @click.option(
     "--protocols", metavar="LIST",
     help="natural, mcar(0.3), mcar(V=0.1,A=0.5), fixed(NE), keep(2), block(group,0.3), mar(A->B,2,0.3), mnar(B|value,2,0.3), "
     "mnar(B|label,2,0.3), sums with +, or train=...;valid=...;test=...",
 )  # fmt: skip
-@click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one.")
+@noise_option
 @click.option("--test-noise", metavar="LIST", help="Test each trained model at these missing rates as well.")
 @click.option("--test-combinations", metavar="LIST", help="Test each trained model with these modalities alone as well; all: every subset.")
-@click.option("--seeds", metavar="LIST", help="Seeds and ranges, such as 0-4,7.")
+@seeds_option
 @click.option(
     "--until-resolved", metavar="A,B", multiple=True,
     help="Add seeds of methods A and B in each setting where `bench compare A B` is undecided. Repeatable.",
@@ -51,10 +57,10 @@ from bench.cli.options import (
 @click.option("--selection", metavar="NAME", help="Validation metric that picks the checkpoint.")
 @click.option("--vary", metavar="WHAT", help="training, or split: the seed then draws split and test masks too.")
 @click.option("--fixed-seed", type=int, metavar="N", help="Root of split and masks that do not vary with the seed.")
-@click.option("--epochs", type=int, metavar="N", help="Short for --set epochs=N.")
+@epochs_option
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a Config field of every method that has it. Repeatable.")
 @click.option("--configs", metavar="LIST", help="default, tuned (by `bench tune`, in OUT), FILE.toml of tuned ones, or several of these.")
-@click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@device_option
 @click.option("--threads", type=int, metavar="N", help="CPU threads of each trial.")
 @click.option("--minutes", type=float, metavar="N", help="Wall time a trial may take.")
 @click.option("--memory-gb", type=float, metavar="N", help="Memory a trial may take.")
@@ -173,12 +179,12 @@ def _dry_run(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> Non
 @click.command()
 @click.option("--suite", default="quick", show_default=True, metavar="NAME|FILE", help="Suite whose settings and training budget are used.")
 @click.option("--methods", metavar="LIST", help="As for `bench run`; what an option fixes, as in muse[width=64], is not tuned.")
-@click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value].")
-@click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one.")
+@datasets_option
+@combinations_option
 @click.option("--protocols", metavar="LIST", help="As for `bench run`.")
-@click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one.")
+@noise_option
 @click.option("--selection", metavar="NAME", help="Validation metric to tune for.")
-@click.option("--epochs", type=int, metavar="N", help="Short for --set epochs=N.")
+@epochs_option
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change the default of every method that has it. Repeatable.")
 @click.option("--suggestions", default=20, show_default=True, metavar="N", help="Configurations to try, of each method in each setting.")
 @click.option("--budget-gflops", type=float, metavar="N", help="End there too: counted training GFLOPs of each method in each setting.")
@@ -188,7 +194,7 @@ def _dry_run(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> Non
 @click.option("--seed", "seeds", default="0", show_default=True, metavar="LIST", help="Seed of the tuning; several repeat it whole.")
 @click.option("--study", metavar="NAME", help="Name of its folder in OUT/tuning.  [default: from the question]")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw curves and importances.")
-@click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@device_option
 @click.option("--threads", type=int, metavar="N", help="CPU threads of each suggestion.")
 @click.option("--minutes", type=float, metavar="N", help="Wall time a suggestion may take.")
 @click.option("--memory-gb", type=float, metavar="N", help="Memory a suggestion may take.")

@@ -1,42 +1,40 @@
 """The page of claims says what the published boards say."""
 
 import csv
-import json
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 
 from bench.choosing import BOARDS
-from bench.claims import ABLATIONS, SUBJECT, Board, ablation, against_subject, leading, page, printed_first
+from bench.claims import ABLATIONS, SUBJECT, Published, ablation, against_subject, leading, page, printed_first
+from bench.leaderboard import PairTest
+from bench.leaderboard.significance import Family
+from bench.spec import read_suite
 
 ROOT = Path(__file__).parent.parent.parent
-ROLES = {"mean-logistic": "reference"}
 
 
-def board(folder, name, settings, hp=()):
-    """A board of one dataset; settings: protocol -> label -> score; 5 points apart is significant. `hp`: labels of tuned rows."""
-    rows, tests = [], []
-    for protocol, scores in settings.items():
-        for label, score in scores.items():
-            method = label.replace(" tuned (2 suggestions)", "[width=64]")
-            rows.append({
-                "dataset": "cats", "combination": "AB", "protocol": protocol, "method": method, "preset": "paper", "mean": score,
-                "sd": 0.01, "role": ROLES.get(label, "paper"), "hp": "tuned" if label in hp else "default", "n": 5,
-                "rank": 1.0, "verdict": "",
-            })  # fmt: skip
-        for a, b in combinations(scores, 2):
-            d = scores[a] - scores[b]
-            verdict = "undecided" if abs(d) < 0.05 else "better*" if d > 0 else "worse"
-            tests.append({"family": f"cats (AB), {protocol}", "a": a, "b": b, "difference": d, "interval": [d - 0.02, d + 0.01],
-                          "p_adjusted": 0.01, "verdict": verdict})  # fmt: skip
-    (folder / name).mkdir(parents=True)
-    pd.DataFrame(rows).to_csv(folder / name / "table.csv", index=False)
-    families = [{"name": f"cats (AB), {protocol}", "methods": list(scores)} for protocol, scores in settings.items()]
-    text = json.dumps({"metric": "accuracy", "families": families, "tests": tests})
-    (folder / name / "significance.json").write_text(text)
-    return Board(folder / name)
+def published(scores, protocol="natural", board="one"):
+    """A setting of a board; scores: label -> score, best rank first; 5 points apart is significant."""
+    tests = []
+    for a, b in combinations(scores, 2):
+        d = scores[a] - scores[b]
+        word = "undecided" if abs(d) < 0.05 else "better*" if d > 0 else "worse"
+        tests.append(PairTest(a, b, d, d - 0.02, d + 0.01, 1.0, 0.01, 0.01, d, word, ""))
+    rows = [
+        SimpleNamespace(label=label, mean=score, sd=0.01, n=5, rank=1.0, role="reference" if label.startswith("mean") else "paper",
+                        hp="tuned" if "tuned" in label else "default")
+        for label, score in scores.items()
+    ]  # fmt: skip
+    rows.append(SimpleNamespace(label="constant", mean=0.1, rank=None, role="floor"))
+    family = Family(f"cats (AB), {protocol}", "crossed", "test samples", 9, tuple(scores), tuple(tests))
+    key = ("cats", "AB", protocol)
+    setting = SimpleNamespace(
+        dataset="cats", combination="AB", protocol=protocol, key=key, page="cats.md", title=family.name, rows=rows, tests=family
+    )
+    return Published(board, setting)
 
 
 def test_committed_page_is_what_the_boards_say():
@@ -44,51 +42,53 @@ def test_committed_page_is_what_the_boards_say():
     assert committed == page(BOARDS), "docs/claims.md is stale: python -m bench.claims > docs/claims.md"
 
 
-def test_a_test_read_from_the_other_side_turns_sign_interval_and_verdict(tmp_path):
-    made = board(tmp_path, "one", {"natural": {"muse": 0.9, SUBJECT: 0.8}})
-    setting = ("cats", "AB", "natural")
-    there, back = made.test(setting, "muse", SUBJECT), made.test(setting, SUBJECT, "muse")
-    assert (there["verdict"], back["verdict"]) == ("better", "worse")
-    assert there["difference"] == -back["difference"] == pytest.approx(10)
-    assert (there["low"], there["high"]) == pytest.approx((8, 11))
-    assert (back["low"], back["high"]) == pytest.approx((-11, -8))
-
-
-def test_leading_tells_the_first_place_from_a_significant_one(tmp_path):
+def test_leading_tells_the_first_place_from_a_significant_one():
     first = {SUBJECT: 0.9, "muse": 0.8, "shaspec": 0.89, "mean-logistic": 0.96}
     clear = {SUBJECT: 0.9, "muse": 0.8, "shaspec": 0.81, "mean-logistic": 0.7}
-    found = leading([board(tmp_path, "one", {"natural": first, "mcar(0.3)": clear})]).set_index("setting")
-    weak, strong = found.loc[[("cats", "AB", "natural")]].iloc[0], found.loc[[("cats", "AB", "mcar(0.3)")]].iloc[0]
-    assert (weak.place, weak.place_published, weak.best, weak.published) == (2, 1, "mean-logistic", "shaspec")
-    assert not weak.better_than_published
-    assert weak.worse_than_some
-    assert (strong.place, strong.published) == (1, "shaspec")
-    assert strong.better_than_published
-    assert not strong.worse_than_some
+    weak, strong = leading([published(first), published(clear, "mcar(0.3)")])
+    assert (weak.place, weak.others[0].label, weak.others[weak.rivals[0]].label) == (1, "mean-logistic", "shaspec")
+    assert (weak.is_clear, weak.is_behind) == (False, True)
+    assert (strong.place, strong.others[0].label) == (1, "shaspec")
+    assert (strong.is_clear, strong.is_behind) == (True, False)
 
 
-def test_setting_on_two_boards_counts_once(tmp_path):
-    scores = {"mcar(0.3)": {SUBJECT: 0.9, "muse": 0.8}}
-    found = leading([board(tmp_path, "one", scores), board(tmp_path, "two", scores)])
-    assert list(found.board) == ["one"]
+def test_subject_is_a_in_every_test_wherever_the_board_lists_it():
+    (lead,) = leading([published({"muse": 0.9, SUBJECT: 0.8, "shaspec": 0.7})])
+    assert [(test.a, test.verdict.rstrip("*")) for test in lead.tests] == [(SUBJECT, "worse"), (SUBJECT, "better")]
+    assert lead.tests[0].difference == pytest.approx(-0.1)
+    assert (lead.tests[0].low, lead.tests[0].high) == pytest.approx((-0.11, -0.08))
 
 
-def test_ablation_is_the_full_method_less_the_changed_one(tmp_path):
+def test_setting_on_two_boards_counts_once():
+    scores = {SUBJECT: 0.9, "muse": 0.8}
+    assert [lead.published.board for lead in leading([published(scores), published(scores, board="two")])] == ["one"]
+
+
+def test_ablations_are_those_of_the_suite():
+    assert {SUBJECT, "constant", *ABLATIONS} == set(read_suite("open-table3").methods)
+
+
+def test_ablation_is_the_full_method_less_the_changed_one():
     scores = {SUBJECT: 0.8, **dict.fromkeys(ABLATIONS, 0.79), "moe-retriever[routing=none]": 0.7}
-    found = ablation(board(tmp_path, "open-table3", {"natural": scores})).set_index("label")
-    assert len(found) == len(ABLATIONS)
-    assert found.test["moe-retriever[routing=none]"]["difference"] == pytest.approx(10)
-    assert found.test["moe-retriever[routing=none]"]["verdict"] == "better"
-    assert found.test["moe-retriever[n_shared=1]"]["verdict"] == "undecided"
+    found = ablation([published(scores)])
+    assert list(found) == list(ABLATIONS)
+    ((_, test),) = found["moe-retriever[routing=none]"]
+    assert (test.a, test.difference, test.verdict) == (SUBJECT, pytest.approx(0.1), "better*")
+    ((_, test),) = found["moe-retriever[n_shared=1]"]
+    assert test.verdict == "undecided"
 
 
-def test_tuned_rows_are_found_by_the_name_the_tests_give_them(tmp_path):
+def test_tuning_sets_default_and_tuned_rows_against_both_of_the_subject():
     names = ["shaspec tuned (2 suggestions)", "moe-retriever tuned (2 suggestions)"]
-    scores = {SUBJECT: 0.8, "shaspec": 0.7, names[0]: 0.81, names[1]: 0.9}
-    found = against_subject(board(tmp_path, "tuned", {"natural": scores}, hp=names)).set_index("label")
-    assert set(found.index) == {"shaspec", names[0]}
-    assert found.tests[names[0]][SUBJECT]["difference"] == pytest.approx(1)
-    assert found.tests[names[0]][names[1]]["verdict"] == "worse"
+    best, default = against_subject([published({SUBJECT: 0.8, "shaspec": 0.7, names[0]: 0.81, names[1]: 0.9})])
+    assert (best.row.label, best.is_tuned, default.row.label, default.is_tuned) == (names[0], True, "shaspec", False)
+    assert best.tests[SUBJECT].difference == pytest.approx(0.01)
+    assert best.tests[names[1]].verdict.rstrip("*") == "worse"
+
+
+def test_board_without_the_test_is_refused():
+    with pytest.raises(ValueError, match=r"one, cats \(AB\), natural: no test of muse against shaspec"):
+        published({"muse": 0.9, SUBJECT: 0.8}).test("muse", "shaspec")
 
 
 def test_cells_of_the_printed_tables_are_counted_by_their_highest_mean():

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench import loader
 from bench.datasets.base import Dataset, Modality, Samples, Schema
 from bench.errors import UsageError
-from bench.loader import Scaler, batch_rows, build_parts, preload, split_rows
+from bench.loader import Scaler, batch_rows, build_parts, load, preload, split_rows
 from bench.protocol import parse_protocol, parse_rule
 from bench.seeds import stream
+from bench.spec import parse_choice
 
 
 class Given(Dataset):
@@ -223,4 +225,8 @@ def test_without_a_test_part_all_else_is_as_with_it(make_samples, protocol):
 
 @pytest.mark.parametrize("name", ["digits[", "no-such-dataset", "digits[no_such_option=1]"])
 def test_preload_leaves_a_dataset_that_does_not_load_to_its_trials(name):
+    before = dict(loader._loaded)
     preload(name)  # raising would end the fork server, and with it every trial
+    assert loader._loaded == before
+    with pytest.raises(UsageError):
+        load(parse_choice(name))

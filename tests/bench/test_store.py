@@ -81,7 +81,10 @@ def test_board_of_a_suite_leaves_out_what_other_suites_of_the_folder_ask(tmp_pat
     rates = [trial_of(protocol="mcar(0.3)"), trial_of(protocol="mcar(0.5)")]
     with Store(tmp_path) as store:
         store.plan(SUITE, "family", "bench run --suite small", rates[:1])
-        store.plan(replace(SUITE, name="large"), "family", "bench run --suite large", rates)
+        pair = {"methods": ("muse", "shaspec"), "seeds": (0, 1), "until_resolved": ("muse,shaspec",), "max_seeds": 4}
+        store.plan(replace(SUITE, name="large", **pair), "family", "bench run --suite large", rates)
+        assert store.board("large")[0].until_resolved
+        assert not store.board("small")[0].until_resolved
         assert [record.trial.protocol for record in store.board("small")[1]] == ["mcar(0.3)"]
         assert store.board("small")[2] == ["bench run --suite small"]
         assert len(store.board()[1]) == 2
