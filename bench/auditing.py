@@ -24,7 +24,6 @@ import cloudpickle
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from threadpoolctl import threadpool_limits
 
 from bench import registry
 from bench.datasets.base import Batch, Dataset, Modality, Samples, Schema, as_batch
@@ -39,6 +38,7 @@ from bench.protocol import parse_protocol
 from bench.seeds import number, stream
 from bench.spec import Choice, Finding, audit_summary, parse_choice
 from bench.store import Store
+from bench.threads import limited
 from bench.trial import build_method, evaluate, optimiser_of, training_step, without_labels
 
 SEED = 0
@@ -579,7 +579,6 @@ def _isolated(position: int, choice: Choice, limits: Limits, store: Store, stopp
 def _work(choice: Choice, memory: int, report: Callable[[Finding], None]) -> None:
     """What the process of an audit runs: one thread, so that sums are always added in the same order."""
     limit_address_space(memory)
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
+    with limited(1):
         for finding in audit(choice):
             report(finding)

@@ -258,16 +258,17 @@ def _shape(value: Any) -> Any:
     return type(value)(map(_shape, value)) if type(value) in (tuple, list) else value
 
 
-def training_flops(method: Method, batch: Batch) -> float:
+def training_flops(method: Method, batch: Batch, check: Callable[[object], None] = lambda prediction: None) -> float:
     """Floating-point operations of one training step: forward pass, penalties and backward pass; the optimiser's step is light.
 
     It moves what a training step moves but the parameters (random streams, batch norm) and leaves the method in training mode,
-    without gradients.
+    without gradients. `check` sees what the method returned before anything is done with it.
     """
     tally = _Tally(FlopCounterMode(display=False, custom_mapping=FORMULAS).flop_registry)
     method.train()
     with torch.enable_grad(), countable(), tally:
         prediction = method(batch)
+        check(prediction)
         loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
         loss.backward()
     method.zero_grad(set_to_none=True)

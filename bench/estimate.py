@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from bench import registry
 from bench.cost import training_flops
@@ -27,6 +26,7 @@ from bench.methods.base import Ceiling, Estimator, MethodConfig
 from bench.protocol import parse_protocol
 from bench.seeds import stream
 from bench.spec import Choice, Record, Trial
+from bench.threads import limited
 from bench.trial import build_method, evaluate, optimiser_of, resolve_device, training_step
 
 STEPS, SECONDS = 4, 0.3  # timed optimiser steps of a method, and when to stop earlier
@@ -166,8 +166,7 @@ def _fact(record: Record, name: str, key: str) -> float | None:
 
 def timed(trial: Trial, device: str = "auto", threads: int = 1) -> tuple[Span, float | None]:
     """Time of a trial from a few steps of it, and their counted training GFLOPs a second, None for a method that fits itself."""
-    torch.set_num_threads(threads)
-    with threadpool_limits(threads):
+    with limited(threads):
         dataset, samples = load(Choice(trial.dataset, "", trial.dataset_options))
         parts = build_parts(
             dataset, samples, trial.combination, parse_protocol(trial.protocol), trial.seed, trial.fixed_seed, trial.vary

@@ -81,7 +81,7 @@ class Ended(RuntimeError):
 def prepare_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
     """Load torch, these modules and these datasets once in the fork server. Has an effect before this process's first trial alone."""
     os.environ["BENCH_PRELOAD_DATASETS"] = ",".join(sorted(datasets))  # read by bench.preload
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.preload", *modules])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.preload", *modules, "bench.preloaded"])
 
 
 def start_server() -> None:

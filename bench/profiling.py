@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from tabulate import tabulate
-from threadpoolctl import threadpool_limits
 
 from bench import registry
 from bench.cost import OTHER, TensorMemory, forward_count, latency_ms, parameters_by_component, training_flops
@@ -29,6 +28,7 @@ from bench.methods.base import Ceiling, Estimator, Method, MethodConfig
 from bench.protocol import Rule, parse_protocol
 from bench.seeds import number
 from bench.spec import Choice, Trial, suite_from
+from bench.threads import limited
 from bench.trial import TrialError, build_method, resolve_device
 
 LATENCY_ROWS = (1, 8, 64)
@@ -132,16 +132,12 @@ def profiles(
         place = resolve_device(device)
     except TrialError as error:
         raise UsageError(str(error)) from None
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        for trial in trials:
-            if begin is not None:
-                begin(trial)
-            with threadpool_limits(threads), torch.random.fork_rng([place] if place.type == "cuda" else []):
-                yield _profile_or_reason(trial, place, threads, depth)
-    finally:
-        torch.set_num_threads(before)
+    for trial in trials:
+        if begin is not None:
+            begin(trial)
+        with limited(threads), torch.random.fork_rng([place] if place.type == "cuda" else []):
+            found = _profile_or_reason(trial, place, threads, depth)
+        yield found
 
 
 def _profile_or_reason(trial: Trial, device: torch.device, threads: int, depth: int) -> Profile:

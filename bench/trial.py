@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,6 +30,7 @@ from bench.protocol import parse_protocol, parse_rule
 from bench.provenance import provenance
 from bench.seeds import number, stream
 from bench.spec import Choice, Record, Trial
+from bench.threads import limited
 
 Report = Callable[[int, int, float], None]  # epochs done, epochs in all, best validation score so far
 CostReport = Callable[[int, int, float, float, float], None]  # a report with the GFLOPs and seconds of training so far
@@ -62,8 +62,7 @@ def run_trial(
     test part; no number changes.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
-    torch.set_num_threads(threads)
-    with threadpool_limits(threads):
+    with limited(threads):
         return _run(trial, resolve_device(device), threads, report or (lambda *_: None), records)
 
 
@@ -73,8 +72,7 @@ def validate_trial(trial: Trial, device: str = "auto", threads: int = 1, report:
     The record has no metrics. Its facts hold `valid` (larger is better), `best_epoch` and `train_gflops`, None where not counted.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
-    torch.set_num_threads(threads)
-    with threadpool_limits(threads):
+    with limited(threads):
         return _validate(trial, resolve_device(device), threads, report or (lambda *_: None)), None
 
 
@@ -204,9 +202,8 @@ def _epoch_gflops(cls: type[Method], config: MethodConfig, parts: Parts, trial: 
         for epoch in range(config.epochs):
             twin.on_epoch(epoch, config.epochs)
             if twin.is_selectable not in phases:  # a warm-up does less
-                few = batch.rows(torch.arange(min(2, len(batch)), device=device))
-                _check(twin, twin(few), len(few), "counting")
-                phases[twin.is_selectable] = training_flops(twin, batch) / len(batch) * len(parts.train) / 1e9
+                flops = training_flops(twin, batch, lambda found: _check(twin, found, len(batch), "counting"))
+                phases[twin.is_selectable] = flops / len(batch) * len(parts.train) / 1e9
             gflops.append(phases[twin.is_selectable])
     return gflops
 

@@ -508,10 +508,15 @@ class _Run:
         begin, last = time.monotonic(), [0.0, 0.0]
 
         def reached(epoch: int, epochs: int, best: float, gflops: float, train_seconds: float) -> None:
+            told = time.monotonic()
             self.progress.step(trial, epoch, epochs, best)
             last[:] = gflops, train_seconds
-            with self.lock:
-                study.reached(number, epoch, epochs, best, gflops, time.monotonic() - begin)
+            try:
+                with self.lock:
+                    study.reached(number, epoch, epochs, best, gflops, told - begin)
+            except _Cut:
+                last[1] += time.monotonic() - told  # it trained on while this was decided
+                raise
 
         try:
             record, _ = run_isolated(job, reached, self.stopped)

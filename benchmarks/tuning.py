@@ -2,10 +2,11 @@
 
     python benchmarks/tuning.py [--methods paper] [--suggestions 20] [--jobs 1]
 
-It tunes on `digits` at missing rate 0.3 under the budget of suite `quick`, into a folder that is thrown away. Training is what each
-suggestion and default configuration spends on epochs and their validation; the rest is the start of the driver and of each process,
-loading, counting FLOPs, the samplers, the journal, and workers that wait. The share falls with the number of suggestions, for the
-driver starts once. Times are of this machine at this moment: on a busy one both kinds grow.
+It tunes on `digits` at missing rate 0.3 under the budget of suite `quick`, into a folder that is thrown away. Training is what
+each suggestion and default configuration spends on epochs and their validation, up to its end or to the decision to prune it;
+the rest is the start of the driver and of each process, loading, counting FLOPs, the samplers, the journal, and workers that
+wait. The share falls with the number of suggestions, for the driver starts once. Times are of this machine at this moment: on a
+busy one both kinds grow.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from bench.store import Store
 from bench.trial import run_trial, validate_trial
 from bench.tuned import named as named_rows
 from bench.tuned import read_winners, winners_of, with_configs, write_winners
-from bench.tuning import JOURNAL, Budget, tune
+from bench.tuning import JOURNAL, Budget, _Cut, _Study, tune
 from bench.tuning_report import BUDGETS, training_seed
 
 HERE = Path(__file__).parent
@@ -182,6 +182,21 @@ def test_lagging_suggestion_is_ended_early(tmp_path):
     whole = max(s.gflops for s in result.suggestions if s.status == "done")
     assert max(s.gflops for s in pruned) < whole
     assert result.best().status == "done"
+
+
+def test_training_goes_on_while_its_end_is_decided(tmp_path, monkeypatch):
+    reached = _Study.reached
+
+    def slowly(study, number, *progress):
+        reached(study, number, *progress)
+        if number == 1:
+            time.sleep(0.4)
+            raise _Cut("enough")
+
+    monkeypatch.setattr(_Study, "reached", slowly)
+    first, second = tuned(tmp_path, "Net", suggestions=2).results[0].suggestions
+    assert (first.status, second.status, second.reason) == ("done", "pruned", "enough")
+    assert 0.4 < second.train_seconds < second.seconds
 
 
 # --- what is suggested
