@@ -1,13 +1,14 @@
 """How fast the methods train on one fixed workload, against the machine's own matrix product and a plain loop. Prints JSON.
 
-    python benchmarks/throughput.py [--methods paper] [--rounds 5] [--scaling] [--device cpu]
+    python benchmarks/throughput.py [--methods paper] [--rounds 5] [--scaling] [--breakdown] [--device cpu]
 
 Workload W: 512 samples, three vector modalities of 64 features, missing rate 0.3, 16 tokens a modality and width 128 where a method
 has them, batch 16, one training epoch (forward, backward, fused Adam). Reported for each method: samples a second; utilisation, the
 counted training FLOPs over time and over the peak of a 1024 x 1024 matrix product, measured before and after each epoch; seconds
 per counted GFLOP against the median method. For MoE-Retriever: speed against `LoopMoERetriever`, the same mathematics one (sample,
 missing modality) at a time in plain torch, and the largest difference between the two. `--scaling` adds the exponent of time in
-batch size. On a CPU everything runs on one thread. Compare ratios of one run; times are of this machine at this moment.
+batch size, `--breakdown` where a step's time goes, and the utilisation that would be left if calls cost nothing and only the
+operations' own work took time. On a CPU everything runs on one thread. Compare ratios of one run; times are of this machine at this moment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
 from bench import registry
 from bench.cost import training_flops
@@ -38,6 +41,20 @@ SAMPLES, MODALITIES, FEATURES, CLASSES, MISSING = 512, 3, 64, 3, 0.3
 WORKLOAD = {"tokens": 16, "width": 128, "batch_size": 16}
 # 16 tokens make FuseMoE's experts read and write 2,048 and 6,144 values: 200 million parameters, of which Adam alone takes the time
 OVERRIDES: dict[str, dict[str, int]] = {"fusemoe": {"tokens": 1}}
+
+
+KINDS = {
+    "matrix products": {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_cdist_forward", "aten::mkldnn_convolution"},
+    "Adam": {"aten::_fused_adam_"},
+    "GELU, softmax, norms": {
+        "aten::gelu", "aten::gelu_backward", "aten::_softmax", "aten::_softmax_backward_data", "aten::native_layer_norm",
+        "aten::native_layer_norm_backward",
+    },
+    "copies and gathers": {
+        "aten::copy_", "aten::cat", "aten::index", "aten::index_select", "aten::index_add_", "aten::index_copy_", "aten::scatter_add_",
+        "aten::gather", "aten::_index_put_impl_", "aten::fill_",
+    },
+}  # fmt: skip
 
 
 class PlainAttention(Attention):
@@ -240,6 +257,33 @@ def _gradient(method: Method, batch: Batch) -> Tensor:
     return torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
 
 
+def breakdown(method: Method, data: Batch, batch_size: int, flops: float, steps: int = 8) -> dict[str, float]:
+    """Milliseconds of a training step by kind of work, from torch's profiler, and the utilisation of that work alone.
+
+    A call costs what an addition of two numbers takes under the same profiler; what an operation takes beyond that is its work. Python,
+    autograd and whatever else lies between operations is not among it: to lift utilisation above `ceiling`, removing calls is not enough.
+    """
+    epoch = Epoch(method, data, batch_size)
+    epoch.seconds(2)
+    one = torch.ones(1)
+    with profile(activities=[ProfilerActivity.CPU]) as calls:
+        for _ in range(1000):
+            one + one
+    call = {event.key: event for event in calls.key_averages()}["aten::add"].self_cpu_time_total / 1000  # microseconds
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        epoch.seconds(steps)
+    found: dict[str, float] = defaultdict(float)
+    for event in profiler.key_averages():
+        kind = next((kind for kind, names in KINDS.items() if event.key in names), "other operations")
+        if event.key.startswith("aten::"):
+            found["calls"] += event.count * call
+            found[kind] += max(0.0, event.self_cpu_time_total - event.count * call)
+    peak = peak_flops(data)
+    work = sum(found.values()) - found["calls"]
+    shares = {f"{kind} (ms)": round(found[kind] / steps / 1000, 2) for kind in (*KINDS, "other operations", "calls")}
+    return {**shares, "ceiling": flops / len(epoch.rows) / peak / (work / steps / 1e6)}
+
+
 def exponent(name: str, samples: Samples, data: Batch, sizes: tuple[int, ...] = (16, 32, 64, 128, 256, 512)) -> dict[str, Any]:
     """Slope of log time a step against log batch size: 1 is linear; and the cost a sample at each size, first = 1."""
     seconds = []
@@ -265,6 +309,7 @@ def main() -> None:
     parser.add_argument("--methods", default="paper,dropout-transformer,mean-mlp")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scaling", action="store_true", help="also time batch sizes 16 to 512")
+    parser.add_argument("--breakdown", action="store_true", help="also say where a step's time goes")
     parser.add_argument("--no-loop", action="store_true", help="leave the loop out")
     parser.add_argument("--compile", action="store_true", help="also time each method under torch.compile, and name what breaks")
     parser.add_argument("--device", default="cpu")
@@ -279,6 +324,10 @@ def main() -> None:
     result: dict[str, Any] = {"device": options.device, "torch": torch.__version__, "methods": {}}
     for name in names:
         result["methods"][name] = measure(build(name, samples, options.device), data, WORKLOAD["batch_size"], options.rounds)
+        if options.breakdown:
+            method = build(name, samples, options.device)
+            flops = result["methods"][name]["training_gflops_per_epoch"] * 1e9
+            result["methods"][name]["breakdown"] = breakdown(method, data, WORKLOAD["batch_size"], flops)
         if options.scaling:
             result["methods"][name] |= exponent(name, samples, data)
         if options.compile:
