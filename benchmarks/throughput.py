@@ -26,9 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench import registry
-from bench.cost import training_flops
+from bench.cost import FORMULAS, training_flops
 from bench.datasets.base import Batch, Modality, Samples, Schema, as_batch
 from bench.errors import UsageError
 from bench.loader import batch_rows
@@ -43,8 +44,9 @@ WORKLOAD = {"tokens": 16, "width": 128, "batch_size": 16}
 OVERRIDES: dict[str, dict[str, int]] = {"fusemoe": {"tokens": 1}}
 
 
+PRODUCTS = {str(packet).replace(".", "::") for packet in FlopCounterMode(display=False, custom_mapping=FORMULAS).flop_registry}
 KINDS = {
-    "matrix products": {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_cdist_forward", "aten::mkldnn_convolution"},
+    "matrix products": PRODUCTS,
     "Adam": {"aten::_fused_adam_"},
     "GELU, softmax, norms": {
         "aten::gelu", "aten::gelu_backward", "aten::_softmax", "aten::_softmax_backward_data", "aten::native_layer_norm",
@@ -257,7 +259,7 @@ def _gradient(method: Method, batch: Batch) -> Tensor:
     return torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
 
 
-def breakdown(method: Method, data: Batch, batch_size: int, flops: float, steps: int = 8) -> dict[str, float]:
+def breakdown(method: Method, data: Batch, batch_size: int, flops: float, peak: float, steps: int = 8) -> dict[str, float]:
     """Milliseconds of a training step by kind of work, from torch's profiler, and the utilisation of that work alone.
 
     A call costs what an addition of two numbers takes under the same profiler; what an operation takes beyond that is its work. Python,
@@ -278,7 +280,6 @@ def breakdown(method: Method, data: Batch, batch_size: int, flops: float, steps:
         if event.key.startswith("aten::"):
             found["calls"] += event.count * call
             found[kind] += max(0.0, event.self_cpu_time_total - event.count * call)
-    peak = peak_flops(data)
     work = sum(found.values()) - found["calls"]
     shares = {f"{kind} (ms)": round(found[kind] / steps / 1000, 2) for kind in (*KINDS, "other operations", "calls")}
     return {**shares, "ceiling": flops / len(epoch.rows) / peak / (work / steps / 1e6)}
@@ -314,6 +315,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also time each method under torch.compile, and name what breaks")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    if options.breakdown and options.device != "cpu":
+        parser.error(f"--breakdown reads the times of a CPU's operations, so it needs --device cpu, got {options.device}")
     torch.set_num_threads(1)
     try:
         names = networks(options.methods)
@@ -326,8 +329,8 @@ def main() -> None:
         result["methods"][name] = measure(build(name, samples, options.device), data, WORKLOAD["batch_size"], options.rounds)
         if options.breakdown:
             method = build(name, samples, options.device)
-            flops = result["methods"][name]["training_gflops_per_epoch"] * 1e9
-            result["methods"][name]["breakdown"] = breakdown(method, data, WORKLOAD["batch_size"], flops)
+            flops, peak = (1e9 * result["methods"][name][key] for key in ("training_gflops_per_epoch", "peak_gflops_per_second"))
+            result["methods"][name]["breakdown"] = breakdown(method, data, WORKLOAD["batch_size"], flops, peak)
         if options.scaling:
             result["methods"][name] |= exponent(name, samples, data)
         if options.compile:
