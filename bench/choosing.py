@@ -5,6 +5,7 @@ python -m bench.choosing > docs/choosing.md
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from bench.stats.levels import Levels
+
 BOARDS = Path(__file__).resolve().parent.parent / "leaderboards"
-ROPE = 0.01  # of the score: what the boards call practically equal
 
 HEAD = """# Which method for which data
 
@@ -25,7 +27,7 @@ start from, not a law: `bench run` on your own data and `bench compare A B` are 
 READING = """## How to read this
 
 - **As good as the best**: not significantly worse than the best method of the setting (crossed seed x sample test, Holm within the
-  setting) and at most one point below it. A method that varies much from seed to seed may be indistinguishable and still no choice.
+  setting) and at most {margin} below it. A method that varies much from seed to seed may be indistinguishable and still no choice.
 - **Simple**: a reference method (`best-single`, `mean-logistic`, `gradient-boosting`, `mean-mlp`, `dropout-transformer`). **Published**:
   the six papers' methods and the released code.
 - **Cost**: GFLOPs of one prediction. Gradient boosting has no such count: its cost is in trees, and small.
@@ -43,7 +45,8 @@ ADVICE = """## In practice
 
 def page(boards: Path = BOARDS) -> str:
     """The whole guide as markdown. Raises: FileNotFoundError without the board of real data."""
-    real = _table(boards / "real")
+    levels = _levels(boards / "real")
+    real = _table(boards / "real", levels)
     parts = [HEAD, "## In short", _summary(real), "## By data and missing rate", _by_setting(real), "## By missing rate", _by_rate(real)]
     parts += ["## By method", _by_method(real)]
     synthetic = boards / "synthetic" / "table.csv"
@@ -52,10 +55,16 @@ def page(boards: Path = BOARDS) -> str:
     tuned = boards / "tuned" / "table.csv"
     if tuned.exists():
         parts += ["## What tuning changes", _tuning(pd.read_csv(tuned))]
-    return "\n\n".join([*parts, ADVICE, READING]) + "\n"
+    return "\n\n".join([*parts, ADVICE, READING.format(margin=levels.margin)]) + "\n"
 
 
-def _table(folder: Path) -> pd.DataFrame:
+def _levels(folder: Path) -> Levels:
+    """What the board decided by."""
+    found = json.loads((folder / "significance.json").read_text(encoding="utf-8"))
+    return Levels(found["alpha"], found["rope"])
+
+
+def _table(folder: Path, levels: Levels) -> pd.DataFrame:
     """One row per method and setting, with `label`, `is_simple`, `worse` (significantly) and `as_good` (as the best)."""
     table = pd.read_csv(folder / "table.csv", dtype={"flags": str, "verdict": str})
     table = table[~table.synthetic]
@@ -67,7 +76,7 @@ def _table(folder: Path) -> pd.DataFrame:
     table = table[table["rank"].notna()].copy()
     table["is_simple"] = table.role == "reference"
     table["worse"] = table.verdict.fillna("").str.startswith("worse")
-    table["as_good"] = ~table.worse & (table["mean"] >= table.groupby("setting")["mean"].transform("max") - ROPE)
+    table["as_good"] = ~table.worse & (table["mean"] >= table.groupby("setting")["mean"].transform("max") - levels.rope)
     return table
 
 

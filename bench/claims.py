@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from bench.choosing import BOARDS
 from bench.leaderboard import PairTest, Row, SettingTable, board_of
+from bench.stats.levels import Levels
 
 SUBJECT = "moe-retriever"
 PRINTED = Path(__file__).with_name("paper_tables.csv")
@@ -48,7 +49,7 @@ READING = """## How to read this
 
 - Differences are in points of the board's metric, with 95 % intervals of seeds and test samples together (crossed components, not
   adjusted); p is adjusted by Holm over all pairs of the setting, so it asks more than one planned comparison would.
-- *better*, *worse*: p at most 0.05; *equivalent*: the 90 % interval lies inside one point; *undecided* is neither, and not *equal*.
+- *better*, *worse*: p at most {alpha}; *equivalent*: the 90 % interval lies inside {margin}; *undecided* is neither, and not *equal*.
 - *Published* methods are the six papers'; `mean-logistic` and `gradient-boosting` are simple ones. `constant` is the floor, not ranked.
 - The best of nine ShaSpec rows is picked by its test score, which flatters ShaSpec. The tuned rows were picked by validation and trained
   again on ten fresh seeds: they do not."""
@@ -56,7 +57,9 @@ READING = """## How to read this
 
 def page(boards: Path = BOARDS) -> str:
     """The whole page as markdown. Raises: UsageError if a board is not there."""
-    leads = leading([table for name in LEADS for table in tables(boards / name)])
+    asked = [table for name in LEADS for table in tables(boards / name)]
+    leads = leading(asked)
+    levels = levels_of(asked)
     parts = ablation(tables(boards / "open-table3"))
     nine, tuned = (against_subject(tables(boards / name)) for name in ("open-table7", "tuned"))
     sections = [
@@ -64,7 +67,7 @@ def page(boards: Path = BOARDS) -> str:
         "## Does MoE-Retriever lead?", _leading_text(leads),
         "## Does its routing help?", _ablation_text(parts),
         "## Does tuning ShaSpec close the gap?", _tuning_text(nine), _tuning_text(tuned),
-        READING,
+        READING.format(alpha=levels.alpha, margin=levels.margin),
     ]  # fmt: skip
     return "\n\n".join(sections) + "\n"
 
@@ -95,6 +98,14 @@ class Published(NamedTuple):
 def tables(folder: Path) -> list[Published]:
     """Every setting of a board. Raises: UsageError if it cannot be read."""
     return [Published(folder.name, setting) for setting in board_of(folder).settings]
+
+
+def levels_of(found: Iterable[Published]) -> Levels:
+    """What all these boards decided by. Raises: ValueError if they differ: one page cannot speak of both."""
+    kinds = {one.setting.tests.levels for one in found if one.setting.tests}
+    if len(kinds) != 1:
+        raise ValueError(f"the boards decide by different levels, {kinds}; make them anew with one rope")
+    return kinds.pop()
 
 
 # --- who leads

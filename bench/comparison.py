@@ -11,7 +11,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,9 +23,9 @@ from bench.metrics import HIGHER_IS_BETTER
 from bench.protocol import parse_protocol
 from bench.seeds import stream
 from bench.spec import METRIC_NAMES, Record, Suite, method_label, parse_choice
+from bench.stats.levels import Levels
 from bench.store import Arrays
 
-ALPHA = 0.05
 ALLOW = ("protocols", "data", "commits", "hardware")  # what may be mixed if the caller says so
 Key = tuple[str, str, str]  # dataset, combination, protocol
 
@@ -73,6 +73,7 @@ class Looks:
 
     taken: tuple[Look, ...]
     sizes: tuple[int, ...]  # planned numbers of seeds
+    alpha: float  # spent over all of them together
 
     @property
     def fractions(self) -> tuple[float, ...]:
@@ -95,7 +96,7 @@ class Looks:
             {"seeds": x.seeds, "difference": x.estimate.difference, "p": x.estimate.p, "level": x.level, "alpha_spent": x.spent}
             for x in self.taken
         ]
-        return {"looks": looks, "planned": list(self.sizes), "alpha": ALPHA, "p": self.p}
+        return {"looks": looks, "planned": list(self.sizes), "alpha": self.alpha, "p": self.p}
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Difference:
     a: Row
     b: Row
     estimate: stats.Estimate
-    rope: float
+    levels: Levels
     effect: Effect | None = None
     patterns: tuple[Pattern, ...] = ()
     p_adjusted: float = math.nan
@@ -120,7 +121,7 @@ class Difference:
 
     @property
     def p_equivalence(self) -> float:
-        return self.looks.equivalence(self.rope) if self.looks else self.estimate.equivalence(self.rope)
+        return self.looks.equivalence(self.levels.rope) if self.looks else self.estimate.equivalence(self.levels.rope)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -129,9 +130,9 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        if self.p_equivalence <= ALPHA:
+        if self.p_equivalence <= self.levels.alpha:
             return "equivalent"
-        if self.p_adjusted <= ALPHA:
+        if self.p_adjusted <= self.levels.alpha:
             return "better" if self.estimate.difference > 0 else "worse"
         return "undecided"
 
@@ -139,7 +140,7 @@ class Difference:
     def beyond_rope(self) -> bool:
         """Whether the whole interval lies beyond what is practically equal."""
         low, high = self.interval
-        return low > self.rope or high < -self.rope
+        return low > self.levels.rope or high < -self.levels.rope
 
     @property
     def is_futile(self) -> bool:
@@ -153,7 +154,7 @@ class Difference:
             return False
         blur, of_seeds = math.sqrt(max(parts["sample"], 0.0)), 2 * math.sqrt(parts["seed_a"] + parts["seed_b"])
         difference = abs(self.estimate.difference)
-        return difference + of_seeds < 1.96 * blur and max(difference - of_seeds, 0.0) + 1.645 * blur > self.rope
+        return difference + of_seeds < 1.96 * blur and max(difference - of_seeds, 0.0) + 1.645 * blur > self.levels.rope
 
     @property
     def seeds_needed(self) -> tuple[int | None, str]:
@@ -167,8 +168,8 @@ class Difference:
         spread = (self.a.sd, self.b.sd, max(parts["sample"], 0.0))
         difference = abs(self.estimate.difference)
         found = {
-            "difference": stats.seeds_needed(difference, *spread, alpha=ALPHA / max(self.family, 1)),
-            "equivalence": stats.seeds_for_equivalence(difference, *spread, rope=self.rope, alpha=ALPHA),
+            "difference": stats.seeds_needed(difference, *spread, alpha=self.levels.alpha / max(self.family, 1)),
+            "equivalence": stats.seeds_for_equivalence(difference, *spread, rope=self.levels.rope, alpha=self.levels.alpha),
         }
         settled = {name: seeds for name, seeds in found.items() if seeds is not None}
         name = min(settled, key=lambda name: settled[name], default="")
@@ -217,7 +218,7 @@ class Across:
     complete: tuple[float, ...]  # of the settings where every planned trial of both gave a score
     filled: tuple[str, ...]  # settings where a method without any score was filled
     left_out: tuple[str, ...]  # settings where nothing could be filled
-    rope: float
+    levels: Levels
     reason: str = ""  # why nothing is tested over settings
 
     @cached_property
@@ -231,9 +232,9 @@ class Across:
     @cached_property
     def regions(self) -> stats.Regions:
         """Chances for a further setting; NaN where a signed-rank test could not be significant either."""
-        if stats.minimum_p(len(self.values)) > ALPHA:
+        if stats.minimum_p(len(self.values)) > self.levels.alpha:
             return stats.Regions(math.nan, math.nan, math.nan)
-        return stats.bayesian_signed_rank(self.values, self.rope, self._stream("regions"))
+        return stats.bayesian_signed_rank(self.values, self.levels.rope, self._stream("regions"))
 
     @cached_property
     def of_datasets(self) -> np.ndarray:
@@ -261,7 +262,7 @@ class Across:
             return "undecided"
         if self.regions.decision() == "equivalent":
             return "equivalent"
-        if self.signed_rank.p <= ALPHA:
+        if self.signed_rank.p <= self.levels.alpha:
             return "better" if self.signed_rank.effect > 0 else "worse"
         return "undecided"
 
@@ -284,7 +285,7 @@ class Across:
         return head | {
             "wilcoxon": _signed_rank_json(self.signed_rank),
             "complete_case": _signed_rank_json(complete) if complete else None,
-            "bayes": {**self.regions._asdict(), "rope": self.rope, "decision": self.regions.decision()},
+            "bayes": {**self.regions._asdict(), "rope": self.levels.rope, "decision": self.regions.decision()},
             "datasets": {
                 "n": flip.n,
                 "difference": flip.mean,
@@ -311,7 +312,7 @@ class Comparison:
     a: str
     b: str
     metric: str
-    rope: float
+    levels: Levels
     correction: str  # Holm, or Benjamini-Hochberg for a metric that is not the suite's: exploratory
     differences: tuple[Difference, ...]
     across: tuple[Across, ...]  # real settings, then synthetic ones
@@ -343,8 +344,8 @@ class Comparison:
     def as_json(self) -> dict[str, object]:
         """The documented shape: {"settings": [...], "across": {...}}, with `across_synthetic` if both kinds are there; NaN becomes null."""
         across = {"across": self.across[0].as_json(), **({"across_synthetic": self.across[1].as_json()} if len(self.across) > 1 else {})}
-        head = {"a": self.a, "b": self.b, "metric": self.metric, "higher_is_better": self.higher_is_better, "rope": self.rope}
-        rules = {"alpha": ALPHA, "correction": self.correction, "exploratory": self.exploratory}
+        head = {"a": self.a, "b": self.b, "metric": self.metric, "higher_is_better": self.higher_is_better, "rope": self.levels.rope}
+        rules = {"alpha": self.levels.alpha, "correction": self.correction, "exploratory": self.exploratory}
         notes = {
             "summary": self.summary,
             "left_out": list(self.left_out),
@@ -381,9 +382,9 @@ def compare(
     metric = metric or suite.metric
     if metric not in METRIC_NAMES:
         raise unknown("metric", metric, METRIC_NAMES)
-    rope = suite.rope / 100 if rope is None else rope
-    if not 0 < rope < 1:
-        raise UsageError(f"the margin that does not matter must be above 0 and below 100 points, got {100 * rope:g}")
+    levels = suite.levels if rope is None else replace(suite.levels, rope=rope)
+    if not 0 < levels.rope < 1:
+        raise UsageError(f"the margin that does not matter must be above 0 and below 100 points, got {100 * levels.rope:g}")
     allowed = list(allow)
     for name in allowed:
         if name not in ALLOW:
@@ -398,7 +399,7 @@ def compare(
     sizes = _planned_looks(suite, a, b)
     own, notes = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
     board = build(replace(suite, metric=metric, until_resolved=(), max_seeds=0), own, predictions)
-    pair = _Pair(metric, a, b, rope, own, predictions, observed or {})
+    pair = _Pair(metric, a, b, levels, own, predictions, observed or {})
     found = [_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table) for table in board.settings]
     confirmatory = metric == suite.metric
     correct = stats.holm if confirmatory else stats.benjamini_hochberg
@@ -411,11 +412,11 @@ def compare(
             family = int((~np.isnan(p)).sum())
             group = [replace(difference, p_adjusted=float(q), family=family) for difference, q in zip(group, correct(p), strict=True)]
             differences += group
-            across.append(_across(metric, group, chosen, rope, synthetic, "protocols" in allowed))
+            across.append(_across(metric, group, chosen, levels, synthetic, "protocols" in allowed))
     correction = "Holm" if confirmatory else "Benjamini-Hochberg"
     warnings = (*board.warnings, *_grown(suite, a, b))
     return Comparison(
-        a, b, metric, rope, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance, tuple(notes)
+        a, b, metric, levels, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance, tuple(notes)
     )  # fmt: skip
 
 
@@ -554,7 +555,7 @@ class _Pair:
     metric: str
     a: str
     b: str
-    rope: float
+    levels: Levels
     records: Sequence[Record]
     predictions: Mapping[str, Arrays]
     observed: Mapping[str, np.ndarray]
@@ -569,24 +570,25 @@ def _with_looks(pair: _Pair, table: SettingTable, suite: Suite, sizes: tuple[int
     if not complete:
         return result
     fractions = [n / sizes[-1] for n in sizes]
-    spent, levels = stats.spent_alpha(fractions, ALPHA), stats.look_levels(fractions, ALPHA)
+    alpha = pair.levels.alpha
+    spent, levels = stats.spent_alpha(fractions, alpha), stats.look_levels(fractions, alpha)
     taken = []
     for n, of_look, level in zip(complete, spent.tolist(), levels.tolist(), strict=False):
         seen = replace(pair, records=[record for record in here if record.trial.seed in order[:n]], observed={})
         estimate = result.estimate if n == complete[-1] else _difference(seen, table).estimate
         taken.append(Look(n, estimate, of_look, level))
-    return replace(result, looks=Looks(tuple(taken), sizes))
+    return replace(result, looks=Looks(tuple(taken), sizes, alpha))
 
 
 def _difference(pair: _Pair, table: SettingTable) -> Difference:
-    metric, a, b, rope, own, predictions, observed = (getattr(pair, key.name) for key in fields(pair))
+    metric, a, b = pair.metric, pair.a, pair.b
     rows = {row.label: row for row in table.rows}
-    here = [record for record in own if _key(record) == (table.dataset, table.combination, table.protocol)]
+    here = [record for record in pair.records if _key(record) == (table.dataset, table.combination, table.protocol)]
     runs = [_scored(metric, [record for record in here if record.trial.label == label]) for label in (a, b)]
-    arrays = [[predictions[record.trial.id] for record in side if record.trial.id in predictions] for side in runs]
+    arrays = [[pair.predictions[record.trial.id] for record in side if record.trial.id in pair.predictions] for side in runs]
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
     scores = [sign * np.array([record.metrics[metric] for record in side]) for side in runs]
-    result = Difference(table, rows[a], rows[b], stats.Estimate("none", math.nan, math.nan), rope)
+    result = Difference(table, rows[a], rows[b], stats.Estimate("none", math.nan, math.nan), pair.levels)
     if not len(scores[0]) or not len(scores[1]):
         reasons = {str(reason) for record in here if isinstance(why := record.facts.get("metric_reasons"), Mapping)
                    for name, reason in why.items() if name == metric}  # fmt: skip
@@ -602,7 +604,7 @@ def _difference(pair: _Pair, table: SettingTable) -> Difference:
     _check_samples(table, [*arrays[0], *arrays[1]])
     values = [np.stack([sign * stats.pseudo_values(metric, x.target, x.scores.astype(float)) for x in side]) for side in arrays]
     masks = {_test_mask(record) for side in runs for record in side}
-    patterns = _patterns(table, observed[masks.pop()], arrays) if len(masks) == 1 and masks <= set(observed) else ()
+    patterns = _patterns(table, pair.observed[masks.pop()], arrays) if len(masks) == 1 and masks <= set(pair.observed) else ()
     return replace(result, estimate=stats.crossed_test(*values, *scores), patterns=patterns)
 
 
@@ -660,7 +662,7 @@ def _patterns(table: SettingTable, observed: np.ndarray, arrays: list[list[Array
 
 
 def _across(
-    metric: str, group: Sequence[Difference], records: Sequence[Record], rope: float, synthetic: bool, mixed_protocols: bool
+    metric: str, group: Sequence[Difference], records: Sequence[Record], levels: Levels, synthetic: bool, mixed_protocols: bool
 ) -> Across:
     differences: dict[tuple[str, str], float] = {}
     complete: list[float] = []
@@ -681,7 +683,7 @@ def _across(
     reason = "" if differences else "needs a setting where some method has a score"
     if len(families) > 1 and not mixed_protocols:
         reason = f"mixed protocols: {', '.join(families)}; choose some with --settings, or accept it with --allow protocols"
-    return Across(synthetic, differences, tuple(complete), tuple(filled), tuple(left_out), rope, reason)
+    return Across(synthetic, differences, tuple(complete), tuple(filled), tuple(left_out), levels, reason)
 
 
 def _filled(metric: str, a: float, b: float, here: Sequence[Record]) -> tuple[float, float]:

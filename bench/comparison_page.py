@@ -10,7 +10,7 @@ import numpy as np
 from tabulate import tabulate
 
 from bench import stats
-from bench.comparison import ALPHA, Across, Comparison, Difference, Looks, Pattern, not_applicable
+from bench.comparison import Across, Comparison, Difference, Looks, Pattern, not_applicable
 from bench.leaderboard import Row
 
 MEANING = {
@@ -27,7 +27,7 @@ NOTES = (
     "- The 95 % interval and p hold for other training runs (seeds) and other test samples alike: crossed seed x sample test, or the",
     "  corrected resampled t-test where each seed drew its own split. p adjusted: {correction} over the settings of one kind of data.",
     "  Three training runs reproduce, five are the least for an interval over runs alone, ten carry a claim.",
-    "- Verdict: `equivalent` if the 90 % interval lies within {margin}, else `better` or `worse` if p adjusted is at most 0.05,",
+    "- Verdict: `equivalent` if the 90 % interval lies within {margin}, else `better` or `worse` if p adjusted is at most {alpha},",
     "  else `undecided`, which does not mean equal; *: the whole 95 % interval lies beyond {margin}. Equivalence is judged setting by",
     "  setting, without correction.",
     "- Effect: Cliff's delta over seeds, from -1 to 1. Seeds to settle: of each method, with 80 % power, if the difference is what it",
@@ -61,7 +61,14 @@ def markdown(found: Comparison) -> str:
         lines += ["Not compared:", "", *(f"- {setting}" for setting in found.left_out), ""]
     lines += [*(f"- {note}" for note in found.notes), ""] if found.notes else []
     turned = "" if found.higher_is_better else ", turned because lower is better"
-    words = {"a": found.a, "b": found.b, "turned": turned, "correction": found.correction, "margin": _margin(found)}
+    words = {
+        "a": found.a,
+        "b": found.b,
+        "turned": turned,
+        "correction": found.correction,
+        "margin": found.levels.margin,
+        "alpha": found.levels.alpha,
+    }
     notes = [note.format(**words) for note in NOTES]
     notes += NOTES_ON_LOOKS if any(difference.looks for difference in found.differences) else ()
     lines += ["## How to read this", "", *notes, "", found.provenance, ""]
@@ -118,16 +125,17 @@ def _opening_of_many(found: Comparison, across: Across) -> str:
     if across.verdict == "undecided":
         return f"{first} On average {size}, not consistently enough over these settings to rule out chance ({_p_is(across.signed_rank.p)})."
     consistent = f"a lead too consistent over these settings to be chance ({_p_is(across.signed_rank.p)})"
-    return f"{first} On average {size}, {consistent}; {_for_other_datasets(across.sign_flip)}."
+    return f"{first} On average {size}, {consistent}; {_for_other_datasets(across)}."
 
 
-def _for_other_datasets(test: stats.SignFlip) -> str:
+def _for_other_datasets(across: Across) -> str:
     """Settings of one dataset share its data: what a lead over settings says about other datasets."""
+    test = across.sign_flip
     if test.n < 2:
         return "all of them share one dataset, so that nothing follows for others"
     if test.reason:
         return f"{test.n} datasets are too few to say whether it holds on others"
-    held = "it holds over" if test.p <= ALPHA else "it may be chance over"
+    held = "it holds over" if test.p <= across.levels.alpha else "it may be chance over"
     return f"{held} the {test.n} datasets, one value each ({_p_is(test.p)})"
 
 
@@ -203,15 +211,15 @@ def _looks(looks: Looks) -> str:
     spent = looks.taken[-1].spent
     used = f"{spent:.2g}" if spent >= 1e-4 else "next to none"
     return (
-        f"Seeds were added while this pair was undecided: looks at {seen} seeds of at most {looks.sizes[-1]}, {used} of alpha {ALPHA} "
-        "spent; interval and p allow for every planned look."
+        f"Seeds were added while this pair was undecided: looks at {seen} seeds of at most {looks.sizes[-1]}, {used} of alpha "
+        f"{looks.alpha} spent; interval and p allow for every planned look."
     )
 
 
 def _conclusion(found: Comparison, difference: Difference) -> str:
-    margin, verdict = _margin(found), difference.verdict
+    margin, verdict = found.levels.margin, difference.verdict
     if verdict == "equivalent":
-        real = " A gap this small is real all the same, by the test." if difference.p_adjusted <= 0.05 else ""
+        real = " A gap this small is real all the same, by the test." if difference.p_adjusted <= found.levels.alpha else ""
         return f"Verdict: **equivalent**, for the difference is smaller than the {margin} that would matter.{real}"
     if verdict in ("better", "worse"):
         winner, loser = (found.a, found.b) if verdict == "better" else (found.b, found.a)
@@ -225,11 +233,6 @@ def _conclusion(found: Comparison, difference: Difference) -> str:
     elif "sample" in difference.estimate.parts:
         more = " More training runs alone would not settle it; it takes more test samples."
     return f"Verdict: **undecided**; these data do not tell which is better, and that does not make them equal.{more}"
-
-
-def _margin(found: Comparison) -> str:
-    points = f"{100 * found.rope:g}"
-    return f"{points} point" if points == "1" else f"{points} points"
 
 
 def _across(found: Comparison, across: Across) -> str:

@@ -19,6 +19,7 @@ from bench.datasets.base import DataError, Dataset, Samples
 from bench.datasets.files import FileDataset, Report, data_root, prepared_copies, read_prepared, sha256
 from bench.errors import UsageError
 from bench.spec import Choice, parse_choice
+from bench.stats.levels import ALPHA
 
 STATES = ("prepared", "here", "to prepare", "incomplete", "absent")
 MOST_COMBINATIONS = 40  # rows of a page's table; the JSON holds them all
@@ -335,7 +336,7 @@ def _gaps(found: Mapping[str, Any]) -> list[str]:
     lines = []
     if little is not None:
         p = "< 0.001" if little["p"] < 0.001 else f"= {little['p']:.3f}"
-        verdict = "no: gaps come with other values" if little["p"] < 0.05 else "nothing speaks against it"
+        verdict = "no: gaps come with other values" if little["p"] < ALPHA else "nothing speaks against it"
         lines.append(
             f"- **Completely at random?** {verdict.capitalize()}. Little's test over whole modalities (each as its first three principal "
             f"components): chi-square {little['chi2']:.1f}, {little['df']} degrees of freedom, p {p}, {little['patterns']} patterns."

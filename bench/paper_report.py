@@ -16,11 +16,11 @@ from tabulate import tabulate
 
 from bench import stats
 from bench.paper import METHODS, Cell, cells
+from bench.stats.levels import ALPHA
 from bench.stats.pairs import Estimate
 
 OWN = "MoE-Retriever"
 RUNS = 3  # behind every printed mean
-ALPHA = 0.05
 COMPARED = ("1", "2", "4", "5")  # tables of cells where all six methods stand, apart from 6, which repeats the runs of 5
 TEST_ROWS = {"CMU-MOSI": 656, "ADNI": 357, "MIMIC": 1350, "ENRICO": 292}  # non-neutral standard test part; 15 %; 15 %; 20 %
 MOSI_TEST = {"negative": 379, "positive": 277}  # labels of the 656

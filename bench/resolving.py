@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import stats
-from bench.comparison import ALPHA, Comparison, Difference, compare
+from bench.comparison import Comparison, Difference, compare
 from bench.engine import Summary, execute, family_of, plan
 from bench.errors import UsageError
 from bench.progress import Progress
@@ -40,7 +40,8 @@ class Resolution:
 def planned_looks(suite: Suite) -> list[PlannedLook]:
     sizes = stats.look_sizes(len(suite.seeds), suite.max_seeds)
     fractions = [n / sizes[-1] for n in sizes]
-    rows = zip(sizes, stats.spent_alpha(fractions, ALPHA).tolist(), stats.look_levels(fractions, ALPHA).tolist(), strict=True)
+    alpha = suite.levels.alpha
+    rows = zip(sizes, stats.spent_alpha(fractions, alpha).tolist(), stats.look_levels(fractions, alpha).tolist(), strict=True)
     return [PlannedLook(*row) for row in rows]
 
 

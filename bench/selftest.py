@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import binom
 
-from bench.comparison import ALPHA, compare
+from bench.comparison import compare
 from bench.errors import UsageError
 from bench.seeds import stream
 from bench.spec import Record, Suite, method_label
 from bench.stats import crossed_test, pseudo_values
+from bench.stats.levels import ALPHA
 from bench.store import Arrays
 
 AGAIN = "again"  # preset of the second name

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.errors import UsageError, unknown
 from bench.protocol import check_rate, number_text, parse_protocol, point_of, takes_noise
+from bench.stats.levels import Levels
 
 HARNESS_VERSION = 1  # rises with every change of the harness that moves a number; part of each trial's id
 METRIC_NAMES = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "auprc", "brier", "ece")
@@ -197,6 +198,11 @@ class Suite:
     def pairs(self) -> tuple[tuple[str, ...], ...]:
         """The pairs to resolve, each as its methods."""
         return tuple(tuple(split_list(pair)) for pair in self.until_resolved)
+
+    @property
+    def levels(self) -> Levels:
+        """What every decision about these results is made by, on boards and in comparisons alike."""
+        return Levels(rope=self.rope / 100)
 
     def seed_order(self) -> tuple[int, ...]:
         """Seeds in the order in which looks take them: those of the suite, then the smallest others, `max_seeds` in all."""

@@ -19,11 +19,11 @@ from bench.leaderboard.board import (
 from bench.leaderboard.folder import board_of, publish, render, stale_files, write
 from bench.leaderboard.pages import markdown, pages
 from bench.leaderboard.robustness import Curve, CurveRow
-from bench.leaderboard.significance import ALPHA, ROPE, Across, Family, PairTest, Place
+from bench.leaderboard.significance import Across, Family, PairTest, Place
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
 
 __all__ = [
-    "ALPHA", "FLOOR", "NOT_AUDITED", "ROPE", "UNRANKED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow",
+    "FLOOR", "NOT_AUDITED", "UNRANKED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow",
     "PairTest", "Place", "Row", "SettingTable", "board_of", "build", "finite", "markdown", "pages", "publish", "render",
     "significance_json", "stale_files", "surface_csv", "table_csv", "table_tex", "write",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from bench.metrics import HIGHER_IS_BETTER
 from bench.protocol import parse_protocol
 from bench.spec import Choice, Finding, Record, Suite, audit_summary, parse_choice
 from bench.stats import pareto_front, ranks
+from bench.stats.levels import Levels
 from bench.store import Arrays
 from bench.surface import Surface, surface_of
 from bench.tuned import board_lines, named, winners_of
@@ -189,6 +190,10 @@ class Board:
     tuning: tuple[str, ...] = ()  # lines on the winners of `bench tune` that have rows here
 
     @property
+    def levels(self) -> Levels:
+        return self.suite.levels
+
+    @property
     def curves(self) -> tuple[Curve, ...]:
         return tuple(curve for overall in self.overall for curve in overall.curves)
 
@@ -246,7 +251,7 @@ def build(
     return Board(
         suite,
         tuple(settings),
-        tuple(_overall(suite.metric, [s for s in settings if s.synthetic == kind], runs) for kind in kinds),
+        tuple(_overall(suite, [s for s in settings if s.synthetic == kind], runs) for kind in kinds),
         tuple((_text(record), reason) for record, reason in failures),
         (*mixtures(done), *_warnings(records, runs), *_added_seeds(suite)),
         provenance_line(done),
@@ -378,8 +383,8 @@ def _setting_tests(suite: Suite, key: Key, ranked: Mapping[str, Runs], withheld:
     name = f"{key[0]} ({key[1]}), {key[2]}"
     reason = withheld or refusal(methods) or ("" if len(methods) > 1 else "needs two methods with a score")
     if reason:
-        return Family(name, "crossed seed x sample", "test samples", n, labels, reason=reason)
-    return family_of(name, "test samples", n, labels, pairs_of(suite.metric, methods, suite.vary))
+        return Family(name, "crossed seed x sample", "test samples", n, labels, reason=reason, levels=suite.levels)
+    return family_of(name, "test samples", n, labels, pairs_of(suite.metric, methods, suite.vary), suite.levels)
 
 
 def _pareto(metric: str, points: Mapping[str, tuple[float, float | None]], tests: Family | None) -> dict[str, str]:
@@ -430,12 +435,13 @@ def _worst_audit(texts: Iterable[str]) -> str:
     return max(texts, key=lambda text: (text.startswith("FAILED"), text == NOT_AUDITED, text))
 
 
-def _overall(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]]) -> Overall:
+def _overall(suite: Suite, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]]) -> Overall:
     """One row a method over all settings of one kind."""
+    metric, levels = suite.metric, suite.levels
     synthetic = settings[0].synthetic
     done = [record for setting in settings for one in runs[setting.key].values() for record in one.done]
     mixed = "; ".join(mixtures(done))
-    curves = _curves(metric, settings, runs)
+    curves = _curves(metric, settings, runs, levels)
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     found: dict[str, list[Row]] = defaultdict(list)
     for setting in settings:
@@ -449,7 +455,7 @@ def _overall(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, M
         floors = sign * np.array([setting.floor for setting in settings])
         datasets = [base_of(setting.dataset) for setting in settings]
         kind = "synthetic" if synthetic else "real"
-        over = across(kind, [setting.title for setting in settings], datasets, family, scores, floors, complete, mixed)
+        over = across(kind, [setting.title for setting in settings], datasets, family, scores, floors, complete, levels, mixed)
     rows = [_overall_row(label, own, settings, curves, over) for label, own in found.items()]
     points = {row.label: (math.nan if row.mean is None else row.mean, row.cost["gflops_per_sample"]) for row in rows}
     marks = _pareto(metric, points, over.over_settings if over else None)
@@ -490,7 +496,7 @@ def _overall_row(
     )
 
 
-def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]]) -> list[Curve]:
+def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]], levels: Levels) -> list[Curve]:
     """One for every dataset, combination and protocol family with two missing rates and more."""
     groups: dict[tuple[str, str, str], list[SettingTable]] = defaultdict(list)
     for setting in settings:
@@ -500,11 +506,11 @@ def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Ma
     for where, group in groups.items():
         if len({setting.noise for setting in group}) < 2 or len({setting.noise for setting in group}) < len(group):
             continue
-        levels = [runs[setting.key] for setting in group]
-        mixed = "; ".join(mixtures([record for level in levels for one in level.values() for record in one.done]))
+        along = [runs[setting.key] for setting in group]
+        mixed = "; ".join(mixtures([record for level in along for one in level.values() for record in one.done]))
         intervals = [{row.label: row.interval for row in setting.rows} for setting in group]
         noise = [setting.noise for setting in group if setting.noise is not None]
-        curves.append(curve_of(metric, where, group[0].synthetic, noise, levels, intervals, FLOOR, CEILING, tuple(UNRANKED), mixed))
+        curves.append(curve_of(metric, where, group[0].synthetic, noise, along, intervals, FLOOR, CEILING, tuple(UNRANKED), levels, mixed))
     return curves
 
 

@@ -11,7 +11,7 @@ from bench import paper
 from bench.leaderboard.board import TIMINGS, UNRANKED, Board, Overall, OverallRow, Row, SettingTable, base_of
 from bench.leaderboard.origin import ranges
 from bench.leaderboard.robustness import Curve
-from bench.leaderboard.significance import ALPHA, ROPE, Across, Family
+from bench.leaderboard.significance import Across, Family
 from bench.leaderboard.text import (
     NA,
     cost_text,
@@ -29,6 +29,7 @@ from bench.leaderboard.text import (
 from bench.metrics import HIGHER_IS_BETTER
 from bench.spec import Suite
 from bench.stats import nemenyi
+from bench.stats.levels import Levels
 from bench.surface import Surface
 
 LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Flags", "Trials, in seed order", "Rises", "Worst combination")
@@ -90,7 +91,7 @@ def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = (
     title = "## Overall" + (", SYNTHETIC data" if kind.synthetic else "")
     if len(kind.settings) < 2 and not folded:
         return []
-    lines = [*_in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(kind)]
+    lines = [*_in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(kind, board.levels)]
     what = "synthetic" if kind.synthetic else "real"
     pictures = {picture("ranks", what): "mean ranks; a bar joins methods within the critical difference"}
     lines += _pictures(plots, {**pictures, picture("cost", what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
@@ -126,7 +127,7 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
             "descriptive. The tests inside each setting are on the pages of the datasets."
         )
         return [*said, *_reference_in_settings(kind), ""]
-    if over.over_settings.gate > ALPHA:
+    if over.over_settings.gate > board.levels.alpha:
         said.append(f"The methods do not differ detectably (Friedman's test, {p_equals(over.over_settings.gate)}).")
         return [*said, ""]
     best = [label for label in by_rank if over.places[label].best]
@@ -137,11 +138,11 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
         said.append(f"Only {top[0]} (●) has no method that is significantly better, but it is not significantly better than all others.")
     else:
         said.append(f"No method is significantly better than all others. At the top (●: nobody is significantly better): {listed(top)}.")
-    said += _against_reference(kind, by_rank)
-    return [*said, _other_datasets(over), ""]
+    said += _against_reference(kind, by_rank, board.levels)
+    return [*said, _other_datasets(over, board.levels), ""]
 
 
-def _against_reference(kind: Overall, by_rank: Sequence[str]) -> list[str]:
+def _against_reference(kind: Overall, by_rank: Sequence[str], levels: Levels) -> list[str]:
     """What the published methods add to the best simple one."""
     assert kind.across is not None
     role = {row.label: row.role for row in kind.rows}
@@ -150,8 +151,8 @@ def _against_reference(kind: Overall, by_rank: Sequence[str]) -> list[str]:
     if simple is None or not published:
         return []
     tests = [test for label in published if (test := kind.across.over_settings.between(label, simple)) is not None]
-    better = [test.a for test in tests if test.p_adjusted <= ALPHA and test.effect > 0]
-    worse = [test.a for test in tests if test.p_adjusted <= ALPHA and test.effect < 0]
+    better = [test.a for test in tests if test.p_adjusted <= levels.alpha and test.effect > 0]
+    worse = [test.a for test in tests if test.p_adjusted <= levels.alpha and test.effect < 0]
     return [
         f"Against the best simple method, {simple}: of {count(len(published), 'published one')}, {_some(better, 'better')} and "
         f"{_some(worse, 'worse')}."
@@ -177,7 +178,7 @@ def _reference_in_settings(kind: Overall) -> list[str]:
 
 def _is_better(family: Family, a: str, b: str) -> bool:
     test = family.between(a, b)
-    return test is not None and test.p_adjusted <= ALPHA and test.difference > 0
+    return test is not None and test.p_adjusted <= family.levels.alpha and test.difference > 0
 
 
 def _some(names: Sequence[str], word: str) -> str:
@@ -185,21 +186,21 @@ def _some(names: Sequence[str], word: str) -> str:
     return f"{said} ({listed(names)})" if names else said
 
 
-def _other_datasets(over: Across) -> str:
+def _other_datasets(over: Across, levels: Levels) -> str:
     """The claim over datasets, in words."""
     d, family = over.over_datasets.n, over.over_datasets
     if d < 2:
         return "One dataset: nothing is said about others."
-    found = sum(test.p_adjusted <= ALPHA for test in family.tests)
+    found = sum(test.p_adjusted <= levels.alpha for test in family.tests)
     return f"As a claim about other datasets than these {d}: {found or 'none'} of {family.size} pairs differ significantly."
 
 
-def _over_datasets(over: Across) -> list[str]:
+def _over_datasets(over: Across, levels: Levels) -> list[str]:
     """Tests on one mean a dataset."""
     family, flips = over.over_datasets, over.sign_flips
     if family.n < 2:
         return ["One dataset: nothing is said about others."]
-    found, exact = (sum(test.p_adjusted <= ALPHA for test in tests.tests) for tests in (family, flips))
+    found, exact = (sum(test.p_adjusted <= levels.alpha for test in tests.tests) for tests in (family, flips))
     return [
         f"Over datasets: {found or 'none'} of {family.size} pairs (t on one mean a dataset, Holm). Exact sign flips: "
         + (f"{NA} ({flips.reason})." if flips.reason else f"{exact or 'none'} of {flips.size} pairs after Holm.")
@@ -232,7 +233,7 @@ def _drop(row: OverallRow) -> str:
     return percent(row.drop) + (f" ({row.rises} rises)" if row.rises else "")
 
 
-def _overall_footer(kind: Overall) -> list[str]:
+def _overall_footer(kind: Overall, levels: Levels) -> list[str]:
     """Test, family, n, seeds, the text critical-difference line, the dataset line, the sensitivity line."""
     over = kind.across
     if over is None:
@@ -250,7 +251,7 @@ def _overall_footer(kind: Overall) -> list[str]:
             "the listed settings, which share data within a dataset."
         )
     if not kind.mixed:
-        lines += _over_datasets(over)
+        lines += _over_datasets(over, levels)
     if over.filled:
         lines.append(
             f"Without a score in some setting, and there ranked last at the lower of floor and worst score: {listed(over.filled)}."
@@ -260,7 +261,7 @@ def _overall_footer(kind: Overall) -> list[str]:
     if over.complete is not None:
         part = over.complete
         order = [part.labels[i] for i in np.argsort(part.mean_ranks, kind="stable")[:3]]
-        pairs = sum(test.p_adjusted <= ALPHA for test in part.over_settings.tests)
+        pairs = sum(test.p_adjusted <= levels.alpha for test in part.over_settings.tests)
         lines.append(
             f"Only the {count(len(part.settings), 'setting')} where every trial gave a score: lowest mean ranks {listed(order)}; "
             + (f"{NA} ({part.over_settings.reason})." if part.over_settings.reason else f"{pairs} significant pairs.")
@@ -360,7 +361,14 @@ def _pictures(plots: Sequence[str], texts: Mapping[str, str]) -> list[str]:
 
 
 def _setting(board: Board, setting: SettingTable, folded: bool) -> list[str]:
-    lines = [f"## {setting.title}", "", *_in_words(setting), _setting_table(board, setting), "", *_setting_footer(board, setting)]
+    lines = [
+        f"## {setting.title}",
+        "",
+        *_in_words(setting, board.levels),
+        _setting_table(board, setting),
+        "",
+        *_setting_footer(board, setting),
+    ]
     if folded:
         others = sorted({name for row in setting.rows for name in row.others})
         head = ["Method", *others, "Audit"]
@@ -372,7 +380,7 @@ def _setting(board: Board, setting: SettingTable, folded: bool) -> list[str]:
     return lines
 
 
-def _in_words(setting: SettingTable) -> list[str]:
+def _in_words(setting: SettingTable, levels: Levels) -> list[str]:
     """What the tests of the setting come to."""
     family = setting.tests
     ranked = [row for row in setting.rows if row.place is not None]
@@ -388,7 +396,8 @@ def _in_words(setting: SettingTable) -> list[str]:
             found[row.versus.verdict.rstrip("*")].append(row.label)
     said = [f"{best} has the best mean."]
     said += [f"Significantly worse: {listed(found['worse'])}."] if found["worse"] else ["No method is significantly worse."]
-    said += [f"Practically equal, within a point: {listed(found['equivalent'])}."] if found["equivalent"] else []
+    margin = "a point" if levels.margin == "1 point" else levels.margin
+    said += [f"Practically equal, within {margin}: {listed(found['equivalent'])}."] if found["equivalent"] else []
     said += [f"Not decided by these data: {listed(found['undecided'])}."] if found["undecided"] else []
     return [" ".join(said), ""]
 
@@ -426,7 +435,7 @@ def _setting_footer(board: Board, setting: SettingTable) -> list[str]:
         said.append(f"No test: {family.reason if family else 'nothing to compare'}.")
     else:
         said.append(
-            f"Test: {family.test}, Holm over {count(family.size, 'pair')} of this setting, ROPE ± {100 * ROPE:g} point; intervals of "
+            f"Test: {family.test}, Holm over {count(family.size, 'pair')} of this setting, ROPE ± {board.levels.margin}; intervals of "
             "differences are not adjusted."
         )
     rows = f"{setting.test_rows} test samples" if setting.test_rows is not None else ""
@@ -493,8 +502,8 @@ NOTES = (
     "  significantly better. **Bold**: significantly better than every other method. A mean rank alone is no test of a difference.",
     "- `mean ± SD (n)`: over n seeds, ddof 1; `(2/3)`: two of three planned trials gave a score. 95 % intervals hold the variance of seeds",
     "  and of test samples (crossed components, t quantile), so they are wider than the SD suggests.",
-    "- *Verdict* against the best row: `worse` by the adjusted p (`*`: the whole interval lies beyond ± 1 point), `equivalent` if the 90 %",
-    "  interval lies inside ± 1 point, else `undecided`, which is not `equal`. In n settings tested alone, 5 % may hold a false claim.",
+    "- *Verdict* against the best row: `worse` by the adjusted p (`*`: the whole interval lies beyond ± {rope}), `equivalent` if the 90 %",
+    "  interval lies inside ± {rope}, else `undecided`, which is not `equal`. In n settings tested alone, 5 % may hold a false claim.",
     "- *Floor* (`constant`: training class shares) and *ceiling* (`bayes`: exact posterior, synthetic data alone) are not ranked. *Above",
     "  floor* in points. *Gap closed*: (score - floor) / (ceiling - floor) in %, the ceiling being `bayes` or else a perfect score.",
     "- *Noise-AUC*: area under the score over the missing rate, divided by the range. *Drop*: score at the lowest rate less that at the",
@@ -518,7 +527,10 @@ SURFACE_NOTES = (
 
 
 def _notes(board: Board, folded: bool) -> list[str]:
-    notes = [*NOTES, *(SURFACE_NOTES if any(setting.surface for setting in board.settings) else ())]
+    notes = [
+        *(note.replace("{rope}", board.levels.margin) for note in NOTES),
+        *(SURFACE_NOTES if any(setting.surface for setting in board.settings) else ()),
+    ]
     return _folded("How to read this", notes) if folded else ["## How to read this", "", *notes, ""]
 
 

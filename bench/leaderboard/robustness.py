@@ -13,6 +13,7 @@ from bench import stats
 from bench.leaderboard.runs import Runs, refusal
 from bench.leaderboard.significance import Family, family_of
 from bench.metrics import HIGHER_IS_BETTER
+from bench.stats.levels import Levels
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,22 @@ class Curve:
 
 
 def curve_of(
-    metric: str, where: tuple[str, str, str], synthetic: bool, noise: Sequence[float], levels: Sequence[Mapping[str, Runs]],
-    intervals: Sequence[Mapping[str, tuple[float, float]]], floor: str, ceiling: str, unranked: Sequence[str], withheld: str,
+    metric: str, where: tuple[str, str, str], synthetic: bool, noise: Sequence[float], along: Sequence[Mapping[str, Runs]],
+    intervals: Sequence[Mapping[str, tuple[float, float]]], floor: str, ceiling: str, unranked: Sequence[str], levels: Levels,
+    withheld: str,
 ) -> Curve:  # fmt: skip
-    """The curve of the settings `levels`, ascending in noise. `where`: dataset, combination, protocol family."""
-    labels = list(dict.fromkeys(label for level in levels for label in level if label not in unranked and level[label].attempted))
-    floors, ceilings = ([level[name].mean if name in level else math.nan for level in levels] for name in (floor, ceiling))
+    """The curve of the settings `along`, ascending in noise. `where`: dataset, combination, protocol family."""
+    labels = list(dict.fromkeys(label for level in along for label in level if label not in unranked and level[label].attempted))
+    floors, ceilings = ([level[name].mean if name in level else math.nan for level in along] for name in (floor, ceiling))
     areas = {
-        label: _areas(np.array(noise), [level[label] for level in levels]) for label in labels if all(label in level for level in levels)
+        label: _areas(np.array(noise), [level[label] for level in along]) for label in labels if all(label in level for level in along)
     }
-    rows = [_row(metric, label, noise, levels, intervals, floors, areas.get(label)) for label in labels]
+    rows = [_row(metric, label, noise, along, intervals, floors, areas.get(label)) for label in labels]
     ordered = tuple(sorted(rows, key=lambda row: (math.isnan(row.area), -row.area if HIGHER_IS_BETTER[metric] else row.area, row.label)))
     name = f"Noise-AUC: {where[0]} ({where[1]}), {where[2]}"
-    return Curve(*where, synthetic, tuple(noise), tuple(floors), tuple(ceilings), ordered, _tests(metric, name, areas, levels, withheld))
+    return Curve(
+        *where, synthetic, tuple(noise), tuple(floors), tuple(ceilings), ordered, _tests(metric, name, areas, along, levels, withheld)
+    )
 
 
 @dataclass(frozen=True)
@@ -78,22 +82,22 @@ class _Areas:
     values: np.ndarray | None  # (S, N)
 
 
-def _areas(noise: np.ndarray, levels: Sequence[Runs]) -> _Areas:
-    seeds = sorted(set.intersection(*(set(level.seeds) for level in levels)))
-    rows = [[level.seeds.index(seed) for seed in seeds] for level in levels]
-    scores = stats.noise_auc(noise, np.array([level.scores[own] for level, own in zip(levels, rows, strict=True)]))
-    if any(level.values is None for level in levels) or refusal(levels):
+def _areas(noise: np.ndarray, along: Sequence[Runs]) -> _Areas:
+    seeds = sorted(set.intersection(*(set(level.seeds) for level in along)))
+    rows = [[level.seeds.index(seed) for seed in seeds] for level in along]
+    scores = stats.noise_auc(noise, np.array([level.scores[own] for level, own in zip(along, rows, strict=True)]))
+    if any(level.values is None for level in along) or refusal(along):
         return _Areas(scores, None)
-    values = [level.values[own] for level, own in zip(levels, rows, strict=True) if level.values is not None]
+    values = [level.values[own] for level, own in zip(along, rows, strict=True) if level.values is not None]
     return _Areas(scores, stats.noise_auc(noise, np.array(values)))
 
 
 def _row(
-    metric: str, label: str, noise: Sequence[float], levels: Sequence[Mapping[str, Runs]],
+    metric: str, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Runs]],
     intervals: Sequence[Mapping[str, tuple[float, float]]], floors: Sequence[float], areas: _Areas | None,
 ) -> CurveRow:  # fmt: skip
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-    means = [level[label].mean if label in level else math.nan for level in levels]
+    means = [level[label].mean if label in level else math.nan for level in along]
     bands = tuple(level.get(label, (math.nan, math.nan)) for level in intervals)
     area = area_low = area_high = math.nan
     if areas is not None and len(areas.scores):
@@ -103,14 +107,14 @@ def _row(
     drop = stats.noise_drop(np.array(noise), sign * np.array(means), sign * floors[0])
     return CurveRow(
         label, len(areas.scores) if areas else 0, tuple(means), bands, area, (area_low, area_high), drop.absolute, sign * drop.relative,
-        math.nan if bands[0][0] <= floors[0] <= bands[0][1] else drop.retention, _rises(sign, label, noise, levels),
+        math.nan if bands[0][0] <= floors[0] <= bands[0][1] else drop.retention, _rises(sign, label, noise, along),
     )  # fmt: skip
 
 
-def _rises(sign: float, label: str, noise: Sequence[float], levels: Sequence[Mapping[str, Runs]]) -> tuple[str, ...]:
+def _rises(sign: float, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Runs]]) -> tuple[str, ...]:
     """Steps at which the 95 % interval of the change lies above 0."""
     found = []
-    for (low, before), (high, after) in pairwise(zip(noise, levels, strict=True)):
+    for (low, before), (high, after) in pairwise(zip(noise, along, strict=True)):
         a, b = after.get(label), before.get(label)
         if a is None or b is None or a.values is None or b.values is None or refusal([a, b]):
             continue
@@ -119,13 +123,17 @@ def _rises(sign: float, label: str, noise: Sequence[float], levels: Sequence[Map
     return tuple(found)
 
 
-def _tests(metric: str, name: str, areas: Mapping[str, _Areas], levels: Sequence[Mapping[str, Runs]], withheld: str) -> Family:
+def _tests(
+    metric: str, name: str, areas: Mapping[str, _Areas], along: Sequence[Mapping[str, Runs]], levels: Levels, withheld: str
+) -> Family:
     labels = [label for label, found in areas.items() if found.values is not None]
-    refused = withheld or refusal([level[label] for level in levels for label in labels])
+    refused = withheld or refusal([level[label] for level in along for label in labels])
     if refused or len(labels) < 2:
         reason = refused or "needs two methods with predictions at every level"
-        return Family(name, "crossed seed x sample", "test samples", 0, tuple(labels), correction="Benjamini-Hochberg", reason=reason)
+        return Family(
+            name, "crossed seed x sample", "test samples", 0, tuple(labels), correction="Benjamini-Hochberg", reason=reason, levels=levels
+        )
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     values = [sign * found.values for label in labels if (found := areas[label]).values is not None]
     estimates = stats.crossed_pairs(values, [sign * areas[label].scores for label in labels])
-    return family_of(name, "test samples", values[0].shape[1], labels, estimates, "Benjamini-Hochberg")
+    return family_of(name, "test samples", values[0].shape[1], labels, estimates, levels, "Benjamini-Hochberg")

@@ -18,9 +18,7 @@ import numpy as np
 from bench import stats
 from bench.seeds import stream
 from bench.stats import Estimates
-
-ALPHA = 0.05
-ROPE = 0.01  # largest difference that does not matter
+from bench.stats.levels import Levels
 
 
 class PairTest(NamedTuple):
@@ -35,7 +33,7 @@ class PairTest(NamedTuple):
     p: float
     p_adjusted: float
     effect: float  # its sign is the direction that p speaks of
-    verdict: str  # better, worse, equivalent or undecided; with * where the whole interval lies beyond +- ROPE
+    verdict: str  # better, worse, equivalent or undecided; with * where the whole interval lies beyond the margin
     reason: str
 
     def turned(self) -> PairTest:
@@ -71,7 +69,8 @@ class Family:
     correction: str = "Holm"
     effect: str = "difference"
     reason: str = ""  # why nothing is tested, or no mark is given
-    gate: float = math.nan  # p of Friedman's test, where it comes first: above ALPHA nobody is better
+    gate: float = math.nan  # p of Friedman's test, where it comes first: above alpha nobody is better
+    levels: Levels = field(default_factory=Levels)
 
     @property
     def size(self) -> int:
@@ -98,10 +97,10 @@ class Family:
     def better(self) -> np.ndarray:
         """[i, j]: i is significantly better than j. Shapes: (K, K) bool."""
         better = np.zeros((len(self.labels), len(self.labels)), dtype=bool)
-        if self.tests and not self.reason and not self.gate > ALPHA:
+        if self.tests and not self.reason and not self.gate > self.levels.alpha:
             first, second = np.triu_indices(len(self.labels), 1)
             p, ahead = np.array([(test.p_adjusted, test.effect) for test in self.tests]).T
-            significant = p <= ALPHA  # False for NaN
+            significant = p <= self.levels.alpha  # False for NaN
             better[first[significant & (ahead > 0)], second[significant & (ahead > 0)]] = True
             better[second[significant & (ahead < 0)], first[significant & (ahead < 0)]] = True
         return better
@@ -115,26 +114,26 @@ class Family:
         return {label: Place(int(low), int(high), letters, bool(best), bool(top)) for label, low, high, letters, best, top in columns}
 
 
-def family_of(name: str, unit: str, n: int, labels: Sequence[str], found: Estimates, correction: str = "Holm") -> Family:
+def family_of(name: str, unit: str, n: int, labels: Sequence[str], found: Estimates, levels: Levels, correction: str = "Holm") -> Family:
     """A family from t-like tests of every pair."""
     p = found.p
     adjusted = (stats.holm if correction == "Holm" else stats.benjamini_hochberg)(p)
-    intervals, equivalent = found.interval(), found.equivalence(ROPE)
+    intervals, equivalent = found.interval(), found.equivalence(levels.rope)
     columns = np.column_stack([found.difference, intervals, found.statistic, p, adjusted]).tolist()
     rows = zip(combinations(labels, 2), columns, equivalent.tolist(), found.reasons, strict=True)
     tests = tuple(
-        PairTest(a, b, difference, low, high, statistic, p, q, difference, verdict(difference, low, high, q, equal), reason)
+        PairTest(a, b, difference, low, high, statistic, p, q, difference, verdict(levels, difference, low, high, q, equal), reason)
         for (a, b), (difference, low, high, statistic, p, q), equal, reason in rows
     )
-    return Family(name, found.test, unit, n, tuple(labels), tests, correction)
+    return Family(name, found.test, unit, n, tuple(labels), tests, correction, levels=levels)
 
 
-def verdict(difference: float, low: float, high: float, p: float, equivalence: float) -> str:
-    """`equivalent` where the 90 % interval lies inside +- ROPE, else by the adjusted p; a * where the whole 95 % interval lies beyond."""
-    if equivalence <= ALPHA:
+def verdict(levels: Levels, difference: float, low: float, high: float, p: float, equivalence: float) -> str:
+    """`equivalent` if the 90 % interval lies inside the margin, else by the adjusted p; a * if the whole 95 % interval lies beyond."""
+    if equivalence <= levels.alpha:
         return "equivalent"
-    if p <= ALPHA:
-        return ("better" if difference > 0 else "worse") + ("*" if low > ROPE or high < -ROPE else "")
+    if p <= levels.alpha:
+        return ("better" if difference > 0 else "worse") + ("*" if low > levels.rope or high < -levels.rope else "")
     return "undecided"
 
 
@@ -167,7 +166,7 @@ class Across:
 
 def across(
     kind: str, settings: Sequence[str], datasets: Sequence[str], labels: Sequence[str], scores: np.ndarray, floor: np.ndarray,
-    complete: np.ndarray, withheld: str = "",
+    complete: np.ndarray, levels: Levels, withheld: str = "",
 ) -> Across:  # fmt: skip
     """Tests over settings and over datasets.
 
@@ -184,17 +183,25 @@ def across(
     by_dataset = {name: filled[[other == name for other in datasets]].mean(0) for name in dict.fromkeys(datasets)}
     means = np.array(list(by_dataset.values())).reshape(-1, len(labels))
     mean_ranks = ranks.mean(0) if len(ranks) else np.full(len(labels), np.nan)
-    over_settings = _signed_ranks(f"over settings, {kind}", labels, filled, friedman, withheld)
+    over_settings = _signed_ranks(f"over settings, {kind}", labels, filled, friedman, levels, withheld)
     part = None
     if 0 < complete.sum() < len(scores):
         kept = [list(compress(names, complete)) for names in (settings, datasets)]
         part = across(
-            f"{kind}, complete settings alone", kept[0], kept[1], labels, scores[complete], floor[complete], complete[complete], withheld
+            f"{kind}, complete settings alone",
+            kept[0],
+            kept[1],
+            labels,
+            scores[complete],
+            floor[complete],
+            complete[complete],
+            levels,
+            withheld,
         )
     return Across(
         tuple(settings), tuple(datasets), tuple(labels), mean_ranks, friedman, over_settings,
-        _over_datasets(f"over datasets, {kind}", labels, means, withheld),
-        _sign_flips(f"over datasets, sign flips, {kind}", labels, means, withheld),
+        _over_datasets(f"over datasets, {kind}", labels, means, levels, withheld),
+        _sign_flips(f"over datasets, sign flips, {kind}", labels, means, levels, withheld),
         left_out, tuple(label for label, column in zip(labels, scores.T, strict=True) if np.isnan(column).any()), part,
         over_settings.places(mean_ranks),
     )  # fmt: skip
@@ -206,8 +213,10 @@ def _pairs(values: np.ndarray) -> list[np.ndarray]:
     return list((values[:, first] - values[:, second]).T)
 
 
-def _signed_ranks(name: str, labels: Sequence[str], values: np.ndarray, gate: stats.Friedman | None, withheld: str) -> Family:
-    empty = Family(name, "Wilcoxon signed-rank, exact", "settings", len(values), tuple(labels), effect="rank-biserial")
+def _signed_ranks(
+    name: str, labels: Sequence[str], values: np.ndarray, gate: stats.Friedman | None, levels: Levels, withheld: str
+) -> Family:
+    empty = Family(name, "Wilcoxon signed-rank, exact", "settings", len(values), tuple(labels), effect="rank-biserial", levels=levels)
     gate_p = gate.p if gate else math.nan
     if withheld or len(labels) < 2 or not len(values):
         return replace(empty, reason=withheld or "needs two methods with a trial in every setting")
@@ -219,23 +228,23 @@ def _signed_ranks(name: str, labels: Sequence[str], values: np.ndarray, gate: st
     tests = tuple(
         PairTest(
             a, b, *middle, min(test.plus, test.minus), test.p, q, test.effect,
-            verdict(test.effect, middle.low, middle.high, q, math.nan), test.reason,
+            verdict(levels, test.effect, middle.low, middle.high, q, math.nan), test.reason,
         )
         for (a, b), test, q, middle in rows
     )  # fmt: skip
     return replace(empty, tests=tests, reason=next((test.reason for test in found if test.reason), ""), gate=gate_p)
 
 
-def _over_datasets(name: str, labels: Sequence[str], means: np.ndarray, withheld: str) -> Family:
+def _over_datasets(name: str, labels: Sequence[str], means: np.ndarray, levels: Levels, withheld: str) -> Family:
     if withheld or len(labels) < 2 or len(means) < 2:
         reason = withheld or ("needs two datasets" if len(labels) > 1 else "needs two methods")
-        return Family(name, "t on dataset means", "datasets", len(means), tuple(labels), reason=reason)
-    found = family_of(name, "datasets", len(means), labels, Estimates.of([stats.resampled_t(column) for column in _pairs(means)]))
+        return Family(name, "t on dataset means", "datasets", len(means), tuple(labels), reason=reason, levels=levels)
+    found = family_of(name, "datasets", len(means), labels, Estimates.of([stats.resampled_t(column) for column in _pairs(means)]), levels)
     return replace(found, test="t on dataset means")
 
 
-def _sign_flips(name: str, labels: Sequence[str], means: np.ndarray, withheld: str) -> Family:
-    empty = Family(name, "sign flips of dataset means", "datasets", len(means), tuple(labels), reason=withheld)
+def _sign_flips(name: str, labels: Sequence[str], means: np.ndarray, levels: Levels, withheld: str) -> Family:
+    empty = Family(name, "sign flips of dataset means", "datasets", len(means), tuple(labels), reason=withheld, levels=levels)
     if withheld or len(labels) < 2 or not len(means):
         return empty
     pairs, nan = list(combinations(labels, 2)), math.nan
@@ -243,7 +252,7 @@ def _sign_flips(name: str, labels: Sequence[str], means: np.ndarray, withheld: s
     found = [stats.sign_flip(column, stream(0, "statistics", "sign flip", *pair)) for pair, column in columns]
     rows = zip(pairs, found, stats.holm(np.array([test.p for test in found])).tolist(), strict=True)
     tests = tuple(
-        PairTest(a, b, test.mean, nan, nan, nan, test.p, q, test.mean, verdict(test.mean, nan, nan, q, nan), test.reason)
+        PairTest(a, b, test.mean, nan, nan, nan, test.p, q, test.mean, verdict(levels, test.mean, nan, nan, q, nan), test.reason)
         for (a, b), test, q in rows
     )
     return replace(empty, tests=tests, reason=next((test.reason for test in found if test.reason), ""))

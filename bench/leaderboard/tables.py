@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bench.leaderboard.board import COSTS, EXTRA_METRICS, UNRANKED, Board, Overall, OverallRow, Row, SettingTable, finite
-from bench.leaderboard.significance import ALPHA, ROPE, Family
+from bench.leaderboard.significance import Family
 from bench.leaderboard.text import NA, percent, rank_set
 from bench.protocol import point_of
 
@@ -86,7 +86,7 @@ def significance_json(board: Board) -> str:
         for test in family.tests
     ]  # fmt: skip
     friedman = [_friedman_json(kind) for kind in board.overall if kind.across and kind.across.friedman]
-    head = {"metric": board.suite.metric, "alpha": ALPHA, "rope": ROPE}
+    head = {"metric": board.suite.metric, "alpha": board.levels.alpha, "rope": board.levels.rope}
     lines = ["{"]
     lines += [f'  "{key}": {json.dumps(value)},' for key, value in head.items()]
     for key, entries in (("friedman", friedman), ("families", families), ("tests", tests)):

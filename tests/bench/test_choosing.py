@@ -1,5 +1,6 @@
 """The guide to choosing says what the published boards say."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from bench.choosing import BOARDS, page
 ROOT = Path(__file__).parent.parent.parent
 
 
-def board(folder, scores, name="real"):
+def board(folder, scores, name="real", rope=0.01):
     """A board of two datasets at two rates; scores: method -> four means; a score more than 5 points below the best is worse."""
     rows = []
     for i, (dataset, noise) in enumerate((dataset, noise) for dataset in ("cats", "dogs") for noise in (0.1, 0.5)):
@@ -27,6 +28,7 @@ def board(folder, scores, name="real"):
         ]  # fmt: skip
     (folder / name).mkdir()
     pd.DataFrame(rows).to_csv(folder / name / "table.csv", index=False)
+    (folder / name / "significance.json").write_text(json.dumps({"alpha": 0.05, "rope": rope}), encoding="utf-8")
     return folder
 
 
@@ -67,3 +69,9 @@ def test_tuned_board_shows_what_tuning_gained_and_whom_it_moved(tmp_path):
     lines = [line for line in page(folder).partition("## What tuning changes")[2].splitlines() if line.startswith("| `")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells == [["`muse`", "80.0 (2)", "90.0 (1)", "+10.0"], ["`shaspec`", "85.0 (1)", "86.0 (2)", "+1.0"]]
+
+
+def test_margin_of_the_board_decides_what_is_as_good(tmp_path):
+    wide = page(board(tmp_path, {"muse": (0.9, 0.9, 0.9, 0.5), "mean-mlp": (0.895, 0.8, 0.88, 0.7)}, rope=0.03))
+    assert "As good as the best most often: `mean-mlp` in 3, `muse` in 3." in wide
+    assert "at most 3 points below it" in wide

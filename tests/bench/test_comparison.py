@@ -11,10 +11,13 @@ import pytest
 from bench.comparison import compare
 from bench.comparison_page import markdown
 from bench.errors import UsageError
+from bench.leaderboard import build, significance_json
+from bench.leaderboard import markdown as page_of_board
 from bench.metrics import score
 from bench.protocol import mask_hash
 from bench.spec import Record, Setting, Suite, Trial
 from bench.stats import Estimate, crossed_test, holm, look_levels, pseudo_values, resampled_t, sequential_p
+from bench.stats.levels import Levels
 from bench.store import Arrays
 
 SUITE = Suite("made", (Setting(("digits",)),), methods=("muse", "fusemoe"))
@@ -505,7 +508,21 @@ def test_equivalence_allows_for_looks_too():
 
 def test_more_seeds_are_futile_where_the_samples_blur_the_difference():
     estimate = Estimate("made", 0.005, 0.03, 9.0, {"seed_a": 1e-6, "seed_b": 1e-6, "sample": 9e-4})
-    difference = replace(compared(runs("muse", 1.0) + runs("fusemoe", 1.0)).differences[0], estimate=estimate, rope=0.01, p_adjusted=0.9)
+    difference = replace(
+        compared(runs("muse", 1.0) + runs("fusemoe", 1.0)).differences[0], estimate=estimate, levels=Levels(), p_adjusted=0.9
+    )
     assert difference.is_futile
     assert not replace(difference, estimate=replace(estimate, parts={**estimate.parts, "seed_a": 9e-4})).is_futile
-    assert not replace(difference, rope=0.2).is_futile
+    assert not replace(difference, levels=Levels(rope=0.2)).is_futile
+
+
+@pytest.mark.parametrize(("rope", "verdict"), [(1.0, "undecided"), (30.0, "equivalent")])
+def test_board_and_comparison_decide_by_the_margin_of_the_suite(rope, verdict):
+    suite, pairs = replace(SUITE, rope=rope), runs("muse", 1.1, 8) + runs("fusemoe", 1.0, 8)
+    records, predictions = [record for record, _ in pairs], {record.trial.id: arrays for record, arrays in pairs}
+    board, found = build(suite, records, predictions), compare(suite, records, predictions, "muse", "fusemoe")
+    assert [difference.verdict for difference in found.differences] == [verdict]
+    assert [test.verdict for test in board.settings[0].tests.tests] == [verdict]
+    assert json.loads(significance_json(board))["rope"] == found.as_json()["rope"] == rope / 100
+    for page in (page_of_board(board), markdown(found)):
+        assert ("30 points" in page) == (rope == 30)

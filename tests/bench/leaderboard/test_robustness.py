@@ -9,6 +9,7 @@ from bench import stats
 from bench.leaderboard.robustness import curve_of
 from bench.leaderboard.runs import Runs
 from bench.spec import Record, Trial
+from bench.stats.levels import Levels
 from bench.store import Arrays
 
 NOISE = (0.1, 0.3, 0.5)
@@ -37,7 +38,7 @@ def curve(shares, withheld="", **changes):
     intervals = [{label: stats.crossed_interval(one.values, one.scores) for label, one in level.items() if one.values is not None}
                  for level in levels]  # fmt: skip
     unranked = ("constant", "bayes")
-    return curve_of("accuracy", ("d", "AB", "mcar"), False, NOISE, levels, intervals, "constant", "bayes", unranked, withheld)
+    return curve_of("accuracy", ("d", "AB", "mcar"), False, NOISE, levels, intervals, "constant", "bayes", unranked, Levels(), withheld)
 
 
 def by_label(found):

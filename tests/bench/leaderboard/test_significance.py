@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bench import paper, stats
-from bench.leaderboard.significance import ALPHA, across, family_of, verdict
+from bench.leaderboard.significance import across, family_of, verdict
 from bench.stats import Estimates
+from bench.stats.levels import ALPHA, Levels
 from bench.stats.pairs import Estimate
 
 METHODS = list(paper.METHODS)
@@ -27,13 +28,13 @@ def over(scores, datasets=None, floor=None, complete=None, withheld=""):
     settings = [f"s{i}" for i in range(n)]
     floor = np.full(n, np.nan) if floor is None else floor
     complete = np.ones(n, dtype=bool) if complete is None else complete
-    return across("real", settings, datasets or ["d"] * n, labels, np.asarray(scores, float), floor, complete, withheld)
+    return across("real", settings, datasets or ["d"] * n, labels, np.asarray(scores, float), floor, complete, Levels(), withheld)
 
 
 def test_rank_sets_of_the_papers_table_4_are_the_known_ones():
     """Worked out apart from this code: statistics of all pairs over 12 settings, Holm over 15."""
     scores, datasets = paper_table_4()
-    found = across("real", [str(i) for i in range(12)], datasets, METHODS, scores, np.full(12, np.nan), np.ones(12, bool))
+    found = across("real", [str(i) for i in range(12)], datasets, METHODS, scores, np.full(12, np.nan), np.ones(12, bool), Levels())
     places = {label: (place.low, place.high, place.letters) for label, place in found.places.items()}
     assert places == {
         "MoE-Retriever": (1, 2, "a"), "ShaSpec": (2, 5, "b"), "M3Care": (1, 6, "abc"), "mmFormer": (2, 5, "b"), "FuseMoE": (2, 6, "bc"),
@@ -92,7 +93,7 @@ def test_withheld_tests_leave_no_mark():
 
 
 def test_family_reads_from_both_sides():
-    found = family_of("f", "test samples", 9, ("a", "b"), Estimates.of([Estimate("t", 0.2, 0.05, 10)]))
+    found = family_of("f", "test samples", 9, ("a", "b"), Estimates.of([Estimate("t", 0.2, 0.05, 10)]), Levels())
     there, back = found.between("a", "b"), found.between("b", "a")
     assert (there.difference, there.low, there.verdict) == (-back.difference, -back.high, "better*")
     assert (back.p, back.verdict) == (there.p, "worse*")
@@ -101,7 +102,7 @@ def test_family_reads_from_both_sides():
 
 def test_tests_without_an_answer_do_not_count_into_the_family():
     estimates = [Estimate("t", 0.1, 0.01, 10), Estimate("t", 0.1, math.nan, math.nan, {}, "why"), Estimate("t", 0.1, 0.01, 10)]
-    found = family_of("f", "test samples", 9, ("a", "b", "c"), Estimates.of(estimates))
+    found = family_of("f", "test samples", 9, ("a", "b", "c"), Estimates.of(estimates), Levels())
     assert found.size == 2
     assert found.tests[0].p_adjusted == pytest.approx(2 * found.tests[0].p)
     assert found.tests[1].reason == "why"
@@ -121,4 +122,4 @@ def test_tests_without_an_answer_do_not_count_into_the_family():
     ids=["beyond the margin", "across the margin", "worse", "undecided", "real but too small", "no test"],
 )
 def test_verdict_follows_interval_and_adjusted_p(numbers, expected):
-    assert verdict(*numbers) == expected
+    assert verdict(Levels(), *numbers) == expected
