@@ -23,7 +23,7 @@ from bench import registry
 from bench.datasets.base import Samples
 from bench.engine import execute, plan
 from bench.errors import UsageError, unknown
-from bench.loader import Parts, build_parts, load
+from bench.loader import Parts, build_parts, load, loaded_once
 from bench.methods.recording import read_records
 from bench.profiling import profiles, tidy
 from bench.progress import Progress
@@ -102,6 +102,7 @@ class Analysis:
         return {ending: frame for ending, frame in found.items() if len(frame)}
 
 
+@loaded_once()
 def analyse(
     what: str, suite: str | Suite | None = None, options: dict[str, object] | None = None, out: Path | str = "runs", jobs: int = 1,
     wait: bool = False, progress: Progress | None = None, command: str = "bench.analyze(...)",
@@ -461,7 +462,7 @@ def write(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png",), s
     files: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        by = [key for key in SETTING if analysis.what != "cost" or key == "dataset"]
+        by = [key for key in SETTING if analysis.what != "cost" or key != "combination"]  # the figure of cost compares combinations
         for setting in analysis.rows[by].drop_duplicates().itertuples(index=False):
             here, stem = _at(analysis, setting, by), file_stem(analysis.what, tuple(setting))
             for ending, frame in here.tables().items():

@@ -154,9 +154,11 @@ def profile(
     import pandas
 
     from bench import profiling
+    from bench.loader import loaded_once
 
-    trials = profiling.trials_of(_names(methods), dataset, combination, protocol, noise, seed, training, device, threads)
-    return pandas.DataFrame(profiling.tidy(profiling.profiles(trials, device, threads, depth)))
+    with loaded_once():
+        trials = profiling.trials_of(_names(methods), dataset, combination, protocol, noise, seed, training, device, threads)
+        return pandas.DataFrame(profiling.tidy(profiling.profiles(trials, device, threads, depth)))
 
 
 def analyze(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,18 +20,32 @@ from bench.seeds import number
 from bench.spec import Choice, parse_choice
 
 VALID_SHARE = TEST_SHARE = 0.15
-_loaded: dict[tuple[str, Path], Samples] = {}  # filled in the fork server alone, so that its trials find the samples in memory
+_Memory = dict[tuple[str, Path], Samples]
+_memory: ContextVar[_Memory | None] = ContextVar("samples that this command has loaded", default=None)
+
+
+@contextmanager
+def loaded_once() -> Iterator[None]:
+    """What one command runs in: every dataset is loaded once, whoever asks, and forgotten at the end. Inside another it shares that."""
+    if _memory.get() is not None:
+        yield
+        return
+    token = _memory.set({})
+    try:
+        yield
+    finally:
+        _memory.reset(token)
 
 
 def load(choice: Choice) -> tuple[Dataset, Samples]:
-    """A dataset and its samples, from memory where the fork server has loaded them.
+    """A dataset and its samples, from memory where this command, or the fork server for its trials, has loaded them.
 
     Raises: UsageError if the dataset does not load, whatever its code raised.
     """
     dataset = registry.dataset_of(choice)
-    found = _loaded.get((str(choice), data_root()))
-    if found is not None:
-        return dataset, found
+    memory, key = _memory.get(), (str(choice), data_root())
+    if memory is not None and key in memory:
+        return dataset, memory[key]
     try:
         samples = dataset.load()
     except DataError as error:  # says everything a user needs
@@ -39,15 +54,18 @@ def load(choice: Choice) -> tuple[Dataset, Samples]:
         raise UsageError(f"dataset {str(choice)!r} does not load: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(samples, Samples):
         raise UsageError(f"load of dataset {str(choice)!r} must return Samples, got {type(samples).__name__}")
+    if memory is not None:
+        memory[key] = samples
     return dataset, samples
 
 
 def preload(name: str) -> None:
-    """Load a dataset, NAME or NAME[option=value], into memory for the trials to come. One that does not load fails in its trials, with its
-    reason."""
+    """Load a dataset, NAME or NAME[option=value], in the fork server: its trials find it in memory. One that does not load fails in its
+    trials, with its reason."""
+    if _memory.get() is None:
+        _memory.set({})
     with suppress(UsageError):
-        choice = parse_choice(name)
-        _loaded[str(choice), data_root()] = load(choice)[1]
+        load(parse_choice(name))
 
 
 @dataclass(frozen=True)

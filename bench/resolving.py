@@ -15,6 +15,7 @@ from bench import stats
 from bench.comparison import Comparison, Difference, compare
 from bench.engine import Summary, execute, family_of, plan
 from bench.errors import UsageError
+from bench.loader import loaded_once
 from bench.progress import Progress
 from bench.spec import Suite, Trial, method_label, parse_choice
 from bench.store import Store
@@ -45,10 +46,13 @@ def planned_looks(suite: Suite) -> list[PlannedLook]:
     return [PlannedLook(*row) for row in rows]
 
 
-def further_trials(suite: Suite) -> list[Trial]:
-    """Every trial that may be added, in the order of looks. Raises: UsageError if a method of a pair is not in the suite's methods."""
+def further_trials(suite: Suite, trials: Sequence[Trial]) -> list[Trial]:
+    """Every trial that may be added to `trials`, the plan of the suite, in the order of looks.
+
+    Raises: UsageError if a method of a pair is not in the suite's methods.
+    """
     labels = {_label(name) for pair in suite.pairs for name in pair}
-    planned = {trial.label for trial in plan(suite)}
+    planned = {trial.label for trial in trials}
     for label in sorted(labels - planned):
         raise UsageError(f"until_resolved names {label!r}, which is not among the methods of this run: {', '.join(sorted(planned))}")
     order = suite.seed_order()
@@ -73,10 +77,12 @@ def resolve(
     The same call after an interruption goes on where it stopped: looks are read from what is stored. `say` gets a line a look.
     Raises: UsageError on bad input, also if these pairs were planned otherwise in this folder before.
     """
-    further = further_trials(suite) if suite.until_resolved else []
+    with loaded_once():
+        trials = plan(suite)
+        further = further_trials(suite, trials) if suite.until_resolved else []
     if further:
         _check_plan(suite, out)
-    summary = execute(suite, out, jobs, retry_failed, wait, progress(), command, is_recorded)
+    summary = execute(suite, out, jobs, retry_failed, wait, progress(), command, is_recorded, trials)
     said: set[str] = set()
     while further and not summary.interrupted:
         resolutions, wanted = _look(suite, out, further)

@@ -23,6 +23,7 @@ from bench import registry
 from bench.engine import interruptible, modules_of, plan
 from bench.errors import UsageError, unknown
 from bench.isolation import Job, Limits, Stopped, prepare_server, run_isolated, start_server
+from bench.loader import loaded_once
 from bench.progress import Progress
 from bench.seeds import stream
 from bench.space import SAMPLERS, Space, distributions, key_of, propose, space_of
@@ -127,7 +128,8 @@ def tune(
     names = {choice.name for choice in registry.expand_methods(suite.methods)} | {parse_choice(text).name for text in datasets}
     prepare_server(modules_of(names), datasets)
     start_server()  # it loads torch while this process does
-    spaces, left_out = _spaces(suite, seeds, budget)
+    with loaded_once():
+        spaces, left_out = _spaces(suite, seeds, budget)
     question = _question(suite, sampler, pruner, seeds)
     name = name or f"{suite.name}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]}"
     folder = Path(out) / FOLDER / name

@@ -163,15 +163,17 @@ def profile(
 
     Exit code 0: all measured, 1: some method failed, 2: wrong usage.
     """
+    from bench.loader import loaded_once
     from bench.profiling import draw, page, profiles, trials_of
     from bench.spec import parse_options, split_list
 
     names = [name for text in methods for name in split_list(text)]
-    trials = trials_of(names, **where, training=parse_options(sets), device=device, threads=threads)
     if plot is not None:
         draw([], plot)  # what would stop the plot is said before the measuring
     begin = None if quiet else lambda trial: click.echo(f"measuring {trial.label}", err=True)
-    found = list(profiles(trials, device, threads, depth, begin))
+    with loaded_once():
+        trials = trials_of(names, **where, training=parse_options(sets), device=device, threads=threads)
+        found = list(profiles(trials, device, threads, depth, begin))
     if as_json:
         print_json({"profiles": [entry.row() for entry in found]})
     else:

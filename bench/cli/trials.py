@@ -98,7 +98,10 @@ def run(
 
         chosen = with_configs(chosen, configs, out)
     if dry_run:
-        _dry_run(chosen, out, jobs or cores(chosen.threads), as_json, quiet)
+        from bench.loader import loaded_once
+
+        with loaded_once():
+            _dry_run(chosen, out, jobs or cores(chosen.threads), as_json, quiet)
         return
     summary = resolve(
         chosen, out, jobs or cores(chosen.threads), retry_failed, wait, lambda: progress(chosen.metric, quiet, verbose), typed_command(),
@@ -149,7 +152,7 @@ def _dry_run(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> Non
             click.echo(tabulate(rows, headers="keys", tablefmt="simple"))
             click.echo(f"{len(rows) * len(suite.seeds)} trials; their ids and an estimate of their time need the data")
         raise
-    further = further_trials(suite) if suite.until_resolved else []
+    further = further_trials(suite, trials) if suite.until_resolved else []
     looks = [asdict(look) for look in planned_looks(suite)] if further else []
     records = []
     if (Path(out) / "bench.db").exists():

@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import loader
+from bench.cli import main
 from bench.datasets.base import Dataset, Modality, Samples, Schema
+from bench.datasets.breast_cancer import BreastCancer
+from bench.datasets.digits import Digits
 from bench.errors import UsageError
-from bench.loader import Scaler, batch_rows, build_parts, load, preload, split_rows
+from bench.loader import Scaler, batch_rows, build_parts, load, loaded_once, preload, split_rows
 from bench.protocol import parse_protocol, parse_rule
 from bench.seeds import stream
 from bench.spec import parse_choice
@@ -225,8 +228,47 @@ def test_without_a_test_part_all_else_is_as_with_it(make_samples, protocol):
 
 @pytest.mark.parametrize("name", ["digits[", "no-such-dataset", "digits[no_such_option=1]"])
 def test_preload_leaves_a_dataset_that_does_not_load_to_its_trials(name):
-    before = dict(loader._loaded)
-    preload(name)  # raising would end the fork server, and with it every trial
-    assert loader._loaded == before
+    with loaded_once():
+        preload(name)  # raising would end the fork server, and with it every trial
     with pytest.raises(UsageError):
         load(parse_choice(name))
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The datasets that this process loads, each time it does."""
+    found = []
+    for cls in (BreastCancer, Digits):
+        original = cls.load
+        monkeypatch.setattr(cls, "load", lambda dataset, original=original: found.append(dataset.title) or original(dataset))
+    return found
+
+
+SMALL = ["--datasets", "breast-cancer,digits", "--noise", "0,0.3", "--epochs", "1"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "--methods", "constant,mean-logistic", "--seeds", "0-1", "--until-resolved", "constant,mean-logistic", *SMALL],
+        ["run", "--methods", "constant,mean-mlp", "--seeds", "0-1", "--dry-run", *SMALL],
+        ["tune", "--methods", "mean-logistic", "--suggestions", "1", *SMALL],
+        ["analyze", "supports", "--methods", "m3care", "--datasets", "breast-cancer,digits", "--noise", "0.2,0.3", "--set", "epochs=1"],
+        ["analyze", "cost", "--methods", "constant,mean-mlp", "--datasets", "breast-cancer,digits", "--noise", "0,0.3"],
+        ["profile", "constant", "mean-mlp", "--dataset", "digits", "--noise", "0.3"],
+    ],
+    ids=lambda command: " ".join(command[:2] + command[-1:]),
+)
+@pytest.mark.slow
+def test_command_loads_each_dataset_once(command, loads, tmp_path):
+    out = [] if command[0] == "profile" else ["--out", str(tmp_path)]
+    done = CliRunner().invoke(main, [*command, "-q", *out])
+    assert done.exit_code == 0, done.output
+    assert len(loads) == len(set(loads)) == (1 if command[0] == "profile" else 2)
+
+
+def test_what_a_command_loaded_is_forgotten_with_it(loads):
+    for _ in range(2):
+        with loaded_once(), loaded_once():
+            assert load(parse_choice("digits"))[1] is load(parse_choice("digits"))[1]
+    assert len(loads) == 2

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import bench
 from bench.cli import main
-from bench.engine import execute
+from bench.engine import execute, plan
 from bench.errors import UsageError
 from bench.resolving import further_trials, planned_looks, resolve
 from bench.spec import Setting, Suite
@@ -30,7 +30,11 @@ def out(tmp_path_factory):
     """A run that was stopped in the middle of its second look and went on."""
     folder, said = tmp_path_factory.mktemp("runs"), []
     execute(SUITE, folder)
-    execute(SUITE, folder, trials=[trial for trial in further_trials(SUITE) if trial.combination == "M" and trial.method == "mean-mlp"])
+    execute(
+        SUITE,
+        folder,
+        trials=[trial for trial in further_trials(SUITE, plan(SUITE)) if trial.combination == "M" and trial.method == "mean-mlp"],
+    )
     summary = resolve(SUITE, folder, say=said.append)
     return folder, summary, said
 
@@ -82,7 +86,7 @@ def test_plan_cannot_be_changed_after_a_look(out, changes):
 
 def test_methods_of_a_pair_must_be_in_the_run():
     with pytest.raises(UsageError, match="until_resolved names 'muse', which is not among the methods of this run: best-single, "):
-        further_trials(replace(SUITE, until_resolved=("muse,constant",)))
+        further_trials(replace(SUITE, until_resolved=("muse,constant",)), plan(SUITE))
 
 
 def test_dry_run_shows_the_plan(tmp_path):
