@@ -19,6 +19,7 @@ import numpy as np
 from bench import stats
 from bench.errors import UsageError, unknown
 from bench.leaderboard import UNRANKED, Row, SettingTable, build, finite
+from bench.leaderboard.origin import code_of
 from bench.metrics import HIGHER_IS_BETTER
 from bench.protocol import parse_protocol
 from bench.seeds import stream
@@ -478,7 +479,7 @@ def _check(own: Sequence[Record], allowed: Sequence[str]) -> None:
             raise UsageError(f"two finished trials of {trial[0]}, seed {trial[2]}, on {_title(trial[1])}; keep one of them")
         seen.add(trial)
     ways = {(record.trial.selection, record.trial.vary, record.trial.fixed_seed, record.trial.harness) for record in own}
-    commits = {str(record.provenance.get("commit")) for record in done}
+    commits = {code_of(record) for record in done}
     budgets: dict[tuple[str, Key], set[str]] = defaultdict(set)
     versions: dict[str, set[str]] = defaultdict(set)
     for record in done:

@@ -165,7 +165,11 @@ def _where(record: Record, again: Record) -> list[tuple[str, object, object]]:
     return [
         *((f"{part} mask", masks[0].get(part), mask) for part, mask in masks[1].items()),
         *((name, packages[0].get(name), packages[1].get(name)) for name in dict.fromkeys([*packages[0], *packages[1]])),
-        *((key.replace("_", " "), then.get(key), now.get(key)) for key in ("hardware", "torch_device", "python", "commit") if key in now),
+        *(
+            (key.replace("_", " "), then.get(key), now.get(key))
+            for key in ("hardware", "torch_device", "python", "bench", "commit")
+            if key in now
+        ),
     ]
 
 

@@ -105,3 +105,13 @@ def test_no_file_holds_a_conflict_left_by_a_merge():
     files = listed.stdout.split() or [str(path.relative_to(ROOT)) for path in (ROOT / "bench").rglob("*.py")]
     marked = re.compile(r"^(<<<<<<<|>>>>>>>) ", re.MULTILINE)
     assert [name for name in files if (ROOT / name).exists() and marked.search((ROOT / name).read_text(encoding="utf-8"))] == []
+
+
+def test_no_submodule_bears_a_name_of_the_python_interface():
+    """Importing it would put the module in the place of the function: `bench.run` would no longer run anything."""
+    import bench
+
+    folders = {path.name for path in ROOMS["bench"].iterdir() if path.is_dir()} | {"methods", "datasets"}
+    taken = {path.stem for path in ROOMS["bench"].glob("*.py")} | folders
+    assert taken & set(bench._API) == set()
+    assert all(callable(getattr(bench, name)) for name in bench._API)

@@ -14,7 +14,10 @@ def mixtures(done: Sequence[Record]) -> list[str]:
     found = []
     if any(record.provenance.get("dirty") for record in done):
         found.append("some records come from a checkout with uncommitted changes")
-    for key, what in (("commit", "commits"), ("hardware_id", "hardware ids"), ("device", "devices")):
+    commits = {code_of(record) for record in done}
+    if len(commits) > 1:
+        found.append(f"records come from {len(commits)} {'commits' if all(map(_is_commit, done)) else 'versions of bench'}")
+    for key, what in (("hardware_id", "hardware ids"), ("device", "devices")):
         values = {str(record.provenance.get(key)) for record in done}
         if len(values) > 1:
             found.append(f"records come from {len(values)} {what}")
@@ -37,6 +40,16 @@ def mixtures(done: Sequence[Record]) -> list[str]:
     return found
 
 
+def _is_commit(record: Record) -> bool:
+    return record.provenance.get("commit") is not None
+
+
+def code_of(record: Record) -> str:
+    """The code of the suite that made a record: its commit, or the version that was installed."""
+    commit = record.provenance.get("commit")
+    return f"bench {record.provenance.get('bench', 'of an unknown version')} (installed)" if commit is None else str(commit)
+
+
 def on_one_machine(done: Sequence[Record]) -> bool:
     """Whether timings may be compared."""
     return len({(str(record.provenance.get("hardware_id")), str(record.provenance.get("device"))) for record in done}) < 2
@@ -50,21 +63,23 @@ def provenance_line(done: Sequence[Record]) -> str:
     def values(key: str) -> str:
         return ", ".join(sorted({str(record.provenance.get(key)) for record in done}))
 
-    commits = sorted({str(record.provenance.get("commit"))[:10] for record in done})
+    commits = sorted({code_of(record)[:10] for record in done if _is_commit(record)})
     state = "dirty" if any(record.provenance.get("dirty") for record in done) else "clean"
+    code = [f"commit {', '.join(commits)} ({state})"] if commits else []
+    code += sorted({code_of(record) for record in done if not _is_commit(record)})
     data = sorted({f"{record.trial.dataset_label} {record.trial.fingerprint[:8]}" for record in done})
     masks = sorted({str(shares["test"]) for record in done if isinstance(shares := record.facts.get("masks"), Mapping)})
     packages = [record.provenance.get("packages") for record in done]
     torch = sorted({str(found["torch"]) for found in packages if isinstance(found, Mapping)})
     dates = sorted({str(record.facts.get("ended"))[:10] for record in done})
     parts = [
-        f"commit {', '.join(commits)} ({state})",
+        *code,
         f"data {', '.join(data)}",
         f"test masks {', '.join(masks) if len(masks) <= 6 else f'{len(masks)}, in records.jsonl'}",
         f"seeds {ranges({record.trial.seed for record in done})}",
         f"torch {', '.join(torch)} {values('device')}, {values('threads')} thread a trial",
         f"hardware {values('hardware_id')} ({values('hardware')})",
-        f"bench {values('bench')}",
+        *([f"bench {values('bench')}"] if commits else []),
         f"UTC {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else ""),
     ]
     return " | ".join(parts)
