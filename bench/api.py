@@ -7,17 +7,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.spec import Suite, Value, read_suite, split_list, with_options
+from bench.names import Value, split_list
+from bench.question.suite import Suite, read_suite, with_options
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas
 
-    from bench.analysis import Analysis
-    from bench.comparison import Comparison
+    from bench.comparison.differences import Comparison
+    from bench.inspection.reproduction import Repeat
+    from bench.inspection.tables import Analysis
     from bench.leaderboard import Board
-    from bench.reproduction import Repeat
-    from bench.spec import Record, Trial
+    from bench.question.trial import Trial
+    from bench.records.record import Record
 
 DEFAULT_OUT = "runs"
 
@@ -46,8 +48,8 @@ def run(
     until_resolved, max_seeds, ...).
     Raises: UsageError (a ValueError) on bad input.
     """
-    from bench.progress import Lines, Progress
-    from bench.resolving import resolve
+    from bench.grid.progress import Lines, Progress
+    from bench.studies.looks import resolve
 
     given = {
         "datasets": datasets,
@@ -62,7 +64,7 @@ def run(
     given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
     chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), {**given, **options})
     if configs is not None:
-        from bench.tuned import with_configs
+        from bench.question.winners import with_configs
 
         chosen = with_configs(chosen, configs, out)
     summary = resolve(
@@ -74,7 +76,7 @@ def run(
 
 def results(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
     """Every trial of a results folder as one tidy row: its keys, status, metrics (fractions) and cost."""
-    from bench.store import Store
+    from bench.records.database import Store
 
     with Store(out, create=False) as store:
         return tidy(store.records())
@@ -84,9 +86,9 @@ def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
     """Every further evaluation of every trial as one tidy row: the trial's keys, the rule, what it stands for, missing share, metrics."""
     import pandas
 
-    from bench.protocol import point_of
-    from bench.store import Store
-    from bench.surface import evaluations_of
+    from bench.data.grammar import point_of
+    from bench.records.database import Store
+    from bench.records.record import evaluations_of
 
     rows = []
     with Store(out, create=False) as store:
@@ -107,7 +109,7 @@ def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str |
     from dataclasses import replace
 
     from bench.leaderboard import build
-    from bench.store import Store
+    from bench.records.database import Store
 
     with Store(out, create=False) as store:
         found, records, commands = store.board(suite)
@@ -127,7 +129,7 @@ def audit(
 
     import pandas
 
-    from bench.auditing import expand, run_audits
+    from bench.inspection.audit import expand, run_audits
 
     found = run_audits(expand(_names(methods)), out, jobs, say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True))
     return pandas.DataFrame([asdict(finding) for finding in found])
@@ -153,8 +155,8 @@ def profile(
     """
     import pandas
 
-    from bench import profiling
-    from bench.loader import loaded_once
+    from bench.data.loading import loaded_once
+    from bench.inspection import profile as profiling
 
     with loaded_once():
         trials = profiling.trials_of(_names(methods), dataset, combination, protocol, noise, seed, training, device, threads)
@@ -181,8 +183,8 @@ def analyze(
     `.summary`, `.rows` and `.points` are pandas tables. With `figures`, a folder, tables and figures are written there and `.files`
     names them; `options` are further suite keys (combinations, protocols, ...). Raises: UsageError (a ValueError) on bad input.
     """
-    from bench.analysis import analyse, write
-    from bench.progress import Lines, Progress
+    from bench.grid.progress import Lines, Progress
+    from bench.inspection.analysis import analyse, write
 
     given: dict[str, object] = {"datasets": datasets, "noise": noise, "seeds": seeds, "training": training, **options}
     given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
@@ -225,9 +227,9 @@ def compare(
     """
     from dataclasses import replace
 
-    from bench.comparison import compare as compared
-    from bench.comparison import in_settings, label_of
-    from bench.published import opened
+    from bench.comparison.belonging import in_settings, label_of
+    from bench.comparison.compare import compare as compared
+    from bench.records.folder import opened
 
     wanted, allowed = (split_list(given) if isinstance(given, str) else list(given or ()) for given in (settings, allow))
     with opened(out, published) as source:
@@ -245,8 +247,8 @@ def reproduce(trial: str, out: str | Path = DEFAULT_OUT, published: str | Path |
 
     `trial` is an id or the beginning of one. Raises: UsageError (a ValueError) on bad input.
     """
-    from bench.published import opened
-    from bench.reproduction import reproduce as again
+    from bench.inspection.reproduction import reproduce as again
+    from bench.records.folder import opened
 
     with opened(out, published) as source:
         return again(source, trial)
@@ -254,10 +256,11 @@ def reproduce(trial: str, out: str | Path = DEFAULT_OUT, published: str | Path |
 
 def _test_masks(records: Iterable[Record]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Hash of each test mask of these records -> the mask (N, M), drawn again; and a note on each dataset that does not load."""
+    from bench.data.grammar import parse_protocol
+    from bench.data.loading import load
+    from bench.data.parts import build_parts
     from bench.errors import UsageError
-    from bench.loader import build_parts, load
-    from bench.protocol import parse_protocol
-    from bench.spec import Choice
+    from bench.names import Choice
 
     trials: dict[str, dict[tuple[str, str, int], Trial]] = {}
     for t in (record.trial for record in records):
@@ -305,12 +308,12 @@ def tune(
     import pandas
 
     from bench import registry
-    from bench.progress import Progress, SuggestionLines
-    from bench.spec import parse_seeds
-    from bench.tuning import Budget
-    from bench.tuning import tune as run_tuning
-    from bench.tuning_report import check_plot
-    from bench.tuning_report import plot as draw
+    from bench.grid.progress import Progress, SuggestionLines
+    from bench.names import parse_seeds
+    from bench.studies.curves_plot import check_plot
+    from bench.studies.curves_plot import plot as draw
+    from bench.studies.study import Budget
+    from bench.studies.tuning import tune as run_tuning
 
     given = {"datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise, "training": training}
     if methods is not None:

@@ -20,3 +20,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f", did you mean {close[0]!r}?" if close else ";"
     return UsageError(f"unknown {what} {name!r}{hint} known: {', '.join(names)}")
+
+
+class TrialError(RuntimeError):
+    """A trial that cannot give a number; the message becomes the record's reason."""

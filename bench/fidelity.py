@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from bench import registry
 from bench.methods.catalog import PAPER
-from bench.spec import format_value
+from bench.names import format_value
 
 HEAD = """# Fidelity: paper, released code, and what we do
 

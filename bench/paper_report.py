@@ -1,4 +1,6 @@
-"""What the tables of the MoE-Retriever paper show and do not show, by the suite's own tests; every number is computed from `bench.paper`.
+"""What the tables of the MoE-Retriever paper show and do not show, by the suite's own tests.
+
+Every number is computed from `bench.leaderboard.printed`.
 
 python -m bench.paper_report > docs/paper-under-test.md
 """
@@ -15,7 +17,7 @@ import numpy as np
 from tabulate import tabulate
 
 from bench import stats
-from bench.paper import METHODS, Cell, cells
+from bench.leaderboard.printed import METHODS, Cell, cells
 from bench.stats.levels import ALPHA
 from bench.stats.pairs import Estimate
 

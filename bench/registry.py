@@ -19,7 +19,7 @@ from bench.datasets.base import Dataset
 from bench.datasets.catalog import DATASETS
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import CEILING, GROUPS, METHODS, PAPER, REFERENCE
-from bench.spec import DEFAULT_PRESETS, Choice, Value, parse_choice
+from bench.names import DEFAULT_PRESETS, Choice, Value, parse_choice
 
 _given: dict[str, type] = {}  # classes handed over from Python, by name
 

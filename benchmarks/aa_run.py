@@ -13,10 +13,11 @@ import argparse
 import json
 import sys
 
+from bench.comparison.aa import SelfTest, self_test
 from bench.errors import UsageError
-from bench.published import opened
-from bench.selftest import SelfTest, self_test
-from bench.spec import parse_options, read_suite, with_options
+from bench.names import parse_options
+from bench.question.suite import read_suite, with_options
+from bench.records.folder import opened
 
 
 def main() -> None:
@@ -41,8 +42,8 @@ def main() -> None:
 
 def run(given: argparse.Namespace) -> SelfTest:
     if given.published is None:
-        from bench.engine import execute
-        from bench.progress import Lines
+        from bench.grid.engine import execute
+        from bench.grid.progress import Lines
 
         options = {name: getattr(given, name) for name in ("methods", "datasets", "noise", "protocols", "seeds", "metric")}
         suite = with_options(read_suite(given.suite), {**options, "training": parse_options(given.sets) or None})

@@ -23,10 +23,12 @@ from threadpoolctl import threadpool_limits
 
 from bench.leaderboard import build, publish, render
 from bench.leaderboard.folder import _rendered
-from bench.metrics import score
-from bench.published import Published
-from bench.spec import Record, Setting, Suite, Trial
-from bench.store import Arrays
+from bench.question.suite import Setting, Suite
+from bench.question.trial import Trial
+from bench.records.folder import Published
+from bench.records.predictions import Arrays
+from bench.records.record import Record
+from bench.stats.metrics import score
 
 METHODS, SEEDS, DATASETS, SAMPLES, CLASSES = 25, 10, 5, 1000, 3
 NOISE = (0.1, 0.3, 0.5, 0.7)

@@ -41,7 +41,7 @@ from types import ModuleType
 from bench import registry
 from bench.datasets.base import DataError
 from bench.datasets.files import check
-from bench.spec import parse_choice
+from bench.names import parse_choice
 
 SECONDS = 5.0  # of processor time
 CLOCK = 60.0  # seconds without an answer
@@ -51,7 +51,7 @@ EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 
 
 
 def load_fixtures() -> ModuleType:
-    path = Path(__file__).resolve().parent.parent / "tests" / "datasets" / "fixtures.py"
+    path = Path(__file__).resolve().parent.parent / "tests" / "support" / "fixtures.py"
     spec = importlib.util.spec_from_file_location("bench_fixtures", path)
     assert spec is not None
     assert spec.loader is not None

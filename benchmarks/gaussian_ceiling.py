@@ -13,8 +13,8 @@ import sys
 
 import numpy as np
 
+from bench.records.database import Store
 from bench.stats import crossed_interval, pseudo_values
-from bench.store import Store
 
 
 def main(out: str) -> None:

@@ -29,14 +29,14 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import registry
-from bench.cost import FORMULAS, training_flops
+from bench.data.parts import batch_rows
 from bench.datasets.base import Batch, Modality, Samples, Schema, as_batch
 from bench.errors import UsageError
-from bench.loader import batch_rows
 from bench.methods.base import Method
 from bench.methods.layers import Attention, Dropout, cv_squared
 from bench.methods.moe_retriever import MoERetriever, Routing
-from bench.spec import parse_choice
+from bench.names import parse_choice
+from bench.training.cost import FORMULAS, training_flops
 
 SAMPLES, MODALITIES, FEATURES, CLASSES, MISSING = 512, 3, 64, 3, 0.3
 WORKLOAD = {"tokens": 16, "width": 128, "batch_size": 16}

@@ -16,8 +16,9 @@ import json
 import tempfile
 import time
 
-from bench.spec import read_suite, with_options
-from bench.tuning import Budget, tune
+from bench.question.suite import read_suite, with_options
+from bench.studies.study import Budget
+from bench.studies.tuning import tune
 
 
 def main() -> None:

@@ -16,28 +16,13 @@ from bench.methods.catalog import METHODS
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"bench": ROOT / "bench", "bench.methods": ROOT / "methods", "bench.datasets": ROOT / "datasets"}
 TORCH_FREE = (
-    "spec",
-    "engine",
-    "store",
-    *(f"cli/{path.stem}" for path in sorted((ROOT / "bench" / "cli").glob("*.py"))),
-    "data",
-    "gaps",
-    *(f"{room}/{path.stem}" for room in ("stats", "leaderboard") for path in sorted((ROOT / "bench" / room).glob("*.py"))),
-    "paper",
-    "surface",
-    "comparison",
-    "comparison_page",
-    "published",
-    "reproduction",
-    "selftest",
-    "resolving",
-    "protocol",
-    "seeds",
-    "errors",
-    "progress",
-    "provenance",
-    "api",
-    "metrics",
+    *("api", "errors", "names", "registry", "seeds", "text"),
+    *("grid/engine", "grid/estimate", "grid/process", "grid/progress", "inspection/reproduction"),
+    *(
+        f"{room}/{path.stem}"
+        for room in ("cli", "comparison", "data", "leaderboard", "question", "records", "stats", "studies")
+        for path in sorted((ROOT / "bench" / room).glob("*.py"))
+    ),
 )
 
 

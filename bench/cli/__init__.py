@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from bench import __version__
-from bench.cli import analyses, boards, data, methods, trials
+from bench.cli import analyses, boards, data, methods, reproduce, run, show, tune
 from bench.cli.options import CONTEXT
 
 
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 for _command in (
-    *(trials.run, trials.tune, trials.show, trials.reproduce),
+    *(run.run, tune.tune, show.show, reproduce.reproduce),
     *(boards.leaderboard, boards.compare),
     *(methods.list_, methods.audit, methods.profile, methods.new, methods.doctor),
     *(analyses.analyze, data.data),

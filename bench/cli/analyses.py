@@ -74,9 +74,9 @@ def _analyze(
 ) -> None:  # fmt: skip
     from tabulate import tabulate
 
-    from bench.analysis import analyse, write
-    from bench.figures import check_formats
-    from bench.spec import split_list
+    from bench.inspection.analysis import analyse, write
+    from bench.inspection.figures import check_formats
+    from bench.names import split_list
 
     chosen_formats = check_formats(split_list(formats))
     shown = progress("accuracy", quiet, False)

@@ -55,7 +55,7 @@ def _publish(out: str, suite: str | None, metric: str | None, folder: Path, pape
     from dataclasses import replace
 
     from bench.leaderboard import publish
-    from bench.store import Store
+    from bench.records.database import Store
 
     with Store(out, create=False) as store:
         found, records, commands = store.board(suite)

@@ -25,7 +25,8 @@ def data() -> None:
 @explained
 def data_status(as_json: bool) -> None:
     """List the datasets that come as files: what is here, what is missing, where to get it, and the owners' terms."""
-    from bench.data import data_root, status
+    from bench.data.files import status
+    from bench.datasets.files import data_root
 
     found = status()
     if as_json:
@@ -53,7 +54,7 @@ def data_status(as_json: bool) -> None:
 @explained
 def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
     """Read and check a dataset's files once and keep a copy that loads fast."""
-    from bench.data import prepare
+    from bench.data.files import prepare
 
     with steps(quiet) as report:
         made = prepare(name, folder, report)
@@ -72,7 +73,7 @@ def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> 
 @explained
 def data_verify(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
     """Recompute hashes and fingerprint of a dataset and compare. Exit code 1 if something differs."""
-    from bench.data import verify
+    from bench.data.files import verify
 
     with steps(quiet) as report:
         found = verify(name, folder, report)
@@ -88,7 +89,7 @@ def data_verify(name: str, folder: Path | None, as_json: bool, quiet: bool) -> N
 @explained
 def data_card(names: tuple[str, ...], publish: Path | None, check: Path | None, as_json: bool) -> None:
     """Describe datasets: samples, classes, observed combinations, whether gaps look random, whether they alone predict the label."""
-    from bench import data as pages
+    from bench.data import card as pages
     from bench.errors import UsageError
 
     if check is not None:

@@ -45,13 +45,13 @@ def _list_methods() -> list[dict[str, Any]]:
 
 def _list_datasets() -> list[dict[str, Any]]:
     from bench import registry
-    from bench.data import outline
+    from bench.data.card import outline
 
     return [outline(name) for name in registry.dataset_names()]
 
 
 def _list_suites() -> list[dict[str, Any]]:
-    from bench.spec import known_suites, read_suite
+    from bench.question.suite import known_suites, read_suite
 
     return [{"name": name, "title": read_suite(name).title} for name in known_suites()]
 
@@ -94,9 +94,9 @@ def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_j
     """
     from dataclasses import asdict
 
-    from bench.auditing import expand, run_audits
-    from bench.isolation import Stopped
-    from bench.spec import split_list
+    from bench.grid.process import Stopped
+    from bench.inspection.audit import expand, run_audits
+    from bench.names import split_list
 
     choices = expand(name for text in methods for name in split_list(text))
     try:
@@ -163,9 +163,10 @@ def profile(
 
     Exit code 0: all measured, 1: some method failed, 2: wrong usage.
     """
-    from bench.loader import loaded_once
-    from bench.profiling import draw, page, profiles, trials_of
-    from bench.spec import parse_options, split_list
+    from bench.data.loading import loaded_once
+    from bench.inspection.profile import profiles, trials_of
+    from bench.inspection.profile_page import draw, page
+    from bench.names import parse_options, split_list
 
     names = [name for text in methods for name in split_list(text)]
     if plot is not None:
@@ -201,7 +202,7 @@ def new() -> None:
 @explained
 def new_method(name: str, folder: Path, as_json: bool) -> None:
     """Write a working method and its test, and say how to list it."""
-    from bench.templates import write_method
+    from bench.cli.templates import write_method
 
     files, title = write_method(name, folder)
     module = name.replace("-", "_")
@@ -220,6 +221,6 @@ def new_method(name: str, folder: Path, as_json: bool) -> None:
 @explained
 def doctor(out: str, as_json: bool) -> None:
     """Check that this machine can run the suite."""
-    from bench.doctor import checks
+    from bench.inspection.doctor import checks
 
     print_checks(checks(Path(out)), as_json)

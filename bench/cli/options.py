@@ -85,7 +85,7 @@ def cores(threads: int) -> int:
 
 
 def progress(metric: str, quiet: bool, verbose: bool):
-    from bench.progress import Bars, Lines, Progress
+    from bench.grid.progress import Bars, Lines, Progress
 
     if quiet:
         return Progress()
@@ -109,7 +109,7 @@ def steps(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def print_json(value: Any) -> None:
-    from bench.leaderboard import finite
+    from bench.text import finite
 
     click.echo(json.dumps(finite(value), indent=2))
 

@@ -1,26 +1,18 @@
 """Leaderboards from records and predictions alone. Free of torch.
 
-`runs`: what the trials of a method gave. `significance`: which differences are real. `robustness`: score over noise. `origin`: where
-it all comes from. `board`: every number of the pages. `pages`, `tables`, `plots`: how they are shown. `folder`: publishing and checking.
+`scores`: what the trials of a method gave. `significance`: which differences are real. `robustness`, `surface`: score over noise, and
+under many masks. `origin`: where it all comes from. `rows`: the board as values. `board`: how it is made. `printed`: a paper's own numbers.
+`front_page`, `setting_page`, `tables`, `plots`: how they are shown. `folder`: publishing and checking.
 """
 
-from bench.leaderboard.board import (
-    FLOOR,
-    NOT_AUDITED,
-    UNRANKED,
-    Board,
-    Overall,
-    OverallRow,
-    Row,
-    SettingTable,
-    build,
-    finite,
-)
+from bench.leaderboard.board import build
 from bench.leaderboard.folder import board_of, publish, render, stale_files, write
-from bench.leaderboard.pages import markdown, pages
+from bench.leaderboard.front_page import markdown, pages
 from bench.leaderboard.robustness import Curve, CurveRow
+from bench.leaderboard.rows import FLOOR, NOT_AUDITED, UNRANKED, Board, Overall, OverallRow, Row, SettingTable
 from bench.leaderboard.significance import Across, Family, PairTest, Place
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
+from bench.text import finite
 
 __all__ = [
     "FLOOR", "NOT_AUDITED", "UNRANKED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow",

@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from bench.leaderboard import plots
-from bench.leaderboard.board import Board, build, finite
-from bench.leaderboard.pages import PAGE_END, pages
-from bench.leaderboard.runs import same_samples
+from bench.leaderboard.board import build
+from bench.leaderboard.front_page import pages
+from bench.leaderboard.rows import Board
+from bench.leaderboard.scores import same_samples
+from bench.leaderboard.setting_page import PAGE_END
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
-from bench.published import Published
-from bench.spec import Finding, Record, Suite
-from bench.store import EVALUATION, Arrays
+from bench.question.suite import Suite
+from bench.records.folder import Published
+from bench.records.predictions import EVALUATION, Arrays
+from bench.records.record import Finding, Record
+from bench.text import finite
 
 
 def publish(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.spec import Record
-from bench.surface import evaluations_of
+from bench.records.record import Record, evaluations_of
 
 
 def mixtures(done: Sequence[Record]) -> list[str]:

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.leaderboard.board import UNRANKED, Board, Overall
-from bench.leaderboard.pages import cd_groups
+from bench.leaderboard.front_page import cd_groups
 from bench.leaderboard.robustness import Curve
-from bench.leaderboard.text import picture
+from bench.leaderboard.rows import UNRANKED, Board, Overall
+from bench.leaderboard.surface import Surface
 from bench.stats import nemenyi
-from bench.surface import Surface
+from bench.text import picture
 
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#B0B0B0", "#202020"
 ROLE_STYLE = {"paper": (BLUE, "o"), "reference": (ORANGE, "s"), "outside": (GREEN, "D"), "floor": (BLACK, "v")}

@@ -10,10 +10,10 @@ from itertools import pairwise
 import numpy as np
 
 from bench import stats
-from bench.leaderboard.runs import Runs, refusal
+from bench.leaderboard.scores import Runs, refusal
 from bench.leaderboard.significance import Family, family_of
-from bench.metrics import HIGHER_IS_BETTER
 from bench.stats.levels import Levels
+from bench.stats.metrics import HIGHER_IS_BETTER
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from bench import stats
 from bench.seeds import stream
 from bench.stats import Estimates
 from bench.stats.levels import Levels
+from bench.text import NA, p_text, signed
 
 
 class PairTest(NamedTuple):
@@ -256,3 +257,14 @@ def _sign_flips(name: str, labels: Sequence[str], means: np.ndarray, levels: Lev
         for (a, b), test, q in rows
     )
     return replace(empty, tests=tests, reason=next((test.reason for test in found if test.reason), ""))
+
+
+def versus_text(test: PairTest) -> str:
+    """Difference in points with its interval, then the adjusted p."""
+    if math.isnan(test.p):
+        return f"{signed(test.difference)}, {NA} ({test.reason or 'no test'})"
+    return f"{signed(test.difference)} [{signed(test.low)}, {signed(test.high)}], {p_text(test.p_adjusted)}"
+
+
+def rank_set(place: Place | None) -> str:
+    return NA if place is None else f"{place.low}" if place.low == place.high else f"{place.low}-{place.high}"

@@ -8,10 +8,10 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
-from bench.leaderboard.board import COSTS, EXTRA_METRICS, UNRANKED, Board, Overall, OverallRow, Row, SettingTable, finite
-from bench.leaderboard.significance import Family
-from bench.leaderboard.text import NA, percent, rank_set
-from bench.protocol import point_of
+from bench.data.grammar import point_of
+from bench.leaderboard.rows import COSTS, EXTRA_METRICS, UNRANKED, Board, Overall, OverallRow, Row, SettingTable
+from bench.leaderboard.significance import Family, rank_set
+from bench.text import NA, finite, percent
 
 DIGITS = 10  # of a number in CSV
 TEST_DIGITS = 6  # of a number in significance.json: what differs between machines lies far behind them

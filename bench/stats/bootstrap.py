@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import norm
 
 from bench.errors import UsageError, unknown
-from bench.metrics import ECE_BINS
+from bench.stats.metrics import ECE_BINS
 
 REPLICATES = 10_000
 Resampler = Callable[[np.ndarray], np.ndarray]  # counts (N, B) -> scores (S, B)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from bench.errors import UsageError
-from bench.metrics import ECE_BINS, METRICS
+from bench.stats.metrics import ECE_BINS, METRICS
 
 LeaveOneOut = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

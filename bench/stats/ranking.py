@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from bench.errors import UsageError
-from bench.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import HIGHER_IS_BETTER
 
 
 def ranks(scores: Mapping[str, float], metric: str) -> dict[str, float]:

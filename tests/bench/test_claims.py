@@ -11,7 +11,7 @@ from bench.choosing import BOARDS
 from bench.claims import ABLATIONS, SUBJECT, Published, ablation, against_subject, leading, page, printed_first
 from bench.leaderboard import PairTest
 from bench.leaderboard.significance import Family
-from bench.spec import read_suite
+from bench.question.suite import read_suite
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -10,9 +10,9 @@ from bench.datasets.catalog import DATASETS
 from bench.errors import UsageError
 from bench.methods.base import Estimator, Method
 from bench.methods.catalog import GROUPS, METHODS, PAPER, REFERENCE
-from bench.spec import Choice
+from bench.names import Choice
 
-OUTSIDE = Path(__file__).parent / "outside.py"
+OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -8,9 +8,9 @@ import pytest
 
 
 def load_fixtures():
-    """`fixtures.py` as a module; tests are no package, so it has no name to import it by."""
+    """`support/fixtures.py` as a module; tests are no package, so it has no name to import it by."""
     if "bench_fixtures" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("bench_fixtures", Path(__file__).with_name("fixtures.py"))
+        spec = importlib.util.spec_from_file_location("bench_fixtures", Path(__file__).parents[1] / "support" / "fixtures.py")
         sys.modules["bench_fixtures"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["bench_fixtures"])
     return sys.modules["bench_fixtures"]

@@ -7,9 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from bench.data.parts import split_rows
 from bench.datasets.av_digits import BANDS, HOP, RATE, STEPS, WINDOW, AvDigits, log_spectrogram
 from bench.datasets.base import DataError
-from bench.loader import split_rows
 
 
 def wav(samples, rate=RATE, channels=1, width=2):

@@ -7,9 +7,9 @@ accuracy, macro-F1 and AUROC in per cent, mean of three stratified 70/15/15 spli
 import numpy as np
 import pytest
 
-from bench.engine import plan
-from bench.spec import read_suite, with_options
-from bench.trial import run_trial
+from bench.question.plan import plan
+from bench.question.suite import read_suite, with_options
+from bench.training.trial import run_trial
 
 EXPECTED = {  # dataset: (seeds, accuracy, macro-F1, AUROC)
     "support2": ("0-2", 69.9, 69.4, 76.7),

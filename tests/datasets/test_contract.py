@@ -6,7 +6,7 @@ import pytest
 from bench import registry
 from bench.datasets.catalog import DATASETS
 from bench.datasets.files import FileDataset
-from bench.spec import Choice
+from bench.names import Choice
 
 FACTS = ("obtain", "terms", "folder", "files")
 _loaded = {}

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from bench.data.parts import split_rows
 from bench.datasets.base import DataError
 from bench.datasets.enrico import TOPICS, Enrico, multibench_split
 from bench.datasets.tables import read_table
-from bench.loader import split_rows
 
 REAL = "enrico_meta"
 

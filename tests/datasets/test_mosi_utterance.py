@@ -5,9 +5,9 @@ import csv
 import numpy as np
 import pytest
 
+from bench.data.parts import split_rows
 from bench.datasets.base import DataError
 from bench.datasets.mosi_utterance import MosiUtterance
-from bench.loader import split_rows
 
 LABELS = {"video_a_1": 1, "video_a_2": 0, "video-b_1": 1, "video-b_10": 0, "c_1": 1}  # utterance: positive
 PARTS = {"train": [2, 3, 0], "test": [4, 1]}  # rows of transcripts.csv

@@ -5,12 +5,12 @@ import pytest
 
 import bench
 from bench import registry
+from bench.data.grammar import parse_protocol
+from bench.data.parts import build_parts
 from bench.datasets.base import DataError
 from bench.datasets.files import read_prepared
-from bench.loader import build_parts
 from bench.methods.catalog import GROUPS
-from bench.protocol import parse_protocol
-from bench.spec import parse_choice
+from bench.names import parse_choice
 
 CASES = {  # as a user writes them -> what writes their files
     "cmu-mosi": {},

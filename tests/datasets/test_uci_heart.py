@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from bench.data.parts import split_rows
 from bench.datasets.base import DataError
 from bench.datasets.uci_heart import SITES, UciHeart
-from bench.loader import split_rows
 
 ROWS = {
     "cleveland": "63.0,1.0,1.0,145.0,233.0,1.0,2.0,150.0,0.0,2.3,3.0,0.0,6.0,0.0\n"

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import registry
 from bench.datasets.base import Batch, Modality, Schema, as_batch
 from bench.methods.m3care import FusionBlock, M3Care, Similarity, bandwidths, multi_kernel, sinusoids, squared_distances, stratified
-from bench.spec import Choice, parse_choice
+from bench.names import Choice, parse_choice
 
 SMALL = {"width": 8, "batch_size": 12, "threshold_init": -1.0}  # a low cut, so that tiny graphs have edges
 STILL = {"dropout": 0.0, "residual_dropout": 0.0, "attention_dropout": 0.0, "inner_dropout": 0.0}

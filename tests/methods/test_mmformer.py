@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import registry
 from bench.datasets.base import Batch, Modality, Samples, Schema, as_batch
 from bench.methods.mmformer import Block, MMFormer, bernoulli_subset
-from bench.spec import parse_choice
+from bench.names import parse_choice
 
 TINY = {"tokens": 2, "width": 8, "heads": 2}
 

@@ -29,7 +29,8 @@ from bench.methods.moe_retriever import (
     supporting_groups,
 )
 from bench.methods.recording import recording
-from bench.spec import parse_choice, suite_from
+from bench.names import parse_choice
+from bench.question.suite import suite_from
 
 SMALL = {"tokens": 2, "width": 8, "heads": 2, "n_target_experts": 3, "n_shared": 2, "kept": 2, "dropout": 0.0}
 

@@ -25,7 +25,7 @@ TABLES = {
 
 
 def build(name, samples) -> Method:
-    from bench.spec import Choice
+    from bench.names import Choice
 
     cls = registry.method_class(name)
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import registry
 from bench.datasets.base import Modality, Schema
 from bench.methods.shaspec import Alignment, DomainClassifier, ShaSpec, ShaSpecConfig, first_available, mean_available
-from bench.spec import parse_choice
+from bench.names import parse_choice
 
 CASES = ("all", "modes_02", "modes_3", "modes_231_order")
 

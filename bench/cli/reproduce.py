@@ -1,0 +1,51 @@
+"""`bench reproduce`: a stored trial again, bit for bit."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bench.cli.options import data_root_option, explained, from_option, json_option, one_source, out_option, print_json, quiet_option, steps
+
+
+@click.command()
+@click.argument("trial")
+@data_root_option
+@out_option
+@from_option
+@json_option
+@quiet_option
+@explained
+def reproduce(trial: str, out: str, published: Path | None, as_json: bool, quiet: bool) -> None:
+    """Run a stored trial again and compare its predictions bit for bit. Nothing is stored.
+
+    TRIAL is an id or the beginning of one (`bench show` lists them). It runs on the device and with the threads that its record names.
+
+    \b
+    JSON: {"id", "same_bits", "status", "reason", "rows", "differing": [...], "largest_difference",
+      "changed_predictions", "metrics": {NAME: {"then", "now"}}, "changes": [{"what", "then", "now"}]}
+
+    Exit code 0: same bits, 1: something differs (the page names what), 2: wrong usage, 130: interrupted.
+    """
+    import threading
+
+    from bench.grid.process import Stopped, interruptible
+    from bench.inspection.reproduction import reproduce as again
+    from bench.records.folder import opened
+
+    one_source(published)
+    stopped = threading.Event()
+    with opened(out, published) as source, steps(quiet) as step, interruptible(stopped):
+        try:
+            found = again(source, trial, lambda epoch, epochs, _: step(epoch, epochs, "epoch"), stopped)
+        except Stopped:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        click.echo(str(found))
+    if not found.same:
+        sys.exit(1)

@@ -1,0 +1,279 @@
+"""Two methods, A and B, from records and predictions alone: setting by setting, and over all settings, in numbers and in words.
+
+Free of torch. The rules: one declared metric; the crossed seed x sample test in each setting; Holm over the settings (Benjamini and
+Hochberg for any other metric, marked exploratory); Wilcoxon's test over settings, one value a dataset for claims about datasets;
+nothing is tested that the data cannot answer; records that do not belong together are refused unless the caller accepts it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bench import stats
+from bench.comparison.belonging import ALLOW, _check, _key, _shared, _spelled, _test_mask, _title, in_settings, label_of
+from bench.comparison.differences import Across, Comparison, Difference, Effect, Key, Look, Looks, Pattern
+from bench.data.grammar import parse_protocol
+from bench.errors import UsageError, unknown
+from bench.leaderboard import UNRANKED, SettingTable, build
+from bench.question.suite import METRIC_NAMES, Suite
+from bench.records.predictions import Arrays
+from bench.records.record import Record
+from bench.seeds import stream
+from bench.stats.levels import Levels
+from bench.stats.metrics import HIGHER_IS_BETTER
+
+
+def compare(
+    suite: Suite,
+    records: Sequence[Record],
+    predictions: Mapping[str, Arrays],
+    a: str,
+    b: str,
+    metric: str | None = None,
+    settings: Iterable[str] = (),
+    rope: float | None = None,
+    allow: Iterable[str] = (),
+    observed: Mapping[str, np.ndarray] | None = None,
+) -> Comparison:
+    """A against B in every setting where both were run.
+
+    `records` and `predictions` as `leaderboard.build` takes them; other methods' records serve to fill failures. `settings` picks some:
+    each item is words that are a dataset, a combination or a protocol. `rope`, a fraction, is the largest difference that does not
+    matter, by default the suite's. `allow` names what may be mixed (see ALLOW). `observed` maps hashes of test masks to the masks
+    (N, M), in the order of the stored test rows; where it has a setting's mask, wins and losses are counted by observed pattern.
+    Where the suite added seeds until this pair was resolved, its planned looks are tested, every p and interval allows for them, and
+    trials beyond the last complete look are left out by name.
+    Raises: UsageError if a method or metric is not known, no setting has both, records that do not belong together are mixed, or
+    the two were scored on different test samples.
+    """
+    metric = metric or suite.metric
+    if metric not in METRIC_NAMES:
+        raise unknown("metric", metric, METRIC_NAMES)
+    levels = suite.levels if rope is None else replace(suite.levels, rope=rope)
+    if not 0 < levels.rope < 1:
+        raise UsageError(f"the margin that does not matter must be above 0 and below 100 points, got {100 * levels.rope:g}")
+    allowed = list(allow)
+    for name in allowed:
+        if name not in ALLOW:
+            raise unknown("kind of mixture to allow", name, ALLOW)
+    a, b = (label_of(text, records) for text in (a, b))
+    if a == b:
+        raise UsageError(f"a comparison needs two methods, got {a!r} twice")
+    chosen = in_settings(records, settings)
+    shared, left_out = _shared(chosen, a, b)
+    own = [record for record in chosen if record.trial.label in (a, b) and _key(record) in shared]
+    _check(own, allowed)
+    sizes = _planned_looks(suite, a, b)
+    own, notes = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
+    board = build(replace(suite, metric=metric, until_resolved=(), max_seeds=0), own, predictions)
+    pair = _Pair(metric, a, b, levels, own, predictions, observed or {})
+    found = [_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table) for table in board.settings]
+    confirmatory = metric == suite.metric
+    correct = stats.holm if confirmatory else stats.benjamini_hochberg
+    differences: list[Difference] = []
+    across: list[Across] = []
+    for synthetic in (False, True):
+        group = [difference for difference in found if difference.setting.synthetic == synthetic]
+        if group:
+            p = np.array([difference.p for difference in group])
+            family = int((~np.isnan(p)).sum())
+            group = [replace(difference, p_adjusted=float(q), family=family) for difference, q in zip(group, correct(p), strict=True)]
+            differences += group
+            across.append(_across(metric, group, chosen, levels, synthetic, "protocols" in allowed))
+    correction = "Holm" if confirmatory else "Benjamini-Hochberg"
+    warnings = (*board.warnings, *_grown(suite, a, b))
+    return Comparison(
+        a, b, metric, levels, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance, tuple(notes)
+    )  # fmt: skip
+
+
+def _planned_looks(suite: Suite, a: str, b: str) -> tuple[int, ...]:
+    """Numbers of seeds at which this pair was planned to be looked at; none if seeds were not added for it."""
+    pairs = [{_spelled(name) for name in pair} for pair in suite.pairs]
+    return stats.look_sizes(len(suite.seeds), suite.max_seeds) if {a, b} in pairs else ()
+
+
+def _grown(suite: Suite, a: str, b: str) -> list[str]:
+    """A method that got seeds for another pair's sake has a number of seeds that depends on its scores."""
+    pairs = [{_spelled(name) for name in pair} for pair in suite.pairs]
+    if {a, b} in pairs:
+        return []
+    grown = sorted({a, b} & {label for pair in pairs for label in pair})
+    return [f"{' and '.join(grown)} got seeds until another pair was resolved; these tests take the number as fixed"] if grown else []
+
+
+def _up_to_last_look(own: Sequence[Record], suite: Suite, sizes: Sequence[int], labels: tuple[str, str]) -> tuple[list[Record], list[str]]:
+    """Records of the seeds of the last look that is complete in their setting, all before the first one; and what to note on them."""
+    order = suite.seed_order()
+    ended: dict[Key, dict[str, set[int]]] = defaultdict(lambda: {label: set() for label in labels})
+    for record in own:
+        if record.status != "planned":
+            ended[_key(record)][record.trial.label].add(record.trial.seed)
+    last = {
+        key: max((n for n in sizes if all(seeds.issuperset(order[:n]) for seeds in sides.values())), default=0)
+        for key, sides in ended.items()
+    }
+    kept = [r for r in own if not last.get(_key(r)) or r.trial.seed in order[: last[_key(r)]]]
+    beyond = Counter(_key(record) for record in own) - Counter(_key(record) for record in kept)
+    notes = [f"{_title(key)}: {n} trials beyond the look at {last[key]} seeds are left out" for key, n in beyond.items()]
+    early = [_title(key) for key in ended if not last[key]]
+    notes += [f"before the first planned look, at {sizes[0]} seeds, and tested as it stands: {'; '.join(early)}"] if early else []
+    return kept, notes
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What is compared, and with which records."""
+
+    metric: str
+    a: str
+    b: str
+    levels: Levels
+    records: Sequence[Record]
+    predictions: Mapping[str, Arrays]
+    observed: Mapping[str, np.ndarray]
+
+
+def _with_looks(pair: _Pair, table: SettingTable, suite: Suite, sizes: tuple[int, ...]) -> Difference:
+    """The last complete look, with all before it; before the first one, what there is."""
+    result, order = _difference(pair, table), suite.seed_order()
+    here = [record for record in pair.records if _key(record) == (table.dataset, table.combination, table.protocol)]
+    ended = [{r.trial.seed for r in here if r.trial.label == label and r.status != "planned"} for label in (pair.a, pair.b)]
+    complete = [n for n in sizes if all(seeds.issuperset(order[:n]) for seeds in ended)]
+    if not complete:
+        return result
+    fractions = [n / sizes[-1] for n in sizes]
+    alpha = pair.levels.alpha
+    spent, levels = stats.spent_alpha(fractions, alpha), stats.look_levels(fractions, alpha)
+    taken = []
+    for n, of_look, level in zip(complete, spent.tolist(), levels.tolist(), strict=False):
+        seen = replace(pair, records=[record for record in here if record.trial.seed in order[:n]], observed={})
+        estimate = result.estimate if n == complete[-1] else _difference(seen, table).estimate
+        taken.append(Look(n, estimate, of_look, level))
+    return replace(result, looks=Looks(tuple(taken), sizes, alpha))
+
+
+def _difference(pair: _Pair, table: SettingTable) -> Difference:
+    metric, a, b = pair.metric, pair.a, pair.b
+    rows = {row.label: row for row in table.rows}
+    here = [record for record in pair.records if _key(record) == (table.dataset, table.combination, table.protocol)]
+    runs = [_scored(metric, [record for record in here if record.trial.label == label]) for label in (a, b)]
+    arrays = [[pair.predictions[record.trial.id] for record in side if record.trial.id in pair.predictions] for side in runs]
+    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    scores = [sign * np.array([record.metrics[metric] for record in side]) for side in runs]
+    result = Difference(table, rows[a], rows[b], stats.Estimate("none", math.nan, math.nan), pair.levels)
+    if not len(scores[0]) or not len(scores[1]):
+        reasons = {str(reason) for record in here if isinstance(why := record.facts.get("metric_reasons"), Mapping)
+                   for name, reason in why.items() if name == metric}  # fmt: skip
+        because = f": {'; '.join(sorted(reasons))}" if reasons else ""
+        reason = f"needs 2 seeds of each method with a score, got {len(scores[0])} and {len(scores[1])}{because}"
+        return replace(result, estimate=replace(result.estimate, reason=reason))
+    result = replace(result, effect=_effect(f"{table.title} {a} {b}", runs, scores))
+    if runs[0][0].trial.vary == "split":
+        return replace(result, estimate=_over_splits(table, runs, scores, arrays))
+    if any(len(found) < len(side) for found, side in zip(arrays, runs, strict=True)):
+        reason = "needs the stored predictions of every trial"
+        return replace(result, estimate=replace(result.estimate, difference=scores[0].mean() - scores[1].mean(), reason=reason))
+    _check_samples(table, [*arrays[0], *arrays[1]])
+    values = [np.stack([sign * stats.pseudo_values(metric, x.target, x.scores.astype(float)) for x in side]) for side in arrays]
+    masks = {_test_mask(record) for side in runs for record in side}
+    patterns = _patterns(table, pair.observed[masks.pop()], arrays) if len(masks) == 1 and masks <= set(pair.observed) else ()
+    return replace(result, estimate=stats.crossed_test(*values, *scores), patterns=patterns)
+
+
+def _scored(metric: str, records: Sequence[Record]) -> list[Record]:
+    """Trials that have a score, in seed order."""
+    done = [record for record in records if record.status == "done" and math.isfinite(record.metrics.get(metric, math.nan))]
+    return sorted(done, key=lambda record: record.trial.seed)
+
+
+def _check_samples(table: SettingTable, arrays: Sequence[Arrays]) -> None:
+    first = arrays[0]
+    if not all(np.array_equal(x.ids, first.ids) and np.array_equal(x.target, first.target) for x in arrays):
+        raise UsageError(f"the two methods were scored on different test samples or labels in {table.title}; run them on the same split")
+
+
+def _over_splits(table: SettingTable, runs: list[list[Record]], scores: list[np.ndarray], arrays: list[list[Arrays]]) -> stats.Estimate:
+    """Each seed drew its own split: the corrected t-test over the seeds that both have."""
+    seeds = [[record.trial.seed for record in side] for side in runs]
+    both = sorted(set(seeds[0]) & set(seeds[1]))
+    at = [[side.index(seed) for seed in both] for side in seeds]
+    if all(len(found) == len(side) for found, side in zip(arrays, runs, strict=True)):
+        for i, j in zip(*at, strict=True):
+            _check_samples(table, [arrays[0][i], arrays[1][j]])
+    sizes = [rows for record in runs[0] if isinstance(rows := record.facts.get("rows"), Mapping)]
+    if not both or not sizes:
+        return stats.Estimate("corrected resampled t", math.nan, math.nan, reason="needs 2 splits that both methods ran, with their sizes")
+    ratio = float(np.mean([rows["test"] / rows["train"] for rows in sizes]))
+    return stats.resampled_t(scores[0][at[0]] - scores[1][at[1]], ratio)
+
+
+def _effect(key: str, runs: list[list[Record]], scores: list[np.ndarray]) -> Effect:
+    delta = stats.cliffs_delta(*scores)
+    shared = sorted({record.trial.seed for record in runs[0]} & {record.trial.seed for record in runs[1]})
+    paired = [np.array([x for record, x in zip(side, values, strict=True) if record.trial.seed in shared])
+              for side, values in zip(runs, scores, strict=True)]  # fmt: skip
+    chance, low, high = stats.outperforms(paired[0], paired[1], stream(0, "statistics", key)) if shared else (math.nan,) * 3
+    return Effect(stats.a12(*scores), delta, stats.magnitude(delta), stats.hedges_g(*scores), chance, (low, high))
+
+
+def _patterns(table: SettingTable, observed: np.ndarray, arrays: list[list[Arrays]]) -> tuple[Pattern, ...]:
+    """Wins and losses of A by observed modalities, most frequent pattern first. Shapes: observed (N, M) bool."""
+    target = arrays[0][0].target
+    if observed.shape != (len(target), len(table.combination)):
+        expected = (len(target), len(table.combination))
+        raise UsageError(f"the observed mask of {table.title} must be test rows x modalities {expected}, got {observed.shape}")
+    right = [np.mean([x.scores.argmax(1) == target for x in side], axis=0) for side in arrays]  # (N,) share of seeds
+    gap = np.round(right[0] - right[1], 10)
+    kinds, of_kind, counts = np.unique(observed, axis=0, return_inverse=True, return_counts=True)
+    wins, losses, sums = (np.bincount(of_kind.ravel(), weights, len(kinds)) for weights in (gap > 0, gap < 0, gap))
+    found = [
+        Pattern("".join(letter for letter, there in zip(table.combination, kind, strict=True) if there), int(n), int(won), int(lost), s / n)
+        for kind, n, won, lost, s in zip(kinds, counts, wins, losses, sums.tolist(), strict=True)
+    ]
+    return tuple(sorted(found, key=lambda pattern: (-pattern.n, pattern.observed)))
+
+
+def _across(
+    metric: str, group: Sequence[Difference], records: Sequence[Record], levels: Levels, synthetic: bool, mixed_protocols: bool
+) -> Across:
+    differences: dict[tuple[str, str], float] = {}
+    complete: list[float] = []
+    filled: list[str] = []
+    left_out: list[str] = []
+    for found in group:
+        setting = found.setting
+        a, b = (1 if HIGHER_IS_BETTER[metric] else -1) * np.array([found.a.mean, found.b.mean])
+        if math.isnan(a) or math.isnan(b):
+            here = [record for record in records if _key(record) == (setting.dataset, setting.combination, setting.protocol)]
+            a, b = _filled(metric, a, b, here)
+            (left_out if math.isnan(a) else filled).append(setting.title)
+        elif all(row.n == row.planned for row in (found.a, found.b)):
+            complete.append(float(a - b))
+        if math.isfinite(a):
+            differences[setting.dataset, setting.title] = float(a - b)
+    families = sorted({parse_protocol(found.setting.protocol).family for found in group})
+    reason = "" if differences else "needs a setting where some method has a score"
+    if len(families) > 1 and not mixed_protocols:
+        reason = f"mixed protocols: {', '.join(families)}; choose some with --settings, or accept it with --allow protocols"
+    return Across(synthetic, differences, tuple(complete), tuple(filled), tuple(left_out), levels, reason)
+
+
+def _filled(metric: str, a: float, b: float, here: Sequence[Record]) -> tuple[float, float]:
+    """Higher-is-better means, a failed one (NaN) set to the lower of the floor and the worst valid mean; NaN if the setting has neither."""
+    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    of_methods: dict[str, list[float]] = defaultdict(list)
+    for record in _scored(metric, here):
+        of_methods[record.trial.label].append(sign * record.metrics[metric])
+    means = {label: float(np.mean(values)) for label, values in of_methods.items()}
+    floor = means.get("constant", math.nan)
+    others = [mean for label, mean in means.items() if label not in UNRANKED]
+    if not others and math.isnan(floor):
+        return math.nan, math.nan
+    found = stats.fill_failures(np.array([[a, b, *others]]), np.array([floor]))[0]
+    return float(found[0]), float(found[1])

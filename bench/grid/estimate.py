@@ -1,0 +1,140 @@
+"""How long a run will take: from stored trials of the same method and setting, else from a few training steps measured on this machine.
+
+A stored trial gives its own time, scaled to the epochs asked for. Where there is none, `bench.training.timing` times the method with the
+most modalities asked for. The range is that of what was stored or timed; with fewer modalities a trial takes between their share of the
+time and all of it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from bench.errors import UsageError
+from bench.question.trial import Trial
+from bench.records.record import Record
+from bench.training.timing import Span, timed
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Wall seconds of a run with `jobs` trials at once. `stored` and `measured` say how many trials each source covers."""
+
+    seconds: float
+    low: float
+    high: float
+    jobs: int
+    trials: int  # to run
+    stored: int  # estimated from stored trials
+    measured: int  # estimated from timed steps
+    training_gflops_per_second: float | None  # of the timed steps, median over methods; None where none were counted
+    unknown: tuple[str, ...] = ()  # what could not be estimated, with the reason
+
+    def as_json(self) -> dict[str, object]:
+        return {**asdict(self), "unknown": list(self.unknown)}
+
+    def text(self) -> str:
+        """One or two sentences for a person."""
+        if not self.trials:
+            return "nothing to run"
+        if not self.stored + self.measured:
+            return f"no estimate: {'; '.join(self.unknown)}"
+        sources = [f"{self.stored} trials from stored ones of the same method and setting"] if self.stored else []
+        if self.measured:
+            speed = "" if self.training_gflops_per_second is None else f" ({self.training_gflops_per_second:.3g} training GFLOP/s)"
+            sources.append(f"{self.measured} from steps timed on this machine now{speed}")
+        lines = [
+            f"about {duration(self.seconds)} with {self.jobs} at once (range {duration(self.low)} to {duration(self.high)}): "
+            + ", ".join(sources)
+        ]
+        return "\n".join([*lines, *(f"not in the estimate: {reason}" for reason in self.unknown)])
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> [duration(3), duration(150), duration(9000), duration(200_000)]
+    ['3 s', '2.5 min', '2.5 h', '2.3 days']
+    """
+    for limit, unit, name in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.2g} {name}"
+    return f"{seconds / 86400:.2g} days"
+
+
+def estimate(
+    trials: Sequence[Trial], records: Iterable[Record], jobs: int, device: str = "auto", threads: int = 1,
+    begin: Callable[[Trial], None] | None = None,
+) -> Estimate:  # fmt: skip
+    """How long `trials` will take, `records` being what a store holds. `begin` hears of each method before it is timed."""
+    known: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.status == "done":
+            known[_kind(record.trial)].append(record)
+    past = [from_records(trial, known[_kind(trial)]) for trial in trials]
+    largest: dict[str, Trial] = {}  # of the trials to be timed: one for each method and dataset, with most modalities
+    for trial, span in zip(trials, past, strict=True):
+        if span is None and len(trial.combination) > len(largest.get(_work(trial), replace(trial, combination="")).combination):
+            largest[_work(trial)] = trial
+    spans: dict[str, Span] = {}
+    speeds, unknown = [], []
+    for work, trial in largest.items():
+        if begin is not None:
+            begin(trial)
+        try:
+            spans[work], speed = timed(trial, device, threads)
+            speeds += [] if speed is None else [speed]
+        except UsageError:
+            raise
+        except Exception as error:  # whatever a method raises, the others can be estimated
+            unknown.append(f"{trial.label} on {trial.dataset_label}: {' '.join(str(error).split())[:200]}")
+    found = [span for span in past if span is not None]
+    stored = len(found)
+    for trial, span in zip(trials, past, strict=True):
+        if span is None and _work(trial) in spans:
+            found.append(_smaller(spans[_work(trial)], len(trial.combination) / len(largest[_work(trial)].combination)))
+    measured = len(found) - stored
+    side_by_side = max(1, min(jobs, len(found)))
+    seconds, low, high = (sum(getattr(span, part) for span in found) / side_by_side for part in ("seconds", "low", "high"))
+    speed = float(np.median(speeds)) if speeds else None
+    return Estimate(seconds, low, high, jobs, len(trials), stored, measured, speed, tuple(unknown))
+
+
+def _work(trial: Trial) -> str:
+    """What trials share whose time is measured once."""
+    return f"{trial.label} {trial.preset} {trial.dataset_label} {sorted(trial.training.items())}"
+
+
+def _smaller(span: Span, share: float) -> Span:
+    """Time with a share of the modalities: between that share of the time and all of it."""
+    return Span(span.seconds * (1 + share) / 2, span.low * share, span.high)
+
+
+def _kind(trial: Trial) -> str:
+    """What trials of about equal time per epoch share: method, preset and options, dataset, combination."""
+    return f"{trial.label} {trial.preset} {trial.dataset_label} {trial.combination}"
+
+
+def from_records(trial: Trial, records: Sequence[Record]) -> Span | None:
+    """Time of a trial from stored ones of its kind, those trained with the same settings but for the number of epochs; None without one."""
+    seconds = []
+    for record in records:
+        ours, theirs = dict(trial.training), dict(record.trial.training)
+        wanted, had = ours.pop("epochs", None), theirs.pop("epochs", None)
+        epochs, total = _fact(record, "config", "epochs"), _fact(record, "seconds", "total")
+        if ours != theirs or total is None or (wanted != had and (wanted is None or not epochs)):
+            continue
+        training = record.cost.get("train_seconds") or 0.0
+        ratio = 1.0 if wanted == had or wanted is None or epochs is None else float(wanted) / epochs
+        seconds.append(max(0.0, total - training) + training * ratio)
+    return Span(float(np.median(seconds)), min(seconds), max(seconds)) if seconds else None
+
+
+def _fact(record: Record, name: str, key: str) -> float | None:
+    """A number of a record's facts, None where it is not known."""
+    table = record.facts.get(name)
+    found = table.get(key) if isinstance(table, dict) else None
+    return float(found) if isinstance(found, int | float) else None

@@ -1,0 +1,183 @@
+"""`bench analyze`: what methods did inside, as tables made from the records of trials, and as figures drawn from these tables.
+
+A trial that is not stored, or is stored without its records, is trained as `bench run --record` trains it: the same numbers to the bit.
+`cost` trains nothing. Source: MoE-Retriever, Fig. 3 (routing), 4 (cost), 5 (gradients) and 6 (embeddings).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from zipfile import is_zipfile
+
+import pandas as pd
+
+from bench import registry
+from bench.data.loading import loaded_once
+from bench.errors import UsageError, unknown
+from bench.grid.engine import execute
+from bench.grid.progress import Progress
+from bench.inspection.profile import profiles, tidy
+from bench.inspection.tables import SETTING, Analysis, Source, _at, _embeddings, _gradients, _labels, _routing, _supports
+from bench.methods.recording import read_records
+from bench.question.plan import plan
+from bench.question.suite import Suite, read_suite, with_options
+from bench.records.database import Store
+from bench.records.record import Record
+
+PROVIDERS: dict[str, tuple[str, ...]] = {  # listed methods that hand over what an analysis reads; a test compares it with the methods
+    "routing": ("moe-retriever", "fusemoe"),
+    "gradients": ("moe-retriever", "mmformer", "shaspec", "m3care", "muse", "fusemoe", "dropout-transformer"),
+    "embeddings": ("moe-retriever", "shaspec", "m3care", "fusemoe"),
+    "supports": ("moe-retriever", "m3care"),
+}
+ANALYSES = (*PROVIDERS, "cost")
+
+
+@loaded_once()
+def analyse(
+    what: str, suite: str | Suite | None = None, options: dict[str, object] | None = None, out: Path | str = "runs", jobs: int = 1,
+    wait: bool = False, progress: Progress | None = None, command: str = "bench.analyze(...)",
+) -> Analysis:  # fmt: skip
+    """Run one analysis: train what has no records yet, read them, and make tables. Nothing is written but trials and records.
+
+    Without a suite it asks about digits at missing rate 0.3, seed 0, under the budget of `quick`; without methods, about the listed
+    ones that provide the records. Raises: UsageError.
+    """
+    if what not in ANALYSES:
+        raise unknown("analysis", what, ANALYSES)
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    if suite is None:
+        given = {"datasets": "digits", "seeds": "0", **given}
+        if "protocols" not in given:
+            given = {"noise": "0.3", **given}
+    chosen = suite if isinstance(suite, Suite) else read_suite(suite or "quick")
+    chosen = with_options(chosen, {**given, "methods": given.get("methods") or _providing(what, chosen, suite is not None)})
+    _check_providers(what, chosen)
+    if what == "cost":
+        return _cost(replace(chosen, seeds=chosen.seeds[:1]))
+    summary = execute(chosen, out, jobs, wait=wait, progress=progress, command=command, is_recorded=True)
+    found, absent = [], []
+    for record in summary.records:
+        trial = record.trial
+        if trial.method in registry.CEILING:  # joins a plan by itself
+            continue
+        source, reason = _source(record, what, Path(out))
+        found += [source] if source is not None else []
+        absent += [reason] if reason is not None else []
+    if not found and not summary.interrupted:
+        raise UsageError(f"no records to analyse: {'; '.join(dict.fromkeys(absent))}. {_who(what)}")
+    analysis = {"routing": _routing, "gradients": _gradients, "embeddings": _embeddings, "supports": _supports}[what](found)
+    analysis.absent, analysis.interrupted = tuple(dict.fromkeys(absent)), summary.interrupted
+    return analysis
+
+
+def _providing(what: str, suite: Suite, is_named: bool) -> list[str]:
+    """Methods to ask when none is named: those of the suite that provide the records, all of its methods for cost."""
+    if what == "cost":
+        return list(suite.methods) if is_named else ["paper"]
+    choices = registry.expand_methods(suite.methods)
+    found = [str(choice) for choice in choices if choice.name in PROVIDERS[what] or choice.name not in registry.method_names()]
+    if not found:
+        raise UsageError(f"no method of suite {suite.name!r} records {what}. {_who(what)}")
+    return found if is_named else list(PROVIDERS[what])
+
+
+def _who(what: str) -> str:
+    return (
+        f"{what} {'are' if what.endswith('s') else 'is'} recorded by {', '.join(PROVIDERS[what])}, and by any method of yours that calls "
+        "Method.record or Method.watch (methods/recording.py)"
+    )
+
+
+def _check_providers(what: str, suite: Suite) -> None:
+    """A listed method without the records is refused before anything is trained. Raises: UsageError."""
+    for choice in registry.expand_methods(suite.methods):
+        if what != "cost" and choice.name in registry.method_names() and choice.name not in PROVIDERS[what]:
+            has = [table for table, methods in PROVIDERS.items() if choice.name in methods]
+            raise UsageError(f"{choice.name} records no {what}{f', only {and_list(has)}' if has else ''}; {_who(what)}")
+
+
+def and_list(words: Sequence[str]) -> str:
+    """
+    >>> and_list(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _source(record: Record, what: str, out: Path) -> tuple[Source | None, str | None]:
+    """A trial's records, or why there are none."""
+    trial = record.trial
+    name = f"{trial.label} on {trial.dataset_label} {trial.combination} {trial.protocol} seed {trial.seed}"
+    if record.status != "done":
+        return None, f"{name} {record.status}: {record.reason}"
+    path = out / "records" / f"{trial.id}.npz"
+    if not path.exists():
+        return None, f"{trial.label} is not trained by gradients and records nothing"
+    damaged = UsageError(f"the records {path} are damaged; remove the file and analyse again")
+    if not is_zipfile(path):
+        raise damaged
+    try:
+        tables = read_records(path)
+    except Exception:  # whatever a damaged archive makes its reader raise
+        raise damaged from None
+    if what not in tables:
+        return None, f"{trial.label} records no {what} in this configuration"
+    with Store(out, create=False) as store:
+        arrays = store.predictions([trial.id])
+    return Source(trial, record, tables, arrays[trial.id].target), None
+
+
+# Cost
+
+
+def _cost(suite: Suite) -> Analysis:
+    """Time, operations and parameters by combination in use and, within each, by observed combination. Nothing is trained."""
+    trials = [trial for trial in plan(suite) if trial.method not in registry.CEILING]
+    measured = list(profiles(trials, suite.device, suite.threads))
+    frame = pd.DataFrame(tidy(measured))
+    frame["method"] = [str(label) for label in _labels(frame)]
+    absent = tuple(f"{profile.trial.label} failed: {profile.reason}" for profile in measured if profile.reason is not None)
+    frame = frame[(frame["component"] == "all") & frame["reason"].isna()].drop(columns=["preset", "component", "reason"])
+    summary = frame[frame["observed"] == "test"].drop(columns=["observed", "ms_per_sample"]).reset_index(drop=True)
+    return Analysis("cost", frame.reset_index(drop=True), summary, absent=absent)
+
+
+# Files
+
+
+def file_stem(what: str, setting: Sequence[object]) -> str:
+    """
+    >>> file_stem("routing", ("digits", "NEWS", "mcar(0.3)"))
+    'routing-digits-NEWS-mcar-0.3'
+    """
+    return re.sub(r"[^\w.]+", "-", "-".join([what, *map(str, setting)])).strip("-")
+
+
+def write(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png",), say: Callable[[str], object] = print) -> list[Path]:
+    """Write each setting's tables as CSV and its figure in each format; returns the files. Without matplotlib there are tables alone.
+
+    Raises: UsageError if a file cannot be written.
+    """
+    from bench.inspection import figures
+
+    files: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        by = [key for key in SETTING if analysis.what != "cost" or key != "combination"]  # the figure of cost compares combinations
+        for setting in analysis.rows[by].drop_duplicates().itertuples(index=False):
+            here, stem = _at(analysis, setting, by), file_stem(analysis.what, tuple(setting))
+            for ending, frame in here.tables().items():
+                files.append(folder / f"{stem}{ending}.csv")
+                frame.to_csv(files[-1], index=False, float_format="%.6g")
+            if figures.missing() is None:
+                files += figures.draw(here, folder / stem, formats)
+    except OSError as error:
+        raise UsageError(f"the analysis cannot be written to {folder}: {error.strerror}; choose another --figures DIR") from None
+    if figures.missing() is not None:
+        say(f"no figure: {figures.missing()}")
+    analysis.files = files
+    return files

@@ -1,0 +1,184 @@
+"""One stored trial run again, and its predictions compared bit for bit with those stored. Loads torch in the trial's process alone."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench import registry
+from bench.data.loading import load
+from bench.errors import UsageError
+from bench.grid.process import Job, Limits, run_isolated
+from bench.names import Choice
+from bench.question.trial import HARNESS_VERSION
+from bench.records.database import Store
+from bench.records.folder import Published
+from bench.records.predictions import Arrays
+from bench.records.record import Record
+
+UNKNOWN = "not known"
+SLOWER = 10  # a repeat may take this many times as long as the trial took
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something a trial depends on that is not what it was."""
+
+    what: str
+    then: str
+    now: str
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What came of running a trial again."""
+
+    record: Record  # as stored
+    again: Record
+    differing: tuple[str, ...]  # stored arrays that are not the same: ids, target, scores, evaluation RULE
+    rows: int
+    largest: float  # largest difference of a class score; NaN if rows or classes are others
+    changed: int | None  # rows with another predicted class; None if rows or classes are others
+    changes: tuple[Change, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether every stored bit came again."""
+        return self.again.status == "done" and not self.differing
+
+    def as_json(self) -> dict[str, object]:
+        metrics = {name: {"then": then, "now": self.again.metrics.get(name)} for name, then in self.record.metrics.items()}
+        return {
+            "id": self.record.trial.id,
+            "same_bits": self.same,
+            "status": self.again.status,
+            "reason": self.again.reason,
+            "rows": self.rows,
+            "differing": list(self.differing),
+            "largest_difference": self.largest,
+            "changed_predictions": self.changed,
+            "metrics": metrics,
+            "changes": [asdict(change) for change in self.changes],
+        }
+
+    def __str__(self) -> str:
+        trial = self.record.trial
+        where = f"{trial.label} on {trial.dataset_label} ({trial.combination}), {trial.protocol}, seed {trial.seed} (trial {trial.id})"
+        changes = [f"  {change.what}: {change.then} then, {change.now} now" for change in self.changes]
+        if self.same:
+            told = ["although these are not what they were:", *changes] if changes else []
+            return "\n".join([f"same bits: {self.rows} predictions of {where}", *told])
+        if self.again.status != "done":
+            lines = [f"failed: {where}", f"  {self.again.reason}"]
+        elif self.changed is None:
+            lines = [f"different: {where}", f"  other test rows or classes: {', '.join(self.differing)}"]
+        else:
+            lines = [
+                f"different: {where}",
+                f"  in {', '.join(self.differing)}; largest difference of a class score {self.largest:.3g}, "
+                f"{self.changed} of {self.rows} predicted classes changed",
+            ]
+        lines += [
+            f"  {name}: {then:.6f} then, {now:.6f} now"
+            for name, then in self.record.metrics.items()
+            if (now := self.again.metrics.get(name)) is not None and now != then and not (math.isnan(now) and math.isnan(then))
+        ]
+        cause = (
+            ["what is not as it was:", *changes]
+            if changes
+            else ["nothing that the record names has changed: this trial is not deterministic"]
+        )
+        commit = next((change.then for change in self.changes if change.what == "commit" and change.then != UNKNOWN), None)
+        return "\n".join([*lines, *cause, *([f"`git checkout {commit[:10]}` brings back the code of then"] if commit else [])])
+
+
+def reproduce(
+    source: Store | Published,
+    id_: str,
+    report: Callable[[int, int, float], None] = lambda *_: None,
+    stopped: threading.Event | None = None,
+) -> Repeat:
+    """Run the trial whose id starts with `id_` again, as `bench run` does, in a process of its own.
+
+    On the device and with the threads that its record names; nothing is stored.
+    Raises: UsageError if there is no such trial, it has no stored predictions, or its method or dataset is not here; Stopped.
+    """
+    record = source.record(id_)
+    trial = record.trial
+    stored = source.predictions([trial.id]).get(trial.id)
+    if record.status != "done" or stored is None:
+        why = f"{record.status}: {record.reason}" if record.reason else record.status
+        raise UsageError(f"trial {trial.id} has no stored predictions to compare with ({why if record.status != 'done' else 'not kept'})")
+    cls = registry.method_class(trial.method)
+    _, samples = load(Choice(trial.dataset, "", trial.dataset_options))
+    suite = source.board()[0]
+    seconds = record.facts.get("seconds")
+    took = float(seconds["total"]) if isinstance(seconds, Mapping) else 0.0
+    limits = Limits(max(60 * suite.minutes, SLOWER * took), int(suite.memory_gb * 1e9))
+    device, threads = str(record.provenance.get("device", "auto")), record.provenance.get("threads")
+    given = {name: found for name, found in registry.given().items() if name in (trial.method, trial.dataset)}
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / f"{trial.id}.log"
+        job = Job(trial, limits, device, threads if isinstance(threads, int) else 1, log, given)
+        again, predictions = run_isolated(job, report, stopped or threading.Event())
+    changes = [
+        ("code of the method", trial.version, registry.source_version(cls)),
+        ("data", trial.fingerprint, samples.fingerprint()[:16]),
+        ("harness", trial.harness, HARNESS_VERSION),
+        *_where(record, again),
+    ]
+    found = tuple(Change(what, _text(then), _text(now)) for what, then, now in changes if then != now)
+    if predictions is None:
+        return Repeat(record, again, (), len(stored.ids), math.nan, None, found)
+    new = Arrays(predictions.ids, predictions.target, predictions.scores, predictions.evaluations)
+    return Repeat(record, again, *differences(stored, new), found)
+
+
+def differences(stored: Arrays, new: Arrays) -> tuple[tuple[str, ...], int, float, int | None]:
+    """Names of arrays that are not the same to the last bit, rows, largest difference of a score, rows with another predicted class."""
+    then, now = stored.named(), new.named()
+    differing = tuple(sorted(name for name in then.keys() | now.keys() if not _same(then.get(name), now.get(name))))
+    differing = tuple(name.replace("evaluations/", "evaluation ", 1) for name in differing)
+    if {"ids", "target"} & set(differing) or stored.scores.shape != new.scores.shape:
+        return differing, len(stored.ids), math.nan, None
+    pairs = [(then[name], now[name]) for name in then if name in now and name not in ("ids", "target")]
+    largest = max(float(np.abs(a.astype(float) - b.astype(float)).max()) for a, b in pairs if a.shape == b.shape)
+    return differing, len(stored.ids), largest, int((stored.scores.argmax(1) != new.scores.argmax(1)).sum())
+
+
+def _same(then: np.ndarray | None, now: np.ndarray | None) -> bool:
+    if then is None or now is None or then.shape != now.shape:
+        return False
+    if then.dtype.kind in "US":
+        return bool((then == now).all())
+    return then.dtype == now.dtype and then.tobytes() == now.tobytes()
+
+
+def _where(record: Record, again: Record) -> list[tuple[str, object, object]]:
+    """What the records of both runs say of masks, device, machine and packages, likely causes first."""
+    then, now = record.provenance, again.provenance
+    packages = [_mapping(side.get("packages")) for side in (then, now)]
+    masks = [_mapping(side.facts.get("masks")) for side in (record, again)]
+    return [
+        *((f"{part} mask", masks[0].get(part), mask) for part, mask in masks[1].items()),
+        *((name, packages[0].get(name), packages[1].get(name)) for name in dict.fromkeys([*packages[0], *packages[1]])),
+        *(
+            (key.replace("_", " "), then.get(key), now.get(key))
+            for key in ("hardware", "torch_device", "python", "bench", "commit")
+            if key in now
+        ),
+    ]
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    return UNKNOWN if value is None else str(value)

@@ -1,0 +1,337 @@
+"""The page over all settings in markdown, and the list of all pages. What matters first; details fold away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from bench.leaderboard.rows import UNRANKED, Board, Overall, OverallRow, base_of
+from bench.leaderboard.setting_page import (
+    LEFT,
+    _bold,
+    _cost_table,
+    _curve,
+    _dataset_page,
+    _failures,
+    _folded,
+    _head,
+    _how,
+    _name,
+    _notes,
+    _origin,
+    _pareto,
+    _pictures,
+    _setting,
+)
+from bench.leaderboard.significance import Across, Family, rank_set
+from bench.question.trial import Trial
+from bench.question.winners import Winner
+from bench.stats import nemenyi
+from bench.stats.levels import Levels
+from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.text import NA, cost_text, count, listed, p_equals, percent, picture, table
+
+
+def markdown(board: Board) -> str:
+    """Everything on one page without what folds away, for a terminal."""
+    lines = _head(board)
+    for kind in board.overall:
+        lines += _overall(board, kind, folded=False)
+    for setting in board.settings:
+        lines += _setting(board, setting, folded=False)
+    lines += [line for curve in board.curves for line in _curve(curve)]
+    return "\n".join([*lines, *_failures(board, folded=False), *_how(board), *_notes(board, folded=False), *_origin(board)])
+
+
+def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
+    """File name -> page. `plots` are the pictures that lie in the folder; those there are shown."""
+    lines = _head(board)
+    for kind in board.overall:
+        lines += _overall(board, kind, folded=True, plots=plots)
+    lines += [*_failures(board, folded=True), *_how(board), *_notes(board, folded=True), *_origin(board)]
+    found = {"README.md": "\n".join(lines)}
+    for page in dict.fromkeys(setting.page for setting in board.settings):
+        found[page] = _dataset_page(board, page, plots)
+    return found
+
+
+def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = ()) -> list[str]:
+    title = "## Overall" + (", SYNTHETIC data" if kind.synthetic else "")
+    if len(kind.settings) < 2 and not folded:
+        return []
+    lines = [*_in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(kind, board.levels)]
+    what = "synthetic" if kind.synthetic else "real"
+    pictures = {picture("ranks", what): "mean ranks; a bar joins methods within the critical difference"}
+    lines += _pictures(plots, {**pictures, picture("cost", what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
+    lines += ["### Scores" + (", SYNTHETIC data" if kind.synthetic else ""), "", *_scores(kind, folded)]
+    if folded:
+        lines += _folded("Cost", [_cost_table(kind.rows, kind.timed)])
+        if kind.curves:
+            lines += _folded("Robustness: score over noise", _robustness_table(kind))
+    return lines
+
+
+def _in_short(board: Board, kind: Overall) -> list[str]:
+    """What a reader takes away, in words."""
+    ranked = [row for row in kind.rows if row.role not in UNRANKED.values()]
+    n, planned = sum(row.n for row in kind.rows), sum(row.planned for row in kind.rows)
+    seeds = sorted({seed for setting in kind.settings for seed in setting.seeds})
+    metric, lower = board.suite.metric, "" if HIGHER_IS_BETTER[board.suite.metric] else ", lower is better"
+    said = [
+        f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.settings), 'setting')} on "
+        f"{count(len(kind.datasets), 'SYNTHETIC dataset' if kind.synthetic else 'real dataset')}, {count(len(seeds), 'seed')}; {n:,} of "
+        f"{planned:,} trials gave a score ({metric} x 100{lower})."
+    ]
+    over = kind.across
+    if over is None:
+        return [*said, ""]
+    by_rank = [row.label for row in ranked if row.mean_rank is not None]
+    said.append(f"{by_rank[0]} has the best mean rank.")
+    if kind.mixed:
+        return [*said, "No significance is claimed, see the warning.", ""]
+    if over.over_settings.reason:
+        said.append(
+            f"Over {count(len(over.settings), 'setting')} no test can tell methods apart ({over.over_settings.reason}): the order is "
+            "descriptive. The tests inside each setting are on the pages of the datasets."
+        )
+        return [*said, *_reference_in_settings(kind), ""]
+    if over.over_settings.gate > board.levels.alpha:
+        said.append(f"The methods do not differ detectably (Friedman's test, {p_equals(over.over_settings.gate)}).")
+        return [*said, ""]
+    best = [label for label in by_rank if over.places[label].best]
+    top = [label for label in by_rank if over.places[label].top]
+    if best:
+        said.append(f"On these settings **{best[0]}** is significantly better than every other method.")
+    elif len(top) == 1:
+        said.append(f"Only {top[0]} (●) has no method that is significantly better, but it is not significantly better than all others.")
+    else:
+        said.append(f"No method is significantly better than all others. At the top (●: nobody is significantly better): {listed(top)}.")
+    said += _against_reference(kind, by_rank, board.levels)
+    return [*said, _other_datasets(over, board.levels), ""]
+
+
+def _against_reference(kind: Overall, by_rank: Sequence[str], levels: Levels) -> list[str]:
+    """What the published methods add to the best simple one."""
+    assert kind.across is not None
+    role = {row.label: row.role for row in kind.rows}
+    simple = next((label for label in by_rank if role[label] == "reference"), None)
+    published = [label for label in by_rank if role[label] == "paper"]
+    if simple is None or not published:
+        return []
+    tests = [test for label in published if (test := kind.across.over_settings.between(label, simple)) is not None]
+    better = [test.a for test in tests if test.p_adjusted <= levels.alpha and test.effect > 0]
+    worse = [test.a for test in tests if test.p_adjusted <= levels.alpha and test.effect < 0]
+    return [
+        f"Against the best simple method, {simple}: of {count(len(published), 'published one')}, {_some(better, 'better')} and "
+        f"{_some(worse, 'worse')}."
+    ]
+
+
+def _reference_in_settings(kind: Overall) -> list[str]:
+    """In how many settings a published method is significantly better than every simple one."""
+    won, tested = 0, 0
+    for setting in kind.settings:
+        role = {row.label: row.role for row in setting.rows}
+        family = setting.tests
+        simple = [label for label in (family.labels if family else ()) if role[label] == "reference"]
+        published = [label for label in (family.labels if family else ()) if role[label] == "paper"]
+        if family is None or family.reason or not simple or not published:
+            continue
+        tested += 1
+        won += any(all(_is_better(family, a, b) for b in simple) for a in published)
+    if not tested:
+        return []
+    return [f"In {won} of {count(tested, 'setting')} a published method is significantly better than every simple one."]
+
+
+def _is_better(family: Family, a: str, b: str) -> bool:
+    test = family.between(a, b)
+    return test is not None and test.p_adjusted <= family.levels.alpha and test.difference > 0
+
+
+def _some(names: Sequence[str], word: str) -> str:
+    said = f"{len(names) or 'none'} {'are' if len(names) > 1 else 'is'} significantly {word}"
+    return f"{said} ({listed(names)})" if names else said
+
+
+def _other_datasets(over: Across, levels: Levels) -> str:
+    """The claim over datasets, in words."""
+    d, family = over.over_datasets.n, over.over_datasets
+    if d < 2:
+        return "One dataset: nothing is said about others."
+    found = sum(test.p_adjusted <= levels.alpha for test in family.tests)
+    return f"As a claim about other datasets than these {d}: {found or 'none'} of {family.size} pairs differ significantly."
+
+
+def _over_datasets(over: Across, levels: Levels) -> list[str]:
+    """Tests on one mean a dataset."""
+    family, flips = over.over_datasets, over.sign_flips
+    if family.n < 2:
+        return ["One dataset: nothing is said about others."]
+    found, exact = (sum(test.p_adjusted <= levels.alpha for test in tests.tests) for tests in (family, flips))
+    return [
+        f"Over datasets: {found or 'none'} of {family.size} pairs (t on one mean a dataset, Holm). Exact sign flips: "
+        + (f"{NA} ({flips.reason})." if flips.reason else f"{exact or 'none'} of {flips.size} pairs after Holm.")
+        + f" No exact test over {count(family.n, 'dataset')} can give a p below {over.minimum_p:.3g}, before correction."
+    ]
+
+
+def _overall_table(board: Board, kind: Overall) -> str:
+    head = [
+        "Ranks", "Method", "Group", "Mean rank", f"Mean {board.suite.metric}", "Gap closed %", "Noise-AUC", "Drop", "Scored", "HP",
+        "GFLOPs", "Pareto", "Audit", "Flags",
+    ]  # fmt: skip
+    tuned = any(row.hp == "tuned" for row in kind.rows)
+    body = []
+    for row in kind.rows:
+        unranked = row.label in UNRANKED
+        rank = "" if unranked else f"{row.mean_rank:.2f}" if row.mean_rank is not None else f"{NA} ({row.settings} of {len(kind.settings)})"
+        curves = [percent(row.noise_auc), _drop(row)] if kind.curves else ["", ""]
+        body.append(
+            [
+                row.role if unranked else rank_set(row.place), _name(row), row.place.letters if row.place else "", rank,
+                _bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * tuned,
+                cost_text(row.cost, "gflops_per_sample"), _pareto(row), row.audit, ", ".join(row.flags),
+            ]
+        )  # fmt: skip
+    return table(head, body, LEFT)
+
+
+def _drop(row: OverallRow) -> str:
+    return percent(row.drop) + (f" ({row.rises} rises)" if row.rises else "")
+
+
+def _overall_footer(kind: Overall, levels: Levels) -> list[str]:
+    """Test, family, n, seeds, the text critical-difference line, the dataset line, the sensitivity line."""
+    over = kind.across
+    if over is None:
+        return []
+    lines = []
+    family = over.over_settings
+    if kind.mixed:
+        lines.append(f"No test: {kind.mixed}.")
+    elif family.reason:
+        lines.append(f"Ranks {NA}: {family.test} over {count(family.n, 'setting')}, {family.reason}.")
+    else:
+        gate = f"Friedman's test (Iman-Davenport F) first, {p_equals(family.gate)}; then " if over.friedman else ""
+        lines.append(
+            f"{gate}{family.test} on setting means, Holm over {count(family.size, 'pair')}, {count(family.n, 'setting')}. It speaks of "
+            "the listed settings, which share data within a dataset."
+        )
+    if not kind.mixed:
+        lines += _over_datasets(over, levels)
+    if over.filled:
+        lines.append(
+            f"Without a score in some setting, and there ranked last at the lower of floor and worst score: {listed(over.filled)}."
+        )
+    if over.left_out:
+        lines.append(f"Left out, for no method has a score: {'; '.join(over.left_out)}.")
+    if over.complete is not None:
+        part = over.complete
+        order = [part.labels[i] for i in np.argsort(part.mean_ranks, kind="stable")[:3]]
+        pairs = sum(test.p_adjusted <= levels.alpha for test in part.over_settings.tests)
+        lines.append(
+            f"Only the {count(len(part.settings), 'setting')} where every trial gave a score: lowest mean ranks {listed(order)}; "
+            + (f"{NA} ({part.over_settings.reason})." if part.over_settings.reason else f"{pairs} significant pairs.")
+        )
+    text = [" ".join(lines), ""]
+    line = cd_line(over.labels, over.mean_ranks, len(over.settings))
+    return [*text, *(["```", line, "```", ""] if line and not kind.mixed else [])]
+
+
+def cd_line(labels: Sequence[str], mean_ranks: np.ndarray, n: int) -> str:
+    """Nemenyi's critical difference as text: each segment is a largest group of neighbours within it; empty for fewer than three."""
+    if len(labels) < 3 or n < 2:
+        return ""
+    difference = nemenyi(mean_ranks, n).critical_difference
+    text = [f"CD(.05)={difference:.2f}"]
+    for first, last in cd_groups(mean_ranks, difference):
+        text.append(" ===== ".join(f"{mean_ranks[i]:.2f} {labels[i]}" for i in dict.fromkeys((first, last))))
+    return " | ".join(text)
+
+
+def cd_groups(mean_ranks: np.ndarray, difference: float) -> list[tuple[int, int]]:
+    """Best and worst member of each largest run of methods within the critical difference, in rank order."""
+    order = np.argsort(mean_ranks, kind="stable")
+    groups: list[tuple[int, int]] = []
+    reach = -1
+    for start, method in enumerate(order):
+        end = int(np.flatnonzero(mean_ranks[order] <= mean_ranks[method] + difference)[-1])
+        if end > reach:
+            groups.append((int(method), int(order[end])))
+            reach = end
+        if start == end == len(order) - 1:
+            break
+    return groups
+
+
+def _scores(kind: Overall, folded: bool) -> list[str]:
+    """Means by dataset, each a link to its page; settings too, folded away if they are many."""
+    every = [_matrix(kind, [(f"{s.dataset} {s.protocol}", [s.title]) for s in kind.settings])]
+    links = [
+        (f"[{name}]({name}.md)" if folded else name, [s.title for s in kind.settings if base_of(s.dataset) == name])
+        for name in kind.datasets
+    ]
+    intro = "Means over the settings of each dataset; the pages of the datasets have spreads, intervals and tests."
+    if not folded:
+        return [*every, ""]
+    return [intro, "", _matrix(kind, links), "", *_folded(f"All {len(kind.settings)} settings", every)]
+
+
+def _matrix(kind: Overall, columns: Sequence[tuple[str, Sequence[str]]]) -> str:
+    body = [[_name(row, mark=False), *(percent(_mean(row.scores, titles)) for _, titles in columns)] for row in kind.rows]
+    return table(["Method", *(title for title, _ in columns)], body, LEFT)
+
+
+def _mean(scores: Mapping[str, float], titles: Sequence[str]) -> float:
+    return float(np.mean([scores.get(title, math.nan) for title in titles]))
+
+
+def _robustness_table(kind: Overall) -> list[str]:
+    lines = []
+    for curve in kind.curves:
+        head = ["Method", *(f"{noise:g}" for noise in curve.noise), "Noise-AUC", "Drop"]
+        body = [[row.label, *map(percent, row.scores), percent(row.area), percent(row.drop)] for row in curve.rows]
+        lines += [
+            f"**[{curve.dataset}]({base_of(curve.dataset)}.md)** ({curve.combination}), {curve.family}",
+            "",
+            table(head, body, LEFT),
+            "",
+        ]
+    return lines
+
+
+def board_lines(winners: Sequence[Winner], shown: Iterable[Trial]) -> list[str]:
+    """The board's section on the winners that have trials on it; empty without any."""
+    from tabulate import tabulate
+
+    trials = list(shown)
+    here = [winner for winner in winners if any(winner.made(trial) for trial in trials)]
+    if not here:
+        return []
+    head = ["Method", "Setting", "Suggestions", "GFLOPs", "Minutes", "Validation, default → tuned", "Configuration"]
+    body = [
+        [
+            winner.method,
+            " ".join(winner.setting),
+            f"{winner.suggestions} {winner.sampler} ({winner.pruned} pruned, {winner.failed} failed)",
+            "n/a" if winner.gflops is None else f"{winner.gflops:.4g}",
+            f"{winner.seconds / 60:.1f}",
+            f"{_percent(winner.default)} → {_percent(winner.valid)} {winner.selection}",
+            ", ".join(f"{key}={value}" for key, value in sorted(winner.options.items())),
+        ]
+        for winner in here
+    ]
+    align = ["left", "left", "left", "right", "right", "left", "left"]
+    return [
+        "### Tuning", "",
+        "Rows named *tuned* are the configuration with the best validation score among the default one and the suggestions, trained "
+        "again on the seeds of this board. All other rows have default hyper-parameters. GFLOPs and minutes are of all suggestions.", "",
+        tabulate(body, head, tablefmt="pipe", colalign=align, disable_numparse=True), "",
+    ]  # fmt: skip
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f}"

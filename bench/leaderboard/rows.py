@@ -1,0 +1,224 @@
+"""The board as values: a row, a setting's table, the table over all settings, and their JSON. `board` makes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from bench.data.grammar import parse_protocol
+from bench.leaderboard.robustness import Curve
+from bench.leaderboard.scores import Key
+from bench.leaderboard.significance import Across, Family, PairTest, Place
+from bench.leaderboard.surface import Surface
+from bench.names import parse_choice
+from bench.question.suite import Suite
+from bench.stats.levels import Levels
+from bench.text import finite
+
+FLOOR, CEILING = "constant", "bayes"
+UNRANKED = {FLOOR: "floor", CEILING: "ceiling"}
+NOT_AUDITED = "not audited"
+COLLAPSED = "collapsed"
+EXTRA_METRICS = ("accuracy", "f1_macro", "auroc")
+TIMINGS = ("latency_ms_1", "latency_ms_64", "peak_memory_mb", "train_seconds")  # comparable within one hardware id alone
+COSTS = ("gflops_per_sample", "parameters", "active_parameters", *TIMINGS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method in one setting. Scores are fractions, NaN where no trial gave one; `interval` holds seed and sample variance."""
+
+    label: str
+    method: str
+    preset: str
+    role: str  # paper, reference, outside, floor or ceiling; floor and ceiling are not ranked
+    n: int  # trials with a score
+    planned: int
+    mean: float
+    sd: float
+    interval: tuple[float, float]
+    rank: float | None
+    flags: tuple[str, ...]
+    others: Mapping[str, float]  # means of further metrics
+    cost: Mapping[str, float | None]  # means over trials
+    audit: str  # what `bench audit` found in the version that ran: passed, FAILED: checks, or not audited
+    done: int = 0  # trials that ended well, with or without a score
+    trials: tuple[str, ...] = ()  # ids, in seed order
+    above_floor: float = math.nan  # what the score gains on the floor's, whatever the metric
+    gap_closed: float = math.nan  # (score - floor) / (ceiling - floor)
+    place: Place | None = None
+    versus: PairTest | None = None  # against the best row
+    pareto: str = ""  # front, ~ (nobody significantly better is as cheap), or nothing
+
+    @property
+    def is_complete(self) -> bool:
+        return self.n == self.planned
+
+    @property
+    def hp(self) -> str:
+        """Where its hyper-parameters come from."""
+        return hp_of(self.label)
+
+    @property
+    def is_bold(self) -> bool:
+        """Significantly better than every other method, with every planned trial."""
+        return self.place is not None and self.place.best and self.is_complete
+
+
+@dataclass(frozen=True)
+class SettingTable:
+    """All methods in one setting, best first, floor and ceiling at the end."""
+
+    dataset: str
+    combination: str
+    protocol: str
+    synthetic: bool
+    test_rows: int | None
+    missing: float | None  # realised share of missing cells in the test part
+    rows: tuple[Row, ...]
+    surface: Surface | None = None  # scores under further rules, where trials have some
+    tests: Family | None = None  # every pair of ranked methods
+    floor: float = math.nan
+    ceiling: float = math.nan
+    ceiling_source: str = ""
+    seeds: tuple[int, ...] = ()
+    reasons: tuple[str, ...] = ()  # why scores are NaN, where some are
+    mixed: str = ""  # what is mixed in it that forbids tests
+    timed: bool = True  # whether its timings may be compared
+    provenance: str = ""
+
+    @cached_property
+    def noise(self) -> float | None:
+        return parse_protocol(self.protocol).noise
+
+    @cached_property
+    def family(self) -> str:
+        return parse_protocol(self.protocol).family
+
+    @property
+    def key(self) -> Key:
+        return self.dataset, self.combination, self.protocol
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset} ({self.combination}), {self.protocol}{', SYNTHETIC' if self.synthetic else ''}"
+
+    @property
+    def page(self) -> str:
+        """The file that shows it: settings of one dataset share a page, whatever its options."""
+        return f"{base_of(self.dataset)}.md"
+
+    @cached_property
+    def by_label(self) -> Mapping[str, Row]:
+        return {row.label: row for row in self.rows}
+
+
+@dataclass(frozen=True)
+class OverallRow:
+    """One method over all settings of one kind. Means are None unless every setting has a score."""
+
+    label: str
+    method: str
+    preset: str
+    role: str
+    synthetic: bool
+    settings: int  # in which it has trials
+    complete: bool
+    n: int
+    planned: int
+    mean_rank: float | None
+    mean: float | None
+    gap_closed: float | None
+    noise_auc: float | None  # mean over curves
+    drop: float | None
+    rises: int  # steps of curves where the score rises with the noise beyond chance
+    scores: Mapping[str, float]  # by setting
+    cost: Mapping[str, float | None]
+    audit: str
+    flags: tuple[str, ...]
+    place: Place | None = None
+    pareto: str = ""
+
+    @property
+    def hp(self) -> str:
+        return hp_of(self.label)
+
+    @property
+    def is_bold(self) -> bool:
+        return self.place is not None and self.place.best and self.complete
+
+
+@dataclass(frozen=True)
+class Overall:
+    """All methods over all settings of one kind, best mean rank first, floor and ceiling at the end."""
+
+    synthetic: bool
+    settings: tuple[SettingTable, ...]
+    curves: tuple[Curve, ...]
+    rows: tuple[OverallRow, ...]
+    across: Across | None  # None with fewer than two methods that were tried in every setting
+    mixed: str  # what is mixed in them that forbids tests over settings
+    timed: bool
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(base_of(setting.dataset) for setting in self.settings))
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything a leaderboard shows."""
+
+    suite: Suite
+    settings: tuple[SettingTable, ...]
+    overall: tuple[Overall, ...]  # real settings, then synthetic ones; never mixed
+    failures: tuple[tuple[str, str], ...]  # (trial, reason)
+    warnings: tuple[str, ...]
+    provenance: str
+    commands: tuple[str, ...]
+    paper: bool = False  # the paper's printed numbers stand beside ours
+    folder: str = ""  # of a published board, as a reader of the repository names it
+    tuning: tuple[str, ...] = ()  # lines on the winners of `bench tune` that have rows here
+
+    @property
+    def levels(self) -> Levels:
+        return self.suite.levels
+
+    @property
+    def curves(self) -> tuple[Curve, ...]:
+        return tuple(curve for overall in self.overall for curve in overall.curves)
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Every family of tests on the board."""
+        over = [family for kind in self.overall if kind.across for family in kind.across.families]
+        of_settings = [setting.tests for setting in self.settings if setting.tests]
+        return (*over, *of_settings, *(curve.tests for curve in self.curves))
+
+    def as_json(self) -> dict[str, object]:
+        """The documented shape: {"settings": [...], "overall": [...]}; NaN becomes null."""
+        settings = []
+        for setting in self.settings:
+            rows = [_row_json(row) for row in setting.rows]
+            head = {"dataset": setting.dataset, "combination": setting.combination, "protocol": setting.protocol, "noise": setting.noise}
+            bounds = {"floor": setting.floor, "ceiling": setting.ceiling, "synthetic": setting.synthetic, "mixed": setting.mixed or None}
+            settings.append({**head, **bounds, "rows": rows, "surface": asdict(setting.surface) if setting.surface else None})
+        overall = [_row_json(row) for kind in self.overall for row in kind.rows]
+        return finite({"metric": self.suite.metric, "settings": settings, "overall": overall, "warnings": list(self.warnings)})
+
+
+def _row_json(row: Row | OverallRow) -> dict[str, object]:
+    named = {key: value._asdict() for key in ("place", "versus") if (value := getattr(row, key, None)) is not None}
+    return {**asdict(row), **named}
+
+
+def hp_of(label: str) -> str:
+    """`tuned` where a label says so, else `default`."""
+    return "tuned" if " tuned (" in label else "default"
+
+
+def base_of(dataset: str) -> str:
+    """A dataset without its options: settings that share samples share it."""
+    return parse_choice(dataset).name

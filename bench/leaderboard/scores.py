@@ -1,0 +1,151 @@
+"""From records and predictions to numbers: what the trials of one method in one setting gave, and why some gave nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from bench.errors import UsageError
+from bench.records.predictions import Arrays
+from bench.records.record import Record
+from bench.stats import Estimates, crossed_interval, crossed_pairs, pseudo_values, resampled_t
+from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.pairs import Estimate
+
+Key = tuple[str, str, str]  # dataset, combination, protocol
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The trials of one method in one setting, in seed order. Scores are the metric's own; `higher` turns them."""
+
+    label: str
+    ids: tuple[str, ...]
+    records: tuple[Record, ...]
+    scored: tuple[Record, ...]  # done, with a finite score
+    scores: np.ndarray  # (S,)
+    values: np.ndarray | None  # (S, N) pseudo-values, where every seed has predictions for the same test samples
+    arrays: Arrays | None  # of one of them, for its ids and targets
+    duplicates: int  # further trials of a seed, left out
+    reason: str = ""  # why there are no values
+
+    @property
+    def done(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.status == "done")
+
+    @property
+    def attempted(self) -> bool:
+        """Whether any trial has ended; a method that was never tried is absent, not bad."""
+        return any(record.status != "planned" for record in self.records)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(record.trial.seed for record in self.scored)
+
+    @property
+    def mean(self) -> float:
+        return float(self.scores.mean()) if len(self.scores) else float("nan")
+
+
+def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Arrays]) -> dict[Key, dict[str, Runs]]:
+    """Every setting's methods. Raises: UsageError if a trial is given twice."""
+    groups: dict[Key, dict[str, list[tuple[str, Record]]]] = defaultdict(lambda: defaultdict(list))
+    seen: set[str] = set()
+    for record in records:
+        trial, id_ = record.trial, record.trial.id
+        if id_ in seen:
+            raise UsageError(f"trial {id_} ({trial.label} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}) is given twice")
+        seen.add(id_)
+        groups[trial.dataset_label, trial.combination, trial.protocol][trial.label].append((id_, record))
+    return {key: {label: _runs(metric, label, found, predictions) for label, found in methods.items()} for key, methods in groups.items()}
+
+
+def _runs(metric: str, label: str, found: Sequence[tuple[str, Record]], predictions: Mapping[str, Arrays]) -> Runs:
+    latest = {record.trial.seed: (id_, record) for id_, record in found}  # of two versions of a trial the one given last counts
+    trials = [latest[seed] for seed in sorted(latest)]
+    scored = [(id_, record) for id_, record in trials if record.status == "done" and np.isfinite(record.metrics.get(metric, np.nan))]
+    arrays = [predictions[id_] for id_, _ in scored if id_ in predictions]
+    values, reason = _values(metric, len(scored), arrays)
+    return Runs(
+        label,
+        tuple(id_ for id_, _ in trials),
+        tuple(record for _, record in trials),
+        tuple(record for _, record in scored),
+        np.array([record.metrics[metric] for _, record in scored], dtype=float),
+        values,
+        arrays[0] if values is not None else None,
+        len(found) - len(trials),
+        reason,
+    )
+
+
+def _values(metric: str, scored: int, arrays: Sequence[Arrays]) -> tuple[np.ndarray | None, str]:
+    if not scored:
+        return None, "no trial gave a score"
+    if len(arrays) < scored:
+        return None, f"predictions of {scored - len(arrays)} of {scored} trials are not stored"
+    if not all(same_samples(found, arrays[0]) for found in arrays):
+        return None, "seeds were tested on different samples"
+    if not all(np.isfinite(found.scores).all() for found in arrays):
+        return None, "some class scores are not finite"
+    return np.stack([pseudo_values(metric, found.target, found.scores.astype(float)) for found in arrays]), ""
+
+
+def same_samples(a: Arrays, b: Arrays) -> bool:
+    """Whether both hold the same test samples with the same targets, in the same order."""
+    return all(one is other or np.array_equal(one, other) for one, other in ((a.ids, b.ids), (a.target, b.target)))
+
+
+def interval(metric: str, runs: Runs, vary: str) -> tuple[float, float]:
+    """95 % interval of the mean score over seeds and test samples, inside the metric's range; NaN where it cannot be had."""
+    if vary == "split":
+        low, high = resampled_t(runs.scores, _test_over_train(runs.scored)).interval() if len(runs.scores) > 1 else (np.nan, np.nan)
+    elif runs.values is None:
+        return np.nan, np.nan
+    else:
+        low, high = crossed_interval(runs.values, runs.scores)
+    return max(low, 0.0), min(high, 1.0) if metric != "brier" else high
+
+
+def pairs_of(metric: str, methods: Sequence[Runs], vary: str) -> Estimates:
+    """Every pair of methods in one setting, turned so that above 0 the first is better.
+
+    The crossed test where seeds share the test samples, the corrected resampled t over seeds where each draws its own split.
+    """
+    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    if vary == "split":
+        return Estimates.of([_resampled(sign, a, b) for a, b in combinations(methods, 2)])
+    refused = refusal(methods)
+    found = [one.values if one.values is not None and not refused else np.empty((0, 2)) for one in methods]
+    samples = max((len(one[0]) for one in found if len(one)), default=2)
+    values = [sign * one if len(one) else np.empty((0, samples)) for one in found]
+    scores = [sign * one.scores if one.values is not None and not refused else np.empty(0) for one in methods]
+    estimates = crossed_pairs(values, scores)
+    pairs = list(combinations(methods, 2))
+    reasons = tuple(refused or a.reason or b.reason or reason for (a, b), reason in zip(pairs, estimates.reasons, strict=True))
+    difference = sign * np.array([a.mean - b.mean for a, b in pairs])
+    return Estimates(estimates.test, difference, estimates.error, estimates.freedom, reasons)
+
+
+def refusal(methods: Sequence[Runs]) -> str:
+    """Why methods that were scored cannot be compared sample by sample, if they cannot."""
+    known = [one for one in methods if one.arrays is not None]
+    other = [one.label for one in known[1:] if one.arrays and known[0].arrays and not same_samples(one.arrays, known[0].arrays)]
+    return f"{', '.join(other)} and {known[0].label} were tested on different samples" if other else ""
+
+
+def _resampled(sign: float, a: Runs, b: Runs) -> Estimate:
+    seeds = sorted(set(a.seeds) & set(b.seeds))
+    of_a, of_b = (dict(zip(one.seeds, one.scores, strict=True)) for one in (a, b))
+    differences = sign * np.array([of_a[seed] - of_b[seed] for seed in seeds])
+    return resampled_t(differences, _test_over_train(a.scored))
+
+
+def _test_over_train(records: Sequence[Record]) -> float:
+    """Test rows over training rows, the overlap that the corrected t-test allows for."""
+    rows = [found for record in records if isinstance(found := record.facts.get("rows"), Mapping)]
+    return float(rows[0]["test"]) / float(rows[0]["train"]) if rows and rows[0].get("train") else 0.0

@@ -1,0 +1,182 @@
+"""The response surface: one trained model, tested under many masks, and what that comes to. Free of torch.
+
+The reductions take scores for which higher is better. A point that is missing makes NaN of what needs it, never a guess.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.data.grammar import point_of
+from bench.records.predictions import Arrays
+from bench.records.record import Record, score_under
+from bench.stats import crossed_interval, pseudo_values
+from bench.stats.metrics import HIGHER_IS_BETTER
+
+
+def noise_area(rates: Sequence[float], scores: np.ndarray) -> np.ndarray:
+    """Area under the score over the missing rate by trapezoids, divided by the range of rates: a mean score over the curve.
+
+    Shapes: rates (L,) ascending, scores (L, ...) -> (...). NaN where there are fewer than two rates or a score is missing.
+    """
+    if len(rates) < 2:
+        return np.full(scores.shape[1:], np.nan)
+    steps = np.diff(rates)
+    return np.tensordot(steps, (scores[1:] + scores[:-1]) / 2, 1) / steps.sum()
+
+
+def retention(whole: float, left: float, floor: float, interval: tuple[float, float] = (math.nan, math.nan)) -> float:
+    """Share of what stands above the floor that is left: (left - floor) / (whole - floor).
+
+    NaN where `whole` does not stand above the floor, or its confidence interval, if one is known, holds the floor.
+    """
+    if not whole > floor or interval[0] <= floor <= interval[1]:
+        return math.nan
+    return (left - floor) / (whole - floor)
+
+
+def worst_subset(scores: Mapping[str, float]) -> tuple[str | None, float]:
+    """The combination with the lowest score, the first one where several have it. (None, NaN) if none is given or one has no score."""
+    if not scores or any(math.isnan(score) for score in scores.values()):
+        return None, math.nan
+    name = min(scores, key=lambda combination: scores[combination])
+    return name, scores[name]
+
+
+def shapley(scores: Mapping[str, float], letters: str, empty: float) -> dict[str, float]:
+    """What each modality contributes: its gain in score, averaged over all orders in which modalities may come in.
+
+    phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! * (score(S + m) - score(S)), exact over all 2^M combinations; they sum to
+    score(all) - empty. `scores` by combination, letters in the order of `letters`; `empty` is the score with nothing observed.
+    NaN for all if a combination or `empty` is missing.
+    Source: Shapley 1953, A value for n-person games.
+    """
+    m, bits = len(letters), 1 << np.arange(len(letters))
+    subsets = np.arange(2**m)
+    inside = (subsets[:, None] & bits) > 0  # (2^M, M)
+    names = ["".join(letter for letter, there in zip(letters, row, strict=True) if there) for row in inside.tolist()]
+    values = np.array([empty, *(scores.get(name, math.nan) for name in names[1:])])
+    if np.isnan(values).any():
+        return dict.fromkeys(letters, math.nan)
+    size = inside.sum(1)
+    weights = np.array([math.factorial(s) * math.factorial(m - s - 1) / math.factorial(m) for s in range(m)])
+    without = [subsets[~inside[:, position]] for position in range(m)]
+    gains = [weights[size[s]] @ (values[s | bit] - values[s]) for s, bit in zip(without, bits, strict=True)]
+    return dict(zip(letters, map(float, gains), strict=True))
+
+
+@dataclass(frozen=True)
+class SurfaceRow:
+    """One method's response surface: means over its trials that have one. Scores are the metric's own; NaN where one is missing."""
+
+    label: str
+    n: int
+    scores: Mapping[str, float]  # by rule
+    sds: Mapping[str, float]
+    area: float
+    area_interval: tuple[float, float]  # 95 %, of seeds and test samples
+    noise_drop: float  # score at the lowest rate less score at the highest, the loss positive whatever the metric
+    noise_retention: float
+    worst: str | None
+    worst_score: float
+    drop: float  # score with all modalities less score with the worst combination
+    retention: float
+    shapley: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The response surfaces of one setting."""
+
+    rules: tuple[str, ...]
+    rates: tuple[float, ...]  # ascending
+    combination: str  # all modalities of the setting
+    floor: float  # score of the constant predictor, NaN where it was not run
+    rows: tuple[SurfaceRow, ...]
+
+    @property
+    def combinations(self) -> tuple[str, ...]:
+        return tuple(letters for _, letters in map(point_of, self.rules) if letters is not None)
+
+
+def surface_of(
+    metric: str, combination: str, labels: Iterable[str], records: Iterable[Record], predictions: Mapping[str, Arrays], floor: str
+) -> Surface | None:
+    """The surfaces of one setting's methods in the order of `labels`; None if no record has any. `floor` labels the constant predictor."""
+    done = [record for record in records if record.status == "done" and record.trial.evaluations]
+    if not done:
+        return None
+    rules = tuple(dict.fromkeys(rule for record in done for rule in record.trial.evaluations))
+    points = {rule: point_of(rule) for rule in rules}
+    by_rate = {rate: rule for rule, (rate, _) in points.items() if rate is not None}
+    rates = tuple(sorted(by_rate))
+    groups = {label: [record for record in done if record.trial.label == label] for label in labels}
+    floors = [_metric(record, metric) for record in groups.get(floor, [])]
+    base = float(np.mean(floors)) if floors else math.nan
+    curve = tuple(by_rate[rate] for rate in rates)
+    fixed = {letters: rule for rule, (_, letters) in points.items() if letters is not None}
+    rows = tuple(
+        _row(metric, combination, label, group, predictions, rules, rates, curve, fixed, base) for label, group in groups.items() if group
+    )
+    return Surface(rules, rates, combination, base, rows)
+
+
+def _row(
+    metric: str, combination: str, label: str, records: Sequence[Record], predictions: Mapping[str, Arrays], rules: Sequence[str],
+    rates: Sequence[float], curve: Sequence[str], fixed: Mapping[str, str], floor: float,
+) -> SurfaceRow:  # fmt: skip
+    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    found = np.array([[score_under(record, rule, metric) for rule in rules] for record in records])  # (S, R)
+    means = dict(zip(rules, found.mean(0).tolist(), strict=True))
+    high = {rule: sign * mean for rule, mean in means.items()}
+    at = {letters: high[rule] for letters, rule in fixed.items()}
+    whole = at.get(combination, math.nan)
+    worst, worst_score = worst_subset(at)
+    first, last = (high[curve[0]], high[curve[-1]]) if len(curve) > 1 else (math.nan, math.nan)
+    return SurfaceRow(
+        label,
+        len(records),
+        means,
+        dict(zip(rules, (found.std(0, ddof=1) if len(records) > 1 else np.full(len(rules), np.nan)).tolist(), strict=True)),
+        area=float(noise_area(rates, np.array([means[rule] for rule in curve]))),
+        area_interval=_interval(metric, records, curve, rates, predictions),
+        noise_drop=first - last,
+        noise_retention=retention(first, last, sign * floor, _oriented(sign, _interval(metric, records, curve[:1], (), predictions))),
+        worst=worst,
+        worst_score=sign * worst_score,
+        drop=whole - worst_score,
+        retention=retention(
+            whole, worst_score, sign * floor, _oriented(sign, _interval(metric, records, [fixed.get(combination, "")], (), predictions))
+        ),
+        shapley=shapley(at, combination, sign * floor),
+    )
+
+
+def _interval(
+    metric: str, records: Sequence[Record], rules: Sequence[str], rates: Sequence[float], predictions: Mapping[str, Arrays]
+) -> tuple[float, float]:
+    """95 % interval of the mean score under one rule, or of the area over several; (NaN, NaN) where it cannot be had."""
+    arrays = [predictions[record.trial.id] for record in records if record.trial.id in predictions]
+    if len(arrays) < 2 or len(arrays) != len(records) or not rules or any(not np.array_equal(a.ids, arrays[0].ids) for a in arrays):
+        return math.nan, math.nan
+    if any(rule not in a.evaluations for a in arrays for rule in rules):
+        return math.nan, math.nan
+    scores = np.array([[score_under(record, rule, metric) for record in records] for rule in rules])  # (L, S)
+    if not np.isfinite(scores).all():
+        return math.nan, math.nan
+    values = np.stack([[pseudo_values(metric, a.target, a.evaluations[rule].astype(float)) for a in arrays] for rule in rules])  # (L, S, N)
+    if len(rules) > 1:
+        return crossed_interval(noise_area(rates, values), noise_area(rates, scores))
+    return crossed_interval(values[0], scores[0])
+
+
+def _oriented(sign: float, interval: tuple[float, float]) -> tuple[float, float]:
+    return interval if sign > 0 else (-interval[1], -interval[0])
+
+
+def _metric(record: Record, metric: str) -> float:
+    return float(record.metrics.get(metric, math.nan))

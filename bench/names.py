@@ -1,0 +1,100 @@
+"""How things are named on the command line: `name@preset[option=value,...]`, values, lists and seeds, read and written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from bench.errors import UsageError
+
+DEFAULT_PRESETS = ("paper", "default")  # a class that has one of these names it first
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method or dataset as written on the command line: `name@preset[option=value,...]`."""
+
+    name: str
+    preset: str = ""  # empty: the default
+    options: Mapping[str, Value] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        preset = f"@{self.preset}" if self.preset else ""
+        options = ",".join(f"{key}={format_value(value)}" for key, value in sorted(self.options.items()))
+        return f"{self.name}{preset}[{options}]" if options else f"{self.name}{preset}"
+
+
+def method_label(name: str, preset: str, options: Mapping[str, Value]) -> str:
+    """A method as a table names it: with its preset, unless that is the default one."""
+    return str(Choice(name, "" if preset in DEFAULT_PRESETS else preset, options))
+
+
+def parse_choice(text: str) -> Choice:
+    """Read `name@preset[option=value,...]`.
+
+    >>> parse_choice("moe-retriever@as_released[use_intra=false,width=64]").options
+    {'use_intra': False, 'width': 64}
+    """
+    match = re.fullmatch(r"\s*([^\[\]@]+?)\s*(?:@([\w-]+))?\s*(?:\[([^\[\]]*)\])?\s*", text)
+    if match is None:
+        raise UsageError(f"expected name, name@preset or name@preset[option=value,...], got {text!r}")
+    name, preset, options = match.groups()
+    return Choice(name, preset or "", parse_options(split_list(options or "")))
+
+
+def parse_options(pairs: Iterable[str]) -> dict[str, Value]:
+    """`key=value` texts as a dictionary with typed values. Raises: UsageError."""
+    options: dict[str, Value] = {}
+    for pair in pairs:
+        key, equals, value = (word.strip() for word in pair.partition("="))
+        if not equals or not key or not value:
+            raise UsageError(f"an option reads name=value, got {pair!r}")
+        if key in options:
+            raise UsageError(f"option {key!r} is given twice; give it once")
+        options[key] = parse_value(value)
+    return options
+
+
+def parse_value(text: str) -> Value:
+    """true and false, integers and floats as such, everything else as text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def format_value(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def split_list(text: str) -> list[str]:
+    """Comma separated items; commas inside brackets belong to their item.
+
+    >>> split_list("muse, fusemoe[layers=1,k=2], mcar(A=0.1,B=0.2)")
+    ['muse', 'fusemoe[layers=1,k=2]', 'mcar(A=0.1,B=0.2)']
+    """
+    items = [item.strip() for item in re.split(r",(?![^\[(]*[\])])", text)]
+    return [item for item in items if item]
+
+
+def parse_seeds(value: object) -> tuple[int, ...]:
+    """Seeds from `3`, `"0-4"`, `"0,2,5-7"` or a list of these. Raises: UsageError if one is not a whole number from 0 on."""
+    items = value if isinstance(value, list | tuple) else str(value).split(",")
+    seeds: list[int] = []
+    for item in items:
+        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", str(item)) if not isinstance(item, bool) else None
+        if match is None:
+            raise UsageError(f"seeds are whole numbers from 0 on, or ranges such as 0-4, got {item!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"a range of seeds runs upwards, got {item!r}; write {last}-{first}")
+        seeds.extend(range(first, last + 1))
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise UsageError(f"seeds must be given, each once, got {value!r}")
+    return tuple(seeds)

@@ -1,0 +1,161 @@
+"""From a suite to its trials: every one of them checked, and known by its id, before anything runs. Free of torch itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench import registry
+from bench.data.grammar import further_rules, parse_protocol
+from bench.data.loading import load, schema_of
+from bench.data.protocol import Protocol
+from bench.datasets.base import Schema
+from bench.errors import UsageError, unknown
+from bench.names import Choice, parse_choice
+from bench.question.suite import Suite
+from bench.question.trial import Trial
+from bench.question.winners import with_winners
+
+
+def plan(suite: Suite) -> list[Trial]:
+    """All trials of a suite, seed by seed, every name and option checked. Raises: UsageError."""
+    choices = registry.expand_methods(suite.methods)
+    classes = {str(choice): registry.method_class(choice.name) for choice in choices}
+    _check_training(suite, choices, classes)
+    trials: dict[str, Trial] = {}
+    settings = _settings(suite)
+    for seed in suite.seeds:
+        for planned in settings:
+            ceilings = [Choice(name) for name in registry.CEILING] if planned.has_posterior else []
+            for choice in [*choices, *(ceiling for ceiling in ceilings if ceiling not in choices)]:
+                cls = classes.setdefault(str(choice), registry.method_class(choice.name))
+                budget = suite.budgets.get(planned.dataset.name, {})
+                training = _relevant(cls, {**suite.training, **suite.configs.get(choice.name, {}), **budget})
+                registry.config_of(cls, choice, training)
+                trial = Trial(
+                    method=choice.name,
+                    preset=choice.preset or next(iter(cls.presets)),
+                    options=dict(choice.options),
+                    training=training,
+                    dataset=planned.dataset.name,
+                    dataset_options=dict(planned.dataset.options),
+                    combination=planned.schema.combination,
+                    protocol=str(planned.protocol),
+                    seed=seed,
+                    selection=suite.selection,
+                    vary=suite.vary,
+                    fixed_seed=suite.fixed_seed,
+                    fingerprint=planned.fingerprint,
+                    version=registry.source_version(cls),
+                    evaluations=planned.evaluations(),
+                )
+                trials[trial.id] = trial
+    return with_winners(suite, list(trials.values()))
+
+
+def outline(suite: Suite) -> list[dict[str, object]]:
+    """What a suite asks, a row for each method and setting, as far as its own text tells: the data need not be here."""
+    choices = registry.expand_methods(suite.methods)
+    wanted = [
+        {"dataset": name, "combination": combination, "protocol": protocol, "seeds": len(suite.seeds)}
+        for setting in suite.settings
+        for name in setting.datasets
+        for combination in setting.combinations
+        for protocol in setting.protocol_texts()
+    ]
+    return [{"method": str(choice), **row} for choice in choices for row in wanted]
+
+
+@dataclass
+class _Planned:
+    """One dataset, combination and protocol of a suite, with all that its settings tables ask of the test part."""
+
+    dataset: Choice
+    fingerprint: str
+    has_posterior: bool
+    schema: Schema
+    protocol: Protocol
+    rates: set[float] = field(default_factory=set)
+    combinations: set[str] = field(default_factory=set)
+
+    def evaluations(self) -> tuple[str, ...]:
+        return further_rules(self.protocol.test, self.schema, self.rates, self.combinations)
+
+
+def _settings(suite: Suite) -> list[_Planned]:
+    """Every setting of the suite once, checked. Raises: UsageError."""
+    found: dict[tuple[str, str, str], _Planned] = {}
+    for setting in suite.settings:
+        for name in setting.datasets:
+            choice = parse_choice(name)
+            dataset, samples = load(choice)
+            fingerprint = samples.fingerprint()[:16]
+            has_posterior = dataset.posterior(samples.rows(np.arange(1))) is not None
+            for combination in setting.combinations:
+                schema = schema_of(dataset, samples, combination)
+                for text in setting.protocol_texts():
+                    try:
+                        protocol = parse_protocol(text).on(schema, samples.groups is not None)
+                        new = _Planned(choice, fingerprint, has_posterior, schema, protocol)
+                        planned = found.setdefault((str(choice), schema.combination, str(protocol)), new)
+                        planned.rates.update(setting.test_noise)
+                        planned.combinations.update(setting.test_combinations)
+                        planned.evaluations()
+                    except UsageError as error:
+                        raise UsageError(f"{error} ({name})") from None
+    return list(found.values())
+
+
+def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, type[Any]]) -> None:
+    """Every key of [training] and [budgets.DATASET] must be a field of some method's Config, every [configs.METHOD] a known method."""
+    from dataclasses import fields
+
+    from bench.methods.base import Method, MethodConfig
+
+    configs: list[type[MethodConfig]] = [MethodConfig, *(cls.Config for cls in classes.values() if issubclass(cls, Method))]
+    known = {key.name for config in configs for key in fields(config)}
+    asked = [*suite.training, *(key for budget in suite.budgets.values() for key in budget)]
+    if not known.issuperset(asked):  # a key may belong to a listed method that is not in this run
+        listed = [registry.method_class(name) for name in registry.method_names()]
+        known |= {key.name for cls in listed if issubclass(cls, Method) for key in fields(cls.Config)}
+    for key in asked:
+        if key not in known:
+            raise unknown("training option", key, known)
+    names = {**registry.method_names(), **{choice.name: "" for choice in choices}}
+    datasets = {*registry.dataset_names(), *(parse_choice(name).name for setting in suite.settings for name in setting.datasets)}
+    for name in suite.budgets:
+        if name not in datasets:
+            raise unknown("dataset in [budgets]", name, datasets)
+    for name, config in suite.configs.items():
+        if name not in names:
+            raise unknown("method in [configs]", name, names)
+        for choice in choices:
+            if choice.name == name:
+                own = {key.name for key in fields(classes[str(choice)].Config)}
+                for key in config:
+                    if key not in own:
+                        raise unknown(f"option of {name}", key, own)
+
+
+def _relevant(cls: type[Any], training: Mapping[str, object]) -> dict:
+    """The changes that reach a method: fields its Config has, if the suite trains it; others would change its ids and nothing else."""
+    from dataclasses import fields
+
+    from bench.methods.base import Method
+
+    names = {key.name for key in fields(cls.Config)} if issubclass(cls, Method) else set()
+    return {key: value for key, value in training.items() if key in names}
+
+
+def family_of(suite: Suite) -> str:
+    """Hash of what must be equal for two runs to share a table."""
+    shared: list[object] = [dict(suite.training), {k: dict(v) for k, v in suite.configs.items()}]
+    shared += [suite.selection, suite.vary, suite.fixed_seed]
+    if suite.budgets:  # a suite without them keeps the hash it had
+        shared.append({k: dict(v) for k, v in suite.budgets.items()})
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]

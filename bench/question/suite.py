@@ -1,0 +1,286 @@
+"""The question: suites and their settings as plain values, read from TOML and options. Free of torch.
+
+A suite file and the command line share their keys; options win.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import resources
+from itertools import count, islice
+from pathlib import Path
+
+from bench.data.grammar import parse_protocol, takes_noise
+from bench.data.terms import check_rate
+from bench.errors import UsageError, unknown
+from bench.names import Value, parse_options, parse_seeds, split_list
+from bench.stats.levels import Levels
+
+METRIC_NAMES = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "auprc", "brier", "ece")
+VARY = ("training", "split")
+MAX_SEEDS = 30  # of a pair that gets seeds until it is resolved, unless told
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Datasets with the combinations, protocols and noise levels they are crossed with."""
+
+    datasets: tuple[str, ...]
+    combinations: tuple[str, ...] = ("all",)
+    protocols: tuple[str, ...] = ("mcar",)
+    noise: tuple[float, ...] = ()
+    test_noise: tuple[float, ...] = ()  # further missing rates at which each trained model is tested
+    test_combinations: tuple[str, ...] = ()  # modalities with which alone each trained model is tested; all: every subset
+
+    def protocol_texts(self) -> list[str]:
+        """Canonical protocols: a rule without a rate is crossed with the noise levels. Raises: UsageError."""
+        texts: list[str] = []
+        for text in self.protocols:
+            levels: tuple[float | None, ...] = self.noise if self.noise and takes_noise(text) else (None,)
+            texts.extend(str(parse_protocol(text, level)) for level in levels)
+        return list(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything a run asks: methods x settings x seeds under one budget."""
+
+    name: str
+    settings: tuple[Setting, ...]
+    title: str = ""
+    methods: tuple[str, ...] = ("all",)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    metric: str = "accuracy"  # primary metric of the leaderboard
+    selection: str = "accuracy"  # validation metric that picks the checkpoint
+    vary: str = "training"  # "split": the seed also draws the split and the valid and test masks
+    fixed_seed: int = 0  # root of everything that does not vary with the seed
+    threads: int = 1  # of each trial
+    device: str = "auto"
+    minutes: float = 60.0  # wall time a trial may take
+    memory_gb: float = 8.0  # memory a trial may take
+    training: Mapping[str, Value] = field(default_factory=dict)  # changes to every method's Config that has the field
+    configs: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # method -> changes to its Config, over `training`
+    tuned: tuple[Mapping[str, object], ...] = ()  # winners of `bench tune`, which run as rows of their own; see bench.question.winners
+    untuned: bool = True  # False: the winners alone
+    budgets: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # dataset -> changes to every Config, over both
+    until_resolved: tuple[str, ...] = ()  # pairs "A,B" of methods that get more seeds in each setting where they are undecided
+    max_seeds: int = 0  # seeds of each of them at the most; 0: none are added
+    rope: float = 1.0  # largest difference that does not matter, in points
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rope < 100:
+            raise UsageError(f"rope, the largest difference that does not matter, must be above 0 and below 100 points, got {self.rope:g}")
+        if self.until_resolved or self.max_seeds:
+            self._check_looks()
+        for what in ("metric", "selection"):
+            if getattr(self, what) not in METRIC_NAMES:
+                raise unknown("metric", str(getattr(self, what)), METRIC_NAMES)
+        if self.vary not in VARY:
+            raise unknown("value of vary", str(self.vary), VARY)
+        if self.device not in ("auto", "cpu") and not re.fullmatch(r"cuda(:\d+)?", self.device):
+            raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}")
+        if self.threads < 1 or self.minutes <= 0 or self.memory_gb <= 0:
+            raise UsageError(f"threads, minutes and memory_gb must be positive, got {self.threads}, {self.minutes} and {self.memory_gb}")
+        if not self.settings or not self.methods:
+            raise UsageError(f"suite {self.name!r} needs a method and a [[settings]] table with datasets")
+
+    def _check_looks(self) -> None:
+        """Seeds can be added only as planned before the first look. Raises: UsageError."""
+        if not self.until_resolved:
+            raise UsageError("max_seeds needs a pair of methods to resolve; name it with --until-resolved A,B")
+        for pair in self.pairs:
+            if len(pair) != 2 or pair[0] == pair[1]:
+                raise UsageError(f"until_resolved takes pairs of two methods, such as muse,fusemoe, got {','.join(pair)!r}")
+        if self.vary != "training":
+            raise UsageError("until_resolved needs one test set for all seeds; leave --vary split out")
+        if len(self.seeds) < 2 or self.max_seeds <= len(self.seeds):
+            raise UsageError(
+                f"until_resolved starts from 2 seeds or more and adds some: max_seeds must be above the {len(self.seeds)} "
+                f"of the first look, got {self.max_seeds}"
+            )
+
+    @property
+    def pairs(self) -> tuple[tuple[str, ...], ...]:
+        """The pairs to resolve, each as its methods."""
+        return tuple(tuple(split_list(pair)) for pair in self.until_resolved)
+
+    @property
+    def levels(self) -> Levels:
+        """What every decision about these results is made by, on boards and in comparisons alike."""
+        return Levels(rope=self.rope / 100)
+
+    def seed_order(self) -> tuple[int, ...]:
+        """Seeds in the order in which looks take them: those of the suite, then the smallest others, `max_seeds` in all."""
+        further = (seed for seed in count() if seed not in self.seeds)
+        return (*self.seeds, *islice(further, max(0, self.max_seeds - len(self.seeds))))
+
+    def to_toml(self) -> str:
+        """The suite as a file that reads back to itself."""
+        defaults = {key.name: key.default for key in fields(self) if key.name in ("until_resolved", "max_seeds", "rope", "untuned")}
+        scalars = {key.name: getattr(self, key.name) for key in fields(self) if key.name not in ("settings", *SUITE_TABLES, "name")}
+        scalars = {key: value for key, value in scalars.items() if key not in defaults or value != defaults[key]}
+        lines = [f"{key} = {_toml(value)}" for key, value in scalars.items()]
+        if self.training:
+            lines += ["", "[training]", *(f"{key} = {_toml(value)}" for key, value in sorted(self.training.items()))]
+        for what in ("configs", "budgets"):
+            for name, table in getattr(self, what).items():
+                lines += ["", f"[{what}.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in sorted(table.items()))]
+        for setting in self.settings:
+            lines += ["", "[[settings]]", *(f"{key} = {_toml(value)}" for key, value in asdict(setting).items() if value)]
+        return "\n".join([*lines, *toml_tables("tuned", self.tuned)]) + "\n"
+
+
+def toml_tables(name: str, tables: Iterable[Mapping[str, object]]) -> list[str]:
+    """Lines of an array of tables, tables inside them last."""
+    lines: list[str] = []
+    for table in tables:
+        inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+        lines += ["", f"[[{name}]]", *(f"{key} = {_toml(value)}" for key, value in table.items() if key not in inner)]
+        for key, entries in inner.items():
+            lines += ["", f"[{name}.{key}]", *(f"{entry} = {_toml(value)}" for entry, value in sorted(entries.items()))]
+    return lines
+
+
+def _toml(value: object) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+SUITE_TABLES = ("training", "configs", "budgets", "tuned")
+SUITE_KEYS = tuple(key.name for key in fields(Suite) if key.name not in ("name", "settings"))
+SETTING_KEYS = tuple(key.name for key in fields(Setting))
+
+
+def known_suites() -> dict[str, Path]:
+    """Suites that come with the package, by name."""
+    folder = Path(str(resources.files("bench"))) / "suites"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_suite(name_or_path: str) -> Suite:
+    """A suite by name, or from a TOML file. Raises: UsageError naming file, line or key."""
+    suites = known_suites()
+    if name_or_path in suites:
+        path = suites[name_or_path]
+    elif name_or_path.endswith(".toml"):
+        path = Path(name_or_path)
+    else:
+        raise unknown("suite", name_or_path, suites)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"suite file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"suite file {path} is not valid TOML: {error}") from None
+    try:
+        return suite_from(path.stem, table)
+    except UsageError as error:
+        raise UsageError(f"{error} ({path})") from None
+
+
+def suite_from(name: str, table: Mapping[str, object]) -> Suite:
+    """A suite from a mapping with the keys of a suite file. Raises: UsageError."""
+    for key in table:
+        if key not in (*SUITE_KEYS, "settings"):
+            raise unknown("suite key", key, (*SUITE_KEYS, "settings"))
+    entries = table.get("settings", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UsageError("settings must be tables, each headed [[settings]]")
+    return Suite(name, tuple(_setting(entry) for entry in entries), **_checked({k: v for k, v in table.items() if k != "settings"}))
+
+
+def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
+    """The suite with options of the command line over it: settings keys change every setting, `training` is merged."""
+    given = {key: value for key, value in options.items() if value is not None}
+    changes = {key: value for key, value in given.items() if key in SETTING_KEYS}
+    settings = suite.settings
+    if changes:
+        parsed = {key: getattr(_setting({"datasets": ["-"], **changes}), key) for key in changes}
+        settings = tuple(dict.fromkeys(replace(setting, **parsed) for setting in settings))
+    scalars = _checked({key: value for key, value in given.items() if key not in SETTING_KEYS})
+    if "training" in scalars:  # what the option names wins over all tables of the suite
+        for what in ("configs", "budgets"):
+            scalars[what] = {
+                name: {key: value for key, value in table.items() if key not in scalars["training"]}
+                for name, table in getattr(suite, what).items()
+            }
+        scalars["training"] = {**suite.training, **scalars["training"]}
+    if scalars.get("until_resolved") and not suite.max_seeds:
+        scalars.setdefault("max_seeds", MAX_SEEDS)
+    return replace(suite, settings=settings, **scalars)
+
+
+def _setting(entry: Mapping[str, object]) -> Setting:
+    for key in entry:
+        if key not in SETTING_KEYS:
+            raise unknown("key of [[settings]]", key, SETTING_KEYS)
+    if not entry.get("datasets"):
+        raise UsageError("a [[settings]] table needs datasets")
+    rates = ("noise", "test_noise")
+    values: dict = {key: tuple(map(check_rate, _items(value))) if key in rates else _texts(key, value) for key, value in entry.items()}
+    setting = Setting(**values)
+    if "protocols" in entry or "noise" in entry:
+        for text in setting.protocols:
+            parse_protocol(text, setting.noise[0] if setting.noise else 0.0)
+    return setting
+
+
+def _checked(table: Mapping[str, object]) -> dict:
+    """Suite keys with their types checked. Raises: UsageError."""
+    checked: dict = {}
+    for key, value in table.items():
+        if key not in SUITE_KEYS:
+            raise unknown("suite key", key, SUITE_KEYS)
+        if key == "seeds":
+            checked[key] = parse_seeds(value)
+        elif key == "methods":
+            checked[key] = _texts(key, value)
+        elif key == "training":
+            checked[key] = value if isinstance(value, Mapping) else parse_options(_texts(key, value))
+        elif key in ("configs", "budgets"):
+            if not isinstance(value, Mapping) or not all(isinstance(config, Mapping) for config in value.values()):
+                one = {"configs": "method", "budgets": "dataset"}[key]
+                raise UsageError(f"{key} must be tables, one a {one}, each headed [{key}.{one.upper()}]")
+            checked[key] = value
+        elif key == "until_resolved":  # a text is one pair: its comma separates two methods
+            checked[key] = _texts(key, [value] if isinstance(value, str) else value)
+        elif key == "tuned":
+            if not isinstance(value, list | tuple) or not all(isinstance(table, Mapping) for table in value):
+                raise UsageError("tuned must be tables, each headed [[tuned]]; `bench tune` writes them")
+            checked[key] = tuple(value)
+        elif key == "untuned":
+            if not isinstance(value, bool):
+                raise UsageError(f"untuned must be true or false, got {value!r}")
+            checked[key] = value
+        elif key in ("fixed_seed", "threads", "max_seeds"):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise UsageError(f"{key} must be a whole number, got {value!r}")
+            checked[key] = value
+        elif key in ("minutes", "memory_gb", "rope"):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UsageError(f"{key} must be a number, got {value!r}")
+            checked[key] = float(value)
+        elif not isinstance(value, str):
+            raise UsageError(f"{key} must be a text, got {value!r}")
+        else:
+            checked[key] = value
+    return checked
+
+
+def _items(value: object) -> list:
+    if isinstance(value, str):
+        return split_list(value)
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _texts(key: str, value: object) -> tuple[str, ...]:
+    items = _items(value)
+    if not items or not all(isinstance(item, str) for item in items):
+        raise UsageError(f"{key} must be a list of names, got {value!r}")
+    repeated = sorted({item for item in items if items.count(item) > 1})
+    if repeated:
+        raise UsageError(f"{key} names {', '.join(repeated)} twice; name each once")
+    return tuple(items)

@@ -1,0 +1,91 @@
+"""A trial: one training and one evaluation as a plain value, with everything that decides its numbers. Free of torch.
+
+Its id is the SHA-256 of its canonical JSON, so equal questions have equal ids wherever they are asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from bench.data.grammar import parse_protocol, point_of
+from bench.data.terms import number_text
+from bench.names import Choice, Value, format_value, method_label
+
+HARNESS_VERSION = 1  # rises with every change of the harness that moves a number; part of each trial's id
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training and one evaluation: everything that decides its numbers."""
+
+    method: str  # catalog name, entry point, or path/to/file.py:Class
+    preset: str
+    options: Mapping[str, Value]  # the method's own changes to its preset
+    training: Mapping[str, Value]  # the suite's changes, to every method and to this one
+    dataset: str
+    dataset_options: Mapping[str, Value]
+    combination: str  # letters, dataset order
+    protocol: str  # canonical
+    seed: int
+    selection: str
+    vary: str
+    fixed_seed: int
+    fingerprint: str  # of the dataset
+    version: str  # of the method's source
+    harness: int = HARNESS_VERSION
+    evaluations: tuple[str, ...] = ()  # canonical rules under which the test part is scored as well
+    row: str = field(default="", compare=False)  # what tables call it, if not by its method and options; no part of its identity
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "evaluations", tuple(self.evaluations))  # JSON knows lists alone
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
+
+    def canonical(self) -> str:
+        return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
+
+    def as_dict(self) -> dict[str, object]:
+        """Every field but `row`; no `evaluations` where there are none, so that such a trial has the id it always had."""
+        return {key: value for key, value in asdict(self).items() if key != "row" and (value or key != "evaluations")}
+
+    @property
+    def noise(self) -> float | None:
+        return parse_protocol(self.protocol).noise
+
+    @property
+    def choice(self) -> str:
+        """The method as `--methods` takes it."""
+        return method_label(self.method, self.preset, self.options)
+
+    @property
+    def label(self) -> str:
+        """The method as a table names it."""
+        return self.row or self.choice
+
+    @property
+    def dataset_label(self) -> str:
+        return str(Choice(self.dataset, "", self.dataset_options))
+
+    @classmethod
+    def from_json(cls, text: str) -> Trial:
+        return cls(**json.loads(text))
+
+    def command(self) -> str:
+        """The command that repeats this trial."""
+        sets = "".join(f" --set {key}={format_value(value)}" for key, value in sorted(self.training.items()))
+        vary = f" --vary {self.vary}" if self.vary != "training" else ""
+        fixed = f" --fixed-seed {self.fixed_seed}" if self.fixed_seed else ""
+        points = [point_of(text) for text in self.evaluations]
+        rates = ",".join(number_text(rate) for rate, _ in points if rate is not None)
+        fixed_to = [letters for _, letters in points if letters is not None]
+        combinations = "all" if len(fixed_to) == 2 ** len(self.combination) - 1 else ",".join(fixed_to)
+        surface = (f" --test-noise {rates}" if rates else "") + (f" --test-combinations {combinations}" if combinations else "")
+        return (
+            f"bench run --suite published --methods '{self.choice}' --datasets '{self.dataset_label}' --combinations {self.combination} "
+            f"--protocols '{self.protocol}' --seeds {self.seed} --selection {self.selection}{sets}{vary}{fixed}{surface}"
+        )

@@ -1,0 +1,201 @@
+"""Tuned configurations: winners as `bench tune` writes them, and their way into a run. Free of torch.
+
+A winner's options become options of the method, so a tuned trial says in its own identity what was trained; what a table calls it,
+`muse tuned (20 suggestions)`, comes from the winners that the suite names. A winner is valid where it was found: the same
+code, data, setting, training budget and split, and training seeds that the tuning did not use.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError, unknown
+from bench.names import Choice, Value, parse_choice, split_list
+from bench.question.suite import Suite, toml_tables
+from bench.question.trial import Trial
+
+FOLDER = "tuning"  # in a results folder
+FILE = "tuned.toml"
+SOURCES = ("default", "tuned")
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best configuration that a tuning found for one method in one setting, with all that was spent on finding it."""
+
+    method: str  # label of the method at its default configuration
+    dataset: str
+    combination: str
+    protocol: str
+    study: str  # name of the tuning
+    sampler: str
+    pruner: str
+    suggestions: int  # asked for and ended, over all seeds of the tuning; the default configuration is not one
+    pruned: int
+    failed: int
+    seconds: float  # of all suggestions' processes together
+    selection: str  # the validation metric, in its own direction
+    valid: float
+    seeds: tuple[int, ...]  # training seeds of the tuning
+    fixed_seed: int
+    fingerprint: str  # of the dataset
+    version: str  # of the method's source
+    harness: int
+    options: Mapping[str, Value]  # every tuned field
+    training: Mapping[str, Value]  # the suite's changes, under which it was found
+    gflops: float | None = None  # counted training GFLOPs of all suggestions together
+    default: float | None = None  # validation score of the default configuration
+
+    @property
+    def label(self) -> str:
+        return f"{self.method} tuned ({self.suggestions} suggestions)"
+
+    @property
+    def setting(self) -> tuple[str, str, str]:
+        return self.dataset, self.combination, self.protocol
+
+    def is_for(self, trial: Trial) -> bool:
+        """Whether `trial` is the method in this setting at its default configuration."""
+        return (trial.label, trial.dataset_label, trial.combination, trial.protocol) == (self.method, *self.setting)
+
+    def made(self, trial: Trial) -> bool:
+        """Whether `trial` is this winner's."""
+        base = parse_choice(self.method)
+        label = str(Choice(base.name, base.preset, {**base.options, **self.options}))
+        return (trial.choice, trial.dataset_label, trial.combination, trial.protocol) == (label, *self.setting)
+
+    def applied(self, trial: Trial) -> Trial:
+        """The tuned trial in place of the default one. Raises: UsageError if the winner was found under other conditions."""
+        what = f"the winner of {self.method} on {self.dataset} {self.protocol} (tuning {self.study})"
+        again = "run it as it was tuned, or tune again"
+        for key in ("selection", "fixed_seed", "training", "fingerprint", "version", "harness"):
+            mine, asked = getattr(self, key), getattr(trial, key)
+            if mine != asked:
+                raise UsageError(f"{what} was found with {key} {_shown(mine)}, this run has {_shown(asked)}; {again}")
+        if trial.vary != "training":
+            raise UsageError(f"{what} was found on one split, this run has vary = {trial.vary}; {again}")
+        if trial.seed in self.seeds:
+            raise UsageError(f"{what} was chosen with training seed {trial.seed}; give fresh --seeds")
+        return replace(trial, options={**trial.options, **self.options})
+
+    def table(self) -> dict[str, object]:
+        """As a TOML table, which reads back to itself."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def _shown(value: object) -> str:
+    return ", ".join(f"{key}={item}" for key, item in sorted(value.items())) or "none" if isinstance(value, Mapping) else str(value)
+
+
+def winner_from(table: Mapping[str, object]) -> Winner:
+    """A winner from its TOML table. Raises: UsageError."""
+    known = {field.name: field for field in fields(Winner)}
+    for key in table:
+        if key not in known:
+            raise unknown("key of [[tuned]]", key, known)
+    absent = [name for name, field in known.items() if field.default is MISSING and name not in table]
+    if absent:
+        raise UsageError(f"a [[tuned]] table lacks {', '.join(absent)}; write the file with `bench tune`")
+    values: dict[str, Any] = dict(table)
+    for key, kinds in _KINDS.items():
+        if key in values and (isinstance(values[key], bool) or not isinstance(values[key], kinds)):
+            raise UsageError(f"{key} of a [[tuned]] table cannot be {values[key]!r}; write the file with `bench tune`")
+    if not values["options"] or not all(isinstance(value, bool | int | float | str) for value in values["options"].values()):
+        raise UsageError(f"options of a [[tuned]] table must be Config fields with their values, got {values['options']!r}")
+    return Winner(**{**values, "seeds": tuple(values["seeds"])})
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("method", "dataset", "combination", "protocol", "study", "sampler", "pruner", "selection"), (str,)),
+    **dict.fromkeys(("fingerprint", "version"), (str,)),
+    **dict.fromkeys(("suggestions", "pruned", "failed", "fixed_seed", "harness"), (int,)),
+    **dict.fromkeys(("seconds", "valid", "gflops", "default"), (int, float)),
+    "seeds": (list, tuple),
+    "options": (dict,),
+    "training": (dict,),
+}
+
+
+def read_winners(path: Path) -> list[Winner]:
+    """The winners of a file. Raises: UsageError naming the file."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if set(table) - {"tuned"} or not isinstance(table.get("tuned"), list) or not table["tuned"]:
+            raise UsageError("it holds no [[tuned]] tables alone; write it with `bench tune`")
+        return [winner_from(entry) for entry in table["tuned"]]
+    except OSError as error:
+        raise UsageError(f"file of tuned configs {path} cannot be read: {error.strerror}; `bench tune` writes one") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"file of tuned configs {path} is not valid TOML: {error}") from None
+    except UsageError as error:
+        raise UsageError(f"{error} ({path})") from None
+
+
+def write_winners(path: Path, winners: Iterable[Winner], command: str) -> None:
+    """Write a file that `bench run --configs FILE` reads, whole or not at all."""
+    text = "\n".join([f"# Found by: {command}", *toml_tables("tuned", [winner.table() for winner in winners])]) + "\n"
+    draft = path.with_suffix(".draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def winners_of(suite: Suite) -> list[Winner]:
+    return [winner_from(table) for table in suite.tuned]
+
+
+def with_configs(suite: Suite, configs: str, out: Path | str) -> Suite:
+    """The suite with what `--configs` names: `default`, `tuned` (found in the results folder), files of winners, or several of these.
+
+    Raises: UsageError.
+    """
+    winners: list[Winner] = []
+    names = split_list(configs)
+    for name in names:
+        if name not in SOURCES and not name.endswith(".toml"):
+            raise unknown("value of configs (or a file FILE.toml)", name, SOURCES)
+        if name != "default":
+            winners += read_winners(_only_file(Path(out)) if name == "tuned" else Path(name))
+    if not names:
+        raise UsageError("configs names nothing; give default, tuned or FILE.toml")
+    return replace(suite, tuned=tuple(winner.table() for winner in winners), untuned="default" in names)
+
+
+def _only_file(out: Path) -> Path:
+    files = sorted((out / FOLDER).glob(f"*/{FILE}"))
+    if not files:
+        raise UsageError(f"no tuned configs in {out / FOLDER}; `bench tune --out {out}` finds some, or name a file: --configs FILE.toml")
+    if len(files) > 1:
+        raise UsageError(f"several tunings in {out / FOLDER}; name one: --configs {' or '.join(map(str, files))}")
+    return files[0]
+
+
+def with_winners(suite: Suite, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials that a suite asks for: the default ones unless it wants none, and each winner's in place of its default one.
+
+    Raises: UsageError if no winner has a trial here, or one was found under other conditions.
+    """
+    winners = winners_of(suite)
+    found = [trial for trial in trials if suite.untuned]
+    for winner in winners:
+        found += [_checked(winner.applied(trial)) for trial in trials if winner.is_for(trial)]
+    if winners and len(found) == len(trials) * suite.untuned:
+        tuned = "; ".join(f"{winner.method} on {winner.dataset} {winner.combination} {winner.protocol}" for winner in winners)
+        raise UsageError(f"no method of this run was tuned in its setting; tuned are: {tuned}")
+    return found
+
+
+def _checked(trial: Trial) -> Trial:
+    from bench import registry
+
+    registry.config_of(registry.method_class(trial.method), Choice(trial.method, trial.preset, trial.options), trial.training)
+    return trial
+
+
+def latest(tables: Iterable[Mapping[str, object]]) -> tuple[Mapping[str, object], ...]:
+    """The last winner of each label and setting: what a board of several runs names its rows by."""
+    found = {(winner.label, *winner.setting): winner for winner in map(winner_from, tables)}
+    return tuple(winner.table() for winner in found.values())

@@ -1,0 +1,233 @@
+"""A results folder: one SQLite file with trials, records and predictions. Free of torch.
+
+The driver is the only writer and holds a file lock while it runs; a record and its predictions are written in one synced
+transaction, so a record means finished, whatever happens next. Readers need no lock.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bench.errors import UsageError
+from bench.question.suite import Suite, suite_from
+from bench.question.trial import Trial
+from bench.question.winners import latest as latest_winners
+from bench.question.winners import winners_of
+from bench.records.answers import named
+from bench.records.predictions import Arrays, Predictions, pack, unpack
+from bench.records.record import Finding, Record
+
+SCHEMA_VERSION = 1
+TABLES = """
+CREATE TABLE IF NOT EXISTS runs (
+    run INTEGER PRIMARY KEY, started REAL NOT NULL, suite TEXT NOT NULL, toml TEXT NOT NULL, family TEXT NOT NULL, command TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS plans (run INTEGER NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (run, id));
+CREATE TABLE IF NOT EXISTS trials (
+    id TEXT PRIMARY KEY, trial TEXT NOT NULL, status TEXT NOT NULL, reason TEXT,
+    metrics TEXT NOT NULL DEFAULT '{}', cost TEXT NOT NULL DEFAULT '{}', facts TEXT NOT NULL DEFAULT '{}',
+    provenance TEXT NOT NULL DEFAULT '{}', ended REAL, attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS audits (
+    method TEXT NOT NULL, version TEXT NOT NULL, findings TEXT NOT NULL, ended REAL NOT NULL, PRIMARY KEY (method, version)
+);
+CREATE TABLE IF NOT EXISTS predictions (id TEXT PRIMARY KEY REFERENCES trials (id), arrays BLOB NOT NULL);
+"""
+
+
+class Store:
+    """`bench.db` in a folder. Raises: UsageError if it cannot be opened, is from a newer version, or the disk refuses."""
+
+    def __init__(self, folder: Path | str, create: bool = True) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / "bench.db"
+        if not create and not self.path.exists():
+            raise UsageError(f"no results in {self.folder}: there is no {self.path.name}; run `bench run --out {self.folder}` first")
+        with self._explained():
+            if create:
+                (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+            self.connection = sqlite3.connect(self.path if create else f"{self.path.resolve().as_uri()}?mode=ro", uri=not create)
+            version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                self.connection.close()
+                raise UsageError(
+                    f"{self.path} was written by a newer bench (format {version}, this one reads {SCHEMA_VERSION}); upgrade bench"
+                )
+            if version == 0 and not create:  # the version is written last
+                self.connection.close()
+                raise UsageError(f"no results in {self.folder} yet: {self.path.name} is being made; try again in a moment")
+            if create:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+                self.connection.execute("PRAGMA synchronous = FULL")
+                self.connection.executescript(TABLES)
+                self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self.connection.commit()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise UsageError(
+                f"results folder {self.folder} cannot be used: {error}; finished trials are safe, mend it or give another --out"
+            ) from None
+
+    @contextmanager
+    def writing(self, wait: bool = False) -> Iterator[None]:
+        """Hold the folder's lock: one run at a time. Raises: UsageError if another run holds it and `wait` is False."""
+        lock = FileLock(self.folder / "bench.lock")
+        with self._explained():
+            try:
+                lock.acquire(timeout=-1 if wait else 0)
+            except Timeout:
+                raise UsageError(f"another run is writing to {self.folder}; wait for it (--wait), stop it, or give another --out") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def plan(self, suite: Suite, family: str, command: str, trials: Iterable[Trial]) -> None:
+        """Note a run and its trials before anything starts, so that one that never ends is still seen."""
+        with self._explained(), self.connection:
+            row = (time.time(), suite.name, suite.to_toml(), family, command)
+            run = self.connection.execute("INSERT INTO runs (started, suite, toml, family, command) VALUES (?, ?, ?, ?, ?)", row).lastrowid
+            for position, trial in enumerate(trials):
+                self.connection.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?)", (run, position, trial.id))
+                self.connection.execute(
+                    "INSERT OR IGNORE INTO trials (id, trial, status) VALUES (?, ?, 'planned')", (trial.id, trial.canonical())
+                )
+
+    def write(self, record: Record, predictions: Predictions | None) -> None:
+        """Store a finished trial in one transaction."""
+        columns = [json.dumps(value) for value in (record.metrics, record.cost, record.facts, record.provenance)]
+        with self._explained(), self.connection:
+            self.connection.execute(
+                "UPDATE trials SET status = ?, reason = ?, metrics = ?, cost = ?, facts = ?, provenance = ?, ended = ?,"
+                " attempts = attempts + 1 WHERE id = ?",
+                (record.status, record.reason, *columns, time.time(), record.trial.id),
+            )
+            if predictions is not None:
+                blob = pack(Arrays(predictions.ids, predictions.target, predictions.scores, predictions.evaluations))
+                self.connection.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (record.trial.id, blob))
+
+    def write_audit(self, findings: Sequence[Finding]) -> None:
+        """Store the findings on one method, in place of earlier ones on the same version of it."""
+        row = (findings[0].label, findings[0].version, json.dumps([asdict(finding) for finding in findings]), time.time())
+        with self._explained(), self.connection:
+            self.connection.execute("INSERT OR REPLACE INTO audits VALUES (?, ?, ?, ?)", row)
+
+    def audits(self) -> list[Finding]:
+        """Every finding stored, method by method."""
+        with self._explained():
+            if not self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'audits'").fetchone():
+                return []  # a file from before there were audits, opened for reading
+            rows = self.connection.execute("SELECT findings FROM audits ORDER BY method, version").fetchall()
+        return [Finding(**found) for (text,) in rows for found in json.loads(text)]
+
+    def statuses(self) -> dict[str, str]:
+        with self._explained():
+            return dict(self.connection.execute("SELECT id, status FROM trials"))
+
+    def record(self, id_: str) -> Record:
+        """The record whose id starts with `id_`. Raises: UsageError if none or several do."""
+        with self._explained():
+            rows = self.connection.execute(f"{SELECT} WHERE id LIKE ? ESCAPE '!'", (f"{_escaped(id_)}%",)).fetchall()
+        return one_of([_record(row) for row in rows], id_, f"--out {self.folder}")
+
+    def records(self) -> list[Record]:
+        """Every trial that was ever planned, in order of first planning."""
+        with self._explained():
+            return [_record(row) for row in self.connection.execute(f"{SELECT} ORDER BY rowid")]
+
+    def board(self, suite: str | None = None) -> tuple[Suite, list[Record], list[str]]:
+        """The latest run's suite, every record comparable with it, and the commands that made them.
+
+        Runs are comparable if they share budget, selection and what varies; under a suite's name, those of other suites are left out.
+        Where a label was planned twice (its source changed), the latest plan counts. Raises: UsageError if nothing was run, or nothing
+        under that suite name.
+        """
+        with self._explained():
+            runs = self.connection.execute("SELECT run, suite, toml, family, command FROM runs ORDER BY run").fetchall()
+            runs = [row for row in runs if suite in (None, row[1])]
+            if not runs:
+                raise UsageError(
+                    f"no run{f' of suite {suite!r}' if suite else ''} in {self.path}; `bench run --out {self.folder}` makes one"
+                )
+            _, name, toml, family, _ = runs[-1]
+            found = suite_from(name, tomllib.loads(toml))
+            tables = [table for row in runs if row[3] == family for table in tomllib.loads(row[2]).get("tuned", [])]
+            found = replace(found, tuned=latest_winners(tables))
+            latest: dict[tuple, str] = {}
+            records = {record.trial.id: record for record in named(self.records(), winners_of(found))}
+            commands = []
+            for run, _, _, run_family, command in runs:
+                if run_family == family:
+                    commands.append(command)
+                    for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,)):
+                        trial = records[id_].trial
+                        latest[trial.label, trial.dataset_label, trial.combination, trial.protocol, trial.seed] = id_
+        found = _with_pairs(found, [plan for plan in self.plans_to_resolve(family) if suite in (None, plan.name)])
+        return found, [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
+
+    def plans_to_resolve(self, family: str) -> list[Suite]:
+        """Suites of comparable runs that named pairs to resolve, in order."""
+        with self._explained():
+            rows = self.connection.execute("SELECT suite, toml FROM runs WHERE family = ? ORDER BY run", (family,)).fetchall()
+        found = [suite_from(name, tomllib.loads(toml)) for name, toml in rows]
+        return [suite for suite in found if suite.until_resolved]
+
+    def predictions(self, ids: Iterable[str]) -> dict[str, Arrays]:
+        """Stored predictions of the trials that have some."""
+        found = {}
+        with self._explained():
+            for id_ in ids:
+                row = self.connection.execute("SELECT arrays FROM predictions WHERE id = ?", (id_,)).fetchone()
+                if row is not None:
+                    found[id_] = unpack(row[0])
+        return found
+
+
+SELECT = "SELECT trial, status, reason, metrics, cost, facts, provenance FROM trials"
+
+
+def _with_pairs(suite: Suite, planned: Sequence[Suite]) -> Suite:
+    """The suite with every pair of comparable runs that got seeds until it was resolved: their tests allow for it, whoever asks."""
+    if not planned:
+        return suite
+    pairs = tuple(dict.fromkeys(pair for found in planned for pair in found.until_resolved))
+    first = planned[0]  # all have its plan: `bench.studies.looks` refuses others
+    return replace(suite, until_resolved=pairs, seeds=first.seeds, max_seeds=first.max_seeds)
+
+
+def one_of(found: Sequence[Record], id_: str, where: str) -> Record:
+    """The one record found for a shortened id; `where` is the option that names the folder. Raises: UsageError if it is not one."""
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(f"no trial with id {id_!r} here; `bench show {where}` lists them")
+    ids = ", ".join(record.trial.id for record in found[:4])
+    raise UsageError(f"{len(found)} trials have an id that starts with {id_!r}: {ids}{', ...' if len(found) > 4 else ''}; give more of it")
+
+
+def _record(row: tuple) -> Record:
+    trial, status, reason, *columns = row
+    return Record(Trial.from_json(trial), status, reason, *(json.loads(column) for column in columns))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

@@ -1,0 +1,105 @@
+"""A published leaderboard folder, read as `Store` reads a results folder: for readers without the database. Free of torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import UsageError
+from bench.question.suite import Suite, suite_from
+from bench.question.trial import Trial
+from bench.question.winners import winners_of
+from bench.records.answers import named
+from bench.records.database import Store, one_of
+from bench.records.predictions import Arrays
+from bench.records.record import Finding, Record
+
+
+class Published:
+    """`suite.toml`, `records.jsonl`, `predictions.npz` and `audit.json` of a folder that `bench leaderboard --publish` wrote.
+
+    Predictions are read when they are asked for. Raises: UsageError if a file is absent or broken.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        try:
+            self.suite = suite_from(self.folder.name, tomllib.loads((self.folder / "suite.toml").read_text(encoding="utf-8")))
+            lines = [json.loads(line) for line in (self.folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+            self.commands: list[str] = next((line["commands"] for line in lines if "commands" in line), [])
+            self.paper = any(line.get("paper", False) for line in lines)  # whether the pages show the paper's printed numbers
+            self._records = [_record(line) for line in lines if "commands" not in line]
+            path = self.folder / "audit.json"  # absent where it was published before there were audits
+            self._audits = [Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._broken(error) from None
+
+    def __enter__(self) -> Published:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing stays open."""
+
+    def _broken(self, error: Exception) -> UsageError:
+        return UsageError(f"leaderboard folder {self.folder} cannot be read: {type(error).__name__}: {error}; publish it again")
+
+    def board(self, suite: str | None = None) -> tuple[Suite, list[Record], list[str]]:
+        """The question, every record, and the commands that made them. Raises: UsageError if it is of another suite."""
+        if suite not in (None, self.suite.name):
+            raise UsageError(f"{self.folder} holds one suite, {self.suite.name!r}, got {suite!r}; leave --suite out")
+        return self.suite, named(self.records(), winners_of(self.suite)), self.commands
+
+    def records(self) -> list[Record]:
+        return list(self._records)
+
+    def record(self, id_: str) -> Record:
+        """The record whose id starts with `id_`. Raises: UsageError if none or several do."""
+        return one_of([record for record in self._records if record.trial.id.startswith(id_)], id_, f"--from {self.folder}")
+
+    def audits(self) -> list[Finding]:
+        return list(self._audits)
+
+    def predictions(self, ids: Iterable[str]) -> dict[str, Arrays]:
+        """Stored predictions of the trials that have some."""
+        wanted = dict.fromkeys(ids)
+        try:
+            with (self.folder / "predictions.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                keys: dict[str, list[str]] = {}
+                for key in arrays.files:
+                    keys.setdefault(key.partition("/")[0], []).append(key)
+                found: dict[str, Arrays] = {}
+                for head, own in keys.items():
+                    if f"{head}/trials" in own:
+                        found |= _stacked({key.partition("/")[2]: arrays[key] for key in own})
+                    elif head in wanted:
+                        found[head] = Arrays.of({key.partition("/")[2]: arrays[key] for key in own})
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise self._broken(error) from None
+        return {id_: found[id_] for id_ in wanted if id_ in found}
+
+
+def _stacked(part: dict[str, np.ndarray]) -> dict[str, Arrays]:
+    """Trials that share test rows: ids (N,), target (N,), trials (T,), and scores (T, N, C), also of each further rule."""
+    shared = {name: part.pop(name) for name in ("ids", "target", "trials")}
+    return {
+        str(id_): Arrays.of({**shared, **{name: scores[place] for name, scores in part.items()}})
+        for place, id_ in enumerate(shared["trials"].tolist())
+    }
+
+
+def _record(line: dict) -> Record:
+    metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
+    further = {key: value for key, value in line.items() if key not in ("id", "trial", "metrics")}
+    return Record(Trial(**line["trial"]), metrics=metrics, **further)
+
+
+def opened(out: Path | str, published: Path | str | None = None) -> Store | Published:
+    """The answers of a results folder, or of a published one if that is given. Raises: UsageError if there are none."""
+    return Published(published) if published is not None else Store(out, create=False)

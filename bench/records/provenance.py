@@ -1,0 +1,62 @@
+"""Where a number came from: commit, package versions, hardware."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import bench
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "joblib")
+
+
+@lru_cache
+def provenance() -> dict[str, object]:
+    """Commit and dirty flag (None outside a checkout), package versions, and an id of the hardware class."""
+    commit, dirty = _git()
+    return {
+        "bench": bench.__version__,
+        "commit": commit,
+        "dirty": dirty,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "hardware": hardware(),
+        "hardware_id": hashlib.sha256(hardware().encode()).hexdigest()[:8],
+    }
+
+
+def _git() -> tuple[str | None, bool | None]:
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+        # results written by a run do not make the code dirty
+        status = ["git", "status", "--porcelain", "--", ".", ":!leaderboards", ":!runs"]
+        changes = subprocess.run(status, cwd=root, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return commit, bool(changes.strip())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@lru_cache
+def hardware() -> str:
+    """Processor model and number of cores; timings are comparable only where this text is equal."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}"

@@ -1,0 +1,87 @@
+"""What came of one trial, and what an audit found in one method: plain values that tables read. Free of torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from bench.names import Choice, method_label, parse_choice
+from bench.question.trial import Trial
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check of `bench audit` found in one method. `bench.inspection.audit` makes them; tables read them."""
+
+    method: str  # with its options
+    preset: str
+    check: str
+    passed: bool
+    declared: bool  # the dependence that was measured is one the class states: it passes
+    detail: str
+    version: str  # of the method's source
+
+    @property
+    def label(self) -> str:
+        """The method as a trial's label names it."""
+        choice = parse_choice(self.method)
+        return method_label(choice.name, self.preset, choice.options)
+
+
+def audit_summary(findings: Iterable[Finding]) -> str:
+    """What a table says of one method's audit: passed, passed with declared dependences, or the checks that failed."""
+    findings = list(findings)
+    failed, declared = [finding.check for finding in findings if not finding.passed], sum(finding.declared for finding in findings)
+    if failed:
+        return f"FAILED: {', '.join(failed) if len(failed) < len(findings) else 'every check'}"
+    return f"passed, {declared} declared" if declared else "passed"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A trial and what came of it: the only thing the read half of the suite sees."""
+
+    trial: Trial
+    status: str  # done, failed or skipped; a trial that has not ended is planned
+    reason: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)  # fractions; NaN has its reason in facts["metric_reasons"]
+    cost: Mapping[str, float | None] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)  # realised missing shares, mask hashes, histogram, best epoch, timings
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether one class was predicted for every test row."""
+        histogram = self.facts.get("histogram")
+        return isinstance(histogram, list) and sum(count > 0 for count in histogram) == 1
+
+    def row(self) -> dict[str, object]:
+        """The record in the documented JSON shape."""
+        trial = self.trial
+        return {
+            "id": trial.id,
+            "method": str(Choice(trial.method, "", trial.options)),
+            "preset": trial.preset,
+            "dataset": trial.dataset_label,
+            "combination": trial.combination,
+            "protocol": trial.protocol,
+            "noise": trial.noise,
+            "seed": trial.seed,
+            "status": self.status,
+            "reason": self.reason,
+            "metrics": dict(self.metrics),
+            "cost": dict(self.cost),
+        }
+
+
+def score_under(record: Record, rule: str, metric: str) -> float:
+    """A trial's score under a further rule, NaN where it has none."""
+    found = evaluations_of(record).get(rule, {}).get("metrics", {}).get(metric)
+    return math.nan if found is None else float(found)
+
+
+def evaluations_of(record: Record) -> dict:
+    """Facts of a record's further evaluations by rule: metrics, missing share, mask hash, histogram."""
+    found = record.facts.get("evaluations", {})
+    return dict(found) if isinstance(found, Mapping) else {}

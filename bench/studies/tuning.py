@@ -1,0 +1,284 @@
+"""Fair tuning: every method gets the same number of suggestions, FLOPs or minutes, and validation alone decides. Free of torch itself.
+
+Each suggestion is trained in a process of its own by the code of a trial, with a test part that is empty. Optuna's own trial is called
+suggestion here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench import registry
+from bench.data.loading import loaded_once
+from bench.errors import UsageError, unknown
+from bench.grid.engine import modules_of
+from bench.grid.process import Job, Limits, Stopped, interruptible, prepare_server, run_isolated, start_server
+from bench.grid.progress import Progress
+from bench.names import parse_choice
+from bench.question.plan import plan
+from bench.question.suite import Suite
+from bench.question.trial import HARNESS_VERSION, Trial
+from bench.question.winners import FILE, FOLDER, Winner, read_winners, write_winners
+from bench.records.record import Record
+from bench.studies.results import Result, training_seed
+from bench.studies.space import SAMPLERS, Space, space_of
+from bench.studies.study import PRUNERS, SPENT, Budget, _Cut, _held, _Journal, _score, _Study
+
+
+@dataclass
+class Tuning:
+    """What a tuning did. `left_out` holds methods of a group that have nothing to tune."""
+
+    name: str
+    folder: Path
+    results: list[Result]
+    left_out: list[str]
+    interrupted: bool = False
+    seconds: float = 0.0  # wall time of the whole
+
+    @property
+    def file(self) -> Path:
+        return self.folder / FILE
+
+    @property
+    def without_winner(self) -> list[str]:
+        """Why, for each method and setting that ended without a winner."""
+        reasons = [_reason(result) for result in self.results if result.has_ended]
+        return [reason for reason in reasons if reason is not None]
+
+
+def _reason(result: Result) -> str | None:
+    try:
+        result.best()
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def tune(
+    suite: Suite,
+    out: Path | str,
+    budget: Budget | None = None,
+    sampler: str = "random",
+    pruner: str = "median",
+    seeds: Sequence[int] = (0,),
+    jobs: int = 1,
+    name: str | None = None,
+    progress: Progress | None = None,
+    command: str = "bench.tune(...)",
+) -> Tuning:
+    """Tune every method of a suite in each of its settings; a study that has begun goes on. The winners of what has ended are written.
+
+    Raises: UsageError on bad input, a study of other code or data, or if no method has a winner.
+    """
+    begin = time.monotonic()
+    budget, progress = budget or Budget(), progress or Progress()
+    _check_names(sampler, pruner, name)
+    if suite.vary != "training":
+        raise UsageError(
+            "tuning needs one split: with vary = split, test rows of one seed are validation rows of another; give vary = training"
+        )
+    datasets = {text for setting in suite.settings for text in setting.datasets}
+    names = {choice.name for choice in registry.expand_methods(suite.methods)} | {parse_choice(text).name for text in datasets}
+    prepare_server(modules_of(names), datasets)
+    start_server()  # it loads torch while this process does
+    with loaded_once():
+        spaces, left_out = _spaces(suite, seeds, budget)
+    question = _question(suite, sampler, pruner, seeds)
+    name = name or f"{suite.name}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]}"
+    folder = Path(out) / FOLDER / name
+    with _held(folder), _Journal(folder, question, pruner) as journal:
+        studies = [journal.study(space, seed, sampler, budget) for seed, space in spaces]
+        run = _Run(suite, folder, studies, progress)
+        run.execute(jobs)
+        tuning = Tuning(name, folder, _results(studies, name, sampler, pruner), left_out, run.is_interrupted)
+        _write(tuning, command)
+    tuning.seconds = time.monotonic() - begin
+    if not tuning.interrupted and len(tuning.without_winner) == len(tuning.results):
+        raise UsageError(tuning.without_winner[0])
+    return tuning
+
+
+def _check_names(sampler: str, pruner: str, name: str | None) -> None:
+    if sampler not in SAMPLERS:
+        raise unknown("sampler", sampler, SAMPLERS)
+    if pruner not in PRUNERS:
+        raise unknown("pruner", pruner, PRUNERS)
+    if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
+        raise UsageError(f"the name of a study takes letters, digits, dots and hyphens, got {name!r}")
+
+
+def _spaces(suite: Suite, seeds: Sequence[int], budget: Budget) -> tuple[list[tuple[int, Space]], list[str]]:
+    """The space of each method, setting and seed, and the methods of a group that have nothing to tune. Raises: UsageError."""
+    named = {str(parse_choice(text)) for text in suite.methods if text not in registry.GROUPS}
+    found, left_out = [], []
+    for seed in seeds:
+        for trial in plan(replace(suite, seeds=(training_seed(seed),), tuned=(), untuned=True)):
+            if not registry.method_class(trial.method).search and not {trial.label, trial.method} & named:
+                left_out += [] if trial.method in registry.CEILING else [trial.label]
+            elif budget.gflops is not None and not _is_counted(trial):
+                raise UsageError(f"{trial.label} fits itself, so its training FLOPs cannot be counted; give --budget-minutes instead")
+            else:
+                found.append((seed, space_of(replace(trial, evaluations=()))))  # what the test part is asked is no matter of a tuning
+    if not found:
+        raise UsageError(f"no method here has a search space: {', '.join(dict.fromkeys(left_out))}; `bench list methods` names others")
+    return found, list(dict.fromkeys(left_out))
+
+
+def _is_counted(trial: Trial) -> bool:
+    """Whether the FLOPs of a trial's training are counted: the suite trains the method."""
+    from bench.methods.base import Method
+
+    return issubclass(registry.method_class(trial.method), Method)
+
+
+def _question(suite: Suite, sampler: str, pruner: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """What all studies of a tuning share, in any order of methods and settings."""
+    return {
+        "training": dict(sorted(suite.training.items())),
+        "configs": {method: dict(sorted(config.items())) for method, config in sorted(suite.configs.items())},
+        "budgets": {dataset: dict(sorted(budget.items())) for dataset, budget in sorted(suite.budgets.items())},
+        "selection": suite.selection,
+        "fixed_seed": suite.fixed_seed,
+        "sampler": sampler,
+        "pruner": pruner,
+        "seeds": list(seeds),
+        "harness": HARNESS_VERSION,
+    }
+
+
+class _Run:
+    """Trains what the studies suggest, on several workers. Studies are touched under one lock alone."""
+
+    def __init__(self, suite: Suite, folder: Path, studies: Sequence[_Study], progress: Progress) -> None:
+        self.suite, self.folder, self.studies, self.progress = suite, folder, studies, progress
+        self.lock, self.stopped = threading.Lock(), threading.Event()
+        trials = [study.space.trial for study in studies]
+        self.given = {name: cls for name, cls in registry.given().items() if any(name in (t.method, t.dataset) for t in trials)}
+
+    @property
+    def is_interrupted(self) -> bool:
+        return not all(study.has_ended for study in self.studies)
+
+    def execute(self, jobs: int) -> None:
+        from joblib import Parallel, delayed
+
+        planned = [min(study.budget.suggestions, study.space.fresh) + 1 for study in self.studies]
+        ended = [study.asked - len(study.waiting) + (study.default is not None) for study in self.studies]
+        self.progress.begin(sum(planned), sum(ended))
+        waiting = max(0, sum(planned) - sum(ended)) * self.is_interrupted
+        if not waiting:
+            return
+        with interruptible(self.stopped), self.progress:
+            parallel = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
+            try:
+                for _ in parallel(delayed(self._one)() for _ in range(waiting)):
+                    pass
+            finally:
+                self.stopped.set()  # a failing journal must not leave suggestions running
+
+    def _one(self) -> None:
+        """One joblib task: whatever is to be trained next, or nothing once all is done or the tuning is being stopped."""
+        if self.stopped.is_set():
+            return
+        with self.lock:
+            found = self._next()
+            if found is None:
+                return
+            study, number, trial = found
+            left = study.seconds_left() if number is not None else math.inf
+        limits = Limits(min(self.suite.minutes * 60, left), int(self.suite.memory_gb * 1e9))
+        log = self.folder / "logs" / f"{trial.id}.log"
+        job = Job(trial, limits, self.suite.device, self.suite.threads, log, self.given, validates=True)
+        self.progress.started(trial)
+        begin, last = time.monotonic(), [0.0, 0.0]
+
+        def reached(epoch: int, epochs: int, best: float, gflops: float, train_seconds: float) -> None:
+            told = time.monotonic()
+            self.progress.step(trial, epoch, epochs, best)
+            last[:] = gflops, train_seconds
+            try:
+                with self.lock:
+                    study.reached(number, epoch, epochs, best, gflops, told - begin)
+            except _Cut:
+                last[1] += time.monotonic() - told  # it trained on while this was decided
+                raise
+
+        try:
+            record, _ = run_isolated(job, reached, self.stopped)
+        except _Cut as cut:
+            record = Record(trial, "pruned", str(cut))
+        except Stopped:
+            return
+        seconds = time.monotonic() - begin
+        if record.status == "done":
+            record, last[1] = _with_score(record), record.facts["seconds"]["train"]  # type: ignore[index]
+        elif record.status == "failed" and seconds >= left:
+            record = replace(record, status="pruned", reason=SPENT)
+        cost = {"gflops": last[0] if _is_counted(trial) else None, "seconds": seconds, "train_seconds": last[1]}
+        with self.lock:
+            record = study.end(number, record, cost)
+        self.progress.ended(record)
+
+    def _next(self) -> tuple[_Study, int | None, Trial] | None:
+        """The study with the least running, then with the least asked, then the dearest makes the next suggestion.
+
+        Of each round the cheap ones come last, so that at the end no worker waits long for another.
+        """
+
+        def turn(study: _Study) -> tuple[int, int, float]:
+            default = study.default
+            return len(study.running), study.asked + (default is not None), 0.0 if default is None else -default.seconds
+
+        for study in sorted(self.studies, key=turn):
+            found = study.next()
+            if found is not None:
+                number, options = found
+                trial = study.space.trial
+                return study, number, replace(trial, options={**trial.options, **options})
+        return None
+
+
+def _with_score(record: Record) -> Record:
+    """The record, failed if validation gave no number. The test part must not have been there."""
+    rows = record.facts["rows"]
+    assert isinstance(rows, Mapping)
+    assert rows["test"] == 0, "a suggestion must not see test rows"
+    if math.isfinite(_score(record)):
+        return record
+    reason = f"validation {record.trial.selection} is undefined: a class is absent from the validation part; choose another --selection"
+    return replace(record, status="failed", reason=reason)
+
+
+def _results(studies: Sequence[_Study], name: str, sampler: str, pruner: str) -> list[Result]:
+    """One result a method and setting, its seeds together."""
+    groups: dict[tuple, list[_Study]] = {}
+    for study in studies:
+        trial = study.space.trial
+        groups.setdefault((trial.label, trial.dataset_label, trial.combination, trial.protocol), []).append(study)
+    return [
+        Result(group[0].space.trial, name, sampler, pruner, group[0].space.fresh, tuple(study.track() for study in group))
+        for group in groups.values()
+    ]
+
+
+def _write(tuning: Tuning, command: str) -> None:
+    """Write the winners of what has ended, beside those that earlier commands found for other methods and settings."""
+    found: dict[tuple, Winner] = {}
+    if tuning.file.exists():
+        found = {(winner.method, *winner.setting): winner for winner in read_winners(tuning.file)}
+    for result in tuning.results:
+        if result.has_ended and _reason(result) is None:
+            winner = result.winner()
+            found[winner.method, *winner.setting] = winner
+    if found:
+        write_winners(tuning.file, found.values(), command)

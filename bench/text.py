@@ -1,0 +1,84 @@
+"""How numbers and tables are written: one place, so that every page says a number the same way."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+
+from tabulate import tabulate
+
+NA = "n/a"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction x 100. The last digit of binary noise never decides a rounding."""
+    return NA if value is None or math.isnan(value) else f"{round(100 * value, 8) + 0.0:.{digits}f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference of fractions in points."""
+    return NA if value is None or math.isnan(value) else f"{round(100 * value, 8) + 0.0:+.1f}"
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    return NA if math.isnan(interval[0]) else f"{percent(interval[0])}-{percent(interval[1])}"
+
+
+def p_text(p: float) -> str:
+    return NA if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_equals(p: float) -> str:
+    """As in a sentence: p = 0.012, or p < 0.001."""
+    return f"p {p_text(p).replace('<', '< ')}" if p < 0.001 else f"p = {p_text(p)}"
+
+
+def number(value: float | None) -> str:
+    """Three digits that count; thousands with commas."""
+    if value is None or math.isnan(value):
+        return NA
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def cost_text(cost: Mapping[str, float | None], key: str) -> str:
+    value = cost.get(key)
+    if value is None:
+        return NA
+    if key == "latency_ms_64":
+        return f"{value / 64:.2g}"  # of one sample in a batch of 64
+    return f"{value:,.0f}" if key == "parameters" else number(value)
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]], left: Sequence[str] = ()) -> str:
+    """A table in markdown, numbers to the right; a bar inside a cell is escaped. Columns without any entry are left out."""
+    kept = [i for i, _ in enumerate(head) if not body or any(row[i] for row in body)]
+    cells = [[row[i].replace("|", "\\|") for i in kept] for row in (head, *body)]
+    align = ["left" if head[i] in left else "right" for i in kept]
+    return tabulate(cells[1:], cells[0], tablefmt="pipe", colalign=align if body else None, disable_numparse=True)
+
+
+def picture(kind: str, *key: str) -> str:
+    """File name of a picture: its kind and what it is of, in letters that every file system takes."""
+    text = "_".join([kind, *("".join(letter if letter.isalnum() or letter == "-" else "_" for letter in part).strip("_") for part in key)])
+    return (text if len(text) <= 80 else f"{text[:70]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}") + ".svg"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Names as in a sentence; of many the first ones and a count."""
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def finite(value: object):
+    """The same structure with NaN as None, which JSON can say."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

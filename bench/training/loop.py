@@ -1,0 +1,175 @@
+"""The loop that all methods share: cross entropy plus their penalties, Adam, one checkpoint chosen on validation.
+
+Sealed batches make a leak loud: a hidden value that is read turns the logits into NaN and the trial fails.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.data.parts import Parts, batch_rows
+from bench.datasets.base import Batch, Samples, as_batch
+from bench.errors import TrialError
+from bench.methods.base import Method, MethodConfig, Prediction
+from bench.methods.recording import Recorder
+from bench.question.trial import Trial
+from bench.seeds import number, stream
+from bench.stats.metrics import selection_score
+
+Report = Callable[[int, int, float], None]  # epochs done, epochs in all, best validation score so far
+CostReport = Callable[[int, int, float, float, float], None]  # a report with the GFLOPs and seconds of training so far
+
+
+def resolve_device(device: str) -> torch.device:
+    """`auto` is the first GPU where there is one. Raises: TrialError if a GPU is asked for and none is there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise TrialError(f"device {device} was asked for, but torch {torch.__version__} sees no GPU; use --device cpu or auto")
+    return torch.device(device)
+
+
+def without_labels(samples: Samples) -> Samples:
+    """The same rows, all of class 0: no label can reach a prediction of a method that fits itself."""
+    return replace(samples, target=np.zeros_like(samples.target))
+
+
+def build_method(cls: type[Method], config: MethodConfig, train: Samples, seed: int, device: torch.device) -> Method:
+    """A method ready for its first epoch, every random stream started from the trial's seed."""
+    torch.manual_seed(number(seed, "init"))
+    method = cls(train.schema, config).to(device)
+    method.seed(number(seed, "noise"))
+    torch.manual_seed(number(seed, "noise", "dropout"))
+    method.prepare(train)
+    return method
+
+
+def _fit(
+    method: Method, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, recorder: Recorder | None
+) -> tuple[int, float]:
+    """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
+    train, valid = as_batch(parts.train, device), _eval_batch(parts.valid, device)
+    order = stream(trial.seed, "order")
+    adam = optimiser_of(method, config)
+    best: tuple[float, float] | None = None
+    best_epoch, state = 0, {}
+    for epoch in range(config.epochs):
+        for group in adam.param_groups:
+            group["lr"] = config.learning_rate * schedule_factor(config.schedule, epoch, config.epochs)
+        method.train()
+        method.on_epoch(epoch, config.epochs)
+        if recorder is not None:
+            method.recorder, recorder.epoch = recorder, epoch + 1
+        for step, rows in enumerate(_rows(len(train), config.batch_size, device, order)):
+            training_step(method, adam, train.rows(rows), config.clip_norm, f"epoch {epoch + 1}, batch {step + 1}")
+        method.recorder = None
+        if method.is_selectable:
+            scores = predict(method, valid, config.batch_size)
+            candidate = selection_score(trial.selection, parts.valid.target, scores)
+            if best is None or candidate > best:
+                best, best_epoch = candidate, epoch + 1
+                state = {key: tensor.detach().clone() for key, tensor in method.state_dict().items()}
+        report(epoch + 1, config.epochs, math.nan if best is None else best[0])
+    if best is None:
+        raise TrialError(f"no epoch of {config.epochs} gave a state that may be chosen: the warm-up covers them all; train for more epochs")
+    method.load_state_dict(state)
+    return best_epoch, best[0]
+
+
+def optimiser_of(method: Method, config: MethodConfig) -> torch.optim.Adam:
+    """Adam over what the method trains. Raises: TrialError if that is nothing."""
+    parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise TrialError(f"{type(method).__name__} has no trainable parameter; derive it from Estimator if it fits itself")
+    return torch.optim.Adam(
+        parameters, config.learning_rate, weight_decay=config.weight_decay, amsgrad=config.amsgrad, fused=True
+    )  # fmt: skip
+
+
+def training_step(method: Method, adam: torch.optim.Adam, batch: Batch, clip_norm: float, where: str) -> Tensor:
+    """One optimiser step; returns its loss. Raises: TrialError on wrong logits or a loss that is not finite."""
+    prediction = method(batch)
+    _check(method, prediction, len(batch), where)
+    loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
+    if not torch.isfinite(loss):
+        raise TrialError(f"{_not_finite(method, prediction)} ({where})")
+    adam.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip_norm:
+        nn.utils.clip_grad_norm_(method.parameters(), clip_norm)
+    adam.step()
+    return loss.detach()
+
+
+def schedule_factor(schedule: str, epoch: int, epochs: int) -> float:
+    """What the learning rate is multiplied by in an epoch, counted from 0."""
+    if schedule == "poly":
+        return (1 - epoch / epochs) ** 0.9
+    return 0.9 ** (epoch // 20) if schedule == "step" else 1.0
+
+
+@torch.no_grad()
+def evaluate(method: Method, batch: Batch, batches: Iterable[Tensor]) -> Tensor:
+    """Logits in evaluation of the rows that each batch names, one batch after the other. Raises: TrialError on wrong logits."""
+    method.eval()
+    method.on_evaluate()
+    logits = []
+    for rows in batches:
+        prediction = method(batch.rows(rows))
+        _check(method, prediction, len(rows), "evaluation")
+        logits.append(prediction.logits)
+    return torch.cat(logits)
+
+
+def predict(method: Method, batch: Batch, batch_size: int) -> np.ndarray:
+    """Class probabilities (N, C) in evaluation, row by row in order. Raises: TrialError on wrong or non-finite logits."""
+    logits = evaluate(method, batch, _rows(len(batch), batch_size, batch.observed.device))
+    if not torch.isfinite(logits).all():
+        raise TrialError(f"{_not_finite(method, Prediction(logits))} (evaluation)")
+    return logits.double().softmax(1).cpu().numpy()
+
+
+def _check(method: Method, prediction: object, rows: int, where: str) -> None:
+    if not isinstance(prediction, Prediction):
+        raise TrialError(f"{type(method).__name__}.forward must return a Prediction, got {type(prediction).__name__} ({where})")
+    expected = (rows, len(method.schema.classes))
+    if tuple(prediction.logits.shape) != expected:
+        raise TrialError(
+            f"{type(method).__name__}.forward must return logits (B, C) = {expected}, got {tuple(prediction.logits.shape)} ({where})"
+        )
+
+
+def _not_finite(method: Method, prediction: Prediction) -> str:
+    """Why a loss or logits are not finite, as far as it can be told."""
+    if not all(torch.isfinite(parameter).all() for parameter in method.parameters()):
+        return "non-finite parameters: training diverged; lower the learning rate"
+    if not torch.isfinite(prediction.logits).all():
+        return "non-finite logits from finite parameters: the method read a cell that is not observed (it holds NaN), or overflowed"
+    bad = [name for name, penalty in prediction.penalties.items() if not torch.isfinite(penalty)]
+    return f"non-finite loss: penalty {', '.join(bad)}" if bad else "non-finite loss"
+
+
+def _rows(rows: int, batch_size: int, device: torch.device, generator: np.random.Generator | None = None) -> Iterator[Tensor]:
+    for index in batch_rows(rows, batch_size, generator):
+        yield torch.from_numpy(index).to(device)
+
+
+def _eval_batch(samples: Samples, device: torch.device) -> Batch:
+    """All rows as one batch without labels: no label can reach a prediction."""
+    batch = as_batch(samples, device)
+    return replace(batch, target=torch.full_like(batch.target, -1))
+
+
+def _checked_scores(scores: np.ndarray, rows: int, classes: int) -> np.ndarray:
+    if scores.shape != (rows, classes) or not np.isfinite(scores).all():
+        raise TrialError(f"predictions must be finite probabilities {(rows, classes)}, got shape {scores.shape}")
+    if not np.allclose(scores.sum(1), 1, atol=1e-5):
+        raise TrialError(f"each row of class probabilities must sum to 1, got sums {scores.sum(1).min():.4f} to {scores.sum(1).max():.4f}")
+    return scores

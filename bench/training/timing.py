@@ -1,0 +1,98 @@
+"""How long a trial would take here: a few optimiser steps and one evaluation are timed; epochs, rows and batches make a trial of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import registry
+from bench.data.grammar import parse_protocol
+from bench.data.loading import load
+from bench.data.parts import batch_rows, build_parts
+from bench.datasets.base import as_batch
+from bench.methods.base import Ceiling, Estimator, MethodConfig
+from bench.names import Choice
+from bench.question.trial import Trial
+from bench.seeds import stream
+from bench.training.cost import training_flops
+from bench.training.loop import build_method, evaluate, optimiser_of, resolve_device, training_step
+from bench.training.threads import limited
+
+STEPS, SECONDS = 4, 0.3  # timed optimiser steps of a method, and when to stop earlier
+ROWS = 512  # training rows on which a method that fits itself is timed; its time is taken to grow with the rows
+START = 0.5  # seconds of a trial outside training: its process, its masks, the measuring of its cost
+
+
+@dataclass(frozen=True)
+class Span:
+    """Seconds: the likely number, and the range of what it was made from."""
+
+    seconds: float
+    low: float
+    high: float
+
+
+def timed(trial: Trial, device: str = "auto", threads: int = 1) -> tuple[Span, float | None]:
+    """Time of a trial from a few steps of it, and their counted training GFLOPs a second, None for a method that fits itself."""
+    with limited(threads):
+        dataset, samples = load(Choice(trial.dataset, "", trial.dataset_options))
+        parts = build_parts(
+            dataset, samples, trial.combination, parse_protocol(trial.protocol), trial.seed, trial.fixed_seed, trial.vary
+        )  # fmt: skip
+        cls = registry.method_class(trial.method)
+        config = registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
+        if issubclass(cls, Ceiling):
+            return Span(START, START, START), None
+        if issubclass(cls, Estimator):
+            return _timed_estimator(cls, config, parts), None
+        return _timed_method(cls, config, parts, trial, resolve_device(device))
+
+
+def _timed_estimator(cls: type[Estimator], config: Any, parts: Any) -> Span:
+    rows = stream(0, "order").permutation(len(parts.train))[:ROWS]
+    begin = time.perf_counter()
+    estimator = cls(parts.train.schema, config, 0)
+    estimator.fit(parts.train.rows(np.sort(rows)), parts.valid)
+    seconds = time.perf_counter() - begin
+    whole = seconds * len(parts.train) / len(rows)
+    return Span(whole + START, seconds + START, whole + START)
+
+
+def _timed_method(cls: Any, config: MethodConfig, parts: Any, trial: Trial, device: torch.device) -> tuple[Span, float]:
+    method = build_method(cls, config, parts.train, trial.seed, device)
+    adam, train = optimiser_of(method, config), as_batch(parts.train, device)
+    batches = [train.rows(torch.from_numpy(rows).to(device)) for rows in _first(len(train), config.batch_size)]
+    method.train()
+    method.on_epoch(config.epochs - 1, config.epochs)  # past every warm-up, as most epochs are
+    steps: list[float] = []
+    while len(steps) < STEPS + 1 and (len(steps) < 2 or sum(steps[1:]) < SECONDS):  # the first one warms up
+        steps.append(_seconds(lambda: training_step(method, adam, batches[len(steps) % len(batches)], config.clip_norm, "timing"), device))
+    valid = as_batch(parts.valid, device)
+    rows = [torch.from_numpy(index).to(device) for index in batch_rows(len(valid), config.batch_size)]
+    scoring = _seconds(lambda: evaluate(method, valid, rows), device)
+    speed = training_flops(method, batches[0]) / 1e9 / float(np.median(steps[1:]))
+    per_epoch = math.ceil(len(train) / config.batch_size)
+    evaluations = config.epochs + 5 * len(parts.test) / len(parts.valid)  # the test part is scored, and passed again to count its cost
+    likely, low, high = (
+        config.epochs * per_epoch * step + evaluations * scoring + START
+        for step in (float(np.median(steps[1:])), min(steps[1:]), max(steps[1:]))
+    )
+    return Span(likely, low, high), speed
+
+
+def _first(rows: int, batch_size: int) -> list[np.ndarray]:
+    return [index for index, _ in zip(batch_rows(rows, batch_size, stream(0, "order")), range(STEPS + 1), strict=False)]
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    begin = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin

@@ -1,9 +1,0 @@
-"""Writes the golden pages anew. Look at the difference before you commit it: python tests/bench/make_golden.py"""
-
-import importlib.util
-from pathlib import Path
-
-specification = importlib.util.spec_from_file_location("made", Path(__file__).with_name("test_leaderboard.py"))
-made = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(made)
-made.GOLDEN.write_text(made.golden(), encoding="utf-8")

@@ -1,0 +1,316 @@
+"""bench/data/card.py and `bench data`: what is here is told apart from what is not, damage is found, pages follow from the data."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bench.cli import main
+from bench.data import card, files
+from bench.datasets.uci_heart import SITES, UciHeart
+from bench.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def bench(*words, code=0):
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
+    return result
+
+
+def write_heart(folder, rows=12):
+    """Small files in the form of the real ones: blood is absent in Switzerland, imaging in Hungary and the VA's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for site in SITES:
+        lines = []
+        for row in range(rows):
+            blood = "0,?" if site == "switzerland" else f"{rng.integers(150, 300)},{rng.integers(2)}"
+            imaging = "?,?" if site in ("hungarian", "va") else f"{rng.integers(4)},{rng.choice([3, 6, 7])}"
+            numbers = f"{rng.integers(40, 70)},{rng.integers(2)},{rng.integers(1, 5)},{rng.integers(110, 160)},{blood},{rng.integers(3)}"
+            exercise = f"{rng.integers(90, 180)},{rng.integers(2)},{rng.normal():.1f},{rng.integers(1, 4)}"
+            lines.append(f"{numbers},{exercise},{imaging},{(row + (site == 'va')) % 2}")
+        (folder / f"processed.{site}.data").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A data root that holds a small uci-heart and nothing else."""
+    root = tmp_path / "data root"
+    write_heart(root / "uci_heart")
+    monkeypatch.setenv("BENCH_DATA", str(root))
+    monkeypatch.setattr("bench.data.missingness.RESAMPLES", 20)
+    return root
+
+
+def state_of(name):
+    return next(entry for entry in files.status() if entry["name"] == name)
+
+
+# status
+
+
+def test_status_tells_what_is_here_from_what_is_not(root):
+    entry = state_of("uci-heart")
+    assert entry["state"] == "here"
+    assert entry["missing"] == []
+    assert entry["tested"] is False  # small files are not the published ones
+    assert entry["options"] == {"target": ["binary", "five"], "split": ["stratified", "site"]}
+    assert "principal investigators" in entry["terms"]
+    assert "archive.ics.uci.edu" in entry["obtain"]
+    (root / "uci_heart" / "processed.va.data").unlink()
+    assert state_of("uci-heart")["state"] == "incomplete"
+    assert state_of("uci-heart")["missing"] == ["processed.va.data"]
+    shutil.rmtree(root / "uci_heart")
+    assert state_of("uci-heart")["state"] == "absent"
+    assert state_of("uci-heart")["tested"] is None
+
+
+def test_status_lists_prepared_copies_with_their_options(root):
+    files.prepare("uci-heart[target=five]")
+    entry = state_of("uci-heart")
+    assert entry["state"] == "prepared"
+    assert entry["prepared"][0]["options"] == {"target": "five", "split": "stratified"}
+    assert entry["prepared"][0]["rows"] == 48
+
+
+def test_status_knows_every_dataset_of_files(root):
+    assert {entry["name"] for entry in files.status()} == set(files.file_datasets())
+    assert {"support2", "uci-heart", "av-digits", "mosi-utterance"} <= set(files.file_datasets())
+    assert {entry["state"] for entry in files.status()} <= set(files.STATES)
+
+
+def test_status_command_prints_both_forms(root):
+    found = json.loads(bench("data", "status", "--json").stdout)
+    assert found["data_root"] == str(root)
+    assert {entry["name"]: entry["state"] for entry in found["datasets"]}["uci-heart"] == "here"
+    page = bench("data", "status").stdout
+    assert "uci-heart: here, not the files this suite was tested with" in page
+    assert "get it    Get support2.csv from" in page
+
+
+def test_real_files_are_those_the_suite_was_tested_with(real_data):
+    found = {entry["name"]: entry["tested"] for entry in files.status()}
+    assert [found[name] for name in ("support2", "uci-heart", "av-digits", "mosi-utterance")] == [True] * 4
+
+
+# prepare and verify
+
+
+def test_prepare_reads_any_folder_into_the_data_root(root, tmp_path):
+    elsewhere = write_heart(tmp_path / "downloads here")
+    shutil.rmtree(root / "uci_heart")
+    made = json.loads(bench("data", "prepare", "uci-heart", "--from", elsewhere, "--json").stdout)
+    assert made["name"] == "uci-heart"
+    assert made["rows"] == 48
+    assert Path(made["folder"]).parent == root / "prepared"
+    assert UciHeart().load().fingerprint() == made["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("uci-hart",), "unknown dataset 'uci-hart', did you mean 'uci-heart'"),
+        (("digits",), "digits needs no files of yours; those that do: support2, uci-heart"),
+        (("uci-heart[target=six]",), "target must be one of binary, five, got 'six'"),
+        (("support2",), "there is no folder"),
+        (("mosi-utterance[subset=standard]",), "leaks test labels"),
+    ],
+    ids=["unknown", "embedded", "option", "absent", "leak"],
+)
+def test_bad_request_is_one_line(root, words, message):
+    result = bench("data", "prepare", *words, code=2)
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_damaged_file_is_named_in_one_line(root):
+    path = root / "uci_heart" / "processed.va.data"
+    path.write_bytes(path.read_bytes()[:-8])
+    assert "processed.va.data line 12 must have 14 columns" in bench("data", "prepare", "uci-heart", code=2).stderr
+    assert not (root / "prepared").exists()
+
+
+def test_verify_passes_what_was_not_touched(root, monkeypatch):
+    monkeypatch.setattr(UciHeart, "checksums", {})
+    bench("data", "prepare", "uci-heart")
+    found = json.loads(bench("data", "verify", "uci-heart", "--json").stdout)
+    assert [entry["check"] for entry in found] == [
+        "prepared copy", "fingerprint", *(f"processed.{site}.data" for site in SITES), "files read again",
+    ]  # fmt: skip
+    assert all(entry["passed"] for entry in found)
+
+
+def test_verify_finds_changed_files_and_changed_copies(root, monkeypatch):
+    monkeypatch.setattr(UciHeart, "checksums", {})
+    copy = Path(files.prepare("uci-heart")["folder"])
+    path = root / "uci_heart" / "processed.va.data"
+    path.write_text(path.read_text().replace("?,?,1", "?,?,0", 1))
+    failed = {entry["check"] for entry in files.verify("uci-heart") if not entry["passed"]}
+    assert failed == {"processed.va.data", "files read again"}
+    with np.load(copy / "data.npz") as arrays:
+        changed = {key: array.copy() for key, array in arrays.items()}
+    changed["value/rest"][0, 0] += 1
+    np.savez(copy / "data.npz", **changed)
+    assert "fingerprint" in {entry["check"] for entry in files.verify("uci-heart") if not entry["passed"]}
+    assert "FAIL  fingerprint: the copy was changed" in bench("data", "verify", "uci-heart", code=1).stdout
+
+
+def test_verify_finds_damage_and_other_versions(root):
+    copy = Path(files.prepare("uci-heart")["folder"])
+    failed = [entry for entry in files.verify("uci-heart") if not entry["passed"]]
+    assert {entry["check"] for entry in failed} == {f"processed.{site}.data as tested" for site in SITES}
+    (copy / "data.npz").write_bytes(b"PK")
+    assert files.verify("uci-heart") == [{"check": "prepared copy", "passed": False, "detail": files.verify("uci-heart")[0]["detail"]}]
+    shutil.rmtree(copy)
+    (root / "uci_heart" / "processed.va.data").write_text("1,2\n")
+    assert files.verify("uci-heart")[-1]["check"] == "files can be read"
+    assert not files.verify("uci-heart")[-1]["passed"]
+
+
+def test_verify_of_nothing_is_refused(root):
+    with pytest.raises(UsageError, match=r"nothing to verify: support2 is not in .*Get support2\.csv from"):
+        files.verify("support2")
+
+
+def test_copy_without_its_files_is_checked_alone(root):
+    files.prepare("uci-heart")
+    shutil.rmtree(root / "uci_heart")
+    found = files.verify("uci-heart")
+    assert [entry["check"] for entry in found] == ["prepared copy", "fingerprint", "files"]
+    assert all(entry["passed"] for entry in found)
+
+
+# data root
+
+
+@pytest.mark.slow
+def test_data_root_option_reaches_this_command_and_its_trials(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nowhere"))
+    words = ("--datasets", "uci-heart", "--methods", "constant", "--protocols", "natural", "--seeds", "0", "--epochs", "1")
+    assert "uci-heart is not here" in bench("run", *words, "--out", tmp_path / "runs", code=2).stderr
+    bench("run", *words, "--out", tmp_path / "runs", "--data-root", root, "-q")
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nowhere"))
+    write_heart(tmp_path / "other" / "uci_heart", rows=20)
+    found = json.loads(bench("run", *words, "--out", tmp_path / "runs", "--data-root", tmp_path / "other", "--json", "-q").stdout)
+    assert [trial["status"] for trial in found["trials"]] == ["done"]  # though the fork server has seen the first root
+    assert len({line for line in bench("show", "--out", tmp_path / "runs").stdout.splitlines() if "constant" in line}) == 2
+
+
+def test_list_tells_absent_datasets_without_failing(root, monkeypatch):
+    rows = {row["name"]: row for row in json.loads(bench("list", "datasets", "--json").stdout)}
+    assert rows["uci-heart"]["here"]
+    assert rows["uci-heart"]["samples"] == 48
+    assert not rows["support2"]["here"]
+    assert rows["support2"]["samples"] is None
+    assert rows["digits"]["here"]
+    page = bench("list", "datasets").stdout
+    assert "not here: support2, av-digits" in page
+    assert "bench data status" in page
+
+
+def test_list_reads_a_prepared_copy_by_its_description_alone(root, monkeypatch):
+    files.prepare("uci-heart")
+    expected = card.outline("uci-heart")
+    monkeypatch.setattr(UciHeart, "load", lambda self: pytest.fail("the samples were read"))
+    assert card.outline("uci-heart") == expected
+    assert expected["modalities"].startswith("H history vector 6, B blood vector 2")
+
+
+# card
+
+
+def test_card_counts_what_is_observed(root):
+    found = card.card("uci-heart")
+    assert found["samples"] == 48
+    assert found["classes"] == {"healthy": 24, "diseased": 24}
+    assert found["groups"] == 4
+    assert [(c["combination"], c["samples"]) for c in found["combinations"]] == [("HBRE", 24), ("HBREI", 12), ("HREI", 12)]
+    assert sum(c["samples"] for c in found["combinations"]) == 48
+    shares = {m["letter"]: m["missing"] for m in found["modalities"]}
+    assert shares == {"H": 0, "B": 0.25, "R": 0, "E": 0, "I": 0.5}
+    assert found["missing"] == pytest.approx(0.15)
+    assert found["little"]["patterns"] == 3
+    assert 0 <= found["mask"]["low"] <= found["mask"]["auroc"] <= found["mask"]["high"] <= 1
+    assert found["single_values"] is not None
+    assert found["fingerprint"] == UciHeart().load().fingerprint()
+
+
+def test_card_states_the_facts_of_the_file(root):
+    facts = card.card("uci-heart")["facts"]
+    assert {"Source", "Licence", "Sizes", "Modalities", "Missing", "Split", "Obtain", "Terms"} <= set(facts)
+    assert facts["Licence"].startswith("CC BY 4.0")
+    assert "\n" not in "".join(facts.values())
+
+
+def test_page_is_rendered_from_the_card_and_twice_alike(root):
+    page = card.page(card.card("uci-heart"))
+    assert page == card.page(card.card("uci-heart"))
+    assert page.startswith("# uci-heart\n\nHeart disease at four hospitals")
+    assert "| HBREI      | 12        | 25.0 %" in page
+    assert "AUROC" in page
+    assert "chi-square" in page
+    assert page.endswith(f"`{card.card('uci-heart')['fingerprint']}`.\n")
+
+
+def test_data_without_gaps_say_so():
+    found = card.card("breast-cancer")
+    assert found["little"] is None
+    assert found["mask"] is None
+    page = card.page(found)
+    assert "no natural gaps" in page
+    assert "What the gaps say" not in page
+
+
+def test_card_tells_single_values_from_whole_modalities(root, monkeypatch):
+    samples = UciHeart().load()
+    samples.values["rest"][:12, 0] = np.nan
+    hidden = samples.observed.copy()
+    monkeypatch.setattr(UciHeart, "load", lambda self: samples)
+    found = card.card("uci-heart")
+    assert next(m for m in found["modalities"] if m["letter"] == "R")["single_values_missing"] == pytest.approx(12 / 48 / 4)
+    assert (samples.observed == hidden).all()
+
+
+def test_long_tables_of_combinations_are_cut_on_the_page_alone(root, monkeypatch):
+    monkeypatch.setattr(card, "MOST_COMBINATIONS", 2)
+    found = card.card("uci-heart")
+    assert len(found["combinations"]) == 3
+    assert "and 1 rarer ones" in card.page(found)
+
+
+def test_card_command_wants_a_name(root):
+    assert "name a dataset" in bench("data", "card", code=2).stderr
+    assert json.loads(bench("data", "card", "uci-heart", "--json").stdout)[0]["samples"] == 48
+    assert bench("data", "card", "uci-heart").stdout == card.page(card.card("uci-heart"))
+
+
+def test_published_pages_are_checked_against_the_data(root, tmp_path):
+    pages = tmp_path / "pages"
+    written = json.loads(bench("data", "card", "--publish", pages, "--json").stdout)
+    assert written == {"files": [str(pages / "uci-heart.md")]}
+    (pages / "README.md").write_text("not a dataset")
+    (pages / "support2.md").write_text("data that are not here")
+    assert [entry["state"] for entry in json.loads(bench("data", "card", "--check", pages, "--json").stdout)] == ["not here", "ok"]
+    (pages / "uci-heart.md").write_text("changed by hand")
+    assert "stale     " in bench("data", "card", "--check", pages, code=1).stdout
+    assert "holds no page of a dataset" in bench("data", "card", "--check", tmp_path, code=2).stderr
+
+
+def test_pages_that_owners_forbid_are_not_published(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(UciHeart, "restricted", True)
+    assert card.publishable() == []
+    with pytest.raises(UsageError, match="a page about uci-heart may not be published: Name the principal"):
+        card.publish(tmp_path / "pages", ["uci-heart"])
+    assert not (tmp_path / "pages").exists()
+
+
+@pytest.mark.slow
+def test_committed_pages_follow_from_the_data(real_data):
+    found = {Path(entry["page"]).stem: entry["state"] for entry in card.stale_pages(ROOT / "docs" / "data")}
+    assert found == dict.fromkeys(("av-digits", "mosi-utterance", "support2", "uci-heart"), "ok")

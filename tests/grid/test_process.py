@@ -1,0 +1,89 @@
+"""bench/grid/process.py: whatever a trial does to itself, it becomes a failed record with its reason."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.grid.process import Job, Limits, Stopped, run_isolated
+from bench.question.trial import Trial
+
+OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
+
+
+def job_of(tmp_path, method, seconds=60.0, memory=4e9, epochs=1, given=None):
+    name = method if given else f"{OUTSIDE}:{method}"
+    trial = Trial(
+        method=name, preset="default", options={}, training={"epochs": epochs, "batch_size": 64},
+        dataset="breast-cancer", dataset_options={}, combination="MEW", protocol="mcar(0.3)", seed=0,
+        selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
+    )  # fmt: skip
+    return Job(trial, Limits(seconds, int(memory)), "cpu", 1, tmp_path / "trial.log", given or {})
+
+
+def run(job, report=lambda *_: None, stopped=None):
+    return run_isolated(job, report, stopped or threading.Event())
+
+
+def test_good_trial_returns_record_predictions_and_progress(tmp_path):
+    seen = []
+    record, predictions = run(job_of(tmp_path, "Mine", epochs=3), lambda *progress: seen.append(progress[:2]))
+    assert record.status == "done"
+    assert len(predictions.target) == record.facts["rows"]["test"]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ("Raises", "KeyError: 'no such\\nembedding'"),
+        ("ReadsHidden", "non-finite logits from finite parameters: the method read a cell that is not observed"),
+        ("Segfaults", "killed by signal SIGSEGV (log: trial.log)"),
+        ("Exits", "process ended with exit code 3 and no result (log: trial.log)"),
+        ("Devours", "out of memory: "),
+        ("Unmapped", "out of memory: ImportError: fast.so"),
+        ("NoForward", "does not define forward"),
+    ],
+)
+def test_faulty_trial_becomes_a_failed_record(tmp_path, method, reason):
+    record, predictions = run(job_of(tmp_path, method))
+    assert record.status == "failed"
+    assert reason in record.reason.replace("\n", "\\n")
+    assert predictions is None
+
+
+def test_hanging_trial_is_ended_at_its_time_limit(tmp_path):
+    begin = time.monotonic()
+    record, _ = run(job_of(tmp_path, "Hangs", seconds=3.0))
+    assert record.reason == "time limit: still running after 0.05 minutes"
+    assert time.monotonic() - begin < 30
+
+
+def test_memory_limit_is_a_reason_of_its_own(tmp_path):
+    record, _ = run(job_of(tmp_path, "Mine", memory=1e6))
+    assert record.status == "failed"
+    assert "memory" in record.reason
+
+
+def test_what_a_trial_prints_is_in_its_log(tmp_path):
+    run(job_of(tmp_path, "Raises"))
+    assert "Traceback" in (tmp_path / "trial.log").read_text()
+
+
+def test_stopping_kills_the_trial(tmp_path):
+    stopped = threading.Event()
+    threading.Timer(1.0, stopped.set).start()
+    begin = time.monotonic()
+    with pytest.raises(Stopped):
+        run(job_of(tmp_path, "Hangs"), stopped=stopped)
+    assert time.monotonic() - begin < 30
+
+
+def test_class_from_a_notebook_runs(tmp_path):
+    """A class that lives in no file travels by value."""
+    source = OUTSIDE.read_text()
+    namespace = {"__name__": "__main__"}
+    exec(compile(source, "<cell>", "exec"), namespace)
+    record, _ = run(job_of(tmp_path, "Mine", given={"Mine": namespace["Mine"]}))
+    assert (record.status, record.reason) == ("done", None)

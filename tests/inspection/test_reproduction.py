@@ -1,0 +1,147 @@
+"""bench/inspection/reproduction.py: the same bits come again, and where they do not it is said what differs."""
+
+import json
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import bench
+from bench.cli import main
+from bench.errors import UsageError
+from bench.inspection.reproduction import differences, reproduce
+from bench.records.database import Store
+from bench.records.predictions import Arrays, pack
+
+OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
+
+
+def called(*words, code=0):
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
+    return result
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    options = {"datasets": "breast-cancer", "noise": 0.3, "test_noise": [0.5], "training": {"epochs": 2}}
+    bench.run(methods=["mean-logistic", "mean-mlp", f"{OUTSIDE}:Raises"], seeds=[0], out=folder, quiet=True, **options)
+    called("leaderboard", "--out", folder, "--publish", folder / "board")
+    return folder
+
+
+def id_of(out, method):
+    frame = bench.results(out)
+    return frame[frame["method"].str.endswith(method)]["id"].iloc[0]
+
+
+@pytest.fixture
+def changed(out, tmp_path):
+    """A copy of the results whose stored mean-mlp trial is given other contents."""
+
+    def write(scores=None, **columns):
+        id_ = id_of(out, "mean-mlp")
+        with Store(out) as source, sqlite3.connect(tmp_path / "bench.db") as target:
+            source.connection.backup(target)
+            for name, value in columns.items():
+                target.execute(f"UPDATE trials SET {name} = ? WHERE id = ?", (json.dumps(value), id_))
+            if scores is not None:
+                stored = source.predictions([id_])[id_]
+                target.execute("UPDATE predictions SET arrays = ? WHERE id = ?", (pack(replace(stored, scores=scores(stored.scores))), id_))
+        target.close()
+        return id_
+
+    return write
+
+
+@pytest.mark.parametrize("method", ["mean-logistic", "mean-mlp"])
+@pytest.mark.parametrize("place", ["results", "published"])
+def test_same_bits_come_again(out, method, place):
+    id_ = id_of(out, method)
+    where = ["--out", out] if place == "results" else ["--from", out / "board"]
+    assert called("reproduce", id_[:7], *where, "-q").stdout == (
+        f"same bits: 86 predictions of {method} on breast-cancer (MEW), mcar(0.3), seed 0 (trial {id_})\n"
+    )
+
+
+def test_python_and_json_say_the_same(out):
+    id_ = id_of(out, "mean-mlp")
+    shape = json.loads(called("reproduce", id_, "--out", out, "--json").stdout)
+    found = bench.reproduce(id_[:8], out)
+    assert found.same
+    assert (shape["id"], shape["same_bits"], shape["rows"], shape["largest_difference"], shape["changes"]) == (id_, True, 86, 0, [])
+    assert shape["metrics"]["accuracy"]["then"] == shape["metrics"]["accuracy"]["now"]
+
+
+def test_other_scores_are_measured_and_have_exit_code_1(changed, tmp_path):
+    id_ = changed(scores=lambda scores: scores[:, ::-1])
+    result = called("reproduce", id_, "--out", tmp_path, "-q", code=1)
+    assert result.stdout.startswith("different: mean-mlp on breast-cancer")
+    assert "in scores; largest difference of a class score" in result.stdout
+    assert "86 of 86 predicted classes changed" in result.stdout
+    assert "nothing that the record names has changed: this trial is not deterministic" in result.stdout
+
+
+def test_what_changed_since_is_named(changed, tmp_path):
+    packages = {"torch": "1.0.0", "numpy": np.__version__}
+    id_ = changed(
+        scores=lambda scores: scores + np.float32(2**-20),
+        provenance={"device": "cpu", "threads": 1, "hardware": "abacus", "commit": 40 * "a", "packages": packages},
+    )
+    found = bench.reproduce(id_, tmp_path)
+    assert not found.same
+    assert found.largest == pytest.approx(2**-20, rel=0.1)
+    assert found.changed == 0
+    what = {change.what: change.then for change in found.changes}
+    assert (what["torch"], what["hardware"]) == ("1.0.0", "abacus")
+    assert "numpy" not in what
+    assert "torch: 1.0.0 then" in str(found)
+    assert str(found).endswith("`git checkout aaaaaaaaaa` brings back the code of then")
+
+
+def test_same_bits_elsewhere_name_what_is_not_as_it_was(changed, tmp_path):
+    id_ = changed(provenance={"device": "cpu", "threads": 1, "hardware": "abacus"})
+    found = bench.reproduce(id_, tmp_path)
+    assert found.same
+    assert "although these are not what they were:\n" in str(found)
+    assert "hardware: abacus then" in str(found)
+
+
+def test_repeat_that_fails_is_told_with_its_reason(changed, tmp_path):
+    id_ = changed(provenance={"device": "cuda", "threads": 1})
+    result = called("reproduce", id_, "--out", tmp_path, "-q", code=1)
+    assert result.stdout.startswith("failed: mean-mlp on")
+    assert "sees no GPU" in result.stdout
+
+
+ROWS = Arrays(
+    np.array(["a", "b"]), np.array([0, 1]), np.array([[1, 0], [0.5, 0.5]], np.float32), {"mcar(0.5)": np.eye(2, dtype=np.float32)}
+)
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        (ROWS, ((), 2, 0.0, 0)),
+        (replace(ROWS, ids=np.array(["a", "c"])), (("ids",), 2, np.nan, None)),
+        (replace(ROWS, scores=ROWS.scores[:, ::-1]), (("scores",), 2, 1.0, 1)),
+        (replace(ROWS, scores=ROWS.scores.astype(float)), (("scores",), 2, 0.0, 0)),
+        (replace(ROWS, evaluations={}), (("evaluation mcar(0.5)",), 2, 0.0, 0)),
+        (replace(ROWS, evaluations={"mcar(0.5)": 1 - np.eye(2, dtype=np.float32)}), (("evaluation mcar(0.5)",), 2, 1.0, 0)),
+    ],
+    ids=["same", "rows", "scores", "precision", "evaluation gone", "evaluation"],
+)
+def test_differences_name_arrays_and_sizes(new, expected):
+    assert str(differences(ROWS, new)) == str(expected)
+
+
+def test_trial_without_predictions_is_refused(out):
+    id_ = id_of(out, "Raises")
+    with pytest.raises(UsageError, match="has no stored predictions to compare with \\(failed: "), Store(out, create=False) as store:
+        reproduce(store, id_)
+    assert "no trial with id 'zz' here; `bench show --from" in called("reproduce", "zz", "--from", out / "board", code=2).stderr
+    assert "trials have an id that starts with ''" in called("reproduce", "", "--out", out, code=2).stderr

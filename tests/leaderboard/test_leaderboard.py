@@ -1,0 +1,600 @@
+"""bench/leaderboard: tables come from records alone, show what is missing, and re-render to the same bytes."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.errors import UsageError
+from bench.leaderboard import build, markdown, pages, publish, render, significance_json, stale_files, table_csv, table_tex, write
+from bench.leaderboard.folder import pack
+from bench.leaderboard.setting_page import PAGE_END
+from bench.question.suite import Setting, Suite
+from bench.question.trial import Trial
+from bench.records.folder import Published
+from bench.records.predictions import Arrays
+from bench.records.record import Finding, Record
+
+SUITE = Suite("golden", (Setting(("digits",), noise=(0.1, 0.3)),), title="Golden", methods=("muse", "constant"), training={"epochs": 2})
+BASE = Trial(
+    method="muse", preset="paper", options={}, training={}, dataset="digits", dataset_options={}, combination="NE",
+    protocol="mcar(0.1)", seed=0, selection="accuracy", vary="training", fixed_seed=0, fingerprint="0123456789", version="v",
+)  # fmt: skip
+PROVENANCE = {
+    "commit": "abcdef0123456789", "dirty": False, "packages": {"torch": "2.13.0"}, "hardware": "chip", "hardware_id": "11aa",
+    "device": "cpu", "threads": 1, "bench": "0.1.0",
+}  # fmt: skip
+GOLDEN = Path(__file__).parent / "golden_leaderboard.md"
+
+
+def made(method, protocol="mcar(0.1)", seed=0, hits=8, status="done", **changes):
+    """A record whose predictions get `hits` of 10 rows right."""
+    trial = replace(BASE, method=method, protocol=protocol, seed=seed, preset="default" if method == "constant" else "paper")
+    if status != "done":
+        return Record(trial, status, changes.get("reason")), None
+    target = np.arange(10) % 2
+    rng = np.random.default_rng([seed, hits])
+    right = rng.permutation(10) < hits
+    scores = np.where((np.eye(2)[target] == 1) == right[:, None], 0.8, 0.2).astype(np.float32)
+    histogram = np.bincount(scores.argmax(1), minlength=2).tolist()
+    facts = {
+        "histogram": changes.get("histogram", histogram), "missing": {"test": 0.25}, "rows": {"test": 10}, "masks": {"test": "mask"},
+        "synthetic": changes.get("synthetic", False), "ended": "2026-01-02T03:04:05+00:00",
+    }  # fmt: skip
+    cost = {"gflops_per_sample": 0.002, "parameters": 1000, "latency_ms_64": 6.4}
+    metrics = {"accuracy": hits / 10, "f1_macro": hits / 10, "auroc": math.nan}
+    record = Record(trial, "done", None, metrics, cost, facts, {**PROVENANCE, **changes.get("provenance", {})})
+    return record, Arrays(np.array([f"r{i}" for i in range(10)]), target, scores)
+
+
+def board_of(*pairs, suite=SUITE, audits=()):
+    records = [record for record, _ in pairs]
+    return build(suite, records, {record.trial.id: arrays for record, arrays in pairs if arrays is not None}, ["bench run"], audits)
+
+
+def full():
+    pairs = []
+    for seed in range(3):
+        for protocol in ("mcar(0.1)", "mcar(0.3)"):
+            pairs += [made("muse", protocol, seed, 8 + seed % 2), made("mmformer", protocol, seed, 7), made("constant", protocol, seed, 5)]
+    return pairs
+
+
+def found(method, check="poison", passed=True, declared=False, version="v"):
+    return Finding(method, "default" if method == "constant" else "paper", check, passed, declared, "", version)
+
+
+AUDITS = (
+    found("muse"), found("muse", "batch-mate", declared=True), found("constant", version="older"),
+    found("mmformer", passed=False), found("mmformer", "label", passed=False), found("mmformer", "gradient"),
+)  # fmt: skip
+
+
+def test_mean_spread_and_rank_come_from_the_records():
+    rows = {row.label: row for row in board_of(*full()).settings[0].rows}
+    assert rows["muse"].mean == pytest.approx(np.mean([0.8, 0.9, 0.8]))
+    assert rows["muse"].sd == pytest.approx(np.std([0.8, 0.9, 0.8], ddof=1))
+    assert (rows["muse"].rank, rows["mmformer"].rank, rows["constant"].rank) == (1, 2, None)
+    assert rows["constant"].role == "floor"
+    assert rows["muse"].interval[0] < rows["muse"].mean < rows["muse"].interval[1] <= 1
+
+
+def golden():
+    """All pages of a small board, one after the other."""
+    found = pages(board_of(*full(), audits=AUDITS))
+    return "".join(f"<!-- {name} -->\n{text}" for name, text in found.items())
+
+
+def test_pages_are_the_golden_ones():
+    page = golden()
+    assert page == GOLDEN.read_text(encoding="utf-8"), "the page changed: look at it, then run tests/support/make_golden.py"
+
+
+def test_failed_and_missing_trials_are_shown_and_not_averaged_away():
+    pairs = full()
+    pairs[0] = made("muse", "mcar(0.1)", 0, status="failed", reason="out of memory: 5 GB")
+    pairs[1] = made("mmformer", "mcar(0.1)", 0, status="planned")
+    board = board_of(*pairs)
+    page = markdown(board)
+    rows = {row.label: row for row in board.settings[0].rows}
+    assert (rows["muse"].n, rows["muse"].planned, rows["muse"].flags) == (2, 3, ("1 failed",))
+    assert rows["mmformer"].flags == ("1 not run",)
+    assert "(2/3)" in page
+    assert "muse on digits, mcar(0.1), seed 0: out of memory: 5 GB" in page
+
+
+def test_method_without_any_score_ranks_last_and_has_no_number():
+    pairs = [*full(), *(made("shaspec", "mcar(0.1)", seed, status="failed", reason="x") for seed in range(3))]
+    board = board_of(*pairs)
+    assert board.settings[0].rows[2].label == "shaspec"
+    assert board.settings[0].rows[2].rank == 3
+    assert "n/a (0/3)" in markdown(board)
+
+
+def test_method_absent_from_a_setting_has_no_mean_rank():
+    board = board_of(*full(), *(made("shaspec", "mcar(0.1)", seed, 9) for seed in range(3)))
+    rows = {row.label: row for row in board.overall[0].rows}
+    assert rows["shaspec"].mean_rank is None
+    assert "n/a (1 of 2)" in markdown(board)
+
+
+def test_collapsed_predictions_are_flagged():
+    board = board_of(
+        *(made("muse", seed=seed, hits=5, histogram=[10, 0]) for seed in range(2)), made("constant", hits=5, histogram=[10, 0])
+    )
+    flags = {row.label: row.flags for row in board.settings[0].rows}
+    assert flags == {"muse": ("collapsed 2/2",), "constant": ()}
+
+
+def test_one_seed_has_neither_spread_nor_interval():
+    row = board_of(made("muse")).settings[0].rows[0]
+    assert math.isnan(row.sd)
+    assert math.isnan(row.interval[0])
+    assert "80.0 ± n/a (1) |             n/a" in markdown(board_of(made("muse"), made("mmformer")))
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"dirty": True}, "uncommitted changes"),
+        ({"commit": "other"}, "2 commits"),
+        ({"hardware_id": "22bb"}, "2 hardware ids"),
+        ({"device": "cuda"}, "2 devices"),
+    ],
+)
+def test_mixed_provenance_is_a_banner(change, warning):
+    page = markdown(board_of(made("muse"), made("muse", seed=1, provenance=change)))
+    assert "> **Warning:**" in page
+    assert warning in page
+
+
+def test_different_test_masks_are_a_banner():
+    record, arrays = made("mmformer")
+    other = replace(record, facts={**record.facts, "masks": {"test": "another"}})
+    assert "different test masks" in markdown(board_of(made("muse"), (other, arrays)))
+
+
+def test_seeds_added_until_a_pair_was_resolved_are_a_banner():
+    suite = replace(SUITE, methods=("muse", "mmformer", "constant"), until_resolved=("muse,mmformer",), max_seeds=30)
+    told = "muse and mmformer got more seeds where they were undecided, up to 30: the tests of this page do not allow for it"
+    assert any(warning.startswith(told) for warning in board_of(*full(), suite=suite).warnings)
+    assert not any("more seeds" in warning for warning in board_of(*full()).warnings)
+
+
+def test_synthetic_and_real_settings_are_kept_apart():
+    pairs = full()
+    for seed in range(3):
+        for protocol in ("mcar(0.1)", "mcar(0.3)"):
+            record, arrays = made("muse", protocol, seed, 9, synthetic=True)
+            pairs.append((replace(record, trial=replace(record.trial, dataset="gaussian")), arrays))
+    page = markdown(board_of(*pairs))
+    assert "## Overall, SYNTHETIC data" in page
+    assert "## gaussian (NE), mcar(0.1), SYNTHETIC" in page
+
+
+def test_metric_where_lower_is_better_ranks_the_other_way():
+    pairs = [(replace(r, metrics={**r.metrics, "brier": 1 - r.metrics["accuracy"]}), a) for r, a in full()]
+    board = board_of(*pairs, suite=replace(SUITE, metric="brier"))
+    assert board.settings[0].rows[0].label == "muse"
+    assert "lower is better" in markdown(board)
+
+
+def test_audit_column_shows_what_was_found_in_the_version_that_ran():
+    board = board_of(*full(), audits=AUDITS)
+    expected = {"muse": "passed, 1 declared", "mmformer": "FAILED: poison, label", "constant": "not audited"}
+    assert {row.label: row.audit for row in board.settings[0].rows} == expected
+    assert {row.label: row.audit for row in board.overall[0].rows} == expected
+    assert {row["method"]: row["audit"] for row in csv.DictReader(table_csv(board).splitlines())} == expected
+
+
+def test_row_of_two_versions_is_audited_if_both_are():
+    record, arrays = made("muse", seed=1)
+    other = replace(record, trial=replace(record.trial, version="newer"))
+    pairs = [made("muse"), (other, arrays)]
+    assert board_of(*pairs, audits=[found("muse")]).settings[0].rows[0].audit == "not audited"
+    both = [found("muse"), found("muse", version="newer"), found("muse", passed=False, version="newer")]
+    assert board_of(*pairs, audits=both).settings[0].rows[0].audit == "FAILED: poison"
+
+
+def test_tuned_row_is_audited_as_the_configuration_it_has():
+    record, arrays = made("muse")
+    tuned = (replace(record, trial=replace(record.trial, options={"width": 128}, row="muse tuned (2 suggestions)")), arrays)
+    assert board_of(tuned, audits=[found("muse")]).settings[0].rows[0].audit == "not audited"
+    assert board_of(tuned, audits=[found("muse[width=128]")]).settings[0].rows[0].audit == "passed"
+
+
+def test_published_folder_keeps_the_audits_of_its_methods(tmp_path):
+    pairs, folder = full(), tmp_path / "golden"
+    audits = [*AUDITS, found("shaspec")]
+    publish(folder, SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"], audits, draw=False)
+    assert [entry["method"] for entry in json.loads((folder / "audit.json").read_text())] == [
+        "muse",
+        "muse",
+        "mmformer",
+        "mmformer",
+        "mmformer",
+    ]
+    assert "passed, 1 declared" in (folder / "README.md").read_text(encoding="utf-8")
+    (folder / "audit.json").unlink()  # as published before there were audits
+    assert "passed" not in render(folder)["README.md"].partition("## How to read this")[0]
+
+
+def test_json_has_the_documented_shape():
+    shape = json.loads(json.dumps(board_of(*full()).as_json()))
+    assert set(shape["settings"][0]) >= {"dataset", "protocol", "noise", "rows"}
+    assert set(shape["settings"][0]["rows"][0]) >= {"method", "preset", "n", "mean", "sd", "interval", "rank", "flags"}
+    assert shape["settings"][1]["noise"] == 0.3
+    assert shape["overall"][0]["method"] == "muse"
+
+
+def test_published_folder_renders_to_its_own_bytes(tmp_path):
+    pairs = [*full(), made("shaspec", status="failed", reason="x")]
+    folder = tmp_path / "golden"
+    publish(folder, SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"], draw=False)
+    assert (folder / "table.csv").read_text() == table_csv(board_of(*pairs))
+    assert stale_files(folder) == []
+    (folder / "digits.md").write_text("changed by hand")
+    (folder / "significance.json").unlink()
+    (folder / "gone.md").write_text(f"a page of an earlier board{PAGE_END}")
+    (folder / "notes.md").write_text("of someone else")
+    assert [path.name for path in stale_files(folder)] == ["digits.md", "gone.md", "significance.json"]
+    write(folder, draw=False)
+    assert stale_files(folder) == []
+    assert not (folder / "gone.md").exists()
+    assert (folder / "notes.md").read_text() == "of someone else"
+
+
+def with_surface(rules=("mcar(0)", "mcar(0.5)", "fixed(N)", "fixed(E)", "fixed(NE)")):
+    pairs = []
+    for seed in range(2):
+        for method, hits in (("muse", 9), ("constant", 5)):
+            record, arrays = made(method, seed=seed, hits=hits)
+            metrics = {rule: {"accuracy": (hits - (place % 3) * (method == "muse")) / 10} for place, rule in enumerate(rules)}
+            facts = {rule: {"metrics": found, "missing": 0.5, "mask": rule, "histogram": [5, 5]} for rule, found in metrics.items()}
+            trial = replace(record.trial, evaluations=rules)
+            further = dict.fromkeys(rules, arrays.scores)
+            pairs.append((replace(record, trial=trial, facts={**record.facts, "evaluations": facts}), replace(arrays, evaluations=further)))
+    return pairs
+
+
+def test_response_surface_is_a_section_of_its_setting():
+    page = markdown(board_of(*with_surface()))
+    assert page.count("### Response surface") == 1
+    assert "fixed(NE) |" in page
+    for word in ("Area 0-0.5", "Drop 0 to 0.5", "Retention at 0.5", "Worst combination", "Shapley N", "Shapley E"):
+        assert word in page
+    assert "*Shapley*: gain in score" in page
+    assert "Response surface" not in markdown(board_of(*full()))
+
+
+def test_response_surface_of_part_of_the_combinations_has_no_contributions():
+    page = markdown(board_of(*with_surface(("fixed(N)", "fixed(NE)"))))
+    assert "Worst combination" in page
+    assert "Shapley N" not in page
+    assert "Area" not in page.partition("## How to read this")[0]
+
+
+def test_response_surface_is_in_the_json():
+    board = json.loads(json.dumps(board_of(*with_surface()).as_json()))
+    surface = board["settings"][0]["surface"]
+    assert surface["rates"] == [0.0, 0.5]
+    assert surface["floor"] == 0.5
+    assert [row["label"] for row in surface["rows"]] == ["muse", "constant"]
+    assert surface["rows"][1]["retention"] is None
+    assert board_of(*full()).as_json()["settings"][0]["surface"] is None
+
+
+def test_published_response_surface_renders_to_its_own_bytes(tmp_path):
+    pairs = with_surface()
+    publish(tmp_path / "surface", SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs}, ["bench run"], draw=False)
+    assert stale_files(tmp_path / "surface") == []
+    lines = (tmp_path / "surface" / "surface.csv").read_text().splitlines()
+    assert lines[0].startswith("dataset,combination,protocol")
+    assert len(lines) == 1 + 2 * 5
+    assert "### Response surface" in (tmp_path / "surface" / "digits.md").read_text(encoding="utf-8")
+
+
+def test_different_masks_of_an_evaluation_are_a_banner():
+    pairs = with_surface()
+    record, arrays = pairs[0]
+    evaluations = {**record.facts["evaluations"], "fixed(N)": {**record.facts["evaluations"]["fixed(N)"], "mask": "another"}}
+    pairs[0] = (replace(record, facts={**record.facts, "evaluations": evaluations}), arrays)
+    assert "different test masks" in markdown(board_of(*pairs))
+
+
+def test_bar_in_a_protocol_does_not_break_the_table():
+    pairs = [made("muse", protocol, seed) for seed in range(2) for protocol in ("mnar(N|value,2,0.1)", "mnar(N|value,2,0.3)")]
+    rows = [line for line in markdown(board_of(*pairs)).splitlines() if line.startswith("|") and "mnar" in line]
+    assert len(rows) == 1
+    assert rows[0].count("|") - rows[0].count("\\|") == 4
+
+
+def renamed(pair, method):
+    record, arrays = pair
+    return replace(record, trial=replace(record.trial, method=method)), arrays
+
+
+def shuffled(pair, ids=None, target=None):
+    record, arrays = pair
+    return record, replace(arrays, ids=arrays.ids if ids is None else ids, target=arrays.target if target is None else target)
+
+
+def settings_of(methods, levels, seeds=3, protocol="mcar({})"):
+    """A trial of each method, level and seed; `methods`: name -> hits of 10 by level, one less in odd seeds."""
+    return [
+        made(method, protocol.format(level), seed, hits[place] - seed % 2)
+        for place, level in enumerate(levels)
+        for method, hits in methods.items()
+        for seed in range(seeds)
+    ]
+
+
+def test_method_never_tried_in_a_setting_is_absent_there_and_not_last():
+    pairs = [*full(), *(made("shaspec", protocol, seed, status="planned") for seed in range(3) for protocol in ("mcar(0.1)", "mcar(0.3)"))]
+    board = board_of(*pairs)
+    row = board.settings[0].by_label["shaspec"]
+    assert (row.rank, row.place, row.flags) == (None, None, ("3 not run",))
+    assert board.overall[0].rows[2].mean_rank is None
+    assert "6 of 24 planned trials have not run" in markdown(board)
+
+
+def test_partly_failed_method_is_tested_with_what_is_there_and_never_bold():
+    pairs = [made("muse", seed=seed, hits=9) for seed in range(4)] + [made("mmformer", seed=seed, hits=3) for seed in range(4)]
+    complete = board_of(*pairs).settings[0].by_label["muse"]
+    assert complete.is_bold
+    assert complete.versus is None
+    pairs[0] = made("muse", seed=0, status="failed", reason="hung")
+    row = board_of(*pairs).settings[0].by_label["muse"]
+    assert row.place.best
+    assert not row.is_bold
+    assert row.flags == ("1 failed",)
+
+
+def test_failed_method_is_ranked_last_and_filled_at_the_floor_over_settings():
+    levels = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    pairs = settings_of({"muse": [9] * 6, "mmformer": [7] * 6, "constant": [5] * 6}, levels)
+    pairs = [pair if pair[0].trial.method != "muse" or pair[0].trial.protocol != "mcar(0.6)" else
+             made("muse", "mcar(0.6)", pair[0].trial.seed, status="failed", reason="x") for pair in pairs]  # fmt: skip
+    over = board_of(*pairs).overall[0].across
+    assert dict(zip(over.labels, over.mean_ranks, strict=True)) == {"muse": pytest.approx(7 / 6), "mmformer": pytest.approx(11 / 6)}
+    assert over.filled == ("muse",)
+    assert len(over.complete.settings) == 5
+    page = markdown(board_of(*pairs))
+    assert "Only the 5 settings where every trial gave a score" in page
+    assert "ranked last at the lower of floor and worst score: muse" in page
+
+
+def test_setting_without_any_score_is_left_out_and_says_why():
+    """One class in the test part: auroc is not defined."""
+    pairs = []
+    for record, arrays in full():
+        if record.trial.protocol == "mcar(0.1)":
+            facts = {**record.facts, "metric_reasons": {"auroc": "class 1 is absent from the scored part"}}
+            record, arrays = replace(record, facts=facts), replace(arrays, target=np.zeros(10, dtype=int))
+        else:
+            record = replace(record, metrics={**record.metrics, "auroc": record.metrics["accuracy"]})
+        pairs.append((record, arrays))
+    board = board_of(*pairs, suite=replace(SUITE, metric="auroc"))
+    assert board.overall[0].across.left_out == ("digits (NE), mcar(0.1)",)
+    assert board.settings[0].by_label["muse"].flags == ("3 without auroc",)
+    page = markdown(board)
+    assert "Scores without a value: class 1 is absent from the scored part." in page
+    assert "Left out, for no method has a score: digits (NE), mcar(0.1)." in page
+
+
+def test_trial_given_twice_is_refused():
+    with pytest.raises(UsageError, match=r"muse on digits, mcar\(0.1\), seed 0\) is given twice"):
+        board_of(made("muse"), made("muse"))
+
+
+def test_second_trial_of_a_seed_is_left_out_and_said():
+    record, arrays = made("muse", hits=3)
+    newer = (replace(record, trial=replace(record.trial, version="newer")), arrays)
+    board = board_of(made("muse", hits=9), newer, made("muse", seed=1, hits=3))
+    row = board.settings[0].by_label["muse"]
+    assert (row.n, row.planned, row.mean, row.flags) == (2, 2, pytest.approx(0.3), ("1 duplicate",))
+    assert "1 trials have the seed of another one of the same method and setting and are left out" in markdown(board)
+
+
+@pytest.mark.parametrize(
+    "change", [{"ids": np.array([f"q{i}" for i in range(10)])}, {"target": np.zeros(10, dtype=int)}], ids=["ids", "target"]
+)
+def test_methods_tested_on_different_samples_are_not_compared(change):
+    pairs = [made("muse", seed=seed, hits=9) for seed in range(3)]
+    pairs += [shuffled(made("mmformer", seed=seed, hits=2), **change) for seed in range(3)]
+    board = board_of(*pairs)
+    assert board.settings[0].tests.reason == "mmformer and muse were tested on different samples"
+    assert board.settings[0].by_label["muse"].place is None
+    page = markdown(board)
+    assert "> **Warning:** digits, mcar(0.1): mmformer and muse were tested on different samples; nothing is tested there." in page
+    assert "**muse**" not in page
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda record, arrays: (record, None), "predictions of 1 of 3 trials are not stored"),
+        (lambda record, arrays: (record, replace(arrays, scores=np.full((10, 2), np.nan, np.float32))), "some class scores are not finite"),
+        (lambda record, arrays: shuffled((record, arrays), ids=arrays.ids[::-1]), "seeds were tested on different samples"),
+    ],
+    ids=["no predictions", "NaN scores", "other samples"],
+)
+def test_unusable_predictions_keep_the_score_and_lose_the_test(spoil, reason):
+    pairs = [made(method, seed=seed, hits=hits) for method, hits in (("muse", 9), ("mmformer", 6)) for seed in range(3)]
+    pairs[0] = spoil(*pairs[0])
+    setting = board_of(*pairs).settings[0]
+    row = setting.by_label["muse"]
+    assert (row.n, row.mean) == (3, pytest.approx(0.9))
+    assert math.isnan(row.interval[0])
+    assert setting.tests.tests[0].reason == reason
+    assert math.isnan(setting.tests.tests[0].p)
+
+
+def test_one_seed_is_ranked_but_not_tested():
+    board = board_of(made("muse", hits=9), made("mmformer", hits=2))
+    assert board.settings[0].tests.tests[0].reason == "needs 2 seeds of each method, got 1 and 1"
+    assert board.settings[0].by_label["muse"].rank == 1
+    assert "n/a (needs 2 seeds of each method, got 1 and 1)" in markdown(board)
+
+
+def test_setting_that_mixes_commits_has_no_marks_and_the_other_one_has():
+    pairs = settings_of({"muse": [9, 9], "mmformer": [2, 2]}, [0.1, 0.3])
+    record, arrays = pairs[0]
+    pairs[0] = (replace(record, provenance={**record.provenance, "commit": "other"}), arrays)
+    mixed, clean = board_of(*pairs).settings
+    assert mixed.tests.tests == ()
+    assert mixed.by_label["muse"].place is None
+    assert clean.by_label["muse"].is_bold
+    page = markdown(board_of(*pairs))
+    assert "No significance is claimed" in page
+    assert "No test: records come from 2 commits." in page
+
+
+def test_different_data_under_one_name_are_a_banner():
+    record, arrays = made("muse", seed=1)
+    other = replace(record, trial=replace(record.trial, fingerprint="other"))
+    assert "different versions of the data of digits" in markdown(board_of(made("muse"), (other, arrays)))
+
+
+def test_trial_that_looked_at_the_test_part_twice_is_a_banner():
+    record, arrays = made("muse", seed=1)
+    peeked = (replace(record, facts={**record.facts, "test_evaluations": 2}), arrays)
+    assert "1 trials scored the test part more than once" in markdown(board_of(made("muse"), peeked))
+
+
+def test_timings_of_two_machines_are_not_shown_side_by_side():
+    pairs = full()
+    assert "ms/sample" in pages(board_of(*pairs))["digits.md"]
+    record, arrays = pairs[0]
+    pairs[0] = (replace(record, provenance={**record.provenance, "hardware_id": "other"}), arrays)
+    first, second = pages(board_of(*pairs))["digits.md"].split("## digits (NE), mcar(0.3)")
+    assert "ms/sample" not in first
+    assert "ms/sample" in second
+
+
+def test_nothing_is_bold_without_being_better_than_every_other():
+    pairs = settings_of({"muse": [9], "mmformer": [8], "shaspec": [2]}, [0.1])
+    page = markdown(board_of(*pairs))
+    assert "**muse**" not in page
+    assert "muse ●" in page
+    assert "mmformer ●" in page
+    assert "shaspec ●" not in page
+
+
+def test_gap_closed_is_measured_between_floor_and_ceiling():
+    pairs = [
+        made(method, seed=seed, hits=hits, synthetic=True)
+        for method, hits in (("muse", 7), ("constant", 5), ("bayes", 9))
+        for seed in range(2)
+    ]
+    setting = board_of(*pairs).settings[0]
+    assert setting.by_label["muse"].gap_closed == pytest.approx(0.5)
+    assert setting.by_label["muse"].above_floor == pytest.approx(0.2)
+    assert "Ceiling: `bayes`, the exact posterior." in markdown(board_of(*pairs))
+    real = board_of(*(made(method, seed=seed, hits=hits) for method, hits in (("muse", 7), ("constant", 5)) for seed in range(2)))
+    assert real.settings[0].by_label["muse"].gap_closed == pytest.approx(0.4)
+    assert "Ceiling: a perfect score, 100." in markdown(real)
+
+
+def test_every_test_is_in_the_json_with_its_family():
+    pairs = settings_of({"muse": [9, 8, 8, 7, 7, 6], "mmformer": [7, 7, 6, 6, 5, 5], "shaspec": [3] * 6, "constant": [5] * 6},
+                        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])  # fmt: skip
+    found = json.loads(significance_json(board_of(*pairs)))
+    sizes = {family["name"]: family["size"] for family in found["families"]}
+    assert sizes["over settings, real"] == 3
+    assert sum(name.startswith("digits (NE), mcar") for name in sizes) == 6
+    assert sizes["Noise-AUC: digits (NE), mcar"] == 3
+    assert [f["correction"] for f in found["families"] if f["name"].startswith("Noise-AUC")] == ["Benjamini-Hochberg"]
+    assert set(found["tests"][0]) == {"family", "a", "b", "difference", "statistic", "p", "p_adjusted", "effect", "verdict", "interval",
+                                      "reason", "n"}  # fmt: skip
+    assert len(found["tests"]) == sum(len(family["methods"]) * (len(family["methods"]) - 1) // 2 for family in found["families"]
+                                      if family["reason"] != "needs two datasets")  # fmt: skip
+    assert found["friedman"][0]["n"] == 6
+
+
+def test_latex_has_a_table_a_setting_with_equal_columns():
+    text = table_tex(board_of(*full()))
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
+    assert text.count("{") == text.count("}")
+    for block in text.split(r"\begin{tabular}")[1:]:
+        rows = [line for line in block.splitlines() if line.endswith(r" \\")]
+        assert len({row.count(" & ") for row in rows}) == 1
+    assert r"\textbf{muse}\textsuperscript{a}" in text
+
+
+def test_trials_of_every_row_are_named():
+    page = pages(board_of(*full()))["digits.md"]
+    for record, _ in full():
+        assert record.trial.id[:8] in page
+    assert "bench reproduce ID --from leaderboards/golden" in page
+
+
+def test_page_of_a_dataset_holds_its_options_too():
+    pairs = [*full(), *((replace(r, trial=replace(r.trial, dataset_options={"parts": 2})), a) for r, a in full())]
+    assert set(pages(board_of(*pairs))) == {"README.md", "digits.md"}
+    assert "digits[parts=2] (NE), mcar(0.1)" in pages(board_of(*pairs))["digits.md"]
+
+
+def test_seeds_with_their_own_splits_use_the_corrected_resampled_t():
+    pairs = []
+    for method, hits in (("muse", 9), ("mmformer", 4)):
+        for seed in range(5):
+            record, arrays = shuffled(made(method, seed=seed, hits=hits - seed % 2), ids=np.array([f"{seed}-{i}" for i in range(10)]))
+            pairs.append((replace(record, facts={**record.facts, "rows": {"test": 10, "train": 40}}), arrays))
+    board = board_of(*pairs, suite=replace(SUITE, vary="split"))
+    test = board.settings[0].tests.tests[0]
+    assert board.settings[0].tests.test == "corrected resampled t"
+    assert test.difference == pytest.approx(0.5)
+    assert board.settings[0].by_label["muse"].interval[0] < 0.86 < board.settings[0].by_label["muse"].interval[1]
+    assert board.warnings == ()
+
+
+def test_predictions_of_one_test_part_share_ids_and_targets(tmp_path):
+    pairs = [*with_surface(), *(made("mmformer", "mcar(0.3)", seed, 7) for seed in range(3))]
+    predictions = {record.trial.id: arrays for record, arrays in pairs}
+    packed = pack(predictions)
+    assert {key for key in packed if key.endswith("/ids")} == {"0/ids", "1/ids"}  # with and without further rules
+    publish(tmp_path / "parts", SUITE, [record for record, _ in pairs], predictions, [], draw=False)
+    found = Published(tmp_path / "parts").predictions(predictions)
+    assert set(found) == set(predictions)
+    for id_, arrays in predictions.items():
+        for mine, theirs in ((arrays.ids, found[id_].ids), (arrays.target, found[id_].target), (arrays.scores, found[id_].scores)):
+            assert np.array_equal(mine, theirs)
+        assert found[id_].scores.dtype == np.float32
+        assert {rule: a.tolist() for rule, a in arrays.evaluations.items()} == {
+            rule: a.tolist() for rule, a in found[id_].evaluations.items()
+        }
+
+
+def test_published_paper_column_is_rendered_again(tmp_path):
+    pairs = []
+    for method in ("muse", "moe-retriever"):
+        for seed in range(2):
+            record, arrays = made(method, "mcar(0.3)", seed, 8)
+            pairs.append((replace(record, trial=replace(record.trial, dataset="cmu-mosi", combination="VAT")), arrays))
+    publish(tmp_path / "b", SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs}, ["bench run"], paper=True, draw=False)
+    page = (tmp_path / "b" / "cmu-mosi.md").read_text(encoding="utf-8")
+    assert "65.2 ± 2.7 (T2), 65.2 ± 4.1 (T4)" in page
+    assert "never ranked and never bold" in page
+    assert stale_files(tmp_path / "b") == []
+    assert "Paper" not in pages(board_of(*pairs))["cmu-mosi.md"].partition("<details>")[0]
+
+
+def test_broken_folder_is_explained(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read: FileNotFoundError"):
+        render(tmp_path)
+    (tmp_path / "suite.toml").write_text(SUITE.to_toml())
+    (tmp_path / "records.jsonl").write_text("{not json")
+    with pytest.raises(UsageError, match="publish it again"):
+        render(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "folder", sorted((Path(__file__).parents[2] / "leaderboards").glob("*/records.jsonl")), ids=lambda p: p.parent.name
+)
+def test_committed_leaderboards_render_to_themselves(folder):
+    assert stale_files(folder.parent) == []

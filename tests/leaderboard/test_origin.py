@@ -1,0 +1,41 @@
+"""bench/leaderboard/origin.py: where the numbers of a page come from, and what may not stand on one page."""
+
+import pytest
+
+from bench.leaderboard.origin import code_of, mixtures, provenance_line
+from bench.question.trial import Trial
+from bench.records.record import Record
+
+TRIAL = Trial(
+    method="muse", preset="paper", options={}, training={}, dataset="digits", dataset_options={}, combination="NE",
+    protocol="mcar(0.1)", seed=0, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
+)  # fmt: skip
+CHECKOUT = {"bench": "0.1.0", "commit": "0123456789abcdef", "dirty": False}
+INSTALLED = {"bench": "0.1.0", "commit": None, "dirty": None}
+
+
+def records(*places):
+    return [Record(TRIAL, "done", provenance=place) for place in places]
+
+
+@pytest.mark.parametrize(
+    ("places", "first"),
+    [
+        ([CHECKOUT], "commit 0123456789 (clean)"),
+        ([{**CHECKOUT, "dirty": True}], "commit 0123456789 (dirty)"),
+        ([INSTALLED], "bench 0.1.0 (installed)"),
+        ([CHECKOUT, INSTALLED], "commit 0123456789 (clean) | bench 0.1.0 (installed)"),
+    ],
+    ids=["checkout", "dirty", "wheel", "both"],
+)
+def test_page_says_which_code_made_it(places, first):
+    line = provenance_line(records(*places))
+    assert line.startswith(f"{first} | data digits f | ")
+    assert "None" not in line.partition(" | test masks")[0]
+    assert "bench 0.1.0" in line
+
+
+def test_two_installed_versions_are_no_one_experiment():
+    found = records(INSTALLED, {**INSTALLED, "bench": "0.2.0"})
+    assert mixtures(found) == ["records come from 2 versions of bench"]
+    assert [code_of(record) for record in found] == ["bench 0.1.0 (installed)", "bench 0.2.0 (installed)"]

@@ -1,0 +1,126 @@
+"""bench/leaderboard/significance.py: one family a question, its size known, no mark that the data cannot carry."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bench import stats
+from bench.leaderboard import printed
+from bench.leaderboard.significance import across, family_of, verdict
+from bench.stats import Estimates
+from bench.stats.levels import ALPHA, Levels
+from bench.stats.pairs import Estimate
+
+METHODS = list(printed.METHODS)
+
+
+def paper_table_4():
+    """Accuracy (12, 6) under noise, and the dataset of each setting."""
+    cells = [cell for cell in printed.cells() if cell.table == "4"]
+    keys = list(dict.fromkeys(cell.key for cell in cells))
+    means = {(cell.key, cell.method): cell.mean for cell in cells}
+    return np.array([[means[key, method] for method in METHODS] for key in keys]), [key[1] for key in keys]
+
+
+def over(scores, datasets=None, floor=None, complete=None, withheld=""):
+    n = len(scores)
+    labels = [f"m{i}" for i in range(np.shape(scores)[1])]
+    settings = [f"s{i}" for i in range(n)]
+    floor = np.full(n, np.nan) if floor is None else floor
+    complete = np.ones(n, dtype=bool) if complete is None else complete
+    return across("real", settings, datasets or ["d"] * n, labels, np.asarray(scores, float), floor, complete, Levels(), withheld)
+
+
+def test_rank_sets_of_the_papers_table_4_are_the_known_ones():
+    """Worked out apart from this code: statistics of all pairs over 12 settings, Holm over 15."""
+    scores, datasets = paper_table_4()
+    found = across("real", [str(i) for i in range(12)], datasets, METHODS, scores, np.full(12, np.nan), np.ones(12, bool), Levels())
+    places = {label: (place.low, place.high, place.letters) for label, place in found.places.items()}
+    assert places == {
+        "MoE-Retriever": (1, 2, "a"), "ShaSpec": (2, 5, "b"), "M3Care": (1, 6, "abc"), "mmFormer": (2, 5, "b"), "FuseMoE": (2, 6, "bc"),
+        "MUSE": (4, 6, "c"),
+    }  # fmt: skip
+    assert found.over_settings.size == 15
+    assert not any(place.best for place in found.places.values())
+    assert found.over_datasets.reason == "needs two datasets"
+
+
+def test_few_settings_give_no_places_and_say_what_is_needed():
+    found = over([[0.9, 0.5, 0.1]] * 5)
+    assert found.places == {}
+    assert found.over_settings.reason == "needs n >= 6"
+
+
+def test_methods_that_friedman_does_not_tell_apart_share_everything():
+    found = over(np.random.default_rng(3).normal(size=(8, 4)))
+    assert found.over_settings.gate > ALPHA
+    assert {(place.low, place.high, place.letters) for place in found.places.values()} == {(1, 4, "a")}
+
+
+def test_failed_method_takes_the_lower_of_floor_and_worst_score():
+    scores = np.column_stack([np.linspace(0.8, 0.9, 8), np.linspace(0.6, 0.7, 8)])
+    scores[0, 0] = np.nan
+    found = over(scores, floor=np.full(8, 0.5))
+    assert found.filled == ("m0",)
+    assert found.mean_ranks.tolist() == [9 / 8, 15 / 8]
+    assert found.over_settings.tests[0].p == stats.signed_rank(np.append(0.5 - 0.6, scores[1:, 0] - scores[1:, 1])).p
+
+
+def test_complete_settings_alone_are_the_sensitivity_line():
+    scores = np.column_stack([np.linspace(0.8, 0.9, 8), np.linspace(0.6, 0.7, 8)])
+    complete = np.arange(8) != 3
+    found = over(scores, complete=complete)
+    assert len(found.complete.settings) == 7
+    assert found.complete.over_settings.tests[0].p == stats.minimum_p(7)
+    assert over(scores).complete is None
+
+
+def test_datasets_count_once_each():
+    rng = np.random.default_rng(0)
+    scores = np.column_stack([0.9 + 0.01 * rng.normal(size=12), 0.5 + 0.01 * rng.normal(size=12)])
+    found = over(scores, datasets=["a", "b", "c", "d"] * 3)
+    assert (found.over_datasets.n, found.minimum_p) == (4, 0.125)
+    assert found.sign_flips.reason.startswith("needs n >= 6")
+    assert found.over_datasets.tests[0].p < 0.01
+    means = np.array([scores[i::4].mean(0) for i in range(4)])
+    assert found.over_datasets.tests[0].p == pytest.approx(stats.resampled_t(means[:, 0] - means[:, 1]).p)
+
+
+def test_withheld_tests_leave_no_mark():
+    found = over(np.column_stack([np.linspace(0.8, 0.9, 8), np.linspace(0.6, 0.7, 8)]), withheld="records come from 2 commits")
+    assert found.places == {}
+    assert all(family.tests == () and family.reason == "records come from 2 commits" for family in found.families)
+
+
+def test_family_reads_from_both_sides():
+    found = family_of("f", "test samples", 9, ("a", "b"), Estimates.of([Estimate("t", 0.2, 0.05, 10)]), Levels())
+    there, back = found.between("a", "b"), found.between("b", "a")
+    assert (there.difference, there.low, there.verdict) == (-back.difference, -back.high, "better*")
+    assert (back.p, back.verdict) == (there.p, "worse*")
+    assert found.between("a", "z") is None
+
+
+def test_tests_without_an_answer_do_not_count_into_the_family():
+    estimates = [Estimate("t", 0.1, 0.01, 10), Estimate("t", 0.1, math.nan, math.nan, {}, "why"), Estimate("t", 0.1, 0.01, 10)]
+    found = family_of("f", "test samples", 9, ("a", "b", "c"), Estimates.of(estimates), Levels())
+    assert found.size == 2
+    assert found.tests[0].p_adjusted == pytest.approx(2 * found.tests[0].p)
+    assert found.tests[1].reason == "why"
+    assert found.places([1, 2, 3])["a"].best is False
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ((0.05, 0.02, 0.08, 0.001, 0.9), "better*"),
+        ((0.05, 0.005, 0.095, 0.03, 0.9), "better"),
+        ((-0.05, -0.08, -0.02, 0.001, 0.9), "worse*"),
+        ((0.05, -0.01, 0.11, 0.1, 0.9), "undecided"),
+        ((0.004, 0.001, 0.007, 0.01, 0.02), "equivalent"),
+        ((0.05, 0.02, 0.08, math.nan, math.nan), "undecided"),
+    ],
+    ids=["beyond the margin", "across the margin", "worse", "undecided", "real but too small", "no test"],
+)
+def test_verdict_follows_interval_and_adjusted_p(numbers, expected):
+    assert verdict(Levels(), *numbers) == expected

@@ -1,0 +1,241 @@
+"""bench/question/suite.py: suites, choices and ids."""
+
+import json
+import shlex
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+
+import pytest
+
+from bench.errors import UsageError
+from bench.names import Choice, parse_choice, parse_seeds, split_list
+from bench.question.suite import Setting, Suite, known_suites, read_suite, suite_from, with_options
+from bench.question.trial import Trial
+
+TRIAL = Trial(
+    method="muse", preset="paper", options={"layers": 3}, training={"epochs": 2}, dataset="digits", dataset_options={}, combination="NEWS",
+    protocol="mcar(0.3)", seed=1, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["muse", "moe-retriever@as_released", "muse[layers=3,norm=true]", "moe-retriever@paper[width=64]", "my/file.py:Mine"]
+)
+def test_choice_prints_as_it_was_written(text):
+    assert str(parse_choice(text)) == text
+
+
+def test_option_values_get_their_types():
+    assert parse_choice("a[x=1,y=0.5,z=false,w=abc]").options == {"x": 1, "y": 0.5, "z": False, "w": "abc"}
+
+
+@pytest.mark.parametrize("text", ["muse[layers]", "muse[layers=1", "muse@", "muse[layers=1,layers=2]", ""])
+def test_malformed_choice_is_explained(text):
+    with pytest.raises(UsageError):
+        parse_choice(text)
+
+
+def test_commas_inside_brackets_do_not_split():
+    assert split_list("a[x=1,y=2],mcar(V=0.1,A=0.5),b") == ["a[x=1,y=2]", "mcar(V=0.1,A=0.5)", "b"]
+
+
+@pytest.mark.parametrize(("value", "seeds"), [("0-2", (0, 1, 2)), ("4,1-2", (4, 1, 2)), (3, (3,)), ([0, "5-6"], (0, 5, 6))])
+def test_seeds_take_ranges(value, seeds):
+    assert parse_seeds(value) == seeds
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "1.5", "2-0", "0,0", "", True, [0.5]])
+def test_seeds_that_are_not_integers_are_refused(value):
+    with pytest.raises(UsageError, match="seed"):
+        parse_seeds(value)
+
+
+@pytest.mark.parametrize("name", known_suites())
+def test_suite_file_reads_back_to_itself(name):
+    suite = read_suite(name)
+    assert suite_from(name, tomllib.loads(suite.to_toml())) == suite
+    assert suite.title
+
+
+def test_noise_crosses_protocols_without_a_rate():
+    setting = Setting(("digits",), protocols=("natural", "mcar", "mcar(0.2)", "mar(N->E,2)", "mcar(N=0.2)"), noise=(0.1, 0.5))
+    assert setting.protocol_texts() == [
+        "natural", "mcar(0.1)", "mcar(0.5)", "mcar(0.2)", "mar(N->E,2,0.1)", "mar(N->E,2,0.5)", "mcar(N=0.2)",
+    ]  # fmt: skip
+
+
+def test_surface_keys_come_from_file_and_options():
+    table = {"settings": [{"datasets": ["digits"], "noise": [0.3], "test_noise": [0, 0.5], "test_combinations": "all"}]}
+    suite = suite_from("mine", table)
+    assert suite.settings == (Setting(("digits",), noise=(0.3,), test_noise=(0.0, 0.5), test_combinations=("all",)),)
+    assert suite_from("mine", tomllib.loads(suite.to_toml())) == suite
+    changed = with_options(suite, {"test_noise": "0.1,0.2", "test_combinations": "NE,N"})
+    assert changed.settings == (Setting(("digits",), noise=(0.3,), test_noise=(0.1, 0.2), test_combinations=("NE", "N")),)
+
+
+def test_options_win_over_the_suite_and_merge_training():
+    suite = with_options(
+        read_suite("quick"), {"datasets": "gaussian", "noise": "0.2", "seeds": "7", "training": ["epochs=1"], "metric": None}
+    )
+    assert suite.settings == (Setting(("gaussian",), protocols=("mcar",), noise=(0.2,)),)
+    assert suite.seeds == (7,)
+    assert suite.training["epochs"] == 1
+    assert suite.training["width"] == 64
+    assert "epochs" in read_suite("quick").configs["muse"]
+    assert "epochs" not in suite.configs["muse"]
+    assert "epochs" not in with_options(read_suite("real"), {"training": ["epochs=1"]}).budgets["support2"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"metod": ["muse"], "settings": [{"datasets": ["digits"]}]}, "did you mean 'methods'"),
+        ({"settings": [{"datasets": ["digits"], "nosie": [0.1]}]}, "did you mean 'noise'"),
+        ({"settings": [{"datasets": ["digits"], "noise": [1.2]}]}, r"in \[0, 1\), got 1.2"),
+        ({"settings": [{"noise": [0.1]}]}, "needs datasets"),
+        ({"settings": [{"datasets": ["digits"], "test_noise": [1]}]}, r"in \[0, 1\), got 1"),
+        ({"settings": [{"datasets": ["digits"], "test_combination": ["N"]}]}, "did you mean 'test_combinations'"),
+        ({"settings": []}, "needs a method and a"),
+        ({"metric": "acuracy", "settings": [{"datasets": ["digits"]}]}, "did you mean 'accuracy'"),
+        ({"device": "gpu", "settings": [{"datasets": ["digits"]}]}, "device must be auto"),
+        ({"minutes": "long", "settings": [{"datasets": ["digits"]}]}, "minutes must be a number"),
+        ({"methods": ["muse", "muse"], "settings": [{"datasets": ["digits"]}]}, "names muse twice"),
+        ({"settings": {"datasets": ["digits"]}}, "settings must be tables"),
+        ({"vary": "splt", "settings": [{"datasets": ["digits"]}]}, "did you mean 'split'"),
+    ],
+)
+def test_bad_suite_keys_are_explained(table, message):
+    with pytest.raises(UsageError, match=message):
+        suite_from("bad", table)
+
+
+def test_malformed_toml_names_file_and_line(tmp_path):
+    path = tmp_path / "broken.toml"
+    path.write_text("title = 'x'\nseeds = [0,\nmethods =\n")
+    with pytest.raises(UsageError, match=r"broken\.toml is not valid TOML: .*line 3"):
+        read_suite(str(path))
+
+
+def test_missing_suite_file_and_unknown_name_are_explained(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        read_suite(str(tmp_path / "none.toml"))
+    with pytest.raises(UsageError, match="did you mean 'quick'"):
+        read_suite("quik")
+
+
+def test_trial_id_depends_on_every_field_and_survives_json():
+    changes = {"method": "x", "preset": "x", "options": {}, "training": {}, "dataset": "x", "dataset_options": {"n": 1}, "combination": "N",
+               "protocol": "natural", "seed": 2, "selection": "auroc", "vary": "split", "fixed_seed": 1, "fingerprint": "g", "version": "w",
+               "harness": 0, "evaluations": ("mcar(0.5)",)}  # fmt: skip
+    ids = {replace(TRIAL, **{key: value}).id for key, value in changes.items()}
+    assert len(ids | {TRIAL.id}) == len(changes) + 1
+    assert Trial.from_json(TRIAL.canonical()) == TRIAL
+    assert replace(TRIAL, options=json.loads('{"layers": 3}')).id == TRIAL.id
+    tested = replace(TRIAL, evaluations=("mcar(0.5)", "fixed(NE)"))
+    assert Trial.from_json(tested.canonical()) == tested
+
+
+def test_trial_without_further_evaluations_keeps_the_id_it_always_had():
+    assert "evaluations" not in TRIAL.canonical()
+    assert TRIAL.id == "2a4f5a9525913a2f"
+
+
+def test_default_preset_is_left_out_of_the_label():
+    assert TRIAL.label == "muse[layers=3]"
+    assert replace(TRIAL, preset="as_released", options={}).label == "muse@as_released"
+    assert str(Choice("muse")) == "muse"
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "rates", "combinations"),
+    [
+        (("mcar(0)", "mcar(0.5)"), (0.0, 0.5), ()),
+        (("fixed(E)", "fixed(NE)"), (), ("E", "NE")),
+        (("mcar(0.5)", "fixed(N)", "fixed(E)", "fixed(NE)"), (0.5,), ("all",)),
+    ],
+)
+def test_command_of_a_trial_asks_for_its_evaluations(evaluations, rates, combinations):
+    words = shlex.split(replace(TRIAL, combination="NE", evaluations=evaluations).command())[2:]
+    options = {key.removeprefix("--").replace("-", "_"): value for key, value in zip(words[::2], words[1::2], strict=True)}
+    chosen = {key: options[key] for key in ("test_noise", "test_combinations") if key in options}
+    setting = with_options(read_suite("published"), chosen).settings[0]
+    assert (setting.test_noise, setting.test_combinations) == (rates, combinations)
+
+
+@pytest.mark.parametrize("training", [{}, {"epochs": 3, "layers": 2}], ids=["published", "changed"])
+def test_command_of_a_trial_asks_for_that_trial(training):
+    """Whatever suite a trial came from, its command gives the same settings and no others."""
+    trial = replace(TRIAL, training=training, options={}, vary="split", fixed_seed=3)
+    words = shlex.split(trial.command())[2:]
+    options = {}
+    for key, value in zip(words[::2], words[1::2], strict=True):
+        options.setdefault(key.removeprefix("--").replace("-", "_"), []).append(value)
+    suite = read_suite(options.pop("suite")[0])
+    sets = options.pop("set", [])
+    fixed_seed = int(options.pop("fixed_seed")[0])
+    found = with_options(suite, {key: value[0] for key, value in options.items()} | {"training": sets or None, "fixed_seed": fixed_seed})
+    assert (found.training, found.configs) == (training, {})
+    assert found.settings == (Setting(("digits",), ("NEWS",), ("mcar(0.3)",), (0.1, 0.3, 0.5)),)
+    assert (found.seeds, found.vary, found.fixed_seed, found.methods) == ((1,), "split", 3, ("muse",))
+
+
+def test_suite_rejects_nonpositive_limits():
+    with pytest.raises(UsageError, match="must be positive"):
+        Suite("s", (Setting(("digits",)),), minutes=0)
+
+
+def test_pairs_to_resolve_read_back_and_order_the_seeds():
+    suite = with_options(
+        Suite("s", (Setting(("digits",)),), seeds=(4, 1)), {"until_resolved": "muse[layers=3,width=8],fusemoe", "max_seeds": 5}
+    )
+    assert suite.pairs == (("muse[layers=3,width=8]", "fusemoe"),)
+    assert suite.seed_order() == (4, 1, 0, 2, 3)
+    assert suite_from("s", tomllib.loads(suite.to_toml())) == suite
+    assert with_options(Suite("s", (Setting(("digits",)),)), {"until_resolved": ["muse,fusemoe"]}).max_seeds == 30
+    assert "max_seeds" not in Suite("s", (Setting(("digits",)),)).to_toml()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_seeds": 9}, "name it with --until-resolved"),
+        ({"until_resolved": "muse"}, "pairs of two methods.*got 'muse'"),
+        ({"until_resolved": "muse,muse"}, "pairs of two methods"),
+        ({"until_resolved": ["muse,fusemoe,m3care"]}, "pairs of two methods"),
+        ({"until_resolved": "muse,fusemoe", "max_seeds": 3}, "must be above the 3 of the first look, got 3"),
+        ({"until_resolved": "muse,fusemoe", "seeds": 0}, "starts from 2 seeds or more"),
+        ({"until_resolved": "muse,fusemoe", "vary": "split"}, "leave --vary split out"),
+        ({"rope": 0}, "above 0 and below 100 points, got 0"),
+        ({"max_seeds": "many"}, "must be a whole number"),
+    ],
+)
+def test_bad_plans_to_resolve_are_explained(options, words):
+    with pytest.raises(UsageError, match=words):
+        with_options(Suite("s", (Setting(("digits",)),)), options)
+
+
+def test_read_half_and_help_import_no_torch():
+    names = (
+        "names",
+        "question.suite",
+        "grid.engine",
+        "records.database",
+        "stats",
+        "leaderboard",
+        "comparison.page",
+        "cli",
+        "data.protocol",
+        "grid.progress",
+    )
+    modules = ", ".join(f"bench.{name}" for name in names)
+    absent = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name.partition('.')[0] == 'torch': raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+    )
+    code = f"{absent}import {modules}\nfrom bench.api import board, compare, results\nassert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""

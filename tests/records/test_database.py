@@ -1,0 +1,203 @@
+"""bench/records/database.py: records are whole or absent, readers and writers are told apart, bad folders are explained."""
+
+import io
+import os
+import sqlite3
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bench.errors import UsageError
+from bench.question.suite import Setting, Suite
+from bench.question.trial import Trial
+from bench.records.database import SCHEMA_VERSION, Store
+from bench.records.predictions import Arrays, pack, unpack
+from bench.records.record import Record
+
+SUITE = Suite("small", (Setting(("digits",), noise=(0.3,)),), methods=("muse",))
+
+
+def trial_of(seed=0, **changes):
+    base = Trial(
+        method="muse", preset="paper", options={}, training={}, dataset="digits", dataset_options={}, combination="NEWS",
+        protocol="mcar(0.3)", seed=seed, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def arrays():
+    return Arrays(np.array(["a", "b"]), np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32))
+
+
+def test_record_and_predictions_come_back_as_written(tmp_path):
+    record = Record(
+        trial_of(), "done", None, {"accuracy": 0.5, "auroc": float("nan")}, {"parameters": 3}, {"rows": {"test": 2}}, {"commit": "c"}
+    )
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [record.trial])
+        store.write(record, arrays())
+    with Store(tmp_path, create=False) as store:
+        found = store.record(record.trial.id[:6])
+        predictions = store.predictions([record.trial.id, "absent"])
+    assert (found.trial, found.status, found.cost, found.facts, found.provenance) == (
+        record.trial,
+        "done",
+        *map(dict, (record.cost, record.facts, record.provenance)),
+    )
+    assert np.isnan(found.metrics["auroc"])
+    assert list(predictions) == [record.trial.id]
+    assert np.array_equal(predictions[record.trial.id].scores, arrays().scores)
+
+
+def test_scores_of_further_evaluations_come_back_as_written(tmp_path):
+    rules = {"mcar(0.5)": np.full((2, 2), 0.5, np.float32), "mnar(A|value,2,0.3)+mar(A->B,1,0.2)": np.eye(2, dtype=np.float32)}
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+        store.write(Record(trial_of(), "done"), replace(arrays(), evaluations=rules))
+        found = store.predictions([trial_of().id])[trial_of().id].evaluations
+    assert list(found) == list(rules)
+    assert all(np.array_equal(found[rule], rules[rule]) for rule in rules)
+
+
+def test_predictions_stored_before_there_were_evaluations_are_read():
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, ids=arrays().ids, target=arrays().target, scores=arrays().scores)
+    assert unpack(buffer.getvalue()).evaluations == {}
+
+
+def test_planned_trials_are_seen_before_they_end(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of(0), trial_of(1)])
+        assert set(store.statuses().values()) == {"planned"}
+
+
+def test_planning_again_keeps_what_is_done(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+        store.write(Record(trial_of(), "done", metrics={"accuracy": 0.5}), None)
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+        assert store.statuses() == {trial_of().id: "done"}
+
+
+def test_board_of_a_suite_leaves_out_what_other_suites_of_the_folder_ask(tmp_path):
+    rates = [trial_of(protocol="mcar(0.3)"), trial_of(protocol="mcar(0.5)")]
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run --suite small", rates[:1])
+        pair = {"methods": ("muse", "shaspec"), "seeds": (0, 1), "until_resolved": ("muse,shaspec",), "max_seeds": 4}
+        store.plan(replace(SUITE, name="large", **pair), "family", "bench run --suite large", rates)
+        assert store.board("large")[0].until_resolved
+        assert not store.board("small")[0].until_resolved
+        assert [record.trial.protocol for record in store.board("small")[1]] == ["mcar(0.3)"]
+        assert store.board("small")[2] == ["bench run --suite small"]
+        assert len(store.board()[1]) == 2
+
+
+def test_board_joins_comparable_runs_and_takes_the_latest_version(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "first", [trial_of(), trial_of(1)])
+        store.plan(SUITE, "other", "foreign", [trial_of(method="mmformer")])
+        store.plan(SUITE, "family", "second", [trial_of(version="new"), trial_of(method="shaspec")])
+        suite, records, commands = store.board()
+    assert suite == SUITE
+    assert commands == ["first", "second"]
+    assert {(r.trial.method, r.trial.seed, r.trial.version) for r in records} == {("muse", 0, "new"), ("muse", 1, "v"), ("shaspec", 0, "v")}
+
+
+def test_second_writer_is_refused_with_the_way_on(tmp_path):
+    with (
+        Store(tmp_path) as one,
+        one.writing(),
+        Store(tmp_path) as other,
+        pytest.raises(UsageError, match=r"another run is writing .*--wait"),
+        other.writing(),
+    ):
+        raise AssertionError("two runs held the lock")
+
+
+def test_half_written_transaction_leaves_nothing(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+
+        class Broken:
+            ids, target = arrays().ids, arrays().target
+
+            @property
+            def scores(self):
+                raise MemoryError
+
+        with pytest.raises(MemoryError):
+            store.write(Record(trial_of(), "done"), Broken())
+        assert store.statuses() == {trial_of().id: "planned"}
+
+
+def test_database_that_is_being_made_reads_as_no_results_yet(tmp_path):
+    sqlite3.connect(tmp_path / "bench.db").execute("PRAGMA journal_mode = WAL").connection.close()
+    with pytest.raises(UsageError, match=r"no results .* yet: bench\.db is being made; try again"):
+        Store(tmp_path, create=False)
+
+
+def test_newer_database_is_refused_and_untouched(tmp_path):
+    with Store(tmp_path):
+        pass
+    connection = sqlite3.connect(tmp_path / "bench.db")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.commit()
+    connection.close()
+    for create in (True, False):
+        with pytest.raises(UsageError, match=r"written by a newer bench .*upgrade"):
+            Store(tmp_path, create)
+
+
+def test_absent_and_broken_databases_are_explained(tmp_path):
+    with pytest.raises(UsageError, match="run `bench run --out"):
+        Store(tmp_path / "none", create=False)
+    (tmp_path / "bench.db").write_bytes(b"this is not a database" * 100)
+    with pytest.raises(UsageError, match="cannot be used: file is not a database"):
+        Store(tmp_path)
+
+
+def test_folder_that_cannot_be_made_is_explained(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be used"):
+        Store(tmp_path / "file" / "runs")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_folder_is_explained(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="cannot be used"):
+        Store(tmp_path / "runs")
+
+
+def test_store_that_refuses_writing_is_explained(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+        store.connection.execute("PRAGMA query_only = ON")  # as a file system that went read-only
+        with pytest.raises(UsageError, match="attempt to write a readonly database; finished trials are safe"):
+            store.write(Record(trial_of(), "done"), arrays())
+
+
+def test_full_disk_is_explained_and_keeps_what_was_stored(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of(seed) for seed in range(3)])
+        store.write(Record(trial_of(0), "done", metrics={"accuracy": 0.5}), arrays())
+        pages = store.connection.execute("PRAGMA page_count").fetchone()[0]
+        store.connection.execute(f"PRAGMA max_page_count = {pages}")  # as a disk with no room left
+        big = Arrays(np.array(["a"]), np.array([0]), np.random.default_rng(0).random((1, 100_000)).astype(np.float32))
+        with pytest.raises(UsageError, match="full; finished trials are safe"):
+            store.write(Record(trial_of(1), "done"), big)
+        assert store.statuses() == {trial_of(0).id: "done", trial_of(1).id: "planned", trial_of(2).id: "planned"}
+
+
+@pytest.mark.parametrize("id_", ["zzz", "", "%"], ids=["unknown", "several", "wildcard"])
+def test_id_that_names_no_single_trial_is_explained(tmp_path, id_):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of(0), trial_of(1)])
+        with pytest.raises(UsageError, match=r"no trial with id|trials have an id that starts with"):
+            store.record(id_)
+
+
+def test_predictions_are_read_without_pickles():
+    packed = pack(Arrays(np.array(["a", "b"], dtype=object), np.array([0, 1]), np.ones((2, 2), dtype=np.float32)))
+    assert unpack(packed).ids.dtype.kind == "U"
