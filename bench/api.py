@@ -38,7 +38,7 @@ def run(
     jobs: int = 1,
     retry_failed: bool = False,
     quiet: bool = False,
-    is_recorded: bool = False,
+    is_traced: bool = False,
     **options: object,
 ) -> pandas.DataFrame:
     """Run a suite, as `bench run` does, and return one row per trial of it that has ended.
@@ -68,7 +68,7 @@ def run(
 
         chosen = with_configs(chosen, configs, out)
     summary = resolve(
-        chosen, out, jobs, retry_failed, progress=lambda: Progress() if quiet else Lines(chosen.metric), is_recorded=is_recorded,
+        chosen, out, jobs, retry_failed, progress=lambda: Progress() if quiet else Lines(chosen.metric), is_traced=is_traced,
         say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True),
     )  # fmt: skip
     return tidy(summary.records)

@@ -80,6 +80,11 @@ def method_class(name: str) -> type[Any]:
         raise UsageError(f"method {name!r} must derive from bench.methods.base.Method or Estimator, got {cls.__mro__[1].__name__}")
     if any(preset in DEFAULT_PRESETS for preset in list(cls.presets)[1:]):
         raise UsageError(f"method {name!r} must name its preset {' or '.join(DEFAULT_PRESETS)} first, got {', '.join(cls.presets)}")
+    from bench.methods.tracing import TABLES
+
+    for table in cls.traces:
+        if table not in TABLES:
+            raise unknown(f"table in traces of method {name}", table, TABLES)
     needed = {Method: ("forward",), Estimator: ("fit", "predict_proba")}
     for base, names in needed.items():
         for needs in names:
@@ -173,13 +178,13 @@ def _from_file(name: str, what: str) -> type[Any]:
     return cls
 
 
-FACTS = ("paper", "year", "repository", "deviations", "search")  # what a method's class says of itself, and no computation reads
+FACTS = ("paper", "year", "repository", "deviations", "search", "traces")  # what a method's class says of itself, and no computation reads
 
 
 def source_version(cls: type[Any]) -> str:
     """Hash of the code of a class's file and of the `bench.methods` files it imports.
 
-    Comments, docstrings and what a class only states (`search`, `deviations`, paper, year, repository) move no number and do not count.
+    Comments, docstrings and what a class only states (see FACTS) move no number and do not count.
     """
     try:
         source = inspect.getsource(sys.modules[cls.__module__])

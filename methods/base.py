@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.datasets.base import Batch, Samples, Schema
-from bench.methods.recording import Recorder
+from bench.methods.tracing import Tracer
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,14 @@ class Method(nn.Module):
     uses_other_samples: ClassVar[bool] = False  # True: a prediction looks at training rows
     batch_dependent: ClassVar[bool] = False  # True: in the default preset, a prediction changes with its batch mates
     deviations: ClassVar[tuple[str, ...]] = ()  # what we do otherwise than the paper or its code, and why
+    traces: ClassVar[tuple[str, ...]] = ()  # tables of bench.methods.tracing that it hands over
 
     def __init__(self, schema: Schema, config: MethodConfig) -> None:
         super().__init__()
         self.schema = schema
         self.config: Any = config  # of the method's own Config
         self.generator = torch.Generator().manual_seed(0)
-        self.recorder: Recorder | None = None  # see bench.methods.recording
+        self.tracer: Tracer | None = None  # see bench.methods.tracing
 
     @classmethod
     def declared(cls, config: Any) -> Mapping[str, str]:
@@ -103,16 +104,16 @@ class Method(nn.Module):
         """Whether the state after this epoch may become the checkpoint; False in a warm-up that leaves the method unfinished."""
         return True
 
-    def record(self, table: str, **columns: Tensor) -> None:
-        """Hand rows to the recorder, if there is one, in evaluation; `bench.methods.recording` lists tables and columns."""
-        if self.recorder is not None and not self.training:
-            self.recorder.add(table, **columns)
+    def trace(self, table: str, **columns: Tensor) -> None:
+        """Hand rows to the tracer, if there is one, in evaluation; `bench.methods.tracing` lists tables and columns."""
+        if self.tracer is not None and not self.training:
+            self.tracer.add(table, **columns)
 
     def watch(self, fusion_input: Tensor, observed: Tensor) -> Tensor:
-        """The tensor itself; in training a recorder gets the cosines of its gradients. Shapes: (B, M, ...), (B, M) bool."""
-        recorder = self.recorder
-        if recorder is not None and self.training and fusion_input.requires_grad:
-            fusion_input.register_hook(lambda gradient: recorder.gradients(gradient, observed))
+        """The tensor itself; in training a tracer gets the cosines of its gradients. Shapes: (B, M, ...), (B, M) bool."""
+        tracer = self.tracer
+        if tracer is not None and self.training and fusion_input.requires_grad:
+            fusion_input.register_hook(lambda gradient: tracer.gradients(gradient, observed))
         return fusion_input
 
     def forward(self, batch: Batch) -> Prediction:
@@ -144,6 +145,7 @@ class Estimator:
     uses_other_samples: ClassVar[bool] = False
     batch_dependent: ClassVar[bool] = False
     deviations: ClassVar[tuple[str, ...]] = ()
+    traces: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, schema: Schema, config: EstimatorConfig, seed: int = 0) -> None:
         self.schema = schema

@@ -44,6 +44,7 @@ class DropoutTransformer(Method):
     """Class token over the tokens of observed modalities. Shapes: batch -> logits (B, C)."""
 
     Config = DropoutTransformerConfig
+    traces = ("gradients",)
     search = {
         "learning_rate": (1e-4, 1e-3, 3e-3, 1e-2),
         "width": (32, 64, 128),

@@ -275,6 +275,7 @@ class FuseMoE(Method):
     paper = "Han et al.: FuseMoE: Mixture-of-Experts Transformers for Fleximodal Fusion, NeurIPS 2024, arXiv 2402.03226"
     year = 2024
     repository = "aaronhan223/FuseMoE"
+    traces = ("routing", "embeddings", "gradients")
     deviations = (
         "The time-series encoders mTAND and UTDE are left out: the suite's encoders supply the tokens, as for every method.",
         "One token per modality (the paper has 48 time bins), because experts grow with modalities x tokens x width.",
@@ -364,9 +365,9 @@ class FuseMoE(Method):
         own = self.encoders(batch)  # (B, M, T, D)
         tokens = self.watch(self.complete(own, batch.observed), batch.observed)
         tokens, routings = self.fuse(tokens, self.gate_noise(tokens))
-        self.record("embeddings", sample=batch.index, observed=batch.observed, before=own.mean(2), after=tokens.mean(2))
+        self.trace("embeddings", sample=batch.index, observed=batch.observed, before=own.mean(2), after=tokens.mean(2))
         for layer, routing in enumerate(routings):
-            self.record_routing(layer, routing, batch)
+            self.trace_routing(layer, routing, batch)
         return Prediction(self.head(tokens), self.penalties(routings, batch.observed) if self.training else {})
 
     def complete(self, tokens: Tensor, observed: Tensor) -> Tensor:
@@ -383,9 +384,9 @@ class FuseMoE(Method):
             routings.append(routing)
         return torch.stack([norm(x) for norm, x in zip(self.norms, z, strict=True)], dim=1), routings  # (B, M, T, D)
 
-    def record_routing(self, layer: int, routing: Routing, batch: Batch) -> None:
+    def trace_routing(self, layer: int, routing: Routing, batch: Batch) -> None:
         """Where each unit of a layer went; the joint router's one unit a row has modality -1. Experts count over all pools."""
-        if self.recorder is None or self.training:
+        if self.tracer is None or self.training:
             return
         routers, rows = routing.experts.shape[:2]
         modality = torch.arange(routers, device=batch.index.device).unsqueeze(1).expand(routers, rows)  # (R, B)
@@ -402,7 +403,7 @@ class FuseMoE(Method):
             "experts": routing.experts + first.unsqueeze(2),
             "gates": routing.gates,
         }
-        self.record("routing", **{name: column.flatten(0, 1) for name, column in columns.items()})
+        self.trace("routing", **{name: column.flatten(0, 1) for name, column in columns.items()})
 
     def head(self, tokens: Tensor) -> Tensor:
         v = (tokens.mean(2) if self.config.pool == "mean" else tokens[:, :, -1]).flatten(1)  # (B, M*D)

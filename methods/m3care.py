@@ -244,6 +244,7 @@ class M3Care(Method):
     paper = "Zhang et al., M3Care: Learning with Missing Modalities in Multimodal Healthcare Data, KDD 2022, arXiv 2210.17292"
     year = 2022
     repository = "choczhang/M3Care"
+    traces = ("supports", "embeddings", "gradients")
     uses_other_samples = True
     batch_dependent = False
     presets = {
@@ -338,11 +339,11 @@ class M3Care(Method):
         h = tokens[:, :, 0]
         mapped = self.similarity.phi(h)
         filled = self.complete(h, mapped, observed)  # (M, B, D), imputed where missing, blended where not
-        if self.recorder is not None:
+        if self.tracer is not None:
             own = (h * observed.unsqueeze(2)).transpose(0, 1)  # (B, M, D)
-            self.record("embeddings", sample=batch.index, observed=batch.observed, before=own, after=filled.transpose(0, 1))
+            self.trace("embeddings", sample=batch.index, observed=batch.observed, before=own, after=filled.transpose(0, 1))
             filled = self.watch(filled.transpose(0, 1), batch.observed).transpose(0, 1)
-            self.record_supports(h, mapped, observed, batch.index)
+            self.trace_supports(h, mapped, observed, batch.index)
         fused = self.fuse(torch.cat([filled.unsqueeze(2), tokens[:, :, 1:]], dim=2), batch.observed)  # (B, M, D)
         logits = self.head(fused.flatten(1))
         weight = self.config.stability_weight
@@ -375,7 +376,7 @@ class M3Care(Method):
             return filled
         return h.index_copy(0, torch.tensor(self.imputable, device=h.device), filled)  # (M, B, D)
 
-    def record_supports(self, h: Tensor, mapped: Tensor, observed: Tensor, index: Tensor) -> None:
+    def trace_supports(self, h: Tensor, mapped: Tensor, observed: Tensor, index: Tensor) -> None:
         """The support rows each row is linked to, with their weights, for each imputable modality that it lacks."""
         if self.training or self.reference is None:
             return
@@ -383,7 +384,7 @@ class M3Care(Method):
         weights, _ = self.adjacency(s, observed, self.reference.observed, loops=True)  # (I, Q, R)
         place, row, support = (weights * (1 - self.pick(observed)).unsqueeze(2)).nonzero().unbind(1)
         target, rows = (torch.tensor(column, device=index.device) for column in (self.imputable, self.support_rows))
-        self.record("supports", sample=index[row], target=target[place], support=rows[support], weight=weights[place, row, support])
+        self.trace("supports", sample=index[row], target=target[place], support=rows[support], weight=weights[place, row, support])
 
     def neighbours(self, h: Tensor, views: Tensor, observed: Tensor) -> Tensor:
         """G_k, from the batch itself or from the support rows.

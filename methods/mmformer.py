@@ -149,6 +149,7 @@ class MMFormer(Method):
     paper = "Zhang et al., MICCAI 2022, arXiv 2206.02425"
     year = 2022
     repository = "YaoZhang93/mmFormer"
+    traces = ("gradients",)
     deviations = (
         "Classification instead of segmentation: cross entropy takes the place of Dice plus weighted cross entropy in all terms.",
         "The suite's encoders replace the 3-D convolutional ones; a linear layer per modality stands for the 1x1x1 tokeniser.",

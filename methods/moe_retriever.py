@@ -371,6 +371,7 @@ class MoERetriever(Method):
     )
     year = 2025
     repository = "UNITES-Lab/moe-retriever"
+    traces = ("routing", "supports", "embeddings", "gradients")
     uses_other_samples = True
     presets = {
         "paper": {},
@@ -452,7 +453,7 @@ class MoERetriever(Method):
             draws = [self.fusion(self.complete(tokens, batch, draw)[0], self.generator)[0] for draw in range(self.config.n_draws)]
             return Prediction(torch.stack(draws).log_softmax(2).logsumexp(0))  # (B, C), softmax gives the mean over draws
         filled, imbalance = self.complete(tokens, batch)  # (B, M, P, D), retrieved where not observed
-        self.record("embeddings", sample=batch.index, observed=batch.observed, before=tokens.mean(2), after=filled.mean(2))
+        self.trace("embeddings", sample=batch.index, observed=batch.observed, before=tokens.mean(2), after=filled.mean(2))
         logits, fusion_imbalance = self.fusion(self.watch(filled, batch.observed), self.generator)  # (B, C)
         found = {"balance": imbalance, "fusion_balance": fusion_imbalance} if self.training else {}
         return Prediction(logits, {name: self.config.balance_weight * x for name, x in found.items() if x is not None})
@@ -474,24 +475,24 @@ class MoERetriever(Method):
         if self.retriever is not None:
             y, imbalance, routing = self.retriever(context, self.generator)
         weights = context.weights(self.config.integrate)  # (Z,)
-        self.record_context(context, routing, weights, batch.index)
+        self.trace_context(context, routing, weights, batch.index)
         y = y * weights[:, None, None]
         retrieved = y.new_zeros(len(context.row), *y.shape[1:]).index_add(0, context.pair, y)  # (Q, P, D)
         return tokens.index_put((context.row, context.target), retrieved), imbalance
 
-    def record_context(self, context: Context, routing: Routing | None, weights: Tensor, index: Tensor) -> None:
+    def trace_context(self, context: Context, routing: Routing | None, weights: Tensor, index: Tensor) -> None:
         """Who supported whom, and where each token went. Shapes: weights (Z,), index (B,) the rows' places in their part."""
-        if self.recorder is None:
+        if self.tracer is None:
             return
         sample, target = index[context.row][context.pair], context.target[context.pair]  # (Z,)
         is_support = context.intra
         columns = {"sample": sample, "target": target, "support": context.support, "weight": weights}
-        self.record("supports", **{name: column[is_support] for name, column in columns.items()})
+        self.trace("supports", **{name: column[is_support] for name, column in columns.items()})
         if routing is not None:
             columns = {"sample": sample, "layer": torch.zeros_like(sample), "target": target, "modality": context.modality}
             columns |= {"filled": torch.zeros_like(is_support), "supported": is_support, "source": context.source}
             columns = {name: column.repeat_interleave(context.tokens.shape[1], 0) for name, column in columns.items()}  # (V, ...)
-            self.record("routing", **columns, experts=routing.experts, gates=routing.gates)
+            self.trace("routing", **columns, experts=routing.experts, gates=routing.gates)
 
     def context(self, tokens: Tensor, batch: Batch, draw: int = 0) -> Context | None:
         """What each missing slot of the batch may be filled from; None if there is nothing to fill or to fill it from."""

@@ -238,6 +238,7 @@ class Muse(Method):
     paper = "Wu et al., Multimodal Patient Representation Learning with Missing Modalities and Labels, ICLR 2024"
     year = 2024
     repository = "zzachw/MUSE"
+    traces = ("gradients",)
     uses_other_samples = True  # through the modality states of the training graph
     deviations = (
         "The suite's encoders, equal for all methods, replace the official ones; they have no BatchNorm and no inner dropout, "

@@ -181,6 +181,7 @@ class ShaSpec(Method):
     paper = "Wang et al., Multi-modal learning with missing modality via shared-specific feature modelling, CVPR 2023, 2307.14126"
     year = 2023
     repository = "billhhh/ShaSpec"
+    traces = ("embeddings", "gradients")
     deviations = (
         "The classification variant is built from the paper: the released code holds segmentation alone.",
         "The suite's encoder and a stem of common width come before the shared encoder; the paper feeds it raw inputs.",
@@ -222,7 +223,7 @@ class ShaSpec(Method):
             batch = replace(batch, observed=uniform_size_subset(batch.observed, self.generator))
         shared, specific = self.encode(batch)  # (B, M, D) each, zero where not observed
         fused = self.watch(self.fuse(shared, specific, batch.observed), batch.observed)  # (B, M, D), a stand-in where not observed
-        self.record("embeddings", sample=batch.index, observed=batch.observed, before=shared, after=fused)
+        self.trace("embeddings", sample=batch.index, observed=batch.observed, before=shared, after=fused)
         return Prediction(self.decoder(fused.flatten(1)), self.penalties(shared, specific, batch.observed))
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -41,14 +41,14 @@ def analyze() -> None:
     bench analyze cost                                         time, operations, parameters by combination
 
     Without --suite it is about digits at missing rate 0.3, seed 0, under the budget of `quick`. Trials that are not stored, or stored
-    without records, are trained; the next analysis of them reads what is there.
+    without traces, are trained; the next analysis of them reads what is there.
     """
 
 
 def _analysis_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options every analysis has: those of `run` that say which trials, and where its files go."""
     options: list[Callable[..., Any]] = [
-        click.option("--methods", metavar="LIST", help="As in `bench run`.  [default: all listed ones that record it]"),
+        click.option("--methods", metavar="LIST", help="As in `bench run`.  [default: all listed ones that trace it]"),
         click.option("--suite", metavar="NAME|FILE", help="Analyse this suite's settings."),
         datasets_option,
         combinations_option,

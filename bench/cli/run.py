@@ -63,7 +63,7 @@ from bench.cli.options import (
 @click.option("--dry-run", is_flag=True, help="List the trials, estimate their time, and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
-@click.option("--record", "is_recorded", is_flag=True, help="Also write what methods did (routing, supports, ...) to OUT/records.")
+@click.option("--trace", "is_traced", is_flag=True, help="Also write what methods did (routing, supports, ...) to OUT/traces.")
 @data_root_option
 @out_option
 @json_option
@@ -72,7 +72,7 @@ from bench.cli.options import (
 @explained
 def run(
     suite: str, sets: tuple[str, ...], epochs: int | None, configs: str | None, jobs: int | None, dry_run: bool, retry_failed: bool,
-    wait: bool, is_recorded: bool, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
+    wait: bool, is_traced: bool, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run every trial of a suite that has no record yet, then print the leaderboard.
 
@@ -100,7 +100,7 @@ def run(
         return
     summary = resolve(
         chosen, out, jobs or cores(chosen.threads), retry_failed, wait, lambda: progress(chosen.metric, quiet, verbose), typed_command(),
-        is_recorded, lambda line: None if quiet else click.echo(line, err=True),
+        is_traced, lambda line: None if quiet else click.echo(line, err=True),
     )  # fmt: skip
     if as_json:
         print_json({"trials": [record.row() for record in summary.records]})

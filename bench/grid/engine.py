@@ -42,12 +42,12 @@ def execute(
     wait: bool = False,
     progress: Progress | None = None,
     command: str = "bench.run(...)",
-    is_recorded: bool = False,
+    is_traced: bool = False,
     trials: Sequence[Trial] | None = None,
 ) -> Summary:
     """Run every trial of the suite, or those of it in `trials`, that has no record yet; write each record as it comes.
 
-    With `is_recorded`, each trial also writes what its method did to records/TRIAL.npz in the folder; one that is stored without that file
+    With `is_traced`, each trial also writes what its method did to traces/TRIAL.npz in the folder; one that is stored without that file
     runs again, with the same numbers.
     Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
     """
@@ -57,8 +57,8 @@ def execute(
         store.plan(suite, family_of(suite), command, trials)
         statuses = store.statuses()
         ended = {"done", "skipped"} if retry_failed else {"done", "skipped", "failed"}
-        unrecorded = _unrecorded(trials, store.folder) if is_recorded else set()
-        waiting = [t for t in trials if statuses[t.id] not in ended or (statuses[t.id] == "done" and t.id in unrecorded)]
+        untraced = _untraced(trials, store.folder) if is_traced else set()
+        waiting = [t for t in trials if statuses[t.id] not in ended or (statuses[t.id] == "done" and t.id in untraced)]
         summary = Summary(planned=len(trials), reused=len(trials) - len(waiting))
         stopped = threading.Event()
         progress.begin(len(trials), summary.reused)
@@ -75,7 +75,7 @@ def execute(
                 suite.threads,
                 store.folder / "logs" / f"{trial.id}.log",
                 given,
-                (store.folder / "records" / f"{trial.id}.npz").resolve() if is_recorded else None,
+                (store.folder / "traces" / f"{trial.id}.npz").resolve() if is_traced else None,
             )
             for trial in waiting
         ]
@@ -97,11 +97,11 @@ def execute(
     return summary
 
 
-def _unrecorded(trials: Iterable[Trial], folder: Path) -> set[str]:
-    """Ids of the trials whose method hands over records and that have no file of them."""
+def _untraced(trials: Iterable[Trial], folder: Path) -> set[str]:
+    """Ids of the trials whose method hands over traces and that have no file of them."""
     from bench.methods.base import Method
 
-    found = [trial for trial in trials if not (folder / "records" / f"{trial.id}.npz").exists()]
+    found = [trial for trial in trials if not (folder / "traces" / f"{trial.id}.npz").exists()]
     return {trial.id for trial in found if issubclass(registry.method_class(trial.method), Method)}
 
 

@@ -55,7 +55,7 @@ class Job:
     threads: int
     log: Path
     given: Mapping[str, type]  # classes handed over from Python
-    records: Path | None = None  # where to write what the method did
+    traces: Path | None = None  # where to write what the method did
     validates: bool = False  # True: train and validate alone, without the test part
 
 
@@ -98,7 +98,7 @@ def run_isolated(job: Job, report: Callable[..., None], stopped: threading.Event
 
     Raises: Stopped if `stopped` is set before the trial ends, and whatever `report` raises; its process is killed.
     """
-    arguments = (job.trial, job.limits, job.device, job.threads, job.records, job.validates)
+    arguments = (job.trial, job.limits, job.device, job.threads, job.traces, job.validates)
     try:
         return call_isolated(Task("bench.grid.process:_trial", arguments, job.limits, job.log, job.given), report, stopped)
     except Ended as end:
@@ -170,7 +170,7 @@ def _by_value(classes: Iterable[type]) -> bytes:
 
 
 def _trial(
-    trial: Trial, limits: Limits, device: str, threads: int, records: Path | None, validates: bool, report: Callable[..., None]
+    trial: Trial, limits: Limits, device: str, threads: int, traces: Path | None, validates: bool, report: Callable[..., None]
 ) -> tuple[Record, Predictions | None]:
     """A trial under its memory limit. A GPU driver reserves address space without end, so there the parent's watch is all."""
     from bench.training.loop import resolve_device
@@ -180,7 +180,7 @@ def _trial(
         limit_address_space(limits.memory)
     if validates:
         return validate_trial(trial, device, threads, report)
-    return run_trial(trial, device, threads, report, records)
+    return run_trial(trial, device, threads, report, traces)
 
 
 def _child(sender: Connection, work: str, arguments: tuple[Any, ...], log: str, given: bytes, root: str) -> None:

@@ -1,6 +1,6 @@
-"""`bench analyze`: what methods did inside, as tables made from the records of trials, and as figures drawn from these tables.
+"""`bench analyze`: what methods did inside, as tables made from the traces of trials, and as figures drawn from these tables.
 
-A trial that is not stored, or is stored without its records, is trained as `bench run --record` trains it: the same numbers to the bit.
+A trial that is not stored, or is stored without its traces, is trained as `bench run --trace` trains it: the same numbers to the bit.
 `cost` trains nothing. Source: MoE-Retriever, Fig. 3 (routing), 4 (cost), 5 (gradients) and 6 (embeddings).
 """
 
@@ -21,19 +21,15 @@ from bench.grid.engine import execute
 from bench.grid.progress import Progress
 from bench.inspection.profile import profiles, tidy
 from bench.inspection.tables import SETTING, Analysis, Source, _at, _embeddings, _gradients, _labels, _routing, _supports
-from bench.methods.recording import read_records
+from bench.methods.tracing import read_traces
+from bench.names import Choice
 from bench.question.plan import plan
 from bench.question.suite import Suite, read_suite, with_options
 from bench.records.database import Store
 from bench.records.record import Record
 
-PROVIDERS: dict[str, tuple[str, ...]] = {  # listed methods that hand over what an analysis reads; a test compares it with the methods
-    "routing": ("moe-retriever", "fusemoe"),
-    "gradients": ("moe-retriever", "mmformer", "shaspec", "m3care", "muse", "fusemoe", "dropout-transformer"),
-    "embeddings": ("moe-retriever", "shaspec", "m3care", "fusemoe"),
-    "supports": ("moe-retriever", "m3care"),
-}
-ANALYSES = (*PROVIDERS, "cost")
+TRACED = ("routing", "gradients", "embeddings", "supports")
+ANALYSES = (*TRACED, "cost")
 
 
 @loaded_once()
@@ -44,7 +40,7 @@ def analyse(
     """Run one analysis: train what has no records yet, read them, and make tables. Nothing is written but trials and records.
 
     Without a suite it asks about digits at missing rate 0.3, seed 0, under the budget of `quick`; without methods, about the listed
-    ones that provide the records. Raises: UsageError.
+    ones that hand over the traces. Raises: UsageError.
     """
     if what not in ANALYSES:
         raise unknown("analysis", what, ANALYSES)
@@ -58,7 +54,7 @@ def analyse(
     _check_providers(what, chosen)
     if what == "cost":
         return _cost(replace(chosen, seeds=chosen.seeds[:1]))
-    summary = execute(chosen, out, jobs, wait=wait, progress=progress, command=command, is_recorded=True)
+    summary = execute(chosen, out, jobs, wait=wait, progress=progress, command=command, is_traced=True)
     found, absent = [], []
     for record in summary.records:
         trial = record.trial
@@ -68,36 +64,46 @@ def analyse(
         found += [source] if source is not None else []
         absent += [reason] if reason is not None else []
     if not found and not summary.interrupted:
-        raise UsageError(f"no records to analyse: {'; '.join(dict.fromkeys(absent))}. {_who(what)}")
+        raise UsageError(f"no traces to analyse: {'; '.join(dict.fromkeys(absent))}. {_who(what)}")
     analysis = {"routing": _routing, "gradients": _gradients, "embeddings": _embeddings, "supports": _supports}[what](found)
     analysis.absent, analysis.interrupted = tuple(dict.fromkeys(absent)), summary.interrupted
     return analysis
 
 
+def providers(what: str) -> tuple[str, ...]:
+    """Listed methods whose class says that they hand over what an analysis reads."""
+    return tuple(name for name in registry.method_names() if what in registry.method_class(name).traces)
+
+
+def _may_trace(choice: Choice, what: str) -> bool:
+    """Whether a method says so, or is an unlisted one that says nothing: that is tried."""
+    stated = registry.method_class(choice.name).traces
+    return what in stated or (not stated and choice.name not in registry.method_names())
+
+
 def _providing(what: str, suite: Suite, is_named: bool) -> list[str]:
-    """Methods to ask when none is named: those of the suite that provide the records, all of its methods for cost."""
+    """Methods to ask when none is named: those of the suite that hand over the traces, all of its methods for cost."""
     if what == "cost":
         return list(suite.methods) if is_named else ["paper"]
-    choices = registry.expand_methods(suite.methods)
-    found = [str(choice) for choice in choices if choice.name in PROVIDERS[what] or choice.name not in registry.method_names()]
+    found = [str(choice) for choice in registry.expand_methods(suite.methods) if _may_trace(choice, what)]
     if not found:
-        raise UsageError(f"no method of suite {suite.name!r} records {what}. {_who(what)}")
-    return found if is_named else list(PROVIDERS[what])
+        raise UsageError(f"no method of suite {suite.name!r} traces {what}. {_who(what)}")
+    return found if is_named else list(providers(what))
 
 
 def _who(what: str) -> str:
     return (
-        f"{what} {'are' if what.endswith('s') else 'is'} recorded by {', '.join(PROVIDERS[what])}, and by any method of yours that calls "
-        "Method.record or Method.watch (methods/recording.py)"
+        f"{what} {'are' if what.endswith('s') else 'is'} traced by {', '.join(providers(what))}, and by any method of yours that calls "
+        "Method.trace or Method.watch (methods/tracing.py)"
     )
 
 
 def _check_providers(what: str, suite: Suite) -> None:
-    """A listed method without the records is refused before anything is trained. Raises: UsageError."""
+    """A method that says it traces something else is refused before anything is trained. Raises: UsageError."""
     for choice in registry.expand_methods(suite.methods):
-        if what != "cost" and choice.name in registry.method_names() and choice.name not in PROVIDERS[what]:
-            has = [table for table, methods in PROVIDERS.items() if choice.name in methods]
-            raise UsageError(f"{choice.name} records no {what}{f', only {and_list(has)}' if has else ''}; {_who(what)}")
+        if what != "cost" and not _may_trace(choice, what):
+            has = registry.method_class(choice.name).traces
+            raise UsageError(f"{choice.name} traces no {what}{f', only {and_list(has)}' if has else ''}; {_who(what)}")
 
 
 def and_list(words: Sequence[str]) -> str:
@@ -109,23 +115,23 @@ def and_list(words: Sequence[str]) -> str:
 
 
 def _source(record: Record, what: str, out: Path) -> tuple[Source | None, str | None]:
-    """A trial's records, or why there are none."""
+    """A trial's traces, or why there are none."""
     trial = record.trial
     name = f"{trial.label} on {trial.dataset_label} {trial.combination} {trial.protocol} seed {trial.seed}"
     if record.status != "done":
         return None, f"{name} {record.status}: {record.reason}"
-    path = out / "records" / f"{trial.id}.npz"
+    path = out / "traces" / f"{trial.id}.npz"
     if not path.exists():
-        return None, f"{trial.label} is not trained by gradients and records nothing"
-    damaged = UsageError(f"the records {path} are damaged; remove the file and analyse again")
+        return None, f"{trial.label} is not trained by gradients and traces nothing"
+    damaged = UsageError(f"the traces {path} are damaged; remove the file and analyse again")
     if not is_zipfile(path):
         raise damaged
     try:
-        tables = read_records(path)
+        tables = read_traces(path)
     except Exception:  # whatever a damaged archive makes its reader raise
         raise damaged from None
     if what not in tables:
-        return None, f"{trial.label} records no {what} in this configuration"
+        return None, f"{trial.label} traces no {what} in this configuration"
     with Store(out, create=False) as store:
         arrays = store.predictions([trial.id])
     return Source(trial, record, tables, arrays[trial.id].target), None

@@ -35,7 +35,7 @@ FEWEST = 10  # rows without which no separation of classes is measured
 class Source:
     """One trial with what its method handed over, and what stands behind its rows.
 
-    Shapes: tables[name][column] (rows, ...), see bench.methods.recording; target (N,) classes of the test rows, which `sample` counts.
+    Shapes: tables[name][column] (rows, ...), see bench.methods.tracing; target (N,) classes of the test rows, which `sample` counts.
     """
 
     trial: Trial

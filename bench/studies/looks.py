@@ -73,7 +73,7 @@ def resolve(
     wait: bool = False,
     progress: Callable[[], Progress] = Progress,
     command: str = "bench.run(...)",
-    is_recorded: bool = False,
+    is_traced: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Summary:
     """Run a suite as `engine.execute` does; if it names pairs to resolve, add their seeds where they are undecided.
@@ -86,7 +86,7 @@ def resolve(
         further = further_trials(suite, trials) if suite.until_resolved else []
     if further:
         _check_plan(suite, out)
-    summary = execute(suite, out, jobs, retry_failed, wait, progress(), command, is_recorded, trials)
+    summary = execute(suite, out, jobs, retry_failed, wait, progress(), command, is_traced, trials)
     said: set[str] = set()
     while further and not summary.interrupted:
         resolutions, wanted = _look(suite, out, further)
@@ -96,7 +96,7 @@ def resolve(
             say(line)
         if not wanted:
             break
-        added = execute(suite, out, jobs, retry_failed, wait, progress(), command, is_recorded, wanted)
+        added = execute(suite, out, jobs, retry_failed, wait, progress(), command, is_traced, wanted)
         summary = Summary(
             summary.planned + added.planned,
             summary.ran + added.ran,

@@ -18,7 +18,7 @@ from bench.data.parts import Parts, batch_rows
 from bench.datasets.base import Batch, Samples, as_batch
 from bench.errors import TrialError
 from bench.methods.base import Method, MethodConfig, Prediction
-from bench.methods.recording import Recorder
+from bench.methods.tracing import Tracer
 from bench.question.trial import Trial
 from bench.seeds import number, stream
 from bench.stats.metrics import selection_score
@@ -52,7 +52,7 @@ def build_method(cls: type[Method], config: MethodConfig, train: Samples, seed: 
 
 
 def _fit(
-    method: Method, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, recorder: Recorder | None
+    method: Method, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, tracer: Tracer | None
 ) -> tuple[int, float]:
     """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
     train, valid = as_batch(parts.train, device), _eval_batch(parts.valid, device)
@@ -65,11 +65,11 @@ def _fit(
             group["lr"] = config.learning_rate * schedule_factor(config.schedule, epoch, config.epochs)
         method.train()
         method.on_epoch(epoch, config.epochs)
-        if recorder is not None:
-            method.recorder, recorder.epoch = recorder, epoch + 1
+        if tracer is not None:
+            method.tracer, tracer.epoch = tracer, epoch + 1
         for step, rows in enumerate(_rows(len(train), config.batch_size, device, order)):
             training_step(method, adam, train.rows(rows), config.clip_norm, f"epoch {epoch + 1}, batch {step + 1}")
-        method.recorder = None
+        method.tracer = None
         if method.is_selectable:
             scores = predict(method, valid, config.batch_size)
             candidate = selection_score(trial.selection, parts.valid.target, scores)

@@ -23,7 +23,7 @@ from bench.data.parts import Evaluation, Parts, build_parts
 from bench.datasets.base import Dataset, Samples, as_batch
 from bench.errors import TrialError
 from bench.methods.base import Ceiling, Estimator, Method, MethodConfig
-from bench.methods.recording import Recorder
+from bench.methods.tracing import Tracer
 from bench.names import Choice
 from bench.question.trial import Trial
 from bench.records.predictions import Predictions
@@ -49,16 +49,16 @@ from bench.training.threads import limited
 
 
 def run_trial(
-    trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None, records: Path | None = None
+    trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None, traces: Path | None = None
 ) -> tuple[Record, Predictions]:
     """Train, choose the checkpoint, score the test part once, and once under each further rule of the trial.
 
-    With `records`, what the method did is written there (see `bench.methods.recording`): gradients in training, all else on the
+    With `traces`, what the method did is written there (see `bench.methods.tracing`): gradients in training, all else on the
     test part; no number changes.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
     with limited(threads):
-        return _run(trial, resolve_device(device), threads, report or (lambda *_: None), records)
+        return _run(trial, resolve_device(device), threads, report or (lambda *_: None), traces)
 
 
 def validate_trial(trial: Trial, device: str = "auto", threads: int = 1, report: CostReport | None = None) -> tuple[Record, None]:
@@ -71,17 +71,17 @@ def validate_trial(trial: Trial, device: str = "auto", threads: int = 1, report:
         return _validate(trial, resolve_device(device), threads, report or (lambda *_: None)), None
 
 
-def _run(trial: Trial, device: torch.device, threads: int, report: Report, records: Path | None) -> tuple[Record, Predictions]:
+def _run(trial: Trial, device: torch.device, threads: int, report: Report, traces: Path | None) -> tuple[Record, Predictions]:
     start, memory_before = time.perf_counter(), resident_mb()
     dataset, samples, parts, cls, config = _opened(trial)
     loaded = time.perf_counter()
     if issubclass(cls, Estimator):
         outcome = _fit_estimator(cls, config, dataset, parts, trial)
     else:
-        recorder = None if records is None else Recorder()
-        outcome = _train_method(cls, config, parts, trial, device, report, recorder)
-        if records is not None and recorder is not None:
-            recorder.save(records)
+        tracer = None if traces is None else Tracer()
+        outcome = _train_method(cls, config, parts, trial, device, report, tracer)
+        if traces is not None and tracer is not None:
+            tracer.save(traces)
     if device.type == "cuda" and issubclass(cls, Method):
         outcome.cost["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     else:
@@ -161,7 +161,7 @@ def _validate(trial: Trial, device: torch.device, threads: int, report: CostRepo
         def told(epoch: int, epochs: int, best: float) -> None:
             report(epoch, epochs, best, sum(gflops[:epoch]), time.perf_counter() - begin)
 
-        best_epoch, valid = _fit(method, config, parts, trial, device, told, recorder=None)
+        best_epoch, valid = _fit(method, config, parts, trial, device, told, tracer=None)
         seconds = time.perf_counter() - begin
     facts = {
         "missing": dict(parts.missing),
@@ -248,17 +248,17 @@ def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> flo
 
 
 def _train_method(
-    cls: type[Method], config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, recorder: Recorder | None
+    cls: type[Method], config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, tracer: Tracer | None
 ) -> _Outcome:
     method = build_method(cls, config, parts.train, trial.seed, device)
     begin = time.perf_counter()
-    best_epoch, valid = _fit(method, config, parts, trial, device, report, recorder)
+    best_epoch, valid = _fit(method, config, parts, trial, device, report, tracer)
     seconds = time.perf_counter() - begin
     test = _eval_batch(parts.test, device)
     state = method.generator.get_state()
-    method.recorder = recorder
+    method.tracer = tracer
     scores = predict(method, test, config.batch_size)
-    method.recorder = None
+    method.tracer = None
 
     def again(further: Evaluation) -> np.ndarray:
         method.generator.set_state(state)  # what an evaluation draws does not depend on what was scored before it

@@ -103,7 +103,7 @@ def test_a_sample_is_hidden_alike_in_every_combination(make_samples):
     assert (agree | lost_both).all()
 
 
-def test_realised_missing_share_is_recorded(make_samples):
+def test_realised_missing_share_is_traced(make_samples):
     parts = build(make_samples(n=120, missing=0.0))
     for part in ("train", "valid", "test"):
         assert parts.missing[part] == pytest.approx(1 - parts.part(part).observed.mean())

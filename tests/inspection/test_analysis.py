@@ -20,10 +20,10 @@ from bench.datasets.base import as_batch
 from bench.errors import UsageError
 from bench.inspection import figures
 from bench.inspection import tables as analysis
-from bench.inspection.analysis import PROVIDERS, analyse, write
+from bench.inspection.analysis import TRACED, analyse, write
 from bench.inspection.tables import Analysis, Source, separation
 from bench.methods.catalog import METHODS
-from bench.methods.recording import recording
+from bench.methods.tracing import tracing
 from bench.names import Choice
 from bench.question.trial import Trial
 from bench.records.record import Record
@@ -64,27 +64,27 @@ def test_providers_are_the_methods_that_record(name, make_samples):
         method.seed(0)
         method.prepare(samples)
         batch = as_batch(samples)
-        with recording(method) as recorder:
+        with tracing(method) as tracer:
             method.train().on_epoch(1, 2)
             F.cross_entropy(method(batch).logits, batch.target).backward()
             method.eval()
             with torch.no_grad():
                 method.on_evaluate()
                 method(batch)
-        found = set(recorder.names())
-    assert found == {what for what, names in PROVIDERS.items() if name in names}
+        found = set(tracer.names())
+    assert found == set(registry.method_class(name).traces)
 
 
-@pytest.mark.parametrize("what", PROVIDERS)
+@pytest.mark.parametrize("what", TRACED)
 def test_method_without_the_records_is_refused_with_those_that_have_them(what, tmp_path):
-    with pytest.raises(UsageError, match=f"constant records no {what}; {what} (is|are) recorded by moe-retriever"):
+    with pytest.raises(UsageError, match=f"constant traces no {what}; {what} (is|are) traced by moe-retriever"):
         analyse(what, options={"methods": "constant"}, out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
 def test_suite_without_a_provider_is_refused(tmp_path):
     suite = replace(bench.question.suite.read_suite("quick"), methods=("constant", "muse"))
-    with pytest.raises(UsageError, match="no method of suite 'quick' records supports"):
+    with pytest.raises(UsageError, match="no method of suite 'quick' traces supports"):
         analyse("supports", suite, out=tmp_path / "runs")
 
 
@@ -191,7 +191,7 @@ def out(tmp_path_factory):
 @pytest.mark.slow
 def test_stored_trial_without_records_runs_again_with_the_same_numbers(out):
     before = bench.results(out)
-    assert not (out / "records").exists()
+    assert not (out / "traces").exists()
     sets = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
     asked = ["gradients", "--methods", "shaspec", "--datasets", "breast-cancer", *sets, "--out", out]
     first = bench_analyze(*asked)
@@ -220,15 +220,15 @@ def test_python_function_gives_tables_and_writes_on_request(out, tmp_path):
 
 
 def test_preset_that_records_nothing_is_named(tmp_path):
-    with pytest.raises(UsageError, match=r"no records to analyse: moe-retriever\[routing=none\] records no routing in this configuration"):
+    with pytest.raises(UsageError, match=r"no traces to analyse: moe-retriever\[routing=none\] traces no routing in this configuration"):
         analyse("routing", options=options(methods="moe-retriever[routing=none]"), out=tmp_path / "runs")
 
 
 def test_damaged_records_are_named(out):
-    path = next((out / "records").glob("*.npz"))
+    path = next((out / "traces").glob("*.npz"))
     data = path.read_bytes()
     path.write_bytes(data[:40])
-    with pytest.raises(UsageError, match=r"records .* are damaged; remove the file and analyse again"):
+    with pytest.raises(UsageError, match=r"traces .* are damaged; remove the file and analyse again"):
         analyse("gradients", options=options(methods="shaspec"), out=out)
     path.write_bytes(data)
 
@@ -247,7 +247,7 @@ def test_cost_trains_nothing_and_names_every_combination(tmp_path):
         (["routing", "--format", "bmp"], "unknown figure format 'bmp'"),
         (
             ["supports", "--methods", "fusemoe"],
-            "fusemoe records no supports, only routing, gradients and embeddings; supports are rec",
+            "fusemoe traces no supports, only routing, embeddings and gradients; supports are tra",
         ),
         (["routing", "--methods", "moe-retreiver"], "did you mean 'moe-retriever'"),
     ],

@@ -28,7 +28,7 @@ from bench.methods.moe_retriever import (
     distinct_ranks,
     supporting_groups,
 )
-from bench.methods.recording import recording
+from bench.methods.tracing import tracing
 from bench.names import parse_choice
 from bench.question.suite import suite_from
 
@@ -402,9 +402,9 @@ def test_evaluation_has_no_penalties(make_samples):
 def test_records_name_every_choice(make_samples):
     train = make_samples(n=20, modalities=3, missing=0.4)
     model, batch = build(train), as_batch(train)
-    with recording(model.eval()) as recorder:
+    with tracing(model.eval()) as tracer:
         model(batch)
-    record = {name: torch.from_numpy(column) for name, column in recorder.table("routing").items()}
+    record = {name: torch.from_numpy(column) for name, column in tracer.table("routing").items()}
     target, experts = record["target"].unsqueeze(1), record["experts"]
     assert (((experts // 3) == target) | (experts >= 9)).all()
     assert (record["modality"] == record["target"])[record["supported"]].all()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.errors import TrialError
-from bench.methods.recording import read_records
+from bench.methods.tracing import read_traces
 from bench.question.trial import Trial
 from bench.training import loop
 from bench.training import trial as trial_module
@@ -187,11 +187,11 @@ def test_absent_gpu_is_explained():
 @pytest.mark.slow
 def test_records_are_written_and_change_no_number(tmp_path):
     trial = replace(make_trial("moe-retriever", epochs=4), preset="paper")
-    file = tmp_path / "records" / "trial.npz"
+    file = tmp_path / "traces" / "trial.npz"
     _, plain = run_trial(trial)
-    _, recorded = run_trial(trial, records=file)
+    _, recorded = run_trial(trial, traces=file)
     assert np.array_equal(plain.scores, recorded.scores)
-    tables = read_records(file)
+    tables = read_traces(file)
     assert set(tables) == {"routing", "supports", "embeddings", "gradients"}
     assert set(tables["gradients"]["epoch"]) == {1, 2, 3, 4}
     assert set(tables["embeddings"]["sample"]) == set(range(len(plain.ids)))

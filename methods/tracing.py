@@ -1,8 +1,8 @@
 """What a method did to the rows it saw: routing, supports, embeddings and gradients, in one format for all methods.
 
-Off by default. `with recording(method) as recorder:` switches it on; a method then hands over what it has through
-`Method.record` and `Method.watch`, and nothing else changes: logits and losses keep their bits. Records grow with the rows seen, so
-record one part at a time.
+Off by default. `with tracing(method) as tracer:` switches it on; a method then hands over what it has through
+`Method.trace` and `Method.watch`, and nothing else changes: logits and losses keep their bits. Traces grow with the rows seen, so
+trace one part at a time. A class says which tables it hands over: `traces = ("routing",)`.
 
     table       one row for                     columns
     routing     a routed unit, in evaluation    sample, layer, target (modality being filled, -1 none), modality (the unit's own), filled
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 TABLES = ("routing", "supports", "embeddings", "gradients")
 
 
-class Recorder:
+class Tracer:
     """Tables of columns, each column one array over all rows handed over so far."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Recorder:
     def add(self, table: str, **columns: Tensor) -> None:
         """Append rows; all columns have the same length. Raises: ValueError if a table or its columns are not as documented."""
         if table not in TABLES:
-            raise ValueError(f"a record goes to one of {', '.join(TABLES)}, got {table!r}")
+            raise ValueError(f"a trace goes to one of {', '.join(TABLES)}, got {table!r}")
         piece = {name: column.detach().cpu().numpy() for name, column in columns.items()}
         known = self._pieces[table]
         if known and known[0].keys() != piece.keys():
@@ -55,7 +55,7 @@ class Recorder:
         known.append(piece)
 
     def table(self, name: str) -> dict[str, np.ndarray]:
-        """The columns of a table, in the order of the rows; empty if the method has no such record."""
+        """The columns of a table, in the order of the rows; empty if the method has no such trace."""
         pieces = self._pieces.get(name, [])
         return {column: np.concatenate([piece[column] for piece in pieces]) for column in (pieces[0] if pieces else ())}
 
@@ -85,8 +85,8 @@ class Recorder:
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
-def read_records(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """The tables of a file written by `Recorder.save`."""
+def read_traces(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """The tables of a file written by `Tracer.save`."""
     tables: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     with np.load(path, allow_pickle=False) as arrays:
         for key in arrays:
@@ -102,10 +102,10 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 
 @contextmanager
-def recording(method: Method) -> Iterator[Recorder]:
-    """Let a method hand over its records while the block runs."""
-    previous, method.recorder = method.recorder, Recorder()
+def tracing(method: Method) -> Iterator[Tracer]:
+    """Let a method hand over its traces while the block runs."""
+    previous, method.tracer = method.tracer, Tracer()
     try:
-        yield method.recorder
+        yield method.tracer
     finally:
-        method.recorder = previous
+        method.tracer = previous

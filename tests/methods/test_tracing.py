@@ -11,7 +11,7 @@ from bench import registry
 from bench.datasets.base import as_batch
 from bench.methods.base import Method
 from bench.methods.catalog import PAPER
-from bench.methods.recording import Recorder, read_records, recording
+from bench.methods.tracing import Tracer, read_traces, tracing
 
 SMALL = {"width": 16, "tokens": 2, "batch_size": 8, "heads": 2, "layers": 1, "hidden": 16, "n_experts": 6}
 TABLES = {
@@ -56,10 +56,10 @@ def evaluated(method, batch):
 def test_recording_changes_no_bit(name, make_samples):
     samples = make_samples(n=24, missing=0.4)
     losses, logits = [], []
-    for is_recorded in (False, True):
+    for is_traced in (False, True):
         method = build(name, samples)
-        if is_recorded:
-            method.recorder = Recorder()
+        if is_traced:
+            method.tracer = Tracer()
         losses.append(trained_step(method, as_batch(samples)))
         logits.append(evaluated(method, as_batch(samples)))
     assert torch.equal(losses[0], losses[1])
@@ -71,21 +71,21 @@ def test_evaluation_gives_the_documented_tables(name, make_samples):
     samples = make_samples(n=24, missing=0.4)
     method, batch = build(name, samples), as_batch(samples)
     trained_step(method, batch)
-    with recording(method) as recorder:
+    with tracing(method) as tracer:
         evaluated(method, batch)
-    assert set(recorder.names()) == TABLES[name]
-    assert method.recorder is None
-    for table in recorder.names():
-        assert set(np.unique(recorder.table(table)["sample"])) <= set(range(len(samples)))
+    assert set(tracer.names()) == TABLES[name]
+    assert method.tracer is None
+    for table in tracer.names():
+        assert set(np.unique(tracer.table(table)["sample"])) <= set(range(len(samples)))
 
 
 @pytest.mark.parametrize("name", [name for name, tables in TABLES.items() if "supports" in tables])
 def test_supports_observe_the_modality_they_fill(name, make_samples):
     samples = make_samples(n=24, missing=0.4)
     method = build(name, samples)
-    with recording(method) as recorder:
+    with tracing(method) as tracer:
         evaluated(method, as_batch(samples))
-    supports = recorder.table("supports")
+    supports = tracer.table("supports")
     assert len(supports["support"])
     assert samples.observed[supports["support"], supports["target"]].all()
     assert not samples.observed[supports["sample"], supports["target"]].any()
@@ -96,9 +96,9 @@ def test_supports_observe_the_modality_they_fill(name, make_samples):
 def test_routing_names_what_the_unit_observes(name, make_samples):
     samples = make_samples(n=24, missing=0.4)
     method = build(name, samples)
-    with recording(method) as recorder:
+    with tracing(method) as tracer:
         evaluated(method, as_batch(samples))
-    routing = recorder.table("routing")
+    routing = tracer.table("routing")
     own = ~routing["supported"]
     assert np.array_equal(routing["source"][own], samples.observed[routing["sample"][own]])
     rows = np.arange(len(own))
@@ -110,9 +110,9 @@ def test_routing_names_what_the_unit_observes(name, make_samples):
 def test_embeddings_before_completion_are_zero_where_missing(name, make_samples):
     samples = make_samples(n=24, missing=0.4)
     method = build(name, samples)
-    with recording(method) as recorder:
+    with tracing(method) as tracer:
         evaluated(method, as_batch(samples))
-    found = recorder.table("embeddings")
+    found = tracer.table("embeddings")
     assert np.array_equal(found["observed"], samples.observed)
     assert (found["before"][~found["observed"]] == 0).all()
     assert (found["after"][~found["observed"]] != 0).any()
@@ -122,10 +122,10 @@ def test_embeddings_before_completion_are_zero_where_missing(name, make_samples)
 def test_every_method_gives_gradient_cosines(name, make_samples):
     samples = make_samples(n=24, missing=0.4)
     method = build(name, samples)
-    with recording(method) as recorder:
-        recorder.epoch = 3
+    with tracing(method) as tracer:
+        tracer.epoch = 3
         trained_step(method, as_batch(samples))
-    found = recorder.table("gradients")
+    found = tracer.table("gradients")
     assert list(zip(found["first"].tolist(), found["second"].tolist(), strict=True)) == [(0, 1), (0, 2), (1, 2)]
     assert (found["epoch"] == 3).all()
     assert np.isfinite(found["cosine"]).all()
@@ -133,27 +133,27 @@ def test_every_method_gives_gradient_cosines(name, make_samples):
 
 
 def test_cosine_is_that_of_the_formula():
-    recorder = Recorder()
+    tracer = Tracer()
     gradient = torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[0.0, 2.0], [5.0, 0.0]]])  # (2 rows, 2 modalities, 2)
-    recorder.gradients(gradient, torch.tensor([[True, True], [True, False]]))
-    found = recorder.table("gradients")
+    tracer.gradients(gradient, torch.tensor([[True, True], [True, False]]))
+    found = tracer.table("gradients")
     assert found["rows"].tolist() == [1]
     assert found["cosine"][0] == pytest.approx(1 / (math.sqrt(5) * math.sqrt(27)))
     assert found["cosine_both"][0] == pytest.approx(1 / math.sqrt(2))
 
 
 def test_pair_never_observed_together_has_no_cosine_of_both():
-    recorder = Recorder()
-    recorder.gradients(torch.ones(2, 2, 3), torch.tensor([[True, False], [False, True]]))
-    assert np.isnan(recorder.table("gradients")["cosine_both"]).all()
+    tracer = Tracer()
+    tracer.gradients(torch.ones(2, 2, 3), torch.tensor([[True, False], [False, True]]))
+    assert np.isnan(tracer.table("gradients")["cosine_both"]).all()
 
 
 def test_saved_records_read_back(tmp_path):
-    recorder = Recorder()
-    recorder.add("supports", sample=torch.tensor([0, 1]), weight=torch.tensor([0.5, 1.0]))
-    recorder.add("supports", sample=torch.tensor([2]), weight=torch.tensor([0.25]))
-    recorder.save(tmp_path / "some" / "records.npz")
-    tables = read_records(tmp_path / "some" / "records.npz")
+    tracer = Tracer()
+    tracer.add("supports", sample=torch.tensor([0, 1]), weight=torch.tensor([0.5, 1.0]))
+    tracer.add("supports", sample=torch.tensor([2]), weight=torch.tensor([0.25]))
+    tracer.save(tmp_path / "some" / "records.npz")
+    tables = read_traces(tmp_path / "some" / "records.npz")
     assert tables["supports"]["sample"].tolist() == [0, 1, 2]
     assert tables["supports"]["weight"].tolist() == [0.5, 1.0, 0.25]
 
@@ -168,7 +168,7 @@ def test_saved_records_read_back(tmp_path):
     ids=["table", "columns", "length"],
 )
 def test_record_out_of_format_is_refused(table, columns, message):
-    recorder = Recorder()
-    recorder.add("supports", sample=torch.zeros(1))
+    tracer = Tracer()
+    tracer.add("supports", sample=torch.zeros(1))
     with pytest.raises(ValueError, match=message):
-        recorder.add(table, **columns)
+        tracer.add(table, **columns)
