@@ -146,7 +146,7 @@ def leading(found: Iterable[Published]) -> list[Lead]:
     for one in found:
         (row,) = (row for row in one.ranked if row.label == SUBJECT)
         others = [row for row in one.ranked if row.label != SUBJECT]
-        first.setdefault(one.setting.key, Lead(one, row, others, [one.test(SUBJECT, other.label) for other in others]))
+        first.setdefault(one.setting.setting, Lead(one, row, others, [one.test(SUBJECT, other.label) for other in others]))
     return list(first.values())
 
 

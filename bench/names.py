@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from bench.errors import UsageError
 
@@ -24,6 +25,26 @@ class Choice:
         preset = f"@{self.preset}" if self.preset else ""
         options = ",".join(f"{key}={format_value(value)}" for key, value in sorted(self.options.items()))
         return f"{self.name}{preset}[{options}]" if options else f"{self.name}{preset}"
+
+
+class Setting(NamedTuple):
+    """What methods are compared in: a dataset, the modalities in use, and one rule of what is missing.
+
+    >>> Setting("digits", "NEWS", "mcar(0.3)").title
+    'digits (NEWS), mcar(0.3)'
+    """
+
+    dataset: str  # as tables name it, with its options
+    combination: str
+    protocol: str  # canonical
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset} ({self.combination}), {self.protocol}"
+
+    def matches(self, words: str) -> bool:
+        """Whether every word is its dataset, combination or protocol."""
+        return all(word in self for word in words.split())
 
 
 def method_label(name: str, preset: str, options: Mapping[str, Value]) -> str:

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.leaderboard import build, publish, render
 from bench.leaderboard.folder import _rendered
-from bench.question.suite import Setting, Suite
+from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.folder import Published
 from bench.records.predictions import Arrays
@@ -68,7 +68,7 @@ def made(trials: int, folder: Path) -> int:
                     cost = {"gflops_per_sample": 0.001 * method, "parameters": 1000 * method, "latency_ms_64": 1.0}
                     records.append(Record(trial, "done", None, score(target, scores)[0], cost, facts, PROVENANCE))
                     predictions[trial.id] = Arrays(ids, target, scores.astype(np.float32))
-    suite = Suite("board", (Setting(tuple(f"d{i}" for i in range(DATASETS)), noise=NOISE),), metric="f1_macro", seeds=tuple(range(SEEDS)))
+    suite = Suite("board", (Settings(tuple(f"d{i}" for i in range(DATASETS)), noise=NOISE),), metric="f1_macro", seeds=tuple(range(SEEDS)))
     publish(folder, suite, records, predictions, ["bench run"], draw=False)
     return len(records)
 

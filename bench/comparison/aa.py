@@ -76,7 +76,7 @@ def self_test(
     for record in sorted(records, key=lambda record: record.trial.seed):
         trial = record.trial
         if record.status == "done" and trial.label in wanted and record.trial.id in predictions:
-            of_setting[trial.label, f"{trial.dataset_label} ({trial.combination}), {trial.protocol}"].append(record)
+            of_setting[trial.label, trial.setting.title].append(record)
     found: dict[tuple[str, str], tuple[float, ...]] = {}
     left_out = []
     for key, here in of_setting.items():

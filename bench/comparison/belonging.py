@@ -6,24 +6,15 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.comparison.differences import Key
 from bench.errors import UsageError, unknown
 from bench.leaderboard.origin import code_of
-from bench.names import method_label, parse_choice
+from bench.names import Setting, method_label, parse_choice
 from bench.records.record import Record
 
 ALLOW = ("protocols", "data", "commits", "hardware")  # what may be mixed if the caller says so
 
 
-def _key(record: Record) -> Key:
-    return record.trial.dataset_label, record.trial.combination, record.trial.protocol
-
-
-def _title(key: Key) -> str:
-    return f"{key[0]} ({key[1]}), {key[2]}"
-
-
-def _spelled(text: str) -> str:
+def spelled(text: str) -> str:
     """A method's name as tables spell it."""
     choice = parse_choice(text)
     return method_label(choice.name, choice.preset, choice.options)
@@ -31,7 +22,7 @@ def _spelled(text: str) -> str:
 
 def label_of(text: str, records: Sequence[Record]) -> str:
     """The method as tables name it. Raises: UsageError if no record is of it."""
-    label = _spelled(text)
+    label = spelled(text)
     known = {record.trial.label for record in records}
     if label not in known:
         raise unknown("method in these results", label, known)
@@ -43,41 +34,43 @@ def in_settings(records: Sequence[Record], settings: Iterable[str]) -> list[Reco
     wanted = list(settings)
     if not wanted:
         return list(records)
-    keys = dict.fromkeys(map(_key, records))
-    chosen: set[Key] = set()
+    keys = dict.fromkeys(record.setting for record in records)
+    chosen: set[Setting] = set()
     for item in wanted:
-        fitting = {key for key in keys if all(word in key for word in item.split())}
+        fitting = {key for key in keys if key.matches(item)}
         if not fitting:
-            raise UsageError(f"no setting fits {item!r}; give its dataset, combination or protocol, of: {'; '.join(map(_title, keys))}")
+            raise UsageError(
+                f"no setting fits {item!r}; give its dataset, combination or protocol, of: {'; '.join(key.title for key in keys)}"
+            )
         chosen |= fitting
-    return [record for record in records if _key(record) in chosen]
+    return [record for record in records if record.setting in chosen]
 
 
-def _shared(records: Sequence[Record], a: str, b: str) -> tuple[set[Key], list[str]]:
+def shared_settings(records: Sequence[Record], a: str, b: str) -> tuple[set[Setting], list[str]]:
     """Settings that have trials of both, and those that have not, in words. Raises: UsageError if none has."""
-    found = {label: dict.fromkeys(_key(record) for record in records if record.trial.label == label) for label in (a, b)}
+    found = {label: dict.fromkeys(record.setting for record in records if record.trial.label == label) for label in (a, b)}
     shared = {key for key in found[a] if key in found[b]}
     if not shared:
-        where = " and ".join(f"{label} on {'; '.join(map(_title, keys)) or 'nothing'}" for label, keys in found.items())
+        where = " and ".join(f"{label} on {'; '.join(key.title for key in keys) or 'nothing'}" for label, keys in found.items())
         raise UsageError(f"no setting has trials of both methods: {where}; run both on the same data under the same protocol")
-    return shared, [f"{_title(key)}: no trial of {other}" for label, other in ((a, b), (b, a)) for key in found[label] if key not in shared]
+    return shared, [f"{key.title}: no trial of {other}" for label, other in ((a, b), (b, a)) for key in found[label] if key not in shared]
 
 
-def _check(own: Sequence[Record], allowed: Sequence[str]) -> None:
+def check_together(own: Sequence[Record], allowed: Sequence[str]) -> None:
     """Refuse duplicates, and records that do not belong together. Raises: UsageError."""
     done = [record for record in own if record.status == "done"]
-    seen: set[tuple[str, Key, int]] = set()
+    seen: set[tuple[str, Setting, int]] = set()
     for record in done:
-        trial = (record.trial.label, _key(record), record.trial.seed)
+        trial = (record.trial.label, record.setting, record.trial.seed)
         if trial in seen:
-            raise UsageError(f"two finished trials of {trial[0]}, seed {trial[2]}, on {_title(trial[1])}; keep one of them")
+            raise UsageError(f"two finished trials of {trial[0]}, seed {trial[2]}, on {trial[1].title}; keep one of them")
         seen.add(trial)
     ways = {(record.trial.selection, record.trial.vary, record.trial.fixed_seed, record.trial.harness) for record in own}
     commits = {code_of(record) for record in done}
-    budgets: dict[tuple[str, Key], set[str]] = defaultdict(set)
+    budgets: dict[tuple[str, Setting], set[str]] = defaultdict(set)
     versions: dict[str, set[str]] = defaultdict(set)
     for record in done:
-        budgets[record.trial.label, _key(record)].add(json.dumps(dict(record.trial.training), sort_keys=True))
+        budgets[record.trial.label, record.setting].add(json.dumps(dict(record.trial.training), sort_keys=True))
         versions[record.trial.label].add(record.trial.version)
     hardware = {f"{record.provenance.get('hardware_id')} {record.provenance.get('device')}" for record in done}
     kinds: dict[str, tuple[set, str]] = {
@@ -88,14 +81,16 @@ def _check(own: Sequence[Record], allowed: Sequence[str]) -> None:
     problems = {name: f"{len(values)} {what}" for name, (values, what) in kinds.items() if len(values) > 1}
     for (label, key), found in budgets.items():
         if len(found) > 1:
-            problems.setdefault("protocols", f"{len(found)} budgets of {label} in {_title(key)}")
+            problems.setdefault("protocols", f"{len(found)} budgets of {label} in {key.title}")
     for label, found in versions.items():
         if len(found) > 1:
             problems.setdefault("commits", f"{len(found)} versions of the code of {label}")
     data: dict[tuple, set[tuple[str, str]]] = defaultdict(set)
     for record in done:
-        data[_key(record), record.trial.seed if record.trial.vary == "split" else None].add((record.trial.fingerprint, _test_mask(record)))
-    unlike = sorted({_title(key) for (key, _), values in data.items() if len(values) > 1})
+        data[record.setting, record.trial.seed if record.trial.vary == "split" else None].add(
+            (record.trial.fingerprint, _test_mask(record))
+        )
+    unlike = sorted({key.title for (key, _), values in data.items() if len(values) > 1})
     if unlike:
         problems["data"] = f"different data or test masks in {'; '.join(unlike)}"
     refused = [name for name in ALLOW if name in problems and name not in allowed]

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench import stats
-from bench.comparison.belonging import ALLOW, _check, _key, _shared, _spelled, _test_mask, _title, in_settings, label_of
-from bench.comparison.differences import Across, Comparison, Difference, Effect, Key, Look, Looks, Pattern
+from bench.comparison.belonging import ALLOW, _test_mask, check_together, in_settings, label_of, shared_settings, spelled
+from bench.comparison.differences import Across, Comparison, Difference, Effect, Look, Looks, Pattern
 from bench.data.grammar import parse_protocol
 from bench.errors import UsageError, unknown
 from bench.leaderboard import UNRANKED, SettingTable, build
+from bench.names import Setting
 from bench.question.suite import METRIC_NAMES, Suite
 from bench.records.predictions import Arrays
 from bench.records.record import Record
@@ -65,9 +66,9 @@ def compare(
     if a == b:
         raise UsageError(f"a comparison needs two methods, got {a!r} twice")
     chosen = in_settings(records, settings)
-    shared, left_out = _shared(chosen, a, b)
-    own = [record for record in chosen if record.trial.label in (a, b) and _key(record) in shared]
-    _check(own, allowed)
+    shared, left_out = shared_settings(chosen, a, b)
+    own = [record for record in chosen if record.trial.label in (a, b) and record.setting in shared]
+    check_together(own, allowed)
     sizes = _planned_looks(suite, a, b)
     own, notes = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
     board = build(replace(suite, metric=metric, until_resolved=(), max_seeds=0), own, predictions)
@@ -78,7 +79,7 @@ def compare(
     differences: list[Difference] = []
     across: list[Across] = []
     for synthetic in (False, True):
-        group = [difference for difference in found if difference.setting.synthetic == synthetic]
+        group = [difference for difference in found if difference.table.synthetic == synthetic]
         if group:
             p = np.array([difference.p for difference in group])
             family = int((~np.isnan(p)).sum())
@@ -94,13 +95,13 @@ def compare(
 
 def _planned_looks(suite: Suite, a: str, b: str) -> tuple[int, ...]:
     """Numbers of seeds at which this pair was planned to be looked at; none if seeds were not added for it."""
-    pairs = [{_spelled(name) for name in pair} for pair in suite.pairs]
+    pairs = [{spelled(name) for name in pair} for pair in suite.pairs]
     return stats.look_sizes(len(suite.seeds), suite.max_seeds) if {a, b} in pairs else ()
 
 
 def _grown(suite: Suite, a: str, b: str) -> list[str]:
     """A method that got seeds for another pair's sake has a number of seeds that depends on its scores."""
-    pairs = [{_spelled(name) for name in pair} for pair in suite.pairs]
+    pairs = [{spelled(name) for name in pair} for pair in suite.pairs]
     if {a, b} in pairs:
         return []
     grown = sorted({a, b} & {label for pair in pairs for label in pair})
@@ -110,18 +111,18 @@ def _grown(suite: Suite, a: str, b: str) -> list[str]:
 def _up_to_last_look(own: Sequence[Record], suite: Suite, sizes: Sequence[int], labels: tuple[str, str]) -> tuple[list[Record], list[str]]:
     """Records of the seeds of the last look that is complete in their setting, all before the first one; and what to note on them."""
     order = suite.seed_order()
-    ended: dict[Key, dict[str, set[int]]] = defaultdict(lambda: {label: set() for label in labels})
+    ended: dict[Setting, dict[str, set[int]]] = defaultdict(lambda: {label: set() for label in labels})
     for record in own:
         if record.status != "planned":
-            ended[_key(record)][record.trial.label].add(record.trial.seed)
+            ended[record.setting][record.trial.label].add(record.trial.seed)
     last = {
         key: max((n for n in sizes if all(seeds.issuperset(order[:n]) for seeds in sides.values())), default=0)
         for key, sides in ended.items()
     }
-    kept = [r for r in own if not last.get(_key(r)) or r.trial.seed in order[: last[_key(r)]]]
-    beyond = Counter(_key(record) for record in own) - Counter(_key(record) for record in kept)
-    notes = [f"{_title(key)}: {n} trials beyond the look at {last[key]} seeds are left out" for key, n in beyond.items()]
-    early = [_title(key) for key in ended if not last[key]]
+    kept = [r for r in own if not last.get(r.setting) or r.trial.seed in order[: last[r.setting]]]
+    beyond = Counter(record.setting for record in own) - Counter(record.setting for record in kept)
+    notes = [f"{key.title}: {n} trials beyond the look at {last[key]} seeds are left out" for key, n in beyond.items()]
+    early = [key.title for key in ended if not last[key]]
     notes += [f"before the first planned look, at {sizes[0]} seeds, and tested as it stands: {'; '.join(early)}"] if early else []
     return kept, notes
 
@@ -142,7 +143,7 @@ class _Pair:
 def _with_looks(pair: _Pair, table: SettingTable, suite: Suite, sizes: tuple[int, ...]) -> Difference:
     """The last complete look, with all before it; before the first one, what there is."""
     result, order = _difference(pair, table), suite.seed_order()
-    here = [record for record in pair.records if _key(record) == (table.dataset, table.combination, table.protocol)]
+    here = [record for record in pair.records if record.setting == table.setting]
     ended = [{r.trial.seed for r in here if r.trial.label == label and r.status != "planned"} for label in (pair.a, pair.b)]
     complete = [n for n in sizes if all(seeds.issuperset(order[:n]) for seeds in ended)]
     if not complete:
@@ -161,7 +162,7 @@ def _with_looks(pair: _Pair, table: SettingTable, suite: Suite, sizes: tuple[int
 def _difference(pair: _Pair, table: SettingTable) -> Difference:
     metric, a, b = pair.metric, pair.a, pair.b
     rows = {row.label: row for row in table.rows}
-    here = [record for record in pair.records if _key(record) == (table.dataset, table.combination, table.protocol)]
+    here = [record for record in pair.records if record.setting == table.setting]
     runs = [_scored(metric, [record for record in here if record.trial.label == label]) for label in (a, b)]
     arrays = [[pair.predictions[record.trial.id] for record in side if record.trial.id in pair.predictions] for side in runs]
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
@@ -247,17 +248,17 @@ def _across(
     filled: list[str] = []
     left_out: list[str] = []
     for found in group:
-        setting = found.setting
+        table = found.table
         a, b = (1 if HIGHER_IS_BETTER[metric] else -1) * np.array([found.a.mean, found.b.mean])
         if math.isnan(a) or math.isnan(b):
-            here = [record for record in records if _key(record) == (setting.dataset, setting.combination, setting.protocol)]
+            here = [record for record in records if record.setting == table.setting]
             a, b = _filled(metric, a, b, here)
-            (left_out if math.isnan(a) else filled).append(setting.title)
+            (left_out if math.isnan(a) else filled).append(table.title)
         elif all(row.n == row.planned for row in (found.a, found.b)):
             complete.append(float(a - b))
         if math.isfinite(a):
-            differences[setting.dataset, setting.title] = float(a - b)
-    families = sorted({parse_protocol(found.setting.protocol).family for found in group})
+            differences[table.dataset, table.title] = float(a - b)
+    families = sorted({parse_protocol(found.table.protocol).family for found in group})
     reason = "" if differences else "needs a setting where some method has a score"
     if len(families) > 1 and not mixed_protocols:
         reason = f"mixed protocols: {', '.join(families)}; choose some with --settings, or accept it with --allow protocols"

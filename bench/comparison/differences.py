@@ -17,8 +17,6 @@ from bench.stats.levels import Levels
 from bench.stats.metrics import HIGHER_IS_BETTER
 from bench.text import finite
 
-Key = tuple[str, str, str]  # dataset, combination, protocol
-
 
 @dataclass(frozen=True)
 class Pattern:
@@ -93,7 +91,7 @@ class Looks:
 class Difference:
     """A against B in one setting, turned so that above 0 A is better. Fractions."""
 
-    setting: SettingTable
+    table: SettingTable
     a: Row
     b: Row
     estimate: stats.Estimate
@@ -166,15 +164,15 @@ class Difference:
         return settled.get(name), name
 
     def as_json(self) -> dict[str, object]:
-        setting, estimate = self.setting, self.estimate
+        table, estimate = self.table, self.estimate
         needed, needed_for = self.seeds_needed
         return {
-            "dataset": setting.dataset,
-            "combination": setting.combination,
-            "protocol": setting.protocol,
-            "noise": setting.noise,
-            "synthetic": setting.synthetic,
-            "test_rows": setting.test_rows,
+            "dataset": table.dataset,
+            "combination": table.combination,
+            "protocol": table.protocol,
+            "noise": table.noise,
+            "synthetic": table.synthetic,
+            "test_rows": table.test_rows,
             "a": _side(self.a),
             "b": _side(self.b),
             "difference": estimate.difference,

@@ -84,7 +84,7 @@ def opening(found: Comparison) -> str:
 
 def _opening_of_one(found: Comparison, difference: Difference) -> str:
     estimate, verdict = difference.estimate, difference.verdict
-    where = f"On {difference.setting.title}"
+    where = f"On {difference.table.title}"
     if math.isnan(estimate.difference):
         return f"{where} {found.a} and {found.b} cannot be compared, for there are no scores to compare."
     if verdict == "equivalent":
@@ -100,7 +100,7 @@ def _opening_of_one(found: Comparison, difference: Difference) -> str:
 
 
 def _opening_of_many(found: Comparison, across: Across) -> str:
-    here = [difference for difference in found.differences if difference.setting.synthetic == across.synthetic]
+    here = [difference for difference in found.differences if difference.table.synthetic == across.synthetic]
     counts = Counter(difference.verdict for difference in here)
     n = len(here)
     clauses = {
@@ -161,11 +161,11 @@ def _listed(clauses: Sequence[str]) -> str:
 def paragraph(found: Comparison, difference: Difference) -> str:
     """One setting in plain words."""
     estimate, a, b = difference.estimate, difference.a, difference.b
-    where = f"**{difference.setting.title}.**"
+    where = f"**{difference.table.title}.**"
     if math.isnan(a.mean) or math.isnan(b.mean):
         failed = " and ".join(name for name, row in ((found.a, a), (found.b, b)) if math.isnan(row.mean))
         return f"{where} No score of {failed}, so nothing can be compared: {not_applicable(estimate.reason)}."
-    rows = difference.setting.test_rows
+    rows = difference.table.test_rows
     scored = f"{found.a} scored {_percent(a.mean)} and {found.b} {_percent(b.mean)}"
     runs = f"means of {a.n} training runs each" if a.n == b.n else f"means of {a.n} and {b.n} training runs"
     lines = [f"{where} {f'On {rows} test samples ' if rows else ''}{scored} ({runs}): {_lead(found, estimate.difference)}."]
@@ -306,10 +306,10 @@ def _numbers(found: Comparison) -> str:
         star = "*" if difference.verdict in ("better", "worse") and difference.beyond_rope else ""
         body.append(
             [
-                difference.setting.title, _spread(difference.a), _spread(difference.b), _points(estimate.difference) + span,
+                difference.table.title, _spread(difference.a), _spread(difference.b), _points(estimate.difference) + span,
                 f"{effect.cliffs_delta:+.2f} {effect.magnitude}" if effect else "n/a",
                 not_applicable(estimate.reason) or _p(difference.p), _p(difference.p_adjusted), difference.verdict + star,
-                f"{seeds} ({what})" if seeds else "", str(difference.setting.test_rows or "n/a"),
+                f"{seeds} ({what})" if seeds else "", str(difference.table.test_rows or "n/a"),
             ]
         )  # fmt: skip
     return _table(head, body)

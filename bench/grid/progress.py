@@ -14,7 +14,7 @@ from bench.records.record import Record
 
 
 def describe(trial: Trial) -> str:
-    return f"{trial.label} {trial.dataset_label} {trial.combination} {trial.protocol} seed {trial.seed}"
+    return f"{trial.label} {' '.join(trial.setting)} seed {trial.seed}"
 
 
 class Progress:

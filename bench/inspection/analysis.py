@@ -117,7 +117,7 @@ def and_list(words: Sequence[str]) -> str:
 def _source(record: Record, what: str, out: Path) -> tuple[Source | None, str | None]:
     """A trial's traces, or why there are none."""
     trial = record.trial
-    name = f"{trial.label} on {trial.dataset_label} {trial.combination} {trial.protocol} seed {trial.seed}"
+    name = f"{trial.label} on {' '.join(trial.setting)} seed {trial.seed}"
     if record.status != "done":
         return None, f"{name} {record.status}: {record.reason}"
     path = out / "traces" / f"{trial.id}.npz"

@@ -116,7 +116,7 @@ def trials_of(
     suite = suite_from("profile", {**asked, "settings": [setting]})
     names = {choice.name for choice in registry.expand_methods(suite.methods)}
     trials = [trial for trial in plan(suite) if trial.method in names]  # a dataset's ceiling joins a plan by itself
-    settings = {(trial.dataset_label, trial.combination, trial.protocol) for trial in trials}
+    settings = {trial.setting for trial in trials}
     if len(settings) > 1:
         raise UsageError(f"a profile takes one dataset, combination and protocol, got {len(settings)} settings; name one of each")
     return trials

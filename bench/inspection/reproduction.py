@@ -69,7 +69,7 @@ class Repeat:
 
     def __str__(self) -> str:
         trial = self.record.trial
-        where = f"{trial.label} on {trial.dataset_label} ({trial.combination}), {trial.protocol}, seed {trial.seed} (trial {trial.id})"
+        where = f"{trial.label} on {trial.setting.title}, seed {trial.seed} (trial {trial.id})"
         changes = [f"  {change.what}: {change.then} then, {change.now} now" for change in self.changes]
         if self.same:
             told = ["although these are not what they were:", *changes] if changes else []

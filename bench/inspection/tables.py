@@ -46,7 +46,7 @@ class Source:
     @property
     def about(self) -> dict[str, object]:
         trial = self.trial
-        names = (trial.label, trial.dataset_label, trial.combination, trial.protocol, trial.seed)
+        names = (trial.label, *trial.setting, trial.seed)
         return dict(zip(ABOUT, names, strict=True))
 
     @property

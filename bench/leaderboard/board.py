@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,10 +29,10 @@ from bench.leaderboard.rows import (
     SettingTable,
     base_of,
 )
-from bench.leaderboard.scores import Key, Runs, interval, pairs_of, refusal, runs_of
-from bench.leaderboard.significance import Across, Family, across, family_of
+from bench.leaderboard.scores import Runs, interval, pairs_of, refusal, runs_of
+from bench.leaderboard.significance import Across, Family, Place, across, family_of
 from bench.leaderboard.surface import surface_of
-from bench.names import Choice
+from bench.names import Choice, Setting
 from bench.question.suite import Suite
 from bench.question.winners import winners_of
 from bench.records.answers import named
@@ -55,7 +56,7 @@ def build(
     runs = runs_of(suite.metric, records, predictions)
     done = [record for record in records if record.status == "done"]
     audited = _audited(audits)
-    settings = [_setting_table(suite, key, methods, predictions, audited) for key, methods in runs.items()]
+    settings = [_setting_table(suite, setting, methods, predictions, audited) for setting, methods in runs.items()]
     settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.family, table.noise or 0.0))
     failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
     kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
@@ -78,7 +79,7 @@ def _text(record: Record) -> str:
     return f"{trial.label} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}"
 
 
-def _warnings(records: Sequence[Record], runs: Mapping[Key, Mapping[str, Runs]]) -> list[str]:
+def _warnings(records: Sequence[Record], runs: Mapping[Setting, Mapping[str, Runs]]) -> list[str]:
     """What a reader must know before the tables, apart from what forbids tests."""
     found = []
     waiting = sum(record.status == "planned" for record in records)
@@ -87,17 +88,17 @@ def _warnings(records: Sequence[Record], runs: Mapping[Key, Mapping[str, Runs]])
     peeked = sum(record.facts.get("test_evaluations", 1) != 1 for record in records if record.status == "done")
     if peeked:
         found.append(f"{peeked} trials scored the test part more than once")
-    repeated = [(one.label, key, one.duplicates) for key, methods in runs.items() for one in methods.values() if one.duplicates]
+    repeated = [(one.label, setting, one.duplicates) for setting, methods in runs.items() for one in methods.values() if one.duplicates]
     if repeated:
-        label, key, _ = repeated[0]
+        label, setting, _ = repeated[0]
         found.append(
             f"{sum(count for *_, count in repeated)} trials have the seed of another one of the same method and setting and are left out "
-            f"(the last one given counts), first {label} on {key[0]}, {key[2]}"
+            f"(the last one given counts), first {label} on {setting.dataset}, {setting.protocol}"
         )
-    for key, methods in runs.items():
+    for setting, methods in runs.items():
         refused = refusal(list(methods.values()))
         if refused:
-            found.append(f"{key[0]}, {key[2]}: {refused}; nothing is tested there")
+            found.append(f"{setting.dataset}, {setting.protocol}: {refused}; nothing is tested there")
     return found
 
 
@@ -109,66 +110,31 @@ def _added_seeds(suite: Suite) -> list[str]:
 
 
 def _setting_table(
-    suite: Suite, key: Key, methods: Mapping[str, Runs], predictions: Mapping[str, Arrays], audited: Mapping[tuple[str, str], str],
+    suite: Suite, setting: Setting, methods: Mapping[str, Runs], predictions: Mapping[str, Arrays], audited: Mapping[tuple[str, str], str],
 ) -> SettingTable:  # fmt: skip
-    metric, (dataset, combination, protocol) = suite.metric, key
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-    ranked = {label: one for label, one in methods.items() if label not in UNRANKED and one.attempted}
-    rank_of = ranks({label: one.mean for label, one in ranked.items()}, metric) if ranked else {}
-    floor, ceiling, source = _bounds(metric, methods)
+    metric = suite.metric
     records = [record for one in methods.values() for record in one.records]
     done = [record for record in records if record.status == "done"]
     mixed = "; ".join(mixtures(done))
-    tests = _setting_tests(suite, key, ranked, mixed)
-    places = tests.places([rank_of[label] for label in tests.labels])
-    best = min(tests.labels, key=lambda label: rank_of[label], default=None)
-    pareto = _pareto(metric, {label: (one.mean, _cost(one).get("gflops_per_sample")) for label, one in methods.items()}, tests)
-    rows = []
-    for label, one in methods.items():
-        trial = one.records[0].trial
-        rows.append(
-            Row(
-                label,
-                str(Choice(trial.method, "", trial.options)),
-                trial.preset,
-                UNRANKED.get(label, registry.role(trial.method)),
-                n=len(one.scores),
-                planned=len(one.records),
-                mean=one.mean,
-                sd=float(one.scores.std(ddof=1)) if len(one.scores) > 1 else math.nan,
-                interval=interval(metric, one, suite.vary),
-                rank=rank_of.get(label),
-                flags=_flags(metric, one),
-                others={other: _mean([r.metrics.get(other, math.nan) for r in one.done]) for other in EXTRA_METRICS if other != metric},
-                cost=_cost(one),
-                audit=_worst_audit(audited.get((r.trial.choice, r.trial.version), NOT_AUDITED) for r in one.records),
-                done=len(one.done),
-                trials=one.ids,
-                above_floor=sign * (one.mean - floor),
-                gap_closed=(one.mean - floor) / (ceiling - floor) if ceiling != floor else math.nan,
-                place=places.get(label),
-                versus=tests.between(label, best) if best is not None and label != best else None,
-                pareto=pareto.get(label, ""),
-            )
-        )
+    bounds = _bounds(metric, methods)
+    standing = _standing(suite, setting, methods, mixed)
+    rows = [_row(suite, one, bounds, standing, audited) for one in methods.values()]
     last = list(UNRANKED)
     rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.rank is None, r.rank or 0.0, r.label))
     facts = done[0].facts if done else {}
     shares, sizes = facts.get("missing"), facts.get("rows")
     reasons = {found[metric] for record in done if isinstance(found := record.facts.get("metric_reasons"), Mapping) and metric in found}
     return SettingTable(
-        dataset,
-        combination,
-        protocol,
+        *setting,
         synthetic=any(bool(record.facts.get("synthetic")) for record in done),
         test_rows=sizes["test"] if isinstance(sizes, Mapping) else None,
         missing=shares["test"] if isinstance(shares, Mapping) else None,
         rows=tuple(rows),
-        surface=surface_of(metric, combination, [row.label for row in rows], records, predictions, FLOOR),
-        tests=tests,
-        floor=floor,
-        ceiling=ceiling,
-        ceiling_source=source,
+        surface=surface_of(metric, setting.combination, [row.label for row in rows], records, predictions, FLOOR),
+        tests=standing.tests,
+        floor=bounds.floor,
+        ceiling=bounds.ceiling,
+        ceiling_source=bounds.source,
         seeds=tuple(sorted({record.trial.seed for record in records})),
         reasons=tuple(sorted(map(str, reasons))),
         mixed=mixed,
@@ -177,25 +143,86 @@ def _setting_table(
     )
 
 
-def _bounds(metric: str, methods: Mapping[str, Runs]) -> tuple[float, float, str]:
-    """Floor, ceiling, and what the ceiling is."""
+class _Standing(NamedTuple):
+    """Where the methods of a setting stand to each other."""
+
+    ranks: Mapping[str, float]
+    tests: Family
+    places: Mapping[str, Place]
+    best: str | None  # of those tested
+    pareto: Mapping[str, str]
+
+
+def _standing(suite: Suite, setting: Setting, methods: Mapping[str, Runs], mixed: str) -> _Standing:
+    metric = suite.metric
+    ranked = {label: one for label, one in methods.items() if label not in UNRANKED and one.attempted}
+    rank_of = ranks({label: one.mean for label, one in ranked.items()}, metric) if ranked else {}
+    tests = _setting_tests(suite, setting, ranked, mixed)
+    points = {label: (one.mean, _cost(one).get("gflops_per_sample")) for label, one in methods.items()}
+    return _Standing(
+        rank_of,
+        tests,
+        tests.places([rank_of[label] for label in tests.labels]),
+        min(tests.labels, key=lambda label: rank_of[label], default=None),
+        _pareto(metric, points, tests),
+    )
+
+
+def _row(suite: Suite, one: Runs, bounds: _Bounds, standing: _Standing, audited: Mapping[tuple[str, str], str]) -> Row:
+    """One method in the table of its setting."""
+    metric, label, trial = suite.metric, one.label, one.records[0].trial
+    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    is_beaten = standing.best is not None and label != standing.best
+    return Row(
+        label,
+        str(Choice(trial.method, "", trial.options)),
+        trial.preset,
+        UNRANKED.get(label, registry.role(trial.method)),
+        n=len(one.scores),
+        planned=len(one.records),
+        mean=one.mean,
+        sd=float(one.scores.std(ddof=1)) if len(one.scores) > 1 else math.nan,
+        interval=interval(metric, one, suite.vary),
+        rank=standing.ranks.get(label),
+        flags=_flags(metric, one),
+        others={other: _mean([r.metrics.get(other, math.nan) for r in one.done]) for other in EXTRA_METRICS if other != metric},
+        cost=_cost(one),
+        audit=_worst_audit(audited.get((r.trial.choice, r.trial.version), NOT_AUDITED) for r in one.records),
+        done=len(one.done),
+        trials=one.ids,
+        above_floor=sign * (one.mean - bounds.floor),
+        gap_closed=(one.mean - bounds.floor) / (bounds.ceiling - bounds.floor) if bounds.ceiling != bounds.floor else math.nan,
+        place=standing.places.get(label),
+        versus=standing.tests.between(label, standing.best) if standing.best is not None and is_beaten else None,
+        pareto=standing.pareto.get(label, ""),
+    )
+
+
+class _Bounds(NamedTuple):
+    """Between what scores lie: the constant predictor's, and the best possible one's."""
+
+    floor: float
+    ceiling: float
+    source: str  # what the ceiling is
+
+
+def _bounds(metric: str, methods: Mapping[str, Runs]) -> _Bounds:
     floor = methods[FLOOR].mean if FLOOR in methods else math.nan
     if CEILING in methods and len(methods[CEILING].scores):
-        return floor, methods[CEILING].mean, f"`{CEILING}`, the exact posterior"
+        return _Bounds(floor, methods[CEILING].mean, f"`{CEILING}`, the exact posterior")
     perfect = 1.0 if HIGHER_IS_BETTER[metric] else 0.0
-    return floor, perfect, f"a perfect score, {100 * perfect:g}"
+    return _Bounds(floor, perfect, f"a perfect score, {100 * perfect:g}")
 
 
-def _setting_tests(suite: Suite, key: Key, ranked: Mapping[str, Runs], withheld: str) -> Family:
+def _setting_tests(suite: Suite, setting: Setting, ranked: Mapping[str, Runs], withheld: str) -> Family:
     methods = [one for one in ranked.values() if len(one.scores)]
     labels = tuple(one.label for one in methods)
     arrays = next((one.arrays for one in methods if one.arrays is not None), None)
     n = len(arrays.ids) if arrays is not None else 0
-    name = f"{key[0]} ({key[1]}), {key[2]}"
     reason = withheld or refusal(methods) or ("" if len(methods) > 1 else "needs two methods with a score")
     if reason:
-        return Family(name, "crossed seed x sample", "test samples", n, labels, reason=reason, levels=suite.levels)
-    return family_of(name, "test samples", n, labels, pairs_of(suite.metric, methods, suite.vary), suite.levels)
+        return Family(setting.title, "crossed seed x sample", "test samples", n, labels, reason=reason, levels=suite.levels)
+    return family_of(setting.title, "test samples", n, labels, pairs_of(suite.metric, methods, suite.vary), suite.levels)
 
 
 def _pareto(metric: str, points: Mapping[str, tuple[float, float | None]], tests: Family | None) -> dict[str, str]:
@@ -246,11 +273,11 @@ def _worst_audit(texts: Iterable[str]) -> str:
     return max(texts, key=lambda text: (text.startswith("FAILED"), text == NOT_AUDITED, text))
 
 
-def _overall(suite: Suite, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]]) -> Overall:
+def _overall(suite: Suite, settings: Sequence[SettingTable], runs: Mapping[Setting, Mapping[str, Runs]]) -> Overall:
     """One row a method over all settings of one kind."""
     metric, levels = suite.metric, suite.levels
     synthetic = settings[0].synthetic
-    done = [record for setting in settings for one in runs[setting.key].values() for record in one.done]
+    done = [record for table in settings for one in runs[table.setting].values() for record in one.done]
     mixed = "; ".join(mixtures(done))
     curves = _curves(metric, settings, runs, levels)
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
@@ -307,7 +334,7 @@ def _overall_row(
     )
 
 
-def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Mapping[str, Runs]], levels: Levels) -> list[Curve]:
+def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Setting, Mapping[str, Runs]], levels: Levels) -> list[Curve]:
     """One for every dataset, combination and protocol family with two missing rates and more."""
     groups: dict[tuple[str, str, str], list[SettingTable]] = defaultdict(list)
     for setting in settings:
@@ -317,7 +344,7 @@ def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Key, Ma
     for where, group in groups.items():
         if len({setting.noise for setting in group}) < 2 or len({setting.noise for setting in group}) < len(group):
             continue
-        along = [runs[setting.key] for setting in group]
+        along = [runs[table.setting] for table in group]
         mixed = "; ".join(mixtures([record for level in along for one in level.values() for record in one.done]))
         intervals = [{row.label: row.interval for row in setting.rows} for setting in group]
         noise = [setting.noise for setting in group if setting.noise is not None]

@@ -27,10 +27,9 @@ def mixtures(done: Sequence[Record]) -> list[str]:
         data[trial.dataset_label].add(trial.fingerprint)
         shares = record.facts.get("masks")
         if isinstance(shares, Mapping) and trial.vary == "training":
-            setting = (trial.dataset_label, trial.combination, trial.protocol)
-            masks[setting].add(str(shares["test"]))
+            masks[trial.setting].add(str(shares["test"]))
             for rule, facts in evaluations_of(record).items():
-                masks[*setting, rule].add(str(facts["mask"]))
+                masks[*trial.setting, rule].add(str(facts["mask"]))
     changed = sorted(name for name, fingerprints in data.items() if len(fingerprints) > 1)
     if changed:
         found.append(f"records come from different versions of the data of {', '.join(changed)}")

@@ -53,7 +53,7 @@ def data_of(board: Board) -> dict[str, Data]:
         found[name] = {"kind": "noise", "metric": metric, **_noise_data(curve)}
     for setting in board.settings:
         if setting.surface:
-            name = picture("surface", *setting.key)
+            name = picture("surface", *setting.setting)
             found[name] = {"kind": "surface", "metric": metric, **_surface_data(setting.title, setting.surface)}
     return found
 

@@ -9,10 +9,9 @@ from functools import cached_property
 
 from bench.data.grammar import parse_protocol
 from bench.leaderboard.robustness import Curve
-from bench.leaderboard.scores import Key
 from bench.leaderboard.significance import Across, Family, PairTest, Place
 from bench.leaderboard.surface import Surface
-from bench.names import parse_choice
+from bench.names import Setting, parse_choice
 from bench.question.suite import Suite
 from bench.stats.levels import Levels
 from bench.text import finite
@@ -98,12 +97,12 @@ class SettingTable:
         return parse_protocol(self.protocol).family
 
     @property
-    def key(self) -> Key:
-        return self.dataset, self.combination, self.protocol
+    def setting(self) -> Setting:
+        return Setting(self.dataset, self.combination, self.protocol)
 
     @property
     def title(self) -> str:
-        return f"{self.dataset} ({self.combination}), {self.protocol}{', SYNTHETIC' if self.synthetic else ''}"
+        return f"{self.setting.title}{', SYNTHETIC' if self.synthetic else ''}"
 
     @property
     def page(self) -> str:

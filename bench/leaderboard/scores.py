@@ -10,13 +10,12 @@ from itertools import combinations
 import numpy as np
 
 from bench.errors import UsageError
+from bench.names import Setting
 from bench.records.predictions import Arrays
 from bench.records.record import Record
 from bench.stats import Estimates, crossed_interval, crossed_pairs, pseudo_values, resampled_t
 from bench.stats.metrics import HIGHER_IS_BETTER
 from bench.stats.pairs import Estimate
-
-Key = tuple[str, str, str]  # dataset, combination, protocol
 
 
 @dataclass(frozen=True)
@@ -51,17 +50,20 @@ class Runs:
         return float(self.scores.mean()) if len(self.scores) else float("nan")
 
 
-def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Arrays]) -> dict[Key, dict[str, Runs]]:
+def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Arrays]) -> dict[Setting, dict[str, Runs]]:
     """Every setting's methods. Raises: UsageError if a trial is given twice."""
-    groups: dict[Key, dict[str, list[tuple[str, Record]]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[Setting, dict[str, list[tuple[str, Record]]]] = defaultdict(lambda: defaultdict(list))
     seen: set[str] = set()
     for record in records:
         trial, id_ = record.trial, record.trial.id
         if id_ in seen:
             raise UsageError(f"trial {id_} ({trial.label} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}) is given twice")
         seen.add(id_)
-        groups[trial.dataset_label, trial.combination, trial.protocol][trial.label].append((id_, record))
-    return {key: {label: _runs(metric, label, found, predictions) for label, found in methods.items()} for key, methods in groups.items()}
+        groups[trial.setting][trial.label].append((id_, record))
+    return {
+        setting: {label: _runs(metric, label, found, predictions) for label, found in methods.items()}
+        for setting, methods in groups.items()
+    }
 
 
 def _runs(metric: str, label: str, found: Sequence[tuple[str, Record]], predictions: Mapping[str, Arrays]) -> Runs:

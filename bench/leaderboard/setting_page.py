@@ -62,7 +62,9 @@ def _dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
     lines = [f"# {name}{synthetic}", "", f"A page of [{board.suite.title or board.suite.name}](README.md).", "", *_banner(board)]
     for setting in settings:
         lines += _setting(board, setting, folded=True)
-        lines += _pictures(plots, {picture("surface", *setting.key): f"{board.suite.metric} of each trained model under each test rule"})
+        lines += _pictures(
+            plots, {picture("surface", *setting.setting): f"{board.suite.metric} of each trained model under each test rule"}
+        )
     for curve in curves:
         name = picture("noise", curve.dataset, curve.combination, curve.family)
         lines += [*_curve(curve), *_pictures(plots, {name: f"{board.suite.metric} over the missing rate, a panel a method"})]

@@ -16,7 +16,7 @@ from bench.data.loading import load, schema_of
 from bench.data.protocol import Protocol
 from bench.datasets.base import Schema
 from bench.errors import UsageError, unknown
-from bench.names import Choice, parse_choice
+from bench.names import Choice, Setting, parse_choice
 from bench.question.suite import Suite
 from bench.question.trial import Trial
 from bench.question.winners import with_winners
@@ -44,8 +44,8 @@ def plan(suite: Suite) -> list[Trial]:
                     training=training,
                     dataset=planned.dataset.name,
                     dataset_options=dict(planned.dataset.options),
-                    combination=planned.schema.combination,
-                    protocol=str(planned.protocol),
+                    combination=planned.setting.combination,
+                    protocol=planned.setting.protocol,
                     seed=seed,
                     selection=suite.selection,
                     vary=suite.vary,
@@ -72,9 +72,10 @@ def outline(suite: Suite) -> list[dict[str, object]]:
 
 
 @dataclass
-class _Planned:
-    """One dataset, combination and protocol of a suite, with all that its settings tables ask of the test part."""
+class PlannedSetting:
+    """One setting of a suite, with what is known of its data and all that the suite's tables ask of the test part."""
 
+    setting: Setting
     dataset: Choice
     fingerprint: str
     has_posterior: bool
@@ -87,24 +88,24 @@ class _Planned:
         return further_rules(self.protocol.test, self.schema, self.rates, self.combinations)
 
 
-def _settings(suite: Suite) -> list[_Planned]:
+def _settings(suite: Suite) -> list[PlannedSetting]:
     """Every setting of the suite once, checked. Raises: UsageError."""
-    found: dict[tuple[str, str, str], _Planned] = {}
-    for setting in suite.settings:
-        for name in setting.datasets:
+    found: dict[Setting, PlannedSetting] = {}
+    for table in suite.settings:
+        for name in table.datasets:
             choice = parse_choice(name)
             dataset, samples = load(choice)
             fingerprint = samples.fingerprint()[:16]
             has_posterior = dataset.posterior(samples.rows(np.arange(1))) is not None
-            for combination in setting.combinations:
+            for combination in table.combinations:
                 schema = schema_of(dataset, samples, combination)
-                for text in setting.protocol_texts():
+                for text in table.protocol_texts():
                     try:
                         protocol = parse_protocol(text).on(schema, samples.groups is not None)
-                        new = _Planned(choice, fingerprint, has_posterior, schema, protocol)
-                        planned = found.setdefault((str(choice), schema.combination, str(protocol)), new)
-                        planned.rates.update(setting.test_noise)
-                        planned.combinations.update(setting.test_combinations)
+                        setting = Setting(str(choice), schema.combination, str(protocol))
+                        planned = found.setdefault(setting, PlannedSetting(setting, choice, fingerprint, has_posterior, schema, protocol))
+                        planned.rates.update(table.test_noise)
+                        planned.combinations.update(table.test_combinations)
                         planned.evaluations()
                     except UsageError as error:
                         raise UsageError(f"{error} ({name})") from None

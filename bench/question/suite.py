@@ -26,7 +26,7 @@ MAX_SEEDS = 30  # of a pair that gets seeds until it is resolved, unless told
 
 
 @dataclass(frozen=True)
-class Setting:
+class Settings:
     """Datasets with the combinations, protocols and noise levels they are crossed with."""
 
     datasets: tuple[str, ...]
@@ -50,7 +50,7 @@ class Suite:
     """Everything a run asks: methods x settings x seeds under one budget."""
 
     name: str
-    settings: tuple[Setting, ...]
+    settings: tuple[Settings, ...]
     title: str = ""
     methods: tuple[str, ...] = ("all",)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -151,7 +151,7 @@ def _toml(value: object) -> str:
 
 SUITE_TABLES = ("training", "configs", "budgets", "tuned")
 SUITE_KEYS = tuple(key.name for key in fields(Suite) if key.name not in ("name", "settings"))
-SETTING_KEYS = tuple(key.name for key in fields(Setting))
+SETTING_KEYS = tuple(key.name for key in fields(Settings))
 
 
 def known_suites() -> dict[str, Path]:
@@ -213,7 +213,7 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
     return replace(suite, settings=settings, **scalars)
 
 
-def _setting(entry: Mapping[str, object]) -> Setting:
+def _setting(entry: Mapping[str, object]) -> Settings:
     for key in entry:
         if key not in SETTING_KEYS:
             raise unknown("key of [[settings]]", key, SETTING_KEYS)
@@ -221,7 +221,7 @@ def _setting(entry: Mapping[str, object]) -> Setting:
         raise UsageError("a [[settings]] table needs datasets")
     rates = ("noise", "test_noise")
     values: dict = {key: tuple(map(check_rate, _items(value))) if key in rates else _texts(key, value) for key, value in entry.items()}
-    setting = Setting(**values)
+    setting = Settings(**values)
     if "protocols" in entry or "noise" in entry:
         for text in setting.protocols:
             parse_protocol(text, setting.noise[0] if setting.noise else 0.0)

@@ -9,10 +9,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 from bench.data.grammar import parse_protocol, point_of
 from bench.data.terms import number_text
-from bench.names import Choice, Value, format_value, method_label
+from bench.names import Choice, Setting, Value, format_value, method_label
 
 HARNESS_VERSION = 1  # rises with every change of the harness that moves a number; part of each trial's id
 
@@ -42,7 +43,7 @@ class Trial:
     def __post_init__(self) -> None:
         object.__setattr__(self, "evaluations", tuple(self.evaluations))  # JSON knows lists alone
 
-    @property
+    @cached_property
     def id(self) -> str:
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
@@ -52,6 +53,10 @@ class Trial:
     def as_dict(self) -> dict[str, object]:
         """Every field but `row`; no `evaluations` where there are none, so that such a trial has the id it always had."""
         return {key: value for key, value in asdict(self).items() if key != "row" and (value or key != "evaluations")}
+
+    @cached_property
+    def setting(self) -> Setting:
+        return Setting(self.dataset_label, self.combination, self.protocol)
 
     @property
     def noise(self) -> float | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError, unknown
-from bench.names import Choice, Value, parse_choice, split_list
+from bench.names import Choice, Setting, Value, parse_choice, split_list
 from bench.question.suite import Suite, toml_tables
 from bench.question.trial import Trial
 
@@ -55,18 +55,18 @@ class Winner:
         return f"{self.method} tuned ({self.suggestions} suggestions)"
 
     @property
-    def setting(self) -> tuple[str, str, str]:
-        return self.dataset, self.combination, self.protocol
+    def setting(self) -> Setting:
+        return Setting(self.dataset, self.combination, self.protocol)
 
     def is_for(self, trial: Trial) -> bool:
         """Whether `trial` is the method in this setting at its default configuration."""
-        return (trial.label, trial.dataset_label, trial.combination, trial.protocol) == (self.method, *self.setting)
+        return (trial.label, trial.setting) == (self.method, self.setting)
 
     def made(self, trial: Trial) -> bool:
         """Whether `trial` is this winner's."""
         base = parse_choice(self.method)
         label = str(Choice(base.name, base.preset, {**base.options, **self.options}))
-        return (trial.choice, trial.dataset_label, trial.combination, trial.protocol) == (label, *self.setting)
+        return (trial.choice, trial.setting) == (label, self.setting)
 
     def applied(self, trial: Trial) -> Trial:
         """The tuned trial in place of the default one. Raises: UsageError if the winner was found under other conditions."""

@@ -180,7 +180,7 @@ class Store:
                     commands.append(command)
                     for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,)):
                         trial = records[id_].trial
-                        latest[trial.label, trial.dataset_label, trial.combination, trial.protocol, trial.seed] = id_
+                        latest[trial.label, trial.setting, trial.seed] = id_
         found = _with_pairs(found, [plan for plan in self.plans_to_resolve(family) if suite in (None, plan.name)])
         return found, [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from bench.names import Choice, method_label, parse_choice
+from bench.names import Choice, Setting, method_label, parse_choice
 from bench.question.trial import Trial
 
 
@@ -49,6 +49,10 @@ class Record:
     cost: Mapping[str, float | None] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)  # realised missing shares, mask hashes, histogram, best epoch, timings
     provenance: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def setting(self) -> Setting:
+        return self.trial.setting
 
     @property
     def collapsed(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import UsageError
+from bench.names import Setting
 from bench.studies.results import BUDGETS, Curve, Result, curve, is_counted
 
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
@@ -44,9 +45,9 @@ def plot(results: Sequence[Result], path: Path) -> None:
 
 def figure_of(results: Sequence[Result]) -> Any:
     """Curves on suggestions and on cost, and importances: one block a setting, one column a method, one scale for all of them."""
-    groups: dict[tuple[str, str, str], list[Result]] = {}
+    groups: dict[Setting, list[Result]] = {}
     for result in results:
-        groups.setdefault((result.trial.dataset_label, result.trial.combination, result.trial.protocol), []).append(result)
+        groups.setdefault(result.trial.setting, []).append(result)
     columns = max(map(len, groups.values()))
     figure = _figure_class()(figsize=(max(7.0, 1.0 + 2.6 * columns), 7.6 * len(groups)), layout="constrained")
     for block, (setting, here) in zip(figure.subfigures(len(groups), 1, squeeze=False)[:, 0], groups.items(), strict=True):

@@ -134,8 +134,8 @@ def _look(suite: Suite, out: Path | str, further: Sequence[Trial]) -> tuple[list
         found, records, _ = store.board()
         labels = {_label(name) for pair in suite.pairs for name in pair}
         predictions = store.predictions(record.trial.id for record in records if record.trial.label in labels)
-    settings = {(trial.dataset_label, trial.combination, trial.protocol) for trial in further}
-    asked = [record for record in records if (record.trial.dataset_label, record.trial.combination, record.trial.protocol) in settings]
+    settings = {trial.setting for trial in further}
+    asked = [record for record in records if record.setting in settings]
     order, resolutions = suite.seed_order(), []
     wanted: dict[str, Trial] = {}
     for pair in suite.pairs:
@@ -166,13 +166,8 @@ def next_look(difference: Difference) -> tuple[int | None, str]:
 
 
 def _of(further: Iterable[Trial], difference: Difference, labels: tuple[str, str], seeds: Sequence[int]) -> list[Trial]:
-    setting = difference.setting
-    key = (setting.dataset, setting.combination, setting.protocol)
-    return [
-        trial
-        for trial in further
-        if trial.label in labels and trial.seed in seeds and (trial.dataset_label, trial.combination, trial.protocol) == key
-    ]
+    here = difference.table.setting
+    return [trial for trial in further if trial.label in labels and trial.seed in seeds and trial.setting == here]
 
 
 def _line(resolution: Resolution) -> str:
@@ -183,5 +178,5 @@ def _line(resolution: Resolution) -> str:
     for difference, why in resolution.open:
         looks = difference.looks
         state = f"{looks.taken[-1].seeds} seeds, p = {difference.p:.3g} allowing for all looks" if looks else "no look"
-        lines.append(f"  undecided: {difference.setting.title} ({state}): {why}")
+        lines.append(f"  undecided: {difference.table.title} ({state}): {why}")
     return "\n".join(lines)

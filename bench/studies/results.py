@@ -123,7 +123,7 @@ class Result:
         shown = self.shown(best.score)
         assert shown is not None
         return Winner(
-            method=trial.label, dataset=trial.dataset_label, combination=trial.combination, protocol=trial.protocol, study=self.study,
+            method=trial.label, **trial.setting._asdict(), study=self.study,
             sampler=self.sampler, pruner=self.pruner, suggestions=len(self.suggestions), pruned=self.count("pruned"),
             failed=self.count("failed"), seconds=round(self.seconds, 3), selection=trial.selection, valid=shown,
             seeds=tuple(training_seed(track.seed) for track in self.tracks), fixed_seed=trial.fixed_seed, fingerprint=trial.fingerprint,
@@ -254,7 +254,7 @@ def _row(result: Result) -> dict[str, str]:
     importances = [f"{name} {100 * share:.0f} %" for name, share in result.importances.items()][:2]
     return {
         "method": trial.label,
-        "setting": f"{trial.dataset_label} {trial.combination} {trial.protocol}",
+        "setting": " ".join(trial.setting),
         f"{trial.selection}: default": _percent(result.shown(result.default)),
         "best": best,
         "curve: best [band] after n suggestions": "  ".join(f"{n}: {_with_band(*path.at(n))}" for n in steps),

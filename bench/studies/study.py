@@ -126,7 +126,7 @@ class _Journal:
         import optuna
 
         trial = space.trial
-        name = f"{trial.label} on {trial.dataset_label} {trial.combination} {trial.protocol} seed {seed}"
+        name = f"{trial.label} on {' '.join(trial.setting)} seed {seed}"
         epochs = int(getattr(space.config(), "epochs", 1))
         pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
         if self.pruner == "median":

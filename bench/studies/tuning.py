@@ -264,7 +264,7 @@ def _results(studies: Sequence[_Study], name: str, sampler: str, pruner: str) ->
     groups: dict[tuple, list[_Study]] = {}
     for study in studies:
         trial = study.space.trial
-        groups.setdefault((trial.label, trial.dataset_label, trial.combination, trial.protocol), []).append(study)
+        groups.setdefault((trial.label, trial.setting), []).append(study)
     return [
         Result(group[0].space.trial, name, sampler, pruner, group[0].space.fresh, tuple(study.track() for study in group))
         for group in groups.values()

@@ -9,13 +9,13 @@ import bench
 from bench.comparison.aa import SelfTest, self_test
 from bench.errors import UsageError
 from bench.grid.engine import execute
-from bench.question.suite import Setting, Suite
+from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.database import Store
 from bench.records.predictions import Arrays
 from bench.records.record import Record
 
-SUITE = Suite("made", (Setting(("digits",)),), methods=("muse",))
+SUITE = Suite("made", (Settings(("digits",)),), methods=("muse",))
 BASE = Trial(
     method="muse", preset="paper", options={}, training={}, dataset="digits", dataset_options={}, combination="NE",
     protocol="mcar(0.1)", seed=0, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
@@ -83,7 +83,7 @@ def test_allowed_is_what_95_of_100_runs_stay_within(tests, allowed):
 @pytest.mark.slow
 def test_real_method_on_real_data_does_not_differ_from_itself(tmp_path):
     suite = Suite(
-        "aa", (Setting(("digits", "breast-cancer"), noise=(0.1, 0.3, 0.5)),), methods=("mean-logistic",), seeds=tuple(range(6))
+        "aa", (Settings(("digits", "breast-cancer"), noise=(0.1, 0.3, 0.5)),), methods=("mean-logistic",), seeds=tuple(range(6))
     )  # fmt: skip
     execute(suite, tmp_path)
     with Store(tmp_path, create=False) as store:

@@ -14,7 +14,7 @@ from bench.data.protocol import mask_hash
 from bench.errors import UsageError
 from bench.leaderboard import build, significance_json
 from bench.leaderboard import markdown as page_of_board
-from bench.question.suite import Setting, Suite
+from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.predictions import Arrays
 from bench.records.record import Record
@@ -22,7 +22,7 @@ from bench.stats import Estimate, crossed_test, holm, look_levels, pseudo_values
 from bench.stats.levels import Levels
 from bench.stats.metrics import score
 
-SUITE = Suite("made", (Setting(("digits",)),), methods=("muse", "fusemoe"))
+SUITE = Suite("made", (Settings(("digits",)),), methods=("muse", "fusemoe"))
 BASE = Trial(
     method="muse", preset="paper", options={}, training={}, dataset="digits", dataset_options={}, combination="NE",
     protocol="mcar(0.1)", seed=0, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
@@ -112,7 +112,7 @@ def test_lower_is_better_metric_is_turned():
 def test_p_is_adjusted_by_holm_over_the_settings_of_a_kind():
     pairs = many(3, gap=0.4) + runs("muse", 0.7, dataset="gaussian") + runs("fusemoe", 0.6, dataset="gaussian")
     found = compared(pairs).differences
-    assert [difference.setting.synthetic for difference in found] == [False, False, False, True]
+    assert [difference.table.synthetic for difference in found] == [False, False, False, True]
     assert [difference.family for difference in found] == [3, 3, 3, 1]
     assert [d.p_adjusted for d in found[:3]] == pytest.approx(holm([d.estimate.p for d in found[:3]]))
     assert found[3].p_adjusted == found[3].estimate.p

@@ -14,7 +14,7 @@ import pytest
 from bench.errors import UsageError
 from bench.grid.engine import execute
 from bench.question.plan import family_of, plan
-from bench.question.suite import Setting, Suite, with_options
+from bench.question.suite import Settings, Suite, with_options
 from bench.records.database import Store
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
@@ -22,7 +22,7 @@ OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
 
 def suite_of(methods, seeds=(0,), noise=(0.3,), epochs=1, datasets=("breast-cancer",), **options):
     training = {"epochs": epochs, "batch_size": 128}
-    return Suite("small", (Setting(datasets, noise=noise),), methods=methods, seeds=seeds, training=training, **options)
+    return Suite("small", (Settings(datasets, noise=noise),), methods=methods, seeds=seeds, training=training, **options)
 
 
 def scores_in(out):
@@ -115,7 +115,7 @@ def test_all_test_combinations_are_every_subset_smaller_ones_first():
 
 
 def test_tables_that_ask_for_the_same_trial_are_joined():
-    one, other = Setting(("digits",), noise=(0.3,), test_noise=(0.5,)), Setting(("digits",), noise=(0.3,), test_noise=(0.0,))
+    one, other = Settings(("digits",), noise=(0.3,), test_noise=(0.5,)), Settings(("digits",), noise=(0.3,), test_noise=(0.0,))
     (trial,) = plan(Suite("both", (one, other), methods=("constant",), seeds=(0,)))
     assert trial.evaluations == ("mcar(0)", "mcar(0.5)")
 

@@ -13,13 +13,13 @@ from bench.errors import UsageError
 from bench.leaderboard import build, markdown, pages, publish, render, significance_json, stale_files, table_csv, table_tex, write
 from bench.leaderboard.folder import pack
 from bench.leaderboard.setting_page import PAGE_END
-from bench.question.suite import Setting, Suite
+from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.folder import Published
 from bench.records.predictions import Arrays
 from bench.records.record import Finding, Record
 
-SUITE = Suite("golden", (Setting(("digits",), noise=(0.1, 0.3)),), title="Golden", methods=("muse", "constant"), training={"epochs": 2})
+SUITE = Suite("golden", (Settings(("digits",), noise=(0.1, 0.3)),), title="Golden", methods=("muse", "constant"), training={"epochs": 2})
 BASE = Trial(
     method="muse", preset="paper", options={}, training={}, dataset="digits", dataset_options={}, combination="NE",
     protocol="mcar(0.1)", seed=0, selection="accuracy", vary="training", fixed_seed=0, fingerprint="0123456789", version="v",

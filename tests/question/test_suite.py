@@ -11,7 +11,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice, parse_seeds, split_list
-from bench.question.suite import Setting, Suite, known_suites, read_suite, suite_from, with_options
+from bench.question.suite import Settings, Suite, known_suites, read_suite, suite_from, with_options
 from bench.question.trial import Trial
 
 TRIAL = Trial(
@@ -60,7 +60,7 @@ def test_suite_file_reads_back_to_itself(name):
 
 
 def test_noise_crosses_protocols_without_a_rate():
-    setting = Setting(("digits",), protocols=("natural", "mcar", "mcar(0.2)", "mar(N->E,2)", "mcar(N=0.2)"), noise=(0.1, 0.5))
+    setting = Settings(("digits",), protocols=("natural", "mcar", "mcar(0.2)", "mar(N->E,2)", "mcar(N=0.2)"), noise=(0.1, 0.5))
     assert setting.protocol_texts() == [
         "natural", "mcar(0.1)", "mcar(0.5)", "mcar(0.2)", "mar(N->E,2,0.1)", "mar(N->E,2,0.5)", "mcar(N=0.2)",
     ]  # fmt: skip
@@ -69,17 +69,17 @@ def test_noise_crosses_protocols_without_a_rate():
 def test_surface_keys_come_from_file_and_options():
     table = {"settings": [{"datasets": ["digits"], "noise": [0.3], "test_noise": [0, 0.5], "test_combinations": "all"}]}
     suite = suite_from("mine", table)
-    assert suite.settings == (Setting(("digits",), noise=(0.3,), test_noise=(0.0, 0.5), test_combinations=("all",)),)
+    assert suite.settings == (Settings(("digits",), noise=(0.3,), test_noise=(0.0, 0.5), test_combinations=("all",)),)
     assert suite_from("mine", tomllib.loads(suite.to_toml())) == suite
     changed = with_options(suite, {"test_noise": "0.1,0.2", "test_combinations": "NE,N"})
-    assert changed.settings == (Setting(("digits",), noise=(0.3,), test_noise=(0.1, 0.2), test_combinations=("NE", "N")),)
+    assert changed.settings == (Settings(("digits",), noise=(0.3,), test_noise=(0.1, 0.2), test_combinations=("NE", "N")),)
 
 
 def test_options_win_over_the_suite_and_merge_training():
     suite = with_options(
         read_suite("quick"), {"datasets": "gaussian", "noise": "0.2", "seeds": "7", "training": ["epochs=1"], "metric": None}
     )
-    assert suite.settings == (Setting(("gaussian",), protocols=("mcar",), noise=(0.2,)),)
+    assert suite.settings == (Settings(("gaussian",), protocols=("mcar",), noise=(0.2,)),)
     assert suite.seeds == (7,)
     assert suite.training["epochs"] == 1
     assert suite.training["width"] == 64
@@ -177,24 +177,24 @@ def test_command_of_a_trial_asks_for_that_trial(training):
     fixed_seed = int(options.pop("fixed_seed")[0])
     found = with_options(suite, {key: value[0] for key, value in options.items()} | {"training": sets or None, "fixed_seed": fixed_seed})
     assert (found.training, found.configs) == (training, {})
-    assert found.settings == (Setting(("digits",), ("NEWS",), ("mcar(0.3)",), (0.1, 0.3, 0.5)),)
+    assert found.settings == (Settings(("digits",), ("NEWS",), ("mcar(0.3)",), (0.1, 0.3, 0.5)),)
     assert (found.seeds, found.vary, found.fixed_seed, found.methods) == ((1,), "split", 3, ("muse",))
 
 
 def test_suite_rejects_nonpositive_limits():
     with pytest.raises(UsageError, match="must be positive"):
-        Suite("s", (Setting(("digits",)),), minutes=0)
+        Suite("s", (Settings(("digits",)),), minutes=0)
 
 
 def test_pairs_to_resolve_read_back_and_order_the_seeds():
     suite = with_options(
-        Suite("s", (Setting(("digits",)),), seeds=(4, 1)), {"until_resolved": "muse[layers=3,width=8],fusemoe", "max_seeds": 5}
+        Suite("s", (Settings(("digits",)),), seeds=(4, 1)), {"until_resolved": "muse[layers=3,width=8],fusemoe", "max_seeds": 5}
     )
     assert suite.pairs == (("muse[layers=3,width=8]", "fusemoe"),)
     assert suite.seed_order() == (4, 1, 0, 2, 3)
     assert suite_from("s", tomllib.loads(suite.to_toml())) == suite
-    assert with_options(Suite("s", (Setting(("digits",)),)), {"until_resolved": ["muse,fusemoe"]}).max_seeds == 30
-    assert "max_seeds" not in Suite("s", (Setting(("digits",)),)).to_toml()
+    assert with_options(Suite("s", (Settings(("digits",)),)), {"until_resolved": ["muse,fusemoe"]}).max_seeds == 30
+    assert "max_seeds" not in Suite("s", (Settings(("digits",)),)).to_toml()
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_pairs_to_resolve_read_back_and_order_the_seeds():
 )
 def test_bad_plans_to_resolve_are_explained(options, words):
     with pytest.raises(UsageError, match=words):
-        with_options(Suite("s", (Setting(("digits",)),)), options)
+        with_options(Suite("s", (Settings(("digits",)),)), options)
 
 
 def test_read_half_and_help_import_no_torch():

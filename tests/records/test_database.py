@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from bench.errors import UsageError
-from bench.question.suite import Setting, Suite
+from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.database import SCHEMA_VERSION, Store
 from bench.records.predictions import Arrays, pack, unpack
 from bench.records.record import Record
 
-SUITE = Suite("small", (Setting(("digits",), noise=(0.3,)),), methods=("muse",))
+SUITE = Suite("small", (Settings(("digits",), noise=(0.3,)),), methods=("muse",))
 
 
 def trial_of(seed=0, **changes):

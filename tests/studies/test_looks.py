@@ -11,13 +11,13 @@ from bench.cli import main
 from bench.errors import UsageError
 from bench.grid.engine import execute
 from bench.question.plan import plan
-from bench.question.suite import Setting, Suite
+from bench.question.suite import Settings, Suite
 from bench.records.database import Store
 from bench.studies.looks import further_trials, planned_looks, resolve
 
 SUITE = Suite(
     "made",
-    (Setting(("breast-cancer",), noise=(0.3,)), Setting(("breast-cancer",), ("M",), noise=(0.0,))),
+    (Settings(("breast-cancer",), noise=(0.3,)), Settings(("breast-cancer",), ("M",), noise=(0.0,))),
     methods=("mean-logistic", "best-single", "mean-mlp", "constant"),
     seeds=(0, 1),
     training={"epochs": 2},

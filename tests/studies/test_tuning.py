@@ -22,7 +22,7 @@ from bench.errors import UsageError
 from bench.grid.engine import execute
 from bench.leaderboard import build, markdown, publish, stale_files
 from bench.question.plan import plan
-from bench.question.suite import Setting, Suite, suite_from, with_options
+from bench.question.suite import Settings, Suite, suite_from, with_options
 from bench.question.winners import read_winners, winners_of, with_configs, write_winners
 from bench.records.answers import named as named_rows
 from bench.records.database import Store
@@ -52,7 +52,7 @@ def named(*names):
 
 def suite_of(*names, dataset="Clean", epochs=EPOCHS, **options):
     training = {"epochs": epochs, "batch_size": 64}
-    return Suite("small", (Setting((f"{FILE}:{dataset}",), noise=(0.3,)),), methods=named(*names), training=training, **options)
+    return Suite("small", (Settings((f"{FILE}:{dataset}",), noise=(0.3,)),), methods=named(*names), training=training, **options)
 
 
 def tuned(out, *names, suggestions=6, **options):
