@@ -109,13 +109,9 @@ def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str |
     from dataclasses import replace
 
     from bench.leaderboard import build
-    from bench.records.database import Store
+    from bench.records.folder import answers_of
 
-    with Store(out, create=False) as store:
-        found, records, commands = store.board(suite)
-        predictions = store.predictions(record.trial.id for record in records)
-        audits = store.audits()
-    return build(replace(found, metric=metric) if metric else found, records, predictions, commands, audits, paper)
+    return build(replace(answers_of(out, suite=suite).by(metric), paper=paper))
 
 
 def audit(
@@ -225,21 +221,17 @@ def compare(
     uses those whose hash is the stored one.
     Raises: UsageError (a ValueError) on bad input.
     """
-    from dataclasses import replace
-
     from bench.comparison.belonging import in_settings, label_of
     from bench.comparison.compare import compare as compared
-    from bench.records.folder import opened
+    from bench.records.folder import answers_of
 
     wanted, allowed = (split_list(given) if isinstance(given, str) else list(given or ()) for given in (settings, allow))
-    with opened(out, published) as source:
-        found, records, _ = source.board(suite)
-        labels = [label_of(text, records) for text in (a, b)]
-        own = [record for record in in_settings(records, wanted) if record.trial.label in labels]
-        predictions = source.predictions(record.trial.id for record in own)
+    answers = answers_of(out, published, suite)
+    labels = [label_of(text, answers.records) for text in (a, b)]
+    own = [record for record in in_settings(answers.records, wanted) if record.trial.label in labels]
     observed, notes = _test_masks(own) if patterns else (None, [])
-    comparison = compared(found, records, predictions, a, b, metric, wanted, None if rope is None else rope / 100, allowed, observed)
-    return replace(comparison, notes=(*comparison.notes, *notes))
+    margin = None if rope is None else rope / 100
+    return compared(answers, a, b, metric=metric, settings=wanted, rope=margin, allow=allowed, observed=observed, notes=notes)
 
 
 def reproduce(trial: str, out: str | Path = DEFAULT_OUT, published: str | Path | None = None) -> Repeat:

@@ -17,7 +17,7 @@ from bench.comparison.aa import SelfTest, self_test
 from bench.errors import UsageError
 from bench.names import parse_options
 from bench.question.suite import read_suite, with_options
-from bench.records.folder import opened
+from bench.records.folder import answers_of
 
 
 def main() -> None:
@@ -48,12 +48,9 @@ def run(given: argparse.Namespace) -> SelfTest:
         options = {name: getattr(given, name) for name in ("methods", "datasets", "noise", "protocols", "seeds", "metric")}
         suite = with_options(read_suite(given.suite), {**options, "training": parse_options(given.sets) or None})
         execute(suite, given.out, given.jobs, progress=Lines(suite.metric), command="benchmarks/aa_run.py")
-    with opened(given.out, given.published) as source:
-        suite, records, _ = source.board()
-        labels = {record.trial.label for record in records}
-        names = given.methods.split(",") if given.methods else sorted(labels)
-        predictions = source.predictions(record.trial.id for record in records)
-    return self_test(suite, records, predictions, names, given.halvings)
+    answers = answers_of(given.out, given.published)
+    names = given.methods.split(",") if given.methods else sorted({record.trial.label for record in answers.records})
+    return self_test(answers, names, given.halvings)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from bench.leaderboard import build, publish, render
 from bench.leaderboard.folder import _rendered
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
-from bench.records.folder import Published
-from bench.records.predictions import Arrays
+from bench.records.answers import Answers
+from bench.records.folder import Folder
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.stats.metrics import score
 
@@ -67,20 +68,20 @@ def made(trials: int, folder: Path) -> int:
                              "ended": "2026-01-01", "histogram": [300, 300, 400]}  # fmt: skip
                     cost = {"gflops_per_sample": 0.001 * method, "parameters": 1000 * method, "latency_ms_64": 1.0}
                     records.append(Record(trial, "done", None, score(target, scores)[0], cost, facts, PROVENANCE))
-                    predictions[trial.id] = Arrays(ids, target, scores.astype(np.float32))
+                    predictions[trial.id] = Predictions(ids, target, scores.astype(np.float32))
     suite = Suite("board", (Settings(tuple(f"d{i}" for i in range(DATASETS)), noise=NOISE),), metric="f1_macro", seeds=tuple(range(SEEDS)))
-    publish(folder, suite, records, predictions, ["bench run"], draw=False)
+    publish(folder, Answers(suite, records, predictions, commands=["bench run"]), draw=False)
     return len(records)
 
 
 def measured(folder: Path) -> dict[str, float]:
     """Wall seconds of each part, and of a whole rendering in this process."""
     begin = time.perf_counter()
-    with Published(folder) as published:
-        suite, records, commands = published.board()
-        predictions = published.predictions(record.trial.id for record in records)
+    with Folder(folder) as source:
+        answers = source.answers()
+    len(answers.predictions)  # reads them
     at_read = time.perf_counter()
-    board = build(suite, records, predictions, commands)
+    board = build(answers)
     at_build = time.perf_counter()
     _rendered(board, [])
     at_end = time.perf_counter()

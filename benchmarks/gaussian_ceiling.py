@@ -13,15 +13,14 @@ import sys
 
 import numpy as np
 
-from bench.records.database import Store
+from bench.records.folder import answers_of
 from bench.stats import crossed_interval, pseudo_values
 
 
 def main(out: str) -> None:
-    with Store(out, create=False) as store:
-        _, records, _ = store.board()
-        done = [record for record in records if record.status == "done" and record.trial.dataset == "gaussian"]
-        arrays = store.predictions(record.trial.id for record in done)
+    answers = answers_of(out)
+    done = [record for record in answers.records if record.status == "done" and record.trial.dataset == "gaussian"]
+    arrays = answers.of(done).predictions
     result: dict[str, dict[str, object]] = {}
     for protocol in sorted({record.trial.protocol for record in done}):
         hits: dict[str, dict[int, np.ndarray]] = {}

@@ -55,13 +55,9 @@ def _publish(out: str, suite: str | None, metric: str | None, folder: Path, pape
     from dataclasses import replace
 
     from bench.leaderboard import publish
-    from bench.records.database import Store
+    from bench.records.folder import answers_of
 
-    with Store(out, create=False) as store:
-        found, records, commands = store.board(suite)
-        predictions = store.predictions(record.trial.id for record in records)
-        audits = store.audits()
-    files = publish(folder, replace(found, metric=metric) if metric else found, records, predictions, commands, audits, paper)
+    files = publish(folder, replace(answers_of(out, suite=suite).by(metric), paper=paper))
     click.echo("\n".join(f"wrote {path}" for path in files), err=True)
 
 

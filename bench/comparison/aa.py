@@ -12,8 +12,8 @@ from scipy.stats import binom
 from bench.comparison.compare import compare
 from bench.errors import UsageError
 from bench.names import method_label
-from bench.question.suite import Suite
-from bench.records.predictions import Arrays
+from bench.records.answers import Answers
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.seeds import stream
 from bench.stats import crossed_test, pseudo_values
@@ -62,18 +62,16 @@ class SelfTest:
         }  # fmt: skip
 
 
-def self_test(
-    suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], methods: Iterable[str], halvings: int = 20
-) -> SelfTest:
+def self_test(answers: Answers, methods: Iterable[str], halvings: int = 20) -> SelfTest:
     """Compare each method with itself in every setting: half of its seeds under its name, half under another.
 
     Seeds are halved into even and odd ones by `compare` itself, and at random `halvings - 1` times more by its test alone. A method
     whose score does not vary with the seed says nothing and is left out by name.
     Raises: UsageError if no setting has 4 finished seeds of any of the methods.
     """
-    wanted = set(methods)
+    suite, predictions, wanted = answers.suite, answers.predictions, set(methods)
     of_setting: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: record.trial.seed):
+    for record in sorted(answers.records, key=lambda record: record.trial.seed):
         trial = record.trial
         if record.status == "done" and trial.label in wanted and record.trial.id in predictions:
             of_setting[trial.label, trial.setting.title].append(record)
@@ -91,7 +89,7 @@ def self_test(
             rng = stream(0, "statistics", "self-test", *key)
             orders = [rng.permutation(len(here) // 2 * 2) for _ in range(halvings - 1)]
             further = [crossed_test(values[i[::2]], values[i[1::2]], scores[i[::2]], scores[i[1::2]]).p for i in orders]
-            found[key] = (_p(suite, here, predictions), *further)
+            found[key] = (_p(answers, here), *further)
     if not found:
         raise UsageError(
             f"a self-test needs {LEAST_SEEDS} finished seeds of a method whose scores vary, in some setting; run more with --seeds"
@@ -99,15 +97,15 @@ def self_test(
     return SelfTest(suite.metric, found, tuple(left_out))
 
 
-def _p(suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays]) -> float:
+def _p(answers: Answers, records: Sequence[Record]) -> float:
     """p of the records at even places against those at odd places; a last one without its like is left out."""
     sides: list[Record] = []
-    arrays: dict[str, Arrays] = {}
+    arrays: dict[str, Predictions] = {}
     for place, record in enumerate(records[: len(records) // 2 * 2]):
         trial = replace(record.trial, seed=place // 2, preset=AGAIN if place % 2 else record.trial.preset)
         sides.append(replace(record, trial=trial))
-        arrays[trial.id] = predictions[record.trial.id]
+        arrays[trial.id] = answers.predictions[record.trial.id]
     first = records[0].trial
     again = method_label(first.method, AGAIN, first.options)
-    plain = replace(suite, until_resolved=(), max_seeds=0)
-    return compare(plain, sides, arrays, first.label, again, allow=("commits", "hardware")).differences[0].p
+    plain = Answers(replace(answers.suite, until_resolved=(), max_seeds=0), sides, arrays)
+    return compare(plain, first.label, again, allow=("commits", "hardware")).differences[0].p

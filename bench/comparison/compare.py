@@ -17,12 +17,14 @@ import numpy as np
 from bench import stats
 from bench.comparison.belonging import ALLOW, _test_mask, check_together, in_settings, label_of, shared_settings, spelled
 from bench.comparison.differences import Across, Comparison, Difference, Effect, Look, Looks, Pattern
+from bench.comparison.page import markdown, opening
 from bench.data.grammar import parse_protocol
 from bench.errors import UsageError, unknown
 from bench.leaderboard import UNRANKED, SettingTable, build
 from bench.names import Setting
 from bench.question.suite import METRIC_NAMES, Suite
-from bench.records.predictions import Arrays
+from bench.records.answers import Answers
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.seeds import stream
 from bench.stats.levels import Levels
@@ -30,28 +32,29 @@ from bench.stats.metrics import HIGHER_IS_BETTER
 
 
 def compare(
-    suite: Suite,
-    records: Sequence[Record],
-    predictions: Mapping[str, Arrays],
+    answers: Answers,
     a: str,
     b: str,
+    *,
     metric: str | None = None,
     settings: Iterable[str] = (),
     rope: float | None = None,
     allow: Iterable[str] = (),
     observed: Mapping[str, np.ndarray] | None = None,
+    notes: Iterable[str] = (),
 ) -> Comparison:
     """A against B in every setting where both were run.
 
-    `records` and `predictions` as `leaderboard.build` takes them; other methods' records serve to fill failures. `settings` picks some:
-    each item is words that are a dataset, a combination or a protocol. `rope`, a fraction, is the largest difference that does not
-    matter, by default the suite's. `allow` names what may be mixed (see ALLOW). `observed` maps hashes of test masks to the masks
-    (N, M), in the order of the stored test rows; where it has a setting's mask, wins and losses are counted by observed pattern.
+    Other methods' records serve to fill failures. `settings` picks some: each item is words that are a dataset, a combination or a
+    protocol. `rope`, a fraction, is the largest difference that does not matter, by default the suite's. `allow` names what may be
+    mixed (see ALLOW). `observed` maps hashes of test masks to the masks (N, M), in the order of the stored test rows; where it has a
+    setting's mask, wins and losses are counted by observed pattern. `notes` join those of the comparison itself.
     Where the suite added seeds until this pair was resolved, its planned looks are tested, every p and interval allows for them, and
     trials beyond the last complete look are left out by name.
     Raises: UsageError if a method or metric is not known, no setting has both, records that do not belong together are mixed, or
     the two were scored on different test samples.
     """
+    suite, records = answers.suite, answers.records
     metric = metric or suite.metric
     if metric not in METRIC_NAMES:
         raise unknown("metric", metric, METRIC_NAMES)
@@ -70,9 +73,10 @@ def compare(
     own = [record for record in chosen if record.trial.label in (a, b) and record.setting in shared]
     check_together(own, allowed)
     sizes = _planned_looks(suite, a, b)
-    own, notes = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
-    board = build(replace(suite, metric=metric, until_resolved=(), max_seeds=0), own, predictions)
-    pair = _Pair(metric, a, b, levels, own, predictions, observed or {})
+    own, left_over = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
+    here = answers.of(own)
+    board = build(replace(here, suite=replace(suite, metric=metric, until_resolved=(), max_seeds=0), audits=()))
+    pair = _Pair(metric, a, b, levels, own, here.predictions, observed or {})
     found = [_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table) for table in board.settings]
     confirmatory = metric == suite.metric
     correct = stats.holm if confirmatory else stats.benjamini_hochberg
@@ -88,9 +92,11 @@ def compare(
             across.append(_across(metric, group, chosen, levels, synthetic, "protocols" in allowed))
     correction = "Holm" if confirmatory else "Benjamini-Hochberg"
     warnings = (*board.warnings, *_grown(suite, a, b))
-    return Comparison(
-        a, b, metric, levels, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance, tuple(notes)
+    result = Comparison(
+        a, b, metric, levels, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance,
+        (*left_over, *notes),
     )  # fmt: skip
+    return replace(result, summary=opening(result), text=markdown(result))
 
 
 def _planned_looks(suite: Suite, a: str, b: str) -> tuple[int, ...]:
@@ -136,7 +142,7 @@ class _Pair:
     b: str
     levels: Levels
     records: Sequence[Record]
-    predictions: Mapping[str, Arrays]
+    predictions: Mapping[str, Predictions]
     observed: Mapping[str, np.ndarray]
 
 
@@ -193,13 +199,15 @@ def _scored(metric: str, records: Sequence[Record]) -> list[Record]:
     return sorted(done, key=lambda record: record.trial.seed)
 
 
-def _check_samples(table: SettingTable, arrays: Sequence[Arrays]) -> None:
+def _check_samples(table: SettingTable, arrays: Sequence[Predictions]) -> None:
     first = arrays[0]
     if not all(np.array_equal(x.ids, first.ids) and np.array_equal(x.target, first.target) for x in arrays):
         raise UsageError(f"the two methods were scored on different test samples or labels in {table.title}; run them on the same split")
 
 
-def _over_splits(table: SettingTable, runs: list[list[Record]], scores: list[np.ndarray], arrays: list[list[Arrays]]) -> stats.Estimate:
+def _over_splits(
+    table: SettingTable, runs: list[list[Record]], scores: list[np.ndarray], arrays: list[list[Predictions]]
+) -> stats.Estimate:
     """Each seed drew its own split: the corrected t-test over the seeds that both have."""
     seeds = [[record.trial.seed for record in side] for side in runs]
     both = sorted(set(seeds[0]) & set(seeds[1]))
@@ -223,7 +231,7 @@ def _effect(key: str, runs: list[list[Record]], scores: list[np.ndarray]) -> Eff
     return Effect(stats.a12(*scores), delta, stats.magnitude(delta), stats.hedges_g(*scores), chance, (low, high))
 
 
-def _patterns(table: SettingTable, observed: np.ndarray, arrays: list[list[Arrays]]) -> tuple[Pattern, ...]:
+def _patterns(table: SettingTable, observed: np.ndarray, arrays: list[list[Predictions]]) -> tuple[Pattern, ...]:
     """Wins and losses of A by observed modalities, most frequent pattern first. Shapes: observed (N, M) bool."""
     target = arrays[0][0].target
     if observed.shape != (len(target), len(table.combination)):

@@ -308,6 +308,8 @@ class Comparison:
     warnings: tuple[str, ...]
     provenance: str
     notes: tuple[str, ...] = ()
+    summary: str = ""  # the answer in one or two sentences that need no statistics to read
+    text: str = ""  # the whole page
 
     @property
     def exploratory(self) -> bool:
@@ -317,17 +319,8 @@ class Comparison:
     def higher_is_better(self) -> bool:
         return HIGHER_IS_BETTER[self.metric]
 
-    @property
-    def summary(self) -> str:
-        """The answer in one or two sentences that need no statistics to read."""
-        from bench.comparison.page import opening
-
-        return opening(self)
-
     def __str__(self) -> str:
-        from bench.comparison.page import markdown
-
-        return markdown(self)
+        return self.text
 
     def as_json(self) -> dict[str, object]:
         """The documented shape: {"settings": [...], "across": {...}}, with `across_synthetic` if both kinds are there; NaN becomes null."""

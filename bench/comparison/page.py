@@ -43,7 +43,7 @@ NOTES_ON_LOOKS = (
 
 
 def markdown(found: Comparison) -> str:
-    """The whole page."""
+    """The whole page, as `Comparison.text` holds it."""
     lines = [f"# {found.a} against {found.b}", "", opening(found), ""]
     lines += [f"> **Warning:** {warning}." for warning in found.warnings] + ([""] if found.warnings else [])
     lines += [f"Measured by {MEANING[found.metric]}; x 100.", ""]

@@ -18,8 +18,8 @@ from bench.grid.process import Job, Limits, run_isolated
 from bench.names import Choice
 from bench.question.trial import HARNESS_VERSION
 from bench.records.database import Store
-from bench.records.folder import Published
-from bench.records.predictions import Arrays
+from bench.records.folder import Folder
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 
 UNKNOWN = "not known"
@@ -99,7 +99,7 @@ class Repeat:
 
 
 def reproduce(
-    source: Store | Published,
+    source: Store | Folder,
     id_: str,
     report: Callable[[int, int, float], None] = lambda *_: None,
     stopped: threading.Event | None = None,
@@ -117,7 +117,7 @@ def reproduce(
         raise UsageError(f"trial {trial.id} has no stored predictions to compare with ({why if record.status != 'done' else 'not kept'})")
     cls = registry.method_class(trial.method)
     _, samples = load(Choice(trial.dataset, "", trial.dataset_options))
-    suite = source.board()[0]
+    suite = source.answers().suite
     seconds = record.facts.get("seconds")
     took = float(seconds["total"]) if isinstance(seconds, Mapping) else 0.0
     limits = Limits(max(60 * suite.minutes, SLOWER * took), int(suite.memory_gb * 1e9))
@@ -136,11 +136,10 @@ def reproduce(
     found = tuple(Change(what, _text(then), _text(now)) for what, then, now in changes if then != now)
     if predictions is None:
         return Repeat(record, again, (), len(stored.ids), math.nan, None, found)
-    new = Arrays(predictions.ids, predictions.target, predictions.scores, predictions.evaluations)
-    return Repeat(record, again, *differences(stored, new), found)
+    return Repeat(record, again, *differences(stored, predictions), found)
 
 
-def differences(stored: Arrays, new: Arrays) -> tuple[tuple[str, ...], int, float, int | None]:
+def differences(stored: Predictions, new: Predictions) -> tuple[tuple[str, ...], int, float, int | None]:
     """Names of arrays that are not the same to the last bit, rows, largest difference of a score, rows with another predicted class."""
     then, now = stored.named(), new.named()
     differing = tuple(sorted(name for name in then.keys() | now.keys() if not _same(then.get(name), now.get(name))))

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bench import registry
-from bench.leaderboard.front_page import board_lines
 from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
 from bench.leaderboard.robustness import Curve, curve_of
 from bench.leaderboard.rows import (
@@ -35,28 +34,24 @@ from bench.leaderboard.surface import surface_of
 from bench.names import Choice, Setting
 from bench.question.suite import Suite
 from bench.question.winners import winners_of
-from bench.records.answers import named
-from bench.records.predictions import Arrays
+from bench.records.answers import Answers, named
 from bench.records.record import Finding, Record, audit_summary
 from bench.stats import pareto_front, ranks
 from bench.stats.levels import Levels
 from bench.stats.metrics import HIGHER_IS_BETTER
 
 
-def build(
-    suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], commands: Iterable[str] = (),
-    audits: Iterable[Finding] = (), paper: bool = False, folder: str = "",
-) -> Board:  # fmt: skip
-    """The board of these records. Trials planned and not ended count as missing and are flagged.
+def build(answers: Answers) -> Board:
+    """The board of these answers. Trials planned and not ended count as missing and are flagged.
 
     Raises: UsageError if a trial is given twice.
     """
-    winners = winners_of(suite)
-    records = named(records, winners)
-    runs = runs_of(suite.metric, records, predictions)
+    suite, winners = answers.suite, winners_of(answers.suite)
+    records = named(answers.records, winners)
+    runs = runs_of(suite.metric, records, answers.predictions)
     done = [record for record in records if record.status == "done"]
-    audited = _audited(audits)
-    settings = [_setting_table(suite, setting, methods, predictions, audited) for setting, methods in runs.items()]
+    audited = _audited(answers.audits)
+    settings = [_setting_table(answers, setting, methods, audited) for setting, methods in runs.items()]
     settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.family, table.noise or 0.0))
     failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
     kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
@@ -67,10 +62,10 @@ def build(
         tuple((_text(record), reason) for record, reason in failures),
         (*mixtures(done), *_warnings(records, runs), *_added_seeds(suite)),
         provenance_line(done),
-        tuple(commands),
-        paper,
-        folder,
-        tuple(board_lines(winners, [record.trial for record in records])),
+        tuple(answers.commands),
+        answers.paper,
+        answers.folder,
+        tuple(winner for winner in winners if any(winner.made(record.trial) for record in records)),
     )
 
 
@@ -109,10 +104,8 @@ def _added_seeds(suite: Suite) -> list[str]:
     return [f"{pairs} got more seeds where they were undecided, up to {suite.max_seeds}: {told}"] if pairs else []
 
 
-def _setting_table(
-    suite: Suite, setting: Setting, methods: Mapping[str, Runs], predictions: Mapping[str, Arrays], audited: Mapping[tuple[str, str], str],
-) -> SettingTable:  # fmt: skip
-    metric = suite.metric
+def _setting_table(answers: Answers, setting: Setting, methods: Mapping[str, Runs], audited: Mapping[tuple[str, str], str]) -> SettingTable:
+    suite, metric, predictions = answers.suite, answers.suite.metric, answers.predictions
     records = [record for one in methods.values() for record in one.records]
     done = [record for record in records if record.status == "done"]
     mixed = "; ".join(mixtures(done))

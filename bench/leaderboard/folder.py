@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,33 +13,29 @@ from bench.leaderboard import plots
 from bench.leaderboard.board import build
 from bench.leaderboard.front_page import pages
 from bench.leaderboard.rows import Board
-from bench.leaderboard.scores import same_samples
 from bench.leaderboard.setting_page import PAGE_END
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
-from bench.question.suite import Suite
-from bench.records.folder import Published
-from bench.records.predictions import EVALUATION, Arrays
-from bench.records.record import Finding, Record
+from bench.records.answers import Answers
+from bench.records.folder import Folder
+from bench.records.predictions import stack
+from bench.records.record import Record
 from bench.text import finite
 
 
-def publish(
-    folder: Path, suite: Suite, records: Sequence[Record], predictions: Mapping[str, Arrays], commands: Sequence[str],
-    audits: Sequence[Finding] = (), paper: bool = False, draw: bool = True,
-) -> list[Path]:  # fmt: skip
+def publish(folder: Path, answers: Answers, draw: bool = True) -> list[Path]:
     """Write question, answers and rendered pages into a leaderboard folder, plots where matplotlib is there; returns the files.
 
     Raises: UsageError if a trial is given twice.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "suite.toml").write_text(suite.to_toml(), encoding="utf-8")
-    lines = [json.dumps(_as_dict(record), sort_keys=True) for record in records]
-    lines.append(json.dumps({"commands": list(commands), **({"paper": True} if paper else {})}))
+    (folder / "suite.toml").write_text(answers.suite.to_toml(), encoding="utf-8")
+    lines = [json.dumps(_as_dict(record), sort_keys=True) for record in answers.records]
+    lines.append(json.dumps({"commands": list(answers.commands), **({"paper": True} if answers.paper else {})}))
     (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    shown = {(record.trial.choice, record.trial.version) for record in records}
-    entries = [json.dumps(asdict(finding)) for finding in audits if (finding.label, finding.version) in shown]
+    shown = {(record.trial.choice, record.trial.version) for record in answers.records}
+    entries = [json.dumps(asdict(finding)) for finding in answers.audits if (finding.label, finding.version) in shown]
     (folder / "audit.json").write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
-    np.savez_compressed(folder / "predictions.npz", **pack(predictions))  # type: ignore[arg-type]
+    np.savez_compressed(folder / "predictions.npz", **stack(answers.predictions))  # type: ignore[arg-type]
     return write(folder, draw)
 
 
@@ -59,37 +54,10 @@ def _as_dict(record: Record) -> dict[str, object]:
     return {key: finite(value) for key, value in asdict(record).items()} | {"id": record.trial.id, "trial": record.trial.as_dict()}
 
 
-def pack(predictions: Mapping[str, Arrays]) -> dict[str, np.ndarray]:
-    """Predictions as few arrays: trials that were tested on the same samples share ids and targets, and their scores are stacked.
-
-    Test part k has `k/ids` (N,), `k/target` (N,), `k/trials` (T,), `k/scores` (T, N, C) and, for each further rule,
-    `k/evaluations/RULE` (T, N, C).
-    """
-    parts: list[tuple[Arrays, list[str]]] = []
-    index: dict[tuple, list[int]] = defaultdict(list)
-    for id_, found in predictions.items():
-        kind = (found.scores.shape, tuple(found.evaluations), len(found.ids), hash(found.target.tobytes()))
-        place = next((number for number in index[kind] if same_samples(parts[number][0], found)), None)
-        if place is None:
-            place = len(parts)
-            parts.append((found, []))
-            index[kind].append(place)
-        parts[place][1].append(id_)
-    arrays: dict[str, np.ndarray] = {}
-    for number, (first, ids) in enumerate(parts):
-        own = [predictions[id_] for id_ in ids]
-        arrays |= {f"{number}/ids": first.ids.astype(str), f"{number}/target": first.target, f"{number}/trials": np.array(ids)}
-        arrays[f"{number}/scores"] = np.stack([found.scores for found in own])
-        arrays |= {f"{number}/{EVALUATION}{rule}": np.stack([found.evaluations[rule] for found in own]) for rule in first.evaluations}
-    return arrays
-
-
 def board_of(folder: Path) -> Board:
     """The board of a published folder, from its question and answers alone. Raises: UsageError if they cannot be read."""
-    with Published(folder) as found:
-        suite, records, commands = found.board()
-        predictions = found.predictions(record.trial.id for record in records)
-        return build(suite, records, predictions, commands, found.audits(), found.paper, f"leaderboards/{folder.resolve().name}")
+    with Folder(folder) as found:
+        return build(found.answers())
 
 
 def render(folder: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from bench.leaderboard.setting_page import (
     _setting,
 )
 from bench.leaderboard.significance import Across, Family, rank_set
-from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.stats import nemenyi
 from bench.stats.levels import Levels
@@ -42,7 +41,9 @@ def markdown(board: Board) -> str:
     for setting in board.settings:
         lines += _setting(board, setting, folded=False)
     lines += [line for curve in board.curves for line in _curve(curve)]
-    return "\n".join([*lines, *_failures(board, folded=False), *_how(board), *_notes(board, folded=False), *_origin(board)])
+    return "\n".join(
+        [*lines, *_failures(board, folded=False), *_how(board), *tuning_lines(board.winners), *_notes(board, folded=False), *_origin(board)]
+    )
 
 
 def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
@@ -50,7 +51,7 @@ def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
     lines = _head(board)
     for kind in board.overall:
         lines += _overall(board, kind, folded=True, plots=plots)
-    lines += [*_failures(board, folded=True), *_how(board), *_notes(board, folded=True), *_origin(board)]
+    lines += [*_failures(board, folded=True), *_how(board), *tuning_lines(board.winners), *_notes(board, folded=True), *_origin(board)]
     found = {"README.md": "\n".join(lines)}
     for page in dict.fromkeys(setting.page for setting in board.settings):
         found[page] = _dataset_page(board, page, plots)
@@ -303,13 +304,11 @@ def _robustness_table(kind: Overall) -> list[str]:
     return lines
 
 
-def board_lines(winners: Sequence[Winner], shown: Iterable[Trial]) -> list[str]:
-    """The board's section on the winners that have trials on it; empty without any."""
+def tuning_lines(winners: Sequence[Winner]) -> list[str]:
+    """The section on the winners that have rows on the board; empty without any."""
     from tabulate import tabulate
 
-    trials = list(shown)
-    here = [winner for winner in winners if any(winner.made(trial) for trial in trials)]
-    if not here:
+    if not winners:
         return []
     head = ["Method", "Setting", "Suggestions", "GFLOPs", "Minutes", "Validation, default → tuned", "Configuration"]
     body = [
@@ -322,7 +321,7 @@ def board_lines(winners: Sequence[Winner], shown: Iterable[Trial]) -> list[str]:
             f"{_percent(winner.default)} → {_percent(winner.valid)} {winner.selection}",
             ", ".join(f"{key}={value}" for key, value in sorted(winner.options.items())),
         ]
-        for winner in here
+        for winner in winners
     ]
     align = ["left", "left", "left", "right", "right", "left", "left"]
     return [

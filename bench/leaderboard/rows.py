@@ -13,6 +13,7 @@ from bench.leaderboard.significance import Across, Family, PairTest, Place
 from bench.leaderboard.surface import Surface
 from bench.names import Setting, parse_choice
 from bench.question.suite import Suite
+from bench.question.winners import Winner
 from bench.stats.levels import Levels
 from bench.text import finite
 
@@ -179,7 +180,7 @@ class Board:
     commands: tuple[str, ...]
     paper: bool = False  # the paper's printed numbers stand beside ours
     folder: str = ""  # of a published board, as a reader of the repository names it
-    tuning: tuple[str, ...] = ()  # lines on the winners of `bench tune` that have rows here
+    winners: tuple[Winner, ...] = ()  # of `bench tune`, those that have rows here
 
     @property
     def levels(self) -> Levels:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.errors import UsageError
 from bench.names import Setting
-from bench.records.predictions import Arrays
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.stats import Estimates, crossed_interval, crossed_pairs, pseudo_values, resampled_t
 from bench.stats.metrics import HIGHER_IS_BETTER
@@ -28,7 +28,7 @@ class Runs:
     scored: tuple[Record, ...]  # done, with a finite score
     scores: np.ndarray  # (S,)
     values: np.ndarray | None  # (S, N) pseudo-values, where every seed has predictions for the same test samples
-    arrays: Arrays | None  # of one of them, for its ids and targets
+    arrays: Predictions | None  # of one of them, for its ids and targets
     duplicates: int  # further trials of a seed, left out
     reason: str = ""  # why there are no values
 
@@ -50,7 +50,7 @@ class Runs:
         return float(self.scores.mean()) if len(self.scores) else float("nan")
 
 
-def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Arrays]) -> dict[Setting, dict[str, Runs]]:
+def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Predictions]) -> dict[Setting, dict[str, Runs]]:
     """Every setting's methods. Raises: UsageError if a trial is given twice."""
     groups: dict[Setting, dict[str, list[tuple[str, Record]]]] = defaultdict(lambda: defaultdict(list))
     seen: set[str] = set()
@@ -66,7 +66,7 @@ def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Ar
     }
 
 
-def _runs(metric: str, label: str, found: Sequence[tuple[str, Record]], predictions: Mapping[str, Arrays]) -> Runs:
+def _runs(metric: str, label: str, found: Sequence[tuple[str, Record]], predictions: Mapping[str, Predictions]) -> Runs:
     latest = {record.trial.seed: (id_, record) for id_, record in found}  # of two versions of a trial the one given last counts
     trials = [latest[seed] for seed in sorted(latest)]
     scored = [(id_, record) for id_, record in trials if record.status == "done" and np.isfinite(record.metrics.get(metric, np.nan))]
@@ -85,21 +85,16 @@ def _runs(metric: str, label: str, found: Sequence[tuple[str, Record]], predicti
     )
 
 
-def _values(metric: str, scored: int, arrays: Sequence[Arrays]) -> tuple[np.ndarray | None, str]:
+def _values(metric: str, scored: int, arrays: Sequence[Predictions]) -> tuple[np.ndarray | None, str]:
     if not scored:
         return None, "no trial gave a score"
     if len(arrays) < scored:
         return None, f"predictions of {scored - len(arrays)} of {scored} trials are not stored"
-    if not all(same_samples(found, arrays[0]) for found in arrays):
+    if not all(found.shares_rows(arrays[0]) for found in arrays):
         return None, "seeds were tested on different samples"
     if not all(np.isfinite(found.scores).all() for found in arrays):
         return None, "some class scores are not finite"
     return np.stack([pseudo_values(metric, found.target, found.scores.astype(float)) for found in arrays]), ""
-
-
-def same_samples(a: Arrays, b: Arrays) -> bool:
-    """Whether both hold the same test samples with the same targets, in the same order."""
-    return all(one is other or np.array_equal(one, other) for one, other in ((a.ids, b.ids), (a.target, b.target)))
 
 
 def interval(metric: str, runs: Runs, vary: str) -> tuple[float, float]:
@@ -136,7 +131,7 @@ def pairs_of(metric: str, methods: Sequence[Runs], vary: str) -> Estimates:
 def refusal(methods: Sequence[Runs]) -> str:
     """Why methods that were scored cannot be compared sample by sample, if they cannot."""
     known = [one for one in methods if one.arrays is not None]
-    other = [one.label for one in known[1:] if one.arrays and known[0].arrays and not same_samples(one.arrays, known[0].arrays)]
+    other = [one.label for one in known[1:] if one.arrays and known[0].arrays and not one.arrays.shares_rows(known[0].arrays)]
     return f"{', '.join(other)} and {known[0].label} were tested on different samples" if other else ""
 
 

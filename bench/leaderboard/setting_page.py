@@ -36,7 +36,7 @@ def _how(board: Board) -> list[str]:
     suite = board.suite
     direction = "" if HIGHER_IS_BETTER[suite.metric] else ", lower is better"
     said = f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
-    return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", "", *board.tuning]
+    return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
 
 
 def _banner(board: Board) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.data.grammar import point_of
-from bench.records.predictions import Arrays
+from bench.records.predictions import Predictions
 from bench.records.record import Record, score_under
 from bench.stats import crossed_interval, pseudo_values
 from bench.stats.metrics import HIGHER_IS_BETTER
@@ -104,7 +104,7 @@ class Surface:
 
 
 def surface_of(
-    metric: str, combination: str, labels: Iterable[str], records: Iterable[Record], predictions: Mapping[str, Arrays], floor: str
+    metric: str, combination: str, labels: Iterable[str], records: Iterable[Record], predictions: Mapping[str, Predictions], floor: str
 ) -> Surface | None:
     """The surfaces of one setting's methods in the order of `labels`; None if no record has any. `floor` labels the constant predictor."""
     done = [record for record in records if record.status == "done" and record.trial.evaluations]
@@ -126,7 +126,7 @@ def surface_of(
 
 
 def _row(
-    metric: str, combination: str, label: str, records: Sequence[Record], predictions: Mapping[str, Arrays], rules: Sequence[str],
+    metric: str, combination: str, label: str, records: Sequence[Record], predictions: Mapping[str, Predictions], rules: Sequence[str],
     rates: Sequence[float], curve: Sequence[str], fixed: Mapping[str, str], floor: float,
 ) -> SurfaceRow:  # fmt: skip
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
@@ -157,7 +157,7 @@ def _row(
 
 
 def _interval(
-    metric: str, records: Sequence[Record], rules: Sequence[str], rates: Sequence[float], predictions: Mapping[str, Arrays]
+    metric: str, records: Sequence[Record], rules: Sequence[str], rates: Sequence[float], predictions: Mapping[str, Predictions]
 ) -> tuple[float, float]:
     """95 % interval of the mean score under one rule, or of the area over several; (NaN, NaN) where it cannot be had."""
     arrays = [predictions[record.trial.id] for record in records if record.trial.id in predictions]

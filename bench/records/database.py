@@ -22,8 +22,8 @@ from bench.question.suite import Suite, suite_from
 from bench.question.trial import Trial
 from bench.question.winners import latest as latest_winners
 from bench.question.winners import winners_of
-from bench.records.answers import named
-from bench.records.predictions import Arrays, Predictions, pack, unpack
+from bench.records.answers import Answers, StoredPredictions, named
+from bench.records.predictions import Predictions
 from bench.records.record import Finding, Record
 
 SCHEMA_VERSION = 1
@@ -122,8 +122,7 @@ class Store:
                 (record.status, record.reason, *columns, time.time(), record.trial.id),
             )
             if predictions is not None:
-                blob = pack(Arrays(predictions.ids, predictions.target, predictions.scores, predictions.evaluations))
-                self.connection.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (record.trial.id, blob))
+                self.connection.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (record.trial.id, predictions.write()))
 
     def write_audit(self, findings: Sequence[Finding]) -> None:
         """Store the findings on one method, in place of earlier ones on the same version of it."""
@@ -154,8 +153,8 @@ class Store:
         with self._explained():
             return [_record(row) for row in self.connection.execute(f"{SELECT} ORDER BY rowid")]
 
-    def board(self, suite: str | None = None) -> tuple[Suite, list[Record], list[str]]:
-        """The latest run's suite, every record comparable with it, and the commands that made them.
+    def answers(self, suite: str | None = None) -> Answers:
+        """The latest run's suite, every record comparable with it, and what belongs to them. Predictions are read when asked for.
 
         Runs are comparable if they share budget, selection and what varies; under a suite's name, those of other suites are left out.
         Where a label was planned twice (its source changed), the latest plan counts. Raises: UsageError if nothing was run, or nothing
@@ -182,7 +181,14 @@ class Store:
                         trial = records[id_].trial
                         latest[trial.label, trial.setting, trial.seed] = id_
         found = _with_pairs(found, [plan for plan in self.plans_to_resolve(family) if suite in (None, plan.name)])
-        return found, [records[id_] for id_ in latest.values()], list(dict.fromkeys(commands))
+        chosen = [records[id_] for id_ in latest.values()]
+        predictions = StoredPredictions((record.trial.id for record in chosen), self._read_later)
+        return Answers(found, chosen, predictions, self.audits(), list(dict.fromkeys(commands)))
+
+    def _read_later(self, ids: Iterable[str]) -> dict[str, Predictions]:
+        """What `predictions` finds, also once this store is closed."""
+        with Store(self.folder, create=False) as store:
+            return store.predictions(ids)
 
     def plans_to_resolve(self, family: str) -> list[Suite]:
         """Suites of comparable runs that named pairs to resolve, in order."""
@@ -191,14 +197,14 @@ class Store:
         found = [suite_from(name, tomllib.loads(toml)) for name, toml in rows]
         return [suite for suite in found if suite.until_resolved]
 
-    def predictions(self, ids: Iterable[str]) -> dict[str, Arrays]:
+    def predictions(self, ids: Iterable[str]) -> dict[str, Predictions]:
         """Stored predictions of the trials that have some."""
         found = {}
         with self._explained():
             for id_ in ids:
                 row = self.connection.execute("SELECT arrays FROM predictions WHERE id = ?", (id_,)).fetchone()
                 if row is not None:
-                    found[id_] = unpack(row[0])
+                    found[id_] = Predictions.read(row[0])
         return found
 
 

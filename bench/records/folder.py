@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import UsageError
-from bench.question.suite import Suite, suite_from
+from bench.question.suite import suite_from
 from bench.question.trial import Trial
 from bench.question.winners import winners_of
-from bench.records.answers import named
+from bench.records.answers import Answers, StoredPredictions, named
 from bench.records.database import Store, one_of
-from bench.records.predictions import Arrays
+from bench.records.predictions import Predictions, unstack
 from bench.records.record import Finding, Record
 
 
-class Published:
+class Folder:
     """`suite.toml`, `records.jsonl`, `predictions.npz` and `audit.json` of a folder that `bench leaderboard --publish` wrote.
 
     Predictions are read when they are asked for. Raises: UsageError if a file is absent or broken.
@@ -41,7 +41,7 @@ class Published:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._broken(error) from None
 
-    def __enter__(self) -> Published:
+    def __enter__(self) -> Folder:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -50,11 +50,15 @@ class Published:
     def _broken(self, error: Exception) -> UsageError:
         return UsageError(f"leaderboard folder {self.folder} cannot be read: {type(error).__name__}: {error}; publish it again")
 
-    def board(self, suite: str | None = None) -> tuple[Suite, list[Record], list[str]]:
-        """The question, every record, and the commands that made them. Raises: UsageError if it is of another suite."""
+    def answers(self, suite: str | None = None) -> Answers:
+        """The question, every record, and what belongs to them. Raises: UsageError if it is of another suite."""
         if suite not in (None, self.suite.name):
             raise UsageError(f"{self.folder} holds one suite, {self.suite.name!r}, got {suite!r}; leave --suite out")
-        return self.suite, named(self.records(), winners_of(self.suite)), self.commands
+        records = named(self.records(), winners_of(self.suite))
+        predictions = StoredPredictions((record.trial.id for record in records), self.predictions)
+        return Answers(
+            self.suite, records, predictions, self.audits(), self.commands, self.paper, f"leaderboards/{self.folder.resolve().name}"
+        )
 
     def records(self) -> list[Record]:
         return list(self._records)
@@ -66,32 +70,15 @@ class Published:
     def audits(self) -> list[Finding]:
         return list(self._audits)
 
-    def predictions(self, ids: Iterable[str]) -> dict[str, Arrays]:
-        """Stored predictions of the trials that have some."""
+    def predictions(self, ids: Iterable[str]) -> dict[str, Predictions]:
+        """Stored predictions of the trials that have some, in the order asked for."""
         wanted = dict.fromkeys(ids)
         try:
             with (self.folder / "predictions.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                keys: dict[str, list[str]] = {}
-                for key in arrays.files:
-                    keys.setdefault(key.partition("/")[0], []).append(key)
-                found: dict[str, Arrays] = {}
-                for head, own in keys.items():
-                    if f"{head}/trials" in own:
-                        found |= _stacked({key.partition("/")[2]: arrays[key] for key in own})
-                    elif head in wanted:
-                        found[head] = Arrays.of({key.partition("/")[2]: arrays[key] for key in own})
+                found = unstack(arrays, arrays.files, wanted)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise self._broken(error) from None
         return {id_: found[id_] for id_ in wanted if id_ in found}
-
-
-def _stacked(part: dict[str, np.ndarray]) -> dict[str, Arrays]:
-    """Trials that share test rows: ids (N,), target (N,), trials (T,), and scores (T, N, C), also of each further rule."""
-    shared = {name: part.pop(name) for name in ("ids", "target", "trials")}
-    return {
-        str(id_): Arrays.of({**shared, **{name: scores[place] for name, scores in part.items()}})
-        for place, id_ in enumerate(shared["trials"].tolist())
-    }
 
 
 def _record(line: dict) -> Record:
@@ -100,6 +87,12 @@ def _record(line: dict) -> Record:
     return Record(Trial(**line["trial"]), metrics=metrics, **further)
 
 
-def opened(out: Path | str, published: Path | str | None = None) -> Store | Published:
+def opened(out: Path | str, published: Path | str | None = None) -> Store | Folder:
     """The answers of a results folder, or of a published one if that is given. Raises: UsageError if there are none."""
-    return Published(published) if published is not None else Store(out, create=False)
+    return Folder(published) if published is not None else Store(out, create=False)
+
+
+def answers_of(out: Path | str, published: Path | str | None = None, suite: str | None = None) -> Answers:
+    """The answers of a results folder's latest run, or of its latest of a suite, or of a published folder. Raises: UsageError."""
+    with opened(out, published) as source:
+        return source.answers(suite)

@@ -131,16 +131,14 @@ def _check_plan(suite: Suite, out: Path | str) -> None:
 def _look(suite: Suite, out: Path | str, further: Sequence[Trial]) -> tuple[list[Resolution], list[Trial]]:
     """Compare every pair, and choose the trials of the next looks."""
     with Store(out, create=False) as store:
-        found, records, _ = store.board()
-        labels = {_label(name) for pair in suite.pairs for name in pair}
-        predictions = store.predictions(record.trial.id for record in records if record.trial.label in labels)
+        answers = store.answers()
     settings = {trial.setting for trial in further}
-    asked = [record for record in records if record.setting in settings]
+    asked = answers.of([record for record in answers.records if record.setting in settings])
     order, resolutions = suite.seed_order(), []
     wanted: dict[str, Trial] = {}
     for pair in suite.pairs:
         a, b = map(_label, pair)
-        resolution = Resolution(compare(found, asked, predictions, a, b, allow=("protocols", "commits", "hardware")))
+        resolution = Resolution(compare(asked, a, b, allow=("protocols", "commits", "hardware")))
         for difference in resolution.comparison.differences:
             size, why = next_look(difference)
             if size is not None:

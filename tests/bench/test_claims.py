@@ -32,7 +32,7 @@ def published(scores, protocol="natural", board="one"):
     family = Family(f"cats (AB), {protocol}", "crossed", "test samples", 9, tuple(scores), tuple(tests))
     key = ("cats", "AB", protocol)
     setting = SimpleNamespace(
-        dataset="cats", combination="AB", protocol=protocol, key=key, page="cats.md", title=family.name, rows=rows, tests=family
+        dataset="cats", combination="AB", protocol=protocol, setting=key, page="cats.md", title=family.name, rows=rows, tests=family
     )
     return Published(board, setting)
 

@@ -11,8 +11,9 @@ from bench.errors import UsageError
 from bench.grid.engine import execute
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
+from bench.records.answers import Answers
 from bench.records.database import Store
-from bench.records.predictions import Arrays
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 
 SUITE = Suite("made", (Settings(("digits",)),), methods=("muse",))
@@ -34,12 +35,13 @@ def runs(rng, seeds, protocol="mcar(0.1)", gaps=None, rows=100):
         record = Record(
             trial, "done", None, {"accuracy": float((scores.argmax(1) == target).mean())}, {}, {"rows": {"test": rows, "train": 400}}
         )
-        pairs.append((record, Arrays(np.array([f"r{i}" for i in range(rows)]), target, scores)))
+        pairs.append((record, Predictions(np.array([f"r{i}" for i in range(rows)]), target, scores)))
     return pairs
 
 
 def halved(pairs, **options):
-    return self_test(SUITE, [record for record, _ in pairs], {record.trial.id: arrays for record, arrays in pairs}, ["muse"], **options)
+    answers = Answers(SUITE, [record for record, _ in pairs], {record.trial.id: arrays for record, arrays in pairs})
+    return self_test(answers, ["muse"], **options)
 
 
 def test_method_against_itself_is_significant_in_no_more_than_its_share():
@@ -87,8 +89,7 @@ def test_real_method_on_real_data_does_not_differ_from_itself(tmp_path):
     )  # fmt: skip
     execute(suite, tmp_path)
     with Store(tmp_path, create=False) as store:
-        found, records, _ = store.board()
-        result = self_test(found, records, store.predictions(record.trial.id for record in records), suite.methods)
+        result = self_test(store.answers(), suite.methods)
     assert result.tests == 6
     assert result.passed, result.as_json()
     assert bench.results(tmp_path)["status"].eq("done").all()

@@ -16,7 +16,8 @@ from bench.leaderboard import build, significance_json
 from bench.leaderboard import markdown as page_of_board
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
-from bench.records.predictions import Arrays
+from bench.records.answers import Answers
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.stats import Estimate, crossed_test, holm, look_levels, pseudo_values, resampled_t, sequential_p
 from bench.stats.levels import Levels
@@ -49,17 +50,19 @@ def made(method, seed=0, quality=1.0, status="done", where=None, facts=None, tar
         "rows": {"test": ROWS, "train": 4 * ROWS}, "synthetic": trial.dataset == "gaussian", "metric_reasons": reasons, **(facts or {}),
     }  # fmt: skip
     record = Record(trial, "done", None, metrics, {}, found, {**WHERE, **(where or {})})
-    return record, Arrays(ids, target, scores.astype(np.float32))
+    return record, Predictions(ids, target, scores.astype(np.float32))
 
 
 def runs(method, quality, seeds=4, **changes):
     return [made(method, seed, quality, **changes) for seed in range(seeds)]
 
 
+def answers_of(suite, pairs):
+    return Answers(suite, [record for record, _ in pairs], {r.trial.id: arrays for r, arrays in pairs if arrays is not None})
+
+
 def compared(pairs, a="muse", b="fusemoe", **options):
-    return compare(
-        SUITE, [record for record, _ in pairs], {r.trial.id: arrays for r, arrays in pairs if arrays is not None}, a, b, **options
-    )
+    return compare(answers_of(SUITE, pairs), a, b, **options)
 
 
 def many(settings=7, gap=1.0, seeds=3, **changes):
@@ -446,8 +449,7 @@ PLANNED = replace(SUITE, until_resolved=("fusemoe,muse@paper",), max_seeds=8)  #
 
 
 def looked(pairs, suite=PLANNED, a="muse", b="fusemoe", **options):
-    predictions = {record.trial.id: arrays for record, arrays in pairs if arrays is not None}
-    return compare(suite, [record for record, _ in pairs], predictions, a, b, **options)
+    return compare(answers_of(suite, pairs), a, b, **options)
 
 
 def test_planned_looks_are_all_taken_and_allowed_for():
@@ -521,8 +523,8 @@ def test_more_seeds_are_futile_where_the_samples_blur_the_difference():
 @pytest.mark.parametrize(("rope", "verdict"), [(1.0, "undecided"), (30.0, "equivalent")])
 def test_board_and_comparison_decide_by_the_margin_of_the_suite(rope, verdict):
     suite, pairs = replace(SUITE, rope=rope), runs("muse", 1.1, 8) + runs("fusemoe", 1.0, 8)
-    records, predictions = [record for record, _ in pairs], {record.trial.id: arrays for record, arrays in pairs}
-    board, found = build(suite, records, predictions), compare(suite, records, predictions, "muse", "fusemoe")
+    answers = answers_of(suite, pairs)
+    board, found = build(answers), compare(answers, "muse", "fusemoe")
     assert [difference.verdict for difference in found.differences] == [verdict]
     assert [test.verdict for test in board.settings[0].tests.tests] == [verdict]
     assert json.loads(significance_json(board))["rope"] == found.as_json()["rope"] == rope / 100

@@ -14,7 +14,7 @@ from bench.cli import main
 from bench.errors import UsageError
 from bench.inspection.reproduction import differences, reproduce
 from bench.records.database import Store
-from bench.records.predictions import Arrays, pack
+from bench.records.predictions import Predictions
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
 
@@ -51,7 +51,9 @@ def changed(out, tmp_path):
                 target.execute(f"UPDATE trials SET {name} = ? WHERE id = ?", (json.dumps(value), id_))
             if scores is not None:
                 stored = source.predictions([id_])[id_]
-                target.execute("UPDATE predictions SET arrays = ? WHERE id = ?", (pack(replace(stored, scores=scores(stored.scores))), id_))
+                target.execute(
+                    "UPDATE predictions SET arrays = ? WHERE id = ?", (replace(stored, scores=scores(stored.scores)).write(), id_)
+                )
         target.close()
         return id_
 
@@ -118,7 +120,7 @@ def test_repeat_that_fails_is_told_with_its_reason(changed, tmp_path):
     assert "sees no GPU" in result.stdout
 
 
-ROWS = Arrays(
+ROWS = Predictions(
     np.array(["a", "b"]), np.array([0, 1]), np.array([[1, 0], [0.5, 0.5]], np.float32), {"mcar(0.5)": np.eye(2, dtype=np.float32)}
 )
 

@@ -11,12 +11,12 @@ import pytest
 
 from bench.errors import UsageError
 from bench.leaderboard import build, markdown, pages, publish, render, significance_json, stale_files, table_csv, table_tex, write
-from bench.leaderboard.folder import pack
 from bench.leaderboard.setting_page import PAGE_END
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
-from bench.records.folder import Published
-from bench.records.predictions import Arrays
+from bench.records.answers import Answers
+from bench.records.folder import Folder
+from bench.records.predictions import Predictions, stack
 from bench.records.record import Finding, Record
 
 SUITE = Suite("golden", (Settings(("digits",), noise=(0.1, 0.3)),), title="Golden", methods=("muse", "constant"), training={"epochs": 2})
@@ -48,12 +48,17 @@ def made(method, protocol="mcar(0.1)", seed=0, hits=8, status="done", **changes)
     cost = {"gflops_per_sample": 0.002, "parameters": 1000, "latency_ms_64": 6.4}
     metrics = {"accuracy": hits / 10, "f1_macro": hits / 10, "auroc": math.nan}
     record = Record(trial, "done", None, metrics, cost, facts, {**PROVENANCE, **changes.get("provenance", {})})
-    return record, Arrays(np.array([f"r{i}" for i in range(10)]), target, scores)
+    return record, Predictions(np.array([f"r{i}" for i in range(10)]), target, scores)
+
+
+def answers_of(pairs, audits=(), suite=SUITE, records=None):
+    predictions = {record.trial.id: arrays for record, arrays in pairs if arrays is not None}
+    return Answers(suite, [record for record, _ in pairs] if records is None else records, predictions, audits, ["bench run"])
 
 
 def board_of(*pairs, suite=SUITE, audits=()):
     records = [record for record, _ in pairs]
-    return build(suite, records, {record.trial.id: arrays for record, arrays in pairs if arrays is not None}, ["bench run"], audits)
+    return build(answers_of(pairs, audits, suite, records))
 
 
 def full():
@@ -210,7 +215,7 @@ def test_tuned_row_is_audited_as_the_configuration_it_has():
 def test_published_folder_keeps_the_audits_of_its_methods(tmp_path):
     pairs, folder = full(), tmp_path / "golden"
     audits = [*AUDITS, found("shaspec")]
-    publish(folder, SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"], audits, draw=False)
+    publish(folder, answers_of(pairs, audits), draw=False)
     assert [entry["method"] for entry in json.loads((folder / "audit.json").read_text())] == [
         "muse",
         "muse",
@@ -234,7 +239,7 @@ def test_json_has_the_documented_shape():
 def test_published_folder_renders_to_its_own_bytes(tmp_path):
     pairs = [*full(), made("shaspec", status="failed", reason="x")]
     folder = tmp_path / "golden"
-    publish(folder, SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs if a}, ["bench run"], draw=False)
+    publish(folder, answers_of(pairs), draw=False)
     assert (folder / "table.csv").read_text() == table_csv(board_of(*pairs))
     assert stale_files(folder) == []
     (folder / "digits.md").write_text("changed by hand")
@@ -290,7 +295,7 @@ def test_response_surface_is_in_the_json():
 
 def test_published_response_surface_renders_to_its_own_bytes(tmp_path):
     pairs = with_surface()
-    publish(tmp_path / "surface", SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs}, ["bench run"], draw=False)
+    publish(tmp_path / "surface", answers_of(pairs), draw=False)
     assert stale_files(tmp_path / "surface") == []
     lines = (tmp_path / "surface" / "surface.csv").read_text().splitlines()
     assert lines[0].startswith("dataset,combination,protocol")
@@ -556,10 +561,10 @@ def test_seeds_with_their_own_splits_use_the_corrected_resampled_t():
 def test_predictions_of_one_test_part_share_ids_and_targets(tmp_path):
     pairs = [*with_surface(), *(made("mmformer", "mcar(0.3)", seed, 7) for seed in range(3))]
     predictions = {record.trial.id: arrays for record, arrays in pairs}
-    packed = pack(predictions)
+    packed = stack(predictions)
     assert {key for key in packed if key.endswith("/ids")} == {"0/ids", "1/ids"}  # with and without further rules
-    publish(tmp_path / "parts", SUITE, [record for record, _ in pairs], predictions, [], draw=False)
-    found = Published(tmp_path / "parts").predictions(predictions)
+    publish(tmp_path / "parts", answers_of(pairs), draw=False)
+    found = Folder(tmp_path / "parts").predictions(predictions)
     assert set(found) == set(predictions)
     for id_, arrays in predictions.items():
         for mine, theirs in ((arrays.ids, found[id_].ids), (arrays.target, found[id_].target), (arrays.scores, found[id_].scores)):
@@ -576,7 +581,7 @@ def test_published_paper_column_is_rendered_again(tmp_path):
         for seed in range(2):
             record, arrays = made(method, "mcar(0.3)", seed, 8)
             pairs.append((replace(record, trial=replace(record.trial, dataset="cmu-mosi", combination="VAT")), arrays))
-    publish(tmp_path / "b", SUITE, [r for r, _ in pairs], {r.trial.id: a for r, a in pairs}, ["bench run"], paper=True, draw=False)
+    publish(tmp_path / "b", replace(answers_of(pairs), paper=True), draw=False)
     page = (tmp_path / "b" / "cmu-mosi.md").read_text(encoding="utf-8")
     assert "65.2 ± 2.7 (T2), 65.2 ± 4.1 (T4)" in page
     assert "never ranked and never bold" in page

@@ -9,7 +9,7 @@ from bench import stats
 from bench.leaderboard.robustness import curve_of
 from bench.leaderboard.scores import Runs
 from bench.question.trial import Trial
-from bench.records.predictions import Arrays
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.stats.levels import Levels
 
@@ -29,7 +29,7 @@ def runs(label, share, seeds=3, ids=IDS):
     records = tuple(Record(TRIAL if seed == 0 else Trial(**{**TRIAL.as_dict(), "seed": seed}), "done") for seed in range(seeds))
     if not seeds:
         return Runs(label, (), (), (), np.empty(0), None, None, 0, "no trial gave a score")
-    return Runs(label, ("",) * seeds, records, records, values.mean(1), values, Arrays(ids, TARGET, np.zeros((200, 2))), 0)
+    return Runs(label, ("",) * seeds, records, records, values.mean(1), values, Predictions(ids, TARGET, np.zeros((200, 2))), 0)
 
 
 def curve(shares, withheld="", **changes):

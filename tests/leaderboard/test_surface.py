@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.leaderboard.surface import noise_area, retention, shapley, surface_of, worst_subset
 from bench.question.trial import Trial
-from bench.records.predictions import Arrays
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.stats import crossed_interval, pseudo_values
 
@@ -112,7 +112,7 @@ def made(method, seed, hits, metric="accuracy", rules=RULES):
     values = {rule: hits[rule] / ROWS if metric == "accuracy" else 1 - hits[rule] / ROWS for rule in rules}
     facts = {"evaluations": {rule: {"metrics": {metric: values[rule]}, "missing": 0.1, "mask": "m", "histogram": [1, 1]} for rule in rules}}
     main = values[rules[0]]
-    arrays = Arrays(np.array([f"r{i}" for i in range(ROWS)]), target, found[rules[0]], found)
+    arrays = Predictions(np.array([f"r{i}" for i in range(ROWS)]), target, found[rules[0]], found)
     return Record(trial, "done", None, {metric: main}, {}, facts), arrays
 
 

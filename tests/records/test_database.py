@@ -12,7 +12,7 @@ from bench.errors import UsageError
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.database import SCHEMA_VERSION, Store
-from bench.records.predictions import Arrays, pack, unpack
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 
 SUITE = Suite("small", (Settings(("digits",), noise=(0.3,)),), methods=("muse",))
@@ -27,7 +27,7 @@ def trial_of(seed=0, **changes):
 
 
 def arrays():
-    return Arrays(np.array(["a", "b"]), np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32))
+    return Predictions(np.array(["a", "b"]), np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32))
 
 
 def test_record_and_predictions_come_back_as_written(tmp_path):
@@ -63,7 +63,7 @@ def test_scores_of_further_evaluations_come_back_as_written(tmp_path):
 def test_predictions_stored_before_there_were_evaluations_are_read():
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=arrays().ids, target=arrays().target, scores=arrays().scores)
-    assert unpack(buffer.getvalue()).evaluations == {}
+    assert Predictions.read(buffer.getvalue()).evaluations == {}
 
 
 def test_planned_trials_are_seen_before_they_end(tmp_path):
@@ -86,11 +86,11 @@ def test_board_of_a_suite_leaves_out_what_other_suites_of_the_folder_ask(tmp_pat
         store.plan(SUITE, "family", "bench run --suite small", rates[:1])
         pair = {"methods": ("muse", "shaspec"), "seeds": (0, 1), "until_resolved": ("muse,shaspec",), "max_seeds": 4}
         store.plan(replace(SUITE, name="large", **pair), "family", "bench run --suite large", rates)
-        assert store.board("large")[0].until_resolved
-        assert not store.board("small")[0].until_resolved
-        assert [record.trial.protocol for record in store.board("small")[1]] == ["mcar(0.3)"]
-        assert store.board("small")[2] == ["bench run --suite small"]
-        assert len(store.board()[1]) == 2
+        assert store.answers("large").suite.until_resolved
+        assert not store.answers("small").suite.until_resolved
+        assert [record.trial.protocol for record in store.answers("small").records] == ["mcar(0.3)"]
+        assert store.answers("small").commands == ["bench run --suite small"]
+        assert len(store.answers().records) == 2
 
 
 def test_board_joins_comparable_runs_and_takes_the_latest_version(tmp_path):
@@ -98,10 +98,14 @@ def test_board_joins_comparable_runs_and_takes_the_latest_version(tmp_path):
         store.plan(SUITE, "family", "first", [trial_of(), trial_of(1)])
         store.plan(SUITE, "other", "foreign", [trial_of(method="mmformer")])
         store.plan(SUITE, "family", "second", [trial_of(version="new"), trial_of(method="shaspec")])
-        suite, records, commands = store.board()
-    assert suite == SUITE
-    assert commands == ["first", "second"]
-    assert {(r.trial.method, r.trial.seed, r.trial.version) for r in records} == {("muse", 0, "new"), ("muse", 1, "v"), ("shaspec", 0, "v")}
+        answers = store.answers()
+    assert answers.suite == SUITE
+    assert answers.commands == ["first", "second"]
+    assert {(r.trial.method, r.trial.seed, r.trial.version) for r in answers.records} == {
+        ("muse", 0, "new"),
+        ("muse", 1, "v"),
+        ("shaspec", 0, "v"),
+    }
 
 
 def test_second_writer_is_refused_with_the_way_on(tmp_path):
@@ -123,7 +127,7 @@ def test_half_written_transaction_leaves_nothing(tmp_path):
             ids, target = arrays().ids, arrays().target
 
             @property
-            def scores(self):
+            def write(self):
                 raise MemoryError
 
         with pytest.raises(MemoryError):
@@ -184,7 +188,7 @@ def test_full_disk_is_explained_and_keeps_what_was_stored(tmp_path):
         store.write(Record(trial_of(0), "done", metrics={"accuracy": 0.5}), arrays())
         pages = store.connection.execute("PRAGMA page_count").fetchone()[0]
         store.connection.execute(f"PRAGMA max_page_count = {pages}")  # as a disk with no room left
-        big = Arrays(np.array(["a"]), np.array([0]), np.random.default_rng(0).random((1, 100_000)).astype(np.float32))
+        big = Predictions(np.array(["a"]), np.array([0]), np.random.default_rng(0).random((1, 100_000)).astype(np.float32))
         with pytest.raises(UsageError, match="full; finished trials are safe"):
             store.write(Record(trial_of(1), "done"), big)
         assert store.statuses() == {trial_of(0).id: "done", trial_of(1).id: "planned", trial_of(2).id: "planned"}
@@ -199,5 +203,5 @@ def test_id_that_names_no_single_trial_is_explained(tmp_path, id_):
 
 
 def test_predictions_are_read_without_pickles():
-    packed = pack(Arrays(np.array(["a", "b"], dtype=object), np.array([0, 1]), np.ones((2, 2), dtype=np.float32)))
-    assert unpack(packed).ids.dtype.kind == "U"
+    packed = Predictions(np.array(["a", "b"], dtype=object), np.array([0, 1]), np.ones((2, 2), dtype=np.float32)).write()
+    assert Predictions.read(packed).ids.dtype.kind == "U"

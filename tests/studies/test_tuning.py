@@ -495,9 +495,8 @@ def test_board_shows_default_and_tuned_rows_apart(found, tmp_path):
     execute(with_configs(base, "tuned", out), tmp_path)
     execute(base, tmp_path)
     with Store(tmp_path, create=False) as store:
-        suite, records, commands = store.board()
-        predictions = store.predictions(record.trial.id for record in records)
-    board = build(suite, records, predictions, commands)
+        answers = store.answers()
+    board = build(answers)
     labels = {row.label for row in board.settings[0].rows}
     assert labels == {f"{FILE}:Cut", f"{FILE}:Cut tuned (6 suggestions)"}
     page = markdown(board)
@@ -505,7 +504,7 @@ def test_board_shows_default_and_tuned_rows_apart(found, tmp_path):
     assert [row.hp for row in board.settings[0].rows if row.label.endswith("Cut")] == ["default"]
     assert "6 random (0 pruned, 0 failed)" in page
     assert "tuned where a row says so, else untuned (default hp)" in page
-    publish(tmp_path / "board", suite, records, predictions, commands)
+    publish(tmp_path / "board", answers)
     assert not stale_files(tmp_path / "board")
 
 
