@@ -88,16 +88,15 @@ def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
 
     from bench.data.grammar import point_of
     from bench.records.database import Store
-    from bench.records.record import evaluations_of
 
     rows = []
     with Store(out, create=False) as store:
         for record in store.records():
             keys = {key: value for key, value in record.row().items() if key not in ("status", "reason", "metrics", "cost")}
-            for rule, facts in evaluations_of(record).items():
+            for rule, evaluated in record.facts.evaluations.items():
                 rate, letters = point_of(rule)
-                point = {"evaluation": rule, "test_noise": rate, "test_combination": letters, "missing": facts["missing"]}
-                rows.append({**keys, **point, **facts["metrics"]})
+                point = {"evaluation": rule, "test_noise": rate, "test_combination": letters, "missing": evaluated.missing}
+                rows.append({**keys, **point, **evaluated.metrics})
     return pandas.DataFrame(rows)
 
 

@@ -26,6 +26,7 @@ from bench.leaderboard.folder import _rendered
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.answers import Answers
+from bench.records.facts import Facts, Origin
 from bench.records.folder import Folder
 from bench.records.predictions import Predictions
 from bench.records.record import Record
@@ -67,7 +68,9 @@ def made(trials: int, folder: Path) -> int:
                     facts = {"rows": {"test": SAMPLES, "train": 4000}, "missing": {"test": noise}, "masks": {"test": f"{dataset}{noise}"},
                              "ended": "2026-01-01", "histogram": [300, 300, 400]}  # fmt: skip
                     cost = {"gflops_per_sample": 0.001 * method, "parameters": 1000 * method, "latency_ms_64": 1.0}
-                    records.append(Record(trial, "done", None, score(target, scores)[0], cost, facts, PROVENANCE))
+                    records.append(
+                        Record(trial, "done", None, score(target, scores)[0], cost, Facts.from_json(facts), Origin.from_json(PROVENANCE))
+                    )
                     predictions[trial.id] = Predictions(ids, target, scores.astype(np.float32))
     suite = Suite("board", (Settings(tuple(f"d{i}" for i in range(DATASETS)), noise=NOISE),), metric="f1_macro", seeds=tuple(range(SEEDS)))
     publish(folder, Answers(suite, records, predictions, commands=["bench run"]), draw=False)

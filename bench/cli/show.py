@@ -30,7 +30,6 @@ def show(trial: str | None, methods: str | None, settings: str | None, out: str,
     from bench.comparison.belonging import in_settings, label_of
     from bench.names import split_list
     from bench.records.folder import opened
-    from bench.records.record import evaluations_of
     from bench.text import finite
 
     one_source(published)
@@ -43,7 +42,7 @@ def show(trial: str | None, methods: str | None, settings: str | None, out: str,
         print_json(
             {
                 "trials": [
-                    {**record.row(), "facts": record.facts, "provenance": record.provenance} if trial else record.row()
+                    {**record.row(), "facts": record.facts.as_json(), "provenance": record.provenance.as_json()} if trial else record.row()
                     for record in records
                 ]
             }
@@ -55,21 +54,21 @@ def show(trial: str | None, methods: str | None, settings: str | None, out: str,
         click.echo(tabulate(rows, headers="keys", tablefmt="simple", floatfmt=".4f"))
         return
     record = records[0]
-    evaluations = evaluations_of(record)
+    evaluations = record.facts.evaluations
     sections = {
         "trial": {"id": record.trial.id, **json.loads(record.trial.canonical())},
         "status": {"status": record.status, "reason": record.reason, "collapsed": record.collapsed},
         "metrics": record.metrics,
         "cost": record.cost,
-        "facts": {key: value for key, value in record.facts.items() if key != "evaluations"},
-        "provenance": record.provenance,
+        "facts": {key: value for key, value in record.facts.as_json().items() if key != "evaluations"},
+        "provenance": record.provenance.as_json(),
     }
     for title, values in sections.items():
         click.secho(title, bold=True)
         click.echo(tabulate([(f"  {key}", value) for key, value in finite(values).items()], tablefmt="plain", disable_numparse=True))
     if evaluations:
         click.secho("evaluations", bold=True)
-        rows = [{"  rule": f"  {rule}", "missing": facts["missing"], **facts["metrics"]} for rule, facts in evaluations.items()]
+        rows = [{"  rule": f"  {rule}", "missing": evaluated.missing, **evaluated.metrics} for rule, evaluated in evaluations.items()]
         click.echo(tabulate(rows, headers="keys", tablefmt="plain", floatfmt=".4f"))
     where = f"--out {shlex.quote(out)}" if published is None else f"--from {shlex.quote(str(published))}"
     click.secho("repeat it and compare the bits", bold=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from bench.errors import UsageError, unknown
-from bench.leaderboard.origin import code_of
 from bench.names import Setting, method_label, parse_choice
 from bench.records.record import Record
 
@@ -66,13 +65,13 @@ def check_together(own: Sequence[Record], allowed: Sequence[str]) -> None:
             raise UsageError(f"two finished trials of {trial[0]}, seed {trial[2]}, on {trial[1].title}; keep one of them")
         seen.add(trial)
     ways = {(record.trial.selection, record.trial.vary, record.trial.fixed_seed, record.trial.harness) for record in own}
-    commits = {code_of(record) for record in done}
+    commits = {record.provenance.code for record in done}
     budgets: dict[tuple[str, Setting], set[str]] = defaultdict(set)
     versions: dict[str, set[str]] = defaultdict(set)
     for record in done:
         budgets[record.trial.label, record.setting].add(json.dumps(dict(record.trial.training), sort_keys=True))
         versions[record.trial.label].add(record.trial.version)
-    hardware = {f"{record.provenance.get('hardware_id')} {record.provenance.get('device')}" for record in done}
+    hardware = {f"{record.provenance.hardware_id} {record.provenance.device}" for record in done}
     kinds: dict[str, tuple[set, str]] = {
         "protocols": (ways, "ways to run a trial"),
         "commits": (commits, "commits"),
@@ -87,9 +86,7 @@ def check_together(own: Sequence[Record], allowed: Sequence[str]) -> None:
             problems.setdefault("commits", f"{len(found)} versions of the code of {label}")
     data: dict[tuple, set[tuple[str, str]]] = defaultdict(set)
     for record in done:
-        data[record.setting, record.trial.seed if record.trial.vary == "split" else None].add(
-            (record.trial.fingerprint, _test_mask(record))
-        )
+        data[record.setting, record.trial.seed if record.trial.vary == "split" else None].add((record.trial.fingerprint, record.test_mask))
     unlike = sorted({key.title for (key, _), values in data.items() if len(values) > 1})
     if unlike:
         problems["data"] = f"different data or test masks in {'; '.join(unlike)}"
@@ -97,8 +94,3 @@ def check_together(own: Sequence[Record], allowed: Sequence[str]) -> None:
     if refused:
         what = ", ".join(problems[name] for name in refused)
         raise UsageError(f"these records mix {what}; run both methods alike, or accept it with --allow {','.join(refused)}")
-
-
-def _test_mask(record: Record) -> str:
-    masks = record.facts.get("masks")
-    return str(masks.get("test")) if isinstance(masks, Mapping) else ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench import stats
-from bench.comparison.belonging import ALLOW, _test_mask, check_together, in_settings, label_of, shared_settings, spelled
+from bench.comparison.belonging import ALLOW, check_together, in_settings, label_of, shared_settings, spelled
 from bench.comparison.differences import Across, Comparison, Difference, Effect, Look, Looks, Pattern
 from bench.comparison.page import markdown, opening
 from bench.data.grammar import parse_protocol
@@ -175,8 +175,7 @@ def _difference(pair: _Pair, table: SettingTable) -> Difference:
     scores = [sign * np.array([record.metrics[metric] for record in side]) for side in runs]
     result = Difference(table, rows[a], rows[b], stats.Estimate("none", math.nan, math.nan), pair.levels)
     if not len(scores[0]) or not len(scores[1]):
-        reasons = {str(reason) for record in here if isinstance(why := record.facts.get("metric_reasons"), Mapping)
-                   for name, reason in why.items() if name == metric}  # fmt: skip
+        reasons = {record.facts.metric_reasons[metric] for record in here if metric in record.facts.metric_reasons}
         because = f": {'; '.join(sorted(reasons))}" if reasons else ""
         reason = f"needs 2 seeds of each method with a score, got {len(scores[0])} and {len(scores[1])}{because}"
         return replace(result, estimate=replace(result.estimate, reason=reason))
@@ -188,7 +187,7 @@ def _difference(pair: _Pair, table: SettingTable) -> Difference:
         return replace(result, estimate=replace(result.estimate, difference=scores[0].mean() - scores[1].mean(), reason=reason))
     _check_samples(table, [*arrays[0], *arrays[1]])
     values = [np.stack([sign * stats.pseudo_values(metric, x.target, x.scores.astype(float)) for x in side]) for side in arrays]
-    masks = {_test_mask(record) for side in runs for record in side}
+    masks = {record.test_mask for side in runs for record in side}
     patterns = _patterns(table, pair.observed[masks.pop()], arrays) if len(masks) == 1 and masks <= set(pair.observed) else ()
     return replace(result, estimate=stats.crossed_test(*values, *scores), patterns=patterns)
 
@@ -215,7 +214,7 @@ def _over_splits(
     if all(len(found) == len(side) for found, side in zip(arrays, runs, strict=True)):
         for i, j in zip(*at, strict=True):
             _check_samples(table, [arrays[0][i], arrays[1][j]])
-    sizes = [rows for record in runs[0] if isinstance(rows := record.facts.get("rows"), Mapping)]
+    sizes = [record.facts.rows for record in runs[0] if record.facts.rows]
     if not both or not sizes:
         return stats.Estimate("corrected resampled t", math.nan, math.nan, reason="needs 2 splits that both methods ran, with their sizes")
     ratio = float(np.mean([rows["test"] / rows["train"] for rows in sizes]))

@@ -124,17 +124,10 @@ def from_records(trial: Trial, records: Sequence[Record]) -> Span | None:
     for record in records:
         ours, theirs = dict(trial.training), dict(record.trial.training)
         wanted, had = ours.pop("epochs", None), theirs.pop("epochs", None)
-        epochs, total = _fact(record, "config", "epochs"), _fact(record, "seconds", "total")
+        epochs, total = record.facts.config.get("epochs"), record.facts.seconds.get("total")
         if ours != theirs or total is None or (wanted != had and (wanted is None or not epochs)):
             continue
         training = record.cost.get("train_seconds") or 0.0
         ratio = 1.0 if wanted == had or wanted is None or epochs is None else float(wanted) / epochs
         seconds.append(max(0.0, total - training) + training * ratio)
     return Span(float(np.median(seconds)), min(seconds), max(seconds)) if seconds else None
-
-
-def _fact(record: Record, name: str, key: str) -> float | None:
-    """A number of a record's facts, None where it is not known."""
-    table = record.facts.get(name)
-    found = table.get(key) if isinstance(table, dict) else None
-    return float(found) if isinstance(found, int | float) else None

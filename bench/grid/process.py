@@ -20,7 +20,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -258,7 +258,7 @@ def _death(process: Any, log: Path) -> str:
 def _failed(job: Job, reason: str) -> Record:
     from bench.records.provenance import provenance
 
-    return Record(job.trial, "failed", reason, provenance={**provenance(), "threads": job.threads})
+    return Record(job.trial, "failed", reason, provenance=replace(provenance(), threads=job.threads))
 
 
 @contextmanager

@@ -66,8 +66,7 @@ class Lines(Progress):
     def outcome(self, record: Record) -> str:
         if record.status != "done":
             return f"{record.status} {describe(record.trial)}: {record.reason}"
-        seconds = record.facts["seconds"]
-        total = seconds["total"] if isinstance(seconds, dict) else 0.0
+        total = record.facts.seconds.get("total", 0.0)
         return f"done {describe(record.trial)}: {self.metric} {record.metrics[self.metric]:.4f} in {total:.1f} s"
 
     def say(self, line: str) -> None:
@@ -123,7 +122,7 @@ class SuggestionLines(Lines):
     def outcome(self, record: Record) -> str:
         if record.status != "done":
             return f"{record.status} {describe(record.trial)}: {record.reason}"
-        return f"done {describe(record.trial)}: validation {self.metric} {record.facts['valid']:.4f}"
+        return f"done {describe(record.trial)}: validation {self.metric} {record.facts.valid:.4f}"
 
 
 class SuggestionBars(SuggestionLines, Bars):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -118,14 +118,13 @@ def reproduce(
     cls = registry.method_class(trial.method)
     _, samples = load(Choice(trial.dataset, "", trial.dataset_options))
     suite = source.answers().suite
-    seconds = record.facts.get("seconds")
-    took = float(seconds["total"]) if isinstance(seconds, Mapping) else 0.0
+    took = record.facts.seconds.get("total", 0.0)
     limits = Limits(max(60 * suite.minutes, SLOWER * took), int(suite.memory_gb * 1e9))
-    device, threads = str(record.provenance.get("device", "auto")), record.provenance.get("threads")
+    device, threads = record.provenance.device or "auto", record.provenance.threads or 1
     given = {name: found for name, found in registry.given().items() if name in (trial.method, trial.dataset)}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / f"{trial.id}.log"
-        job = Job(trial, limits, device, threads if isinstance(threads, int) else 1, log, given)
+        job = Job(trial, limits, device, threads, log, given)
         again, predictions = run_isolated(job, report, stopped or threading.Event())
     changes = [
         ("code of the method", trial.version, registry.source_version(cls)),
@@ -162,21 +161,12 @@ def _same(then: np.ndarray | None, now: np.ndarray | None) -> bool:
 def _where(record: Record, again: Record) -> list[tuple[str, object, object]]:
     """What the records of both runs say of masks, device, machine and packages, likely causes first."""
     then, now = record.provenance, again.provenance
-    packages = [_mapping(side.get("packages")) for side in (then, now)]
-    masks = [_mapping(side.facts.get("masks")) for side in (record, again)]
+    names = ("hardware", "torch_device", "python", "bench", "commit")
     return [
-        *((f"{part} mask", masks[0].get(part), mask) for part, mask in masks[1].items()),
-        *((name, packages[0].get(name), packages[1].get(name)) for name in dict.fromkeys([*packages[0], *packages[1]])),
-        *(
-            (key.replace("_", " "), then.get(key), now.get(key))
-            for key in ("hardware", "torch_device", "python", "bench", "commit")
-            if key in now
-        ),
+        *((f"{part} mask", record.facts.masks.get(part), mask) for part, mask in again.facts.masks.items()),
+        *((name, then.packages.get(name), now.packages.get(name)) for name in dict.fromkeys([*then.packages, *now.packages])),
+        *((name.replace("_", " "), getattr(then, name), getattr(now, name)) for name in names),
     ]
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _text(value: object) -> str:

@@ -51,8 +51,7 @@ class Source:
 
     @property
     def classes(self) -> np.ndarray:
-        found = self.record.facts.get("classes")
-        return np.array(found if isinstance(found, list) else np.unique(self.target).astype(str))
+        return np.array(self.record.facts.classes or np.unique(self.target).astype(str))
 
     def combinations(self, observed: np.ndarray) -> np.ndarray:
         """Letters of what each row observes, "-" where that is nothing. Shapes: (N, M) bool -> (N,) str."""
@@ -92,8 +91,7 @@ class Analysis:
 
 def expert_names(source: Source) -> list[str]:
     """Experts as figures call them: those of a target modality by its letter, shared ones as sh1, sh2, ..; else e1, e2, .."""
-    config = source.record.facts.get("config")
-    known = config if isinstance(config, dict) else {}
+    known = source.record.facts.config
     if {"n_target_experts", "n_shared"} <= known.keys():
         own = [f"{letter}{i + 1}" for letter in source.trial.combination for i in range(int(known["n_target_experts"]))]
         return own + [f"sh{i + 1}" for i in range(int(known["n_shared"]))]

@@ -35,6 +35,7 @@ from bench.names import Choice, Setting
 from bench.question.suite import Suite
 from bench.question.winners import winners_of
 from bench.records.answers import Answers, named
+from bench.records.facts import Facts
 from bench.records.record import Finding, Record, audit_summary
 from bench.stats import pareto_front, ranks
 from bench.stats.levels import Levels
@@ -80,7 +81,7 @@ def _warnings(records: Sequence[Record], runs: Mapping[Setting, Mapping[str, Run
     waiting = sum(record.status == "planned" for record in records)
     if waiting:
         found.append(f"{waiting} of {len(records)} planned trials have not run")
-    peeked = sum(record.facts.get("test_evaluations", 1) != 1 for record in records if record.status == "done")
+    peeked = sum(record.facts.test_evaluations not in (None, 1) for record in records if record.status == "done")
     if peeked:
         found.append(f"{peeked} trials scored the test part more than once")
     repeated = [(one.label, setting, one.duplicates) for setting, methods in runs.items() for one in methods.values() if one.duplicates]
@@ -114,14 +115,13 @@ def _setting_table(answers: Answers, setting: Setting, methods: Mapping[str, Run
     rows = [_row(suite, one, bounds, standing, audited) for one in methods.values()]
     last = list(UNRANKED)
     rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.rank is None, r.rank or 0.0, r.label))
-    facts = done[0].facts if done else {}
-    shares, sizes = facts.get("missing"), facts.get("rows")
-    reasons = {found[metric] for record in done if isinstance(found := record.facts.get("metric_reasons"), Mapping) and metric in found}
+    facts = done[0].facts if done else Facts()
+    reasons = {record.facts.metric_reasons[metric] for record in done if metric in record.facts.metric_reasons}
     return SettingTable(
         *setting,
-        synthetic=any(bool(record.facts.get("synthetic")) for record in done),
-        test_rows=sizes["test"] if isinstance(sizes, Mapping) else None,
-        missing=shares["test"] if isinstance(shares, Mapping) else None,
+        synthetic=any(record.facts.synthetic for record in done),
+        test_rows=facts.rows.get("test"),
+        missing=facts.missing.get("test"),
         rows=tuple(rows),
         surface=surface_of(metric, setting.combination, [row.label for row in rows], records, predictions, FLOOR),
         tests=standing.tests,

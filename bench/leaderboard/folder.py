@@ -51,7 +51,7 @@ def write(folder: Path, draw: bool = True) -> list[Path]:
 
 
 def _as_dict(record: Record) -> dict[str, object]:
-    return {key: finite(value) for key, value in asdict(record).items()} | {"id": record.trial.id, "trial": record.trial.as_dict()}
+    return finite(record.as_json()) | {"id": record.trial.id, "trial": record.trial.as_dict()}
 
 
 def board_of(folder: Path) -> Board:

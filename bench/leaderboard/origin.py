@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from bench.records.record import Record, evaluations_of
+from bench.records.record import Record
 
 
 def mixtures(done: Sequence[Record]) -> list[str]:
     """What is mixed that one experiment may not mix; where there is something, no significance is claimed."""
     found = []
-    if any(record.provenance.get("dirty") for record in done):
+    if any(record.provenance.dirty for record in done):
         found.append("some records come from a checkout with uncommitted changes")
-    commits = {code_of(record) for record in done}
-    if len(commits) > 1:
-        found.append(f"records come from {len(commits)} {'commits' if all(map(_is_commit, done)) else 'versions of bench'}")
-    for key, what in (("hardware_id", "hardware ids"), ("device", "devices")):
-        values = {str(record.provenance.get(key)) for record in done}
+    codes = {record.provenance.code for record in done}
+    if len(codes) > 1:
+        found.append(f"records come from {len(codes)} {'commits' if all(map(_is_commit, done)) else 'versions of bench'}")
+    for what, values in (
+        ("hardware ids", {record.provenance.hardware_id for record in done}),
+        ("devices", {record.provenance.device for record in done}),
+    ):
         if len(values) > 1:
             found.append(f"records come from {len(values)} {what}")
     data: dict[str, set[str]] = defaultdict(set)
@@ -25,11 +27,10 @@ def mixtures(done: Sequence[Record]) -> list[str]:
     for record in done:
         trial = record.trial
         data[trial.dataset_label].add(trial.fingerprint)
-        shares = record.facts.get("masks")
-        if isinstance(shares, Mapping) and trial.vary == "training":
-            masks[trial.setting].add(str(shares["test"]))
-            for rule, facts in evaluations_of(record).items():
-                masks[*trial.setting, rule].add(str(facts["mask"]))
+        if record.test_mask and trial.vary == "training":
+            masks[trial.setting].add(record.test_mask)
+            for rule, evaluated in record.facts.evaluations.items():
+                masks[*trial.setting, rule].add(evaluated.mask)
     changed = sorted(name for name, fingerprints in data.items() if len(fingerprints) > 1)
     if changed:
         found.append(f"records come from different versions of the data of {', '.join(changed)}")
@@ -39,18 +40,12 @@ def mixtures(done: Sequence[Record]) -> list[str]:
 
 
 def _is_commit(record: Record) -> bool:
-    return record.provenance.get("commit") is not None
-
-
-def code_of(record: Record) -> str:
-    """The code of the suite that made a record: its commit, or the version that was installed."""
-    commit = record.provenance.get("commit")
-    return f"bench {record.provenance.get('bench', 'of an unknown version')} (installed)" if commit is None else str(commit)
+    return record.provenance.commit is not None
 
 
 def on_one_machine(done: Sequence[Record]) -> bool:
     """Whether timings may be compared."""
-    return len({(str(record.provenance.get("hardware_id")), str(record.provenance.get("device"))) for record in done}) < 2
+    return len({(record.provenance.hardware_id, record.provenance.device) for record in done}) < 2
 
 
 def provenance_line(done: Sequence[Record]) -> str:
@@ -59,17 +54,16 @@ def provenance_line(done: Sequence[Record]) -> str:
         return "no finished trial"
 
     def values(key: str) -> str:
-        return ", ".join(sorted({str(record.provenance.get(key)) for record in done}))
+        return ", ".join(sorted({str(getattr(record.provenance, key)) for record in done}))
 
-    commits = sorted({code_of(record)[:10] for record in done if _is_commit(record)})
-    state = "dirty" if any(record.provenance.get("dirty") for record in done) else "clean"
+    commits = sorted({record.provenance.code[:10] for record in done if _is_commit(record)})
+    state = "dirty" if any(record.provenance.dirty for record in done) else "clean"
     code = [f"commit {', '.join(commits)} ({state})"] if commits else []
-    code += sorted({code_of(record) for record in done if not _is_commit(record)})
+    code += sorted({record.provenance.code for record in done if not _is_commit(record)})
     data = sorted({f"{record.trial.dataset_label} {record.trial.fingerprint[:8]}" for record in done})
-    masks = sorted({str(shares["test"]) for record in done if isinstance(shares := record.facts.get("masks"), Mapping)})
-    packages = [record.provenance.get("packages") for record in done]
-    torch = sorted({str(found["torch"]) for found in packages if isinstance(found, Mapping)})
-    dates = sorted({str(record.facts.get("ended"))[:10] for record in done})
+    masks = sorted({record.test_mask for record in done if record.test_mask})
+    torch = sorted({str(packages["torch"]) for record in done if "torch" in (packages := record.provenance.packages)})
+    dates = sorted({str(record.facts.ended)[:10] for record in done})
     parts = [
         *code,
         f"data {', '.join(data)}",

@@ -144,5 +144,5 @@ def _resampled(sign: float, a: Runs, b: Runs) -> Estimate:
 
 def _test_over_train(records: Sequence[Record]) -> float:
     """Test rows over training rows, the overlap that the corrected t-test allows for."""
-    rows = [found for record in records if isinstance(found := record.facts.get("rows"), Mapping)]
-    return float(rows[0]["test"]) / float(rows[0]["train"]) if rows and rows[0].get("train") else 0.0
+    rows = next((record.facts.rows for record in records if record.facts.rows), {})
+    return rows["test"] / rows["train"] if rows.get("train") else 0.0

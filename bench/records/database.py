@@ -114,7 +114,8 @@ class Store:
 
     def write(self, record: Record, predictions: Predictions | None) -> None:
         """Store a finished trial in one transaction."""
-        columns = [json.dumps(value) for value in (record.metrics, record.cost, record.facts, record.provenance)]
+        found = record.as_json()
+        columns = [json.dumps(found[name]) for name in COLUMNS]
         with self._explained(), self.connection:
             self.connection.execute(
                 "UPDATE trials SET status = ?, reason = ?, metrics = ?, cost = ?, facts = ?, provenance = ?, ended = ?,"
@@ -208,7 +209,8 @@ class Store:
         return found
 
 
-SELECT = "SELECT trial, status, reason, metrics, cost, facts, provenance FROM trials"
+COLUMNS = ("metrics", "cost", "facts", "provenance")
+SELECT = f"SELECT trial, status, reason, {', '.join(COLUMNS)} FROM trials"
 
 
 def _with_pairs(suite: Suite, planned: Sequence[Suite]) -> Suite:
@@ -232,7 +234,8 @@ def one_of(found: Sequence[Record], id_: str, where: str) -> Record:
 
 def _record(row: tuple) -> Record:
     trial, status, reason, *columns = row
-    return Record(Trial.from_json(trial), status, reason, *(json.loads(column) for column in columns))
+    found = dict(zip(COLUMNS, map(json.loads, columns), strict=True))
+    return Record.from_json(Trial.from_json(trial), {"status": status, "reason": reason, **found})
 
 
 def _escaped(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 import zipfile
 import zlib
@@ -82,9 +81,7 @@ class Folder:
 
 
 def _record(line: dict) -> Record:
-    metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
-    further = {key: value for key, value in line.items() if key not in ("id", "trial", "metrics")}
-    return Record(Trial(**line["trial"]), metrics=metrics, **further)
+    return Record.from_json(Trial(**line["trial"]), line)
 
 
 def opened(out: Path | str, published: Path | str | None = None) -> Store | Folder:

@@ -11,23 +11,24 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import bench
+from bench.records.facts import Origin
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "joblib")
 
 
 @lru_cache
-def provenance() -> dict[str, object]:
-    """Commit and dirty flag (None outside a checkout), package versions, and an id of the hardware class."""
+def provenance() -> Origin:
+    """This code, these packages, this machine; without the device and threads of a trial."""
     commit, dirty = _git()
-    return {
-        "bench": bench.__version__,
-        "commit": commit,
-        "dirty": dirty,
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "hardware": hardware(),
-        "hardware_id": hashlib.sha256(hardware().encode()).hexdigest()[:8],
-    }
+    return Origin(
+        bench=bench.__version__,
+        commit=commit,
+        dirty=dirty,
+        python=platform.python_version(),
+        packages={name: _version(name) for name in PACKAGES},
+        hardware=hardware(),
+        hardware_id=hashlib.sha256(hardware().encode()).hexdigest()[:8],
+    )
 
 
 def _git() -> tuple[str | None, bool | None]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.names import Choice, Setting, method_label, parse_choice
 from bench.question.trial import Trial
+from bench.records.facts import Facts, Origin
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,42 @@ class Record:
     trial: Trial
     status: str  # done, failed or skipped; a trial that has not ended is planned
     reason: str | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)  # fractions; NaN has its reason in facts["metric_reasons"]
+    metrics: Mapping[str, float] = field(default_factory=dict)  # fractions; NaN has its reason in facts.metric_reasons
     cost: Mapping[str, float | None] = field(default_factory=dict)
-    facts: Mapping[str, object] = field(default_factory=dict)  # realised missing shares, mask hashes, histogram, best epoch, timings
-    provenance: Mapping[str, object] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
+    provenance: Origin = field(default_factory=Origin)
+
+    @classmethod
+    def from_json(cls, trial: Trial, found: Mapping[str, Any]) -> Record:
+        """What `as_json` wrote, of this version or an earlier one. Raises: KeyError, TypeError if it is no record."""
+        metrics = {name: math.nan if value is None else value for name, value in found["metrics"].items()}
+        facts, origin = Facts.from_json(found["facts"]), Origin.from_json(found["provenance"])
+        return cls(trial, found["status"], found.get("reason"), metrics, found["cost"], facts, origin)
+
+    def as_json(self) -> dict[str, object]:
+        """Everything but the trial."""
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "metrics": dict(self.metrics),
+            "cost": dict(self.cost),
+            "facts": self.facts.as_json(),
+            "provenance": self.provenance.as_json(),
+        }
 
     @property
     def setting(self) -> Setting:
         return self.trial.setting
 
     @property
+    def test_mask(self) -> str:
+        """Hash of the observed mask of its test part; empty where a record of before lacks it."""
+        return self.facts.masks.get("test", "")
+
+    @property
     def collapsed(self) -> bool:
         """Whether one class was predicted for every test row."""
-        histogram = self.facts.get("histogram")
-        return isinstance(histogram, list) and sum(count > 0 for count in histogram) == 1
+        return sum(count > 0 for count in self.facts.histogram) == 1
 
     def row(self) -> dict[str, object]:
         """The record in the documented JSON shape."""
@@ -81,11 +105,6 @@ class Record:
 
 def score_under(record: Record, rule: str, metric: str) -> float:
     """A trial's score under a further rule, NaN where it has none."""
-    found = evaluations_of(record).get(rule, {}).get("metrics", {}).get(metric)
+    evaluated = record.facts.evaluations.get(rule)
+    found = None if evaluated is None else evaluated.metrics.get(metric)
     return math.nan if found is None else float(found)
-
-
-def evaluations_of(record: Record) -> dict:
-    """Facts of a record's further evaluations by rule: metrics, missing share, mask hash, histogram."""
-    found = record.facts.get("evaluations", {})
-    return dict(found) if isinstance(found, Mapping) else {}

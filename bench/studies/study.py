@@ -316,9 +316,8 @@ class _Study:
 
 
 def _score(record: Record) -> float:
-    valid = record.facts["valid"]
-    assert isinstance(valid, float)
-    return valid
+    assert record.facts.valid is not None, "what was validated has a score"
+    return record.facts.valid
 
 
 STATUS = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "running"}

@@ -12,7 +12,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,7 @@ class _Run:
             return
         seconds = time.monotonic() - begin
         if record.status == "done":
-            record, last[1] = _with_score(record), record.facts["seconds"]["train"]  # type: ignore[index]
+            record, last[1] = _with_score(record), record.facts.seconds["train"]
         elif record.status == "failed" and seconds >= left:
             record = replace(record, status="pruned", reason=SPENT)
         cost = {"gflops": last[0] if _is_counted(trial) else None, "seconds": seconds, "train_seconds": last[1]}
@@ -250,9 +250,7 @@ class _Run:
 
 def _with_score(record: Record) -> Record:
     """The record, failed if validation gave no number. The test part must not have been there."""
-    rows = record.facts["rows"]
-    assert isinstance(rows, Mapping)
-    assert rows["test"] == 0, "a suggestion must not see test rows"
+    assert record.facts.rows["test"] == 0, "a suggestion must not see test rows"
     if math.isfinite(_score(record)):
         return record
     reason = f"validation {record.trial.selection} is undefined: a class is absent from the validation part; choose another --selection"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from bench.methods.base import Ceiling, Estimator, Method, MethodConfig
 from bench.methods.tracing import Tracer
 from bench.names import Choice
 from bench.question.trial import Trial
+from bench.records.facts import Facts
 from bench.records.predictions import Predictions
 from bench.records.provenance import provenance
 from bench.records.record import Record
@@ -112,8 +113,8 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report, trace
         "seconds": {"load": loaded - start, "total": time.perf_counter() - start},
         **({"evaluations": surface} if surface else {}),
     }
-    where = {**provenance(), "device": device.type, "threads": threads, "torch_device": _device_name(device)}
-    record = Record(trial, "done", None, metrics, outcome.cost, facts, where)
+    where = replace(provenance(), device=device.type, threads=threads, torch_device=_device_name(device))
+    record = Record(trial, "done", None, metrics, outcome.cost, Facts.from_json(facts), where)
     return record, Predictions(parts.test.ids, parts.test.target, scores.astype(np.float32), further)
 
 
@@ -172,7 +173,7 @@ def _validate(trial: Trial, device: torch.device, threads: int, report: CostRepo
         "test_evaluations": 0,
         "seconds": {"train": seconds, "total": time.perf_counter() - start},
     }
-    return Record(trial, "done", facts=facts, provenance={**provenance(), "device": device.type, "threads": threads})
+    return Record(trial, "done", facts=Facts.from_json(facts), provenance=replace(provenance(), device=device.type, threads=threads))
 
 
 def _epoch_gflops(cls: type[Method], config: MethodConfig, parts: Parts, trial: Trial, device: torch.device) -> list[float]:

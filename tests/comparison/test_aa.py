@@ -13,6 +13,7 @@ from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.answers import Answers
 from bench.records.database import Store
+from bench.records.facts import Facts
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 
@@ -33,7 +34,7 @@ def runs(rng, seeds, protocol="mcar(0.1)", gaps=None, rows=100):
         scores = np.column_stack([1 - positive, positive]).astype(np.float32)
         trial = replace(BASE, seed=seed, protocol=protocol)
         record = Record(
-            trial, "done", None, {"accuracy": float((scores.argmax(1) == target).mean())}, {}, {"rows": {"test": rows, "train": 400}}
+            trial, "done", None, {"accuracy": float((scores.argmax(1) == target).mean())}, {}, Facts(rows={"test": rows, "train": 400})
         )
         pairs.append((record, Predictions(np.array([f"r{i}" for i in range(rows)]), target, scores)))
     return pairs

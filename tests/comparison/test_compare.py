@@ -17,6 +17,7 @@ from bench.leaderboard import markdown as page_of_board
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.answers import Answers
+from bench.records.facts import Facts, Origin
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.stats import Estimate, crossed_test, holm, look_levels, pseudo_values, resampled_t, sequential_p
@@ -49,7 +50,7 @@ def made(method, seed=0, quality=1.0, status="done", where=None, facts=None, tar
         "histogram": np.bincount(scores.argmax(1), minlength=2).tolist(), "masks": {"test": mask_hash(OBSERVED)}, "missing": {"test": 0.25},
         "rows": {"test": ROWS, "train": 4 * ROWS}, "synthetic": trial.dataset == "gaussian", "metric_reasons": reasons, **(facts or {}),
     }  # fmt: skip
-    record = Record(trial, "done", None, metrics, {}, found, {**WHERE, **(where or {})})
+    record = Record(trial, "done", None, metrics, {}, Facts.from_json(found), Origin.from_json({**WHERE, **(where or {})}))
     return record, Predictions(ids, target, scores.astype(np.float32))
 
 

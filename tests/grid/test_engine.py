@@ -132,7 +132,7 @@ def test_evaluations_are_stored_with_their_trial(tmp_path):
     with Store(tmp_path, create=False) as store:
         stored = store.predictions(record.trial.id for record in summary.records)
     for record in summary.records:
-        assert tuple(record.facts["evaluations"]) == tuple(stored[record.trial.id].evaluations) == record.trial.evaluations
+        assert tuple(record.facts.evaluations) == tuple(stored[record.trial.id].evaluations) == record.trial.evaluations
         assert len(record.trial.evaluations) == 9
 
 

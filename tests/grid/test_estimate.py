@@ -10,6 +10,7 @@ from bench.cli import main
 from bench.grid.estimate import estimate, from_records
 from bench.question.plan import plan
 from bench.question.suite import read_suite, with_options
+from bench.records.facts import Facts
 from bench.records.record import Record
 from bench.training.timing import Span, timed
 
@@ -27,7 +28,7 @@ def trials_of(methods="shaspec", **options):
 
 
 def record_of(trial, total, training, epochs=2):
-    return Record(trial, "done", cost={"train_seconds": training}, facts={"seconds": {"total": total}, "config": {"epochs": epochs}})
+    return Record(trial, "done", cost={"train_seconds": training}, facts=Facts(seconds={"total": total}, config={"epochs": epochs}))
 
 
 def test_stored_trials_of_the_same_kind_give_the_time():

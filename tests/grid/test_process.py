@@ -30,7 +30,7 @@ def test_good_trial_returns_record_predictions_and_progress(tmp_path):
     seen = []
     record, predictions = run(job_of(tmp_path, "Mine", epochs=3), lambda *progress: seen.append(progress[:2]))
     assert record.status == "done"
-    assert len(predictions.target) == record.facts["rows"]["test"]
+    assert len(predictions.target) == record.facts.rows["test"]
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 

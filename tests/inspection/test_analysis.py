@@ -26,6 +26,7 @@ from bench.methods.catalog import METHODS
 from bench.methods.tracing import tracing
 from bench.names import Choice
 from bench.question.trial import Trial
+from bench.records.facts import Facts
 from bench.records.record import Record
 
 TINY = {"epochs": 1, "width": 8, "tokens": 1, "batch_size": 128, "warmup_fraction": 0.0}
@@ -36,7 +37,7 @@ TRIAL = Trial(
 
 
 def source_of(tables, target=(0, 1, 0, 1), config=None):
-    record = Record(TRIAL, "done", facts={"classes": ["no", "yes"], "config": config or {}})
+    record = Record(TRIAL, "done", facts=Facts(classes=["no", "yes"], config=config or {}))
     return Source(TRIAL, record, {name: {k: np.array(v) for k, v in columns.items()} for name, columns in tables.items()}, np.array(target))
 
 

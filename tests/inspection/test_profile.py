@@ -42,7 +42,7 @@ def test_a_profile_gives_the_numbers_of_a_trained_trial(small, method):
     record, _ = run_trial(replace(profile.trial, training={"epochs": 1}), "cpu")
     for name in ("gflops_per_sample", "parameters", "active_parameters"):
         assert profile.cost[name] == pytest.approx(record.cost[name], rel=1e-12)
-    assert record.facts["not_counted"] == profile.not_counted == []
+    assert record.facts.not_counted == profile.not_counted == []
 
 
 def test_costs_are_complete_and_positive(small):

@@ -15,6 +15,7 @@ from bench.leaderboard.setting_page import PAGE_END
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.answers import Answers
+from bench.records.facts import Evaluated, Facts, Origin
 from bench.records.folder import Folder
 from bench.records.predictions import Predictions, stack
 from bench.records.record import Finding, Record
@@ -47,7 +48,9 @@ def made(method, protocol="mcar(0.1)", seed=0, hits=8, status="done", **changes)
     }  # fmt: skip
     cost = {"gflops_per_sample": 0.002, "parameters": 1000, "latency_ms_64": 6.4}
     metrics = {"accuracy": hits / 10, "f1_macro": hits / 10, "auroc": math.nan}
-    record = Record(trial, "done", None, metrics, cost, facts, {**PROVENANCE, **changes.get("provenance", {})})
+    record = Record(
+        trial, "done", None, metrics, cost, Facts.from_json(facts), Origin.from_json({**PROVENANCE, **changes.get("provenance", {})})
+    )
     return record, Predictions(np.array([f"r{i}" for i in range(10)]), target, scores)
 
 
@@ -159,7 +162,7 @@ def test_mixed_provenance_is_a_banner(change, warning):
 
 def test_different_test_masks_are_a_banner():
     record, arrays = made("mmformer")
-    other = replace(record, facts={**record.facts, "masks": {"test": "another"}})
+    other = replace(record, facts=replace(record.facts, masks={"test": "another"}))
     assert "different test masks" in markdown(board_of(made("muse"), (other, arrays)))
 
 
@@ -259,10 +262,12 @@ def with_surface(rules=("mcar(0)", "mcar(0.5)", "fixed(N)", "fixed(E)", "fixed(N
         for method, hits in (("muse", 9), ("constant", 5)):
             record, arrays = made(method, seed=seed, hits=hits)
             metrics = {rule: {"accuracy": (hits - (place % 3) * (method == "muse")) / 10} for place, rule in enumerate(rules)}
-            facts = {rule: {"metrics": found, "missing": 0.5, "mask": rule, "histogram": [5, 5]} for rule, found in metrics.items()}
+            facts = {rule: Evaluated(found, missing=0.5, mask=rule, histogram=[5, 5]) for rule, found in metrics.items()}
             trial = replace(record.trial, evaluations=rules)
             further = dict.fromkeys(rules, arrays.scores)
-            pairs.append((replace(record, trial=trial, facts={**record.facts, "evaluations": facts}), replace(arrays, evaluations=further)))
+            pairs.append(
+                (replace(record, trial=trial, facts=replace(record.facts, evaluations=facts)), replace(arrays, evaluations=further))
+            )
     return pairs
 
 
@@ -306,8 +311,8 @@ def test_published_response_surface_renders_to_its_own_bytes(tmp_path):
 def test_different_masks_of_an_evaluation_are_a_banner():
     pairs = with_surface()
     record, arrays = pairs[0]
-    evaluations = {**record.facts["evaluations"], "fixed(N)": {**record.facts["evaluations"]["fixed(N)"], "mask": "another"}}
-    pairs[0] = (replace(record, facts={**record.facts, "evaluations": evaluations}), arrays)
+    evaluations = {**record.facts.evaluations, "fixed(N)": replace(record.facts.evaluations["fixed(N)"], mask="another")}
+    pairs[0] = (replace(record, facts=replace(record.facts, evaluations=evaluations)), arrays)
     assert "different test masks" in markdown(board_of(*pairs))
 
 
@@ -378,7 +383,7 @@ def test_setting_without_any_score_is_left_out_and_says_why():
     pairs = []
     for record, arrays in full():
         if record.trial.protocol == "mcar(0.1)":
-            facts = {**record.facts, "metric_reasons": {"auroc": "class 1 is absent from the scored part"}}
+            facts = replace(record.facts, metric_reasons={"auroc": "class 1 is absent from the scored part"})
             record, arrays = replace(record, facts=facts), replace(arrays, target=np.zeros(10, dtype=int))
         else:
             record = replace(record, metrics={**record.metrics, "auroc": record.metrics["accuracy"]})
@@ -449,7 +454,7 @@ def test_one_seed_is_ranked_but_not_tested():
 def test_setting_that_mixes_commits_has_no_marks_and_the_other_one_has():
     pairs = settings_of({"muse": [9, 9], "mmformer": [2, 2]}, [0.1, 0.3])
     record, arrays = pairs[0]
-    pairs[0] = (replace(record, provenance={**record.provenance, "commit": "other"}), arrays)
+    pairs[0] = (replace(record, provenance=replace(record.provenance, commit="other")), arrays)
     mixed, clean = board_of(*pairs).settings
     assert mixed.tests.tests == ()
     assert mixed.by_label["muse"].place is None
@@ -467,7 +472,7 @@ def test_different_data_under_one_name_are_a_banner():
 
 def test_trial_that_looked_at_the_test_part_twice_is_a_banner():
     record, arrays = made("muse", seed=1)
-    peeked = (replace(record, facts={**record.facts, "test_evaluations": 2}), arrays)
+    peeked = (replace(record, facts=replace(record.facts, test_evaluations=2)), arrays)
     assert "1 trials scored the test part more than once" in markdown(board_of(made("muse"), peeked))
 
 
@@ -475,7 +480,7 @@ def test_timings_of_two_machines_are_not_shown_side_by_side():
     pairs = full()
     assert "ms/sample" in pages(board_of(*pairs))["digits.md"]
     record, arrays = pairs[0]
-    pairs[0] = (replace(record, provenance={**record.provenance, "hardware_id": "other"}), arrays)
+    pairs[0] = (replace(record, provenance=replace(record.provenance, hardware_id="other")), arrays)
     first, second = pages(board_of(*pairs))["digits.md"].split("## digits (NE), mcar(0.3)")
     assert "ms/sample" not in first
     assert "ms/sample" in second
@@ -549,7 +554,7 @@ def test_seeds_with_their_own_splits_use_the_corrected_resampled_t():
     for method, hits in (("muse", 9), ("mmformer", 4)):
         for seed in range(5):
             record, arrays = shuffled(made(method, seed=seed, hits=hits - seed % 2), ids=np.array([f"{seed}-{i}" for i in range(10)]))
-            pairs.append((replace(record, facts={**record.facts, "rows": {"test": 10, "train": 40}}), arrays))
+            pairs.append((replace(record, facts=replace(record.facts, rows={"test": 10, "train": 40})), arrays))
     board = board_of(*pairs, suite=replace(SUITE, vary="split"))
     test = board.settings[0].tests.tests[0]
     assert board.settings[0].tests.test == "corrected resampled t"

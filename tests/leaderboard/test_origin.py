@@ -2,8 +2,9 @@
 
 import pytest
 
-from bench.leaderboard.origin import code_of, mixtures, provenance_line
+from bench.leaderboard.origin import mixtures, provenance_line
 from bench.question.trial import Trial
+from bench.records.facts import Origin
 from bench.records.record import Record
 
 TRIAL = Trial(
@@ -15,7 +16,7 @@ INSTALLED = {"bench": "0.1.0", "commit": None, "dirty": None}
 
 
 def records(*places):
-    return [Record(TRIAL, "done", provenance=place) for place in places]
+    return [Record(TRIAL, "done", provenance=Origin.from_json(place)) for place in places]
 
 
 @pytest.mark.parametrize(
@@ -38,4 +39,4 @@ def test_page_says_which_code_made_it(places, first):
 def test_two_installed_versions_are_no_one_experiment():
     found = records(INSTALLED, {**INSTALLED, "bench": "0.2.0"})
     assert mixtures(found) == ["records come from 2 versions of bench"]
-    assert [code_of(record) for record in found] == ["bench 0.1.0 (installed)", "bench 0.2.0 (installed)"]
+    assert [record.provenance.code for record in found] == ["bench 0.1.0 (installed)", "bench 0.2.0 (installed)"]

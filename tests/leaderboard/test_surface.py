@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench.leaderboard.surface import noise_area, retention, shapley, surface_of, worst_subset
 from bench.question.trial import Trial
+from bench.records.facts import Evaluated, Facts
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.stats import crossed_interval, pseudo_values
@@ -110,7 +111,7 @@ def made(method, seed, hits, metric="accuracy", rules=RULES):
 
     found = {rule: scores(hits[rule]) for rule in rules}
     values = {rule: hits[rule] / ROWS if metric == "accuracy" else 1 - hits[rule] / ROWS for rule in rules}
-    facts = {"evaluations": {rule: {"metrics": {metric: values[rule]}, "missing": 0.1, "mask": "m", "histogram": [1, 1]} for rule in rules}}
+    facts = Facts(evaluations={rule: Evaluated({metric: values[rule]}, missing=0.1, mask="m", histogram=[1, 1]) for rule in rules})
     main = values[rules[0]]
     arrays = Predictions(np.array([f"r{i}" for i in range(ROWS)]), target, found[rules[0]], found)
     return Record(trial, "done", None, {metric: main}, {}, facts), arrays
@@ -161,7 +162,7 @@ def test_interval_of_the_area_is_the_crossed_one_of_per_sample_areas():
     for record, arrays in pairs:
         level = [pseudo_values("accuracy", arrays.target, arrays.evaluations[rule]) for rule in RULES[:3]]
         values.append((steps[0] * (level[0] + level[1]) / 2 + steps[1] * (level[1] + level[2]) / 2) / 0.5)
-        score = [record.facts["evaluations"][rule]["metrics"]["accuracy"] for rule in RULES[:3]]
+        score = [record.facts.evaluations[rule].metrics["accuracy"] for rule in RULES[:3]]
         areas.append((steps[0] * (score[0] + score[1]) / 2 + steps[1] * (score[1] + score[2]) / 2) / 0.5)
     assert surface(both()).rows[0].area_interval == pytest.approx(crossed_interval(np.array(values), np.array(areas)))
 
@@ -177,8 +178,8 @@ def test_metric_where_lower_is_better_loses_in_the_same_direction():
 
 def test_method_with_a_missing_point_has_no_reduction_that_needs_it():
     record, arrays = made("muse", 0, HITS)
-    facts = {rule: found for rule, found in record.facts["evaluations"].items() if rule not in ("mcar(0.3)", "fixed(N)")}
-    gap = (replace(record, facts={"evaluations": facts}), arrays)
+    facts = {rule: found for rule, found in record.facts.evaluations.items() if rule not in ("mcar(0.3)", "fixed(N)")}
+    gap = (replace(record, facts=Facts(evaluations=facts)), arrays)
     row = surface([gap, made("constant", 0, FLOOR)]).rows[0]
     assert math.isnan(row.area)
     assert row.worst is None

@@ -12,6 +12,7 @@ from bench.errors import UsageError
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.database import SCHEMA_VERSION, Store
+from bench.records.facts import Facts, Origin
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 
@@ -32,7 +33,7 @@ def arrays():
 
 def test_record_and_predictions_come_back_as_written(tmp_path):
     record = Record(
-        trial_of(), "done", None, {"accuracy": 0.5, "auroc": float("nan")}, {"parameters": 3}, {"rows": {"test": 2}}, {"commit": "c"}
+        trial_of(), "done", None, {"accuracy": 0.5, "auroc": float("nan")}, {"parameters": 3}, Facts(rows={"test": 2}), Origin(commit="c")
     )
     with Store(tmp_path) as store:
         store.plan(SUITE, "family", "bench run", [record.trial])
@@ -43,7 +44,9 @@ def test_record_and_predictions_come_back_as_written(tmp_path):
     assert (found.trial, found.status, found.cost, found.facts, found.provenance) == (
         record.trial,
         "done",
-        *map(dict, (record.cost, record.facts, record.provenance)),
+        record.cost,
+        record.facts,
+        record.provenance,
     )
     assert np.isnan(found.metrics["auroc"])
     assert list(predictions) == [record.trial.id]

@@ -84,8 +84,8 @@ def test_validation_scores_as_a_trial_does_to_the_last_bit(name):
     trial = trial_of(name)
     record, nothing = validate_trial(trial)
     assert nothing is None
-    assert record.facts["valid"] == run_trial(trial)[0].facts["valid"]
-    assert record.facts["rows"]["test"] == record.facts["test_evaluations"] == 0
+    assert record.facts.valid == run_trial(trial)[0].facts.valid
+    assert record.facts.rows["test"] == record.facts.test_evaluations == 0
     assert record.metrics == {}
 
 
@@ -93,7 +93,7 @@ def test_validation_scores_as_a_trial_does_to_the_last_bit(name):
 def test_test_rows_are_never_read(name):
     """Test rows that no trial survives, with wrong labels, change no bit of a validation."""
     clean, poisoned = (validate_trial(trial_of(name, dataset))[0] for dataset in ("Clean", "Poisoned"))
-    assert clean.facts["valid"] == poisoned.facts["valid"]
+    assert clean.facts.valid == poisoned.facts.valid
     with pytest.raises(UsageError, match="infinite values"):
         run_trial(trial_of(name, "Poisoned"))
 
@@ -108,7 +108,7 @@ def test_epochs_report_counted_flops_that_grow_evenly():
     record, _ = validate_trial(trial_of("Net"), report=lambda *progress: seen.append(progress))
     gflops = [progress[3] for progress in seen]
     assert np.allclose(gflops, gflops[0] * np.arange(1, EPOCHS + 1))
-    assert record.facts["train_gflops"] == pytest.approx(gflops[-1])
+    assert record.facts.train_gflops == pytest.approx(gflops[-1])
     assert all(a < b for a, b in zip([0, *(p[4] for p in seen)], [p[4] for p in seen], strict=False))
 
 
@@ -122,7 +122,7 @@ def test_warm_up_is_counted_at_its_own_cost():
 
 
 def test_method_that_fits_itself_has_no_flops():
-    assert validate_trial(trial_of("Cut"))[0].facts["train_gflops"] is None
+    assert validate_trial(trial_of("Cut"))[0].facts.train_gflops is None
 
 
 # --- budgets
@@ -158,7 +158,7 @@ def test_costs_are_recorded_both_ways(found):
 
 
 def test_flop_budget_ends_a_study_and_what_runs_over_does_not_count(tmp_path):
-    whole = validate_trial(trial_of("Net", options={"learning_rate": 1e-3, "width": 16}))[0].facts["train_gflops"]
+    whole = validate_trial(trial_of("Net", options={"learning_rate": 1e-3, "width": 16}))[0].facts.train_gflops
     result = tuned(tmp_path, "Net", suggestions=50, gflops=3 * whole, pruner="none").results[0]
     assert result.has_ended
     assert 3 * whole <= result.gflops
@@ -356,7 +356,7 @@ def test_undefined_validation_metric_fails_with_its_reason(tmp_path, monkeypatch
     from bench.studies.tuning import _with_score
 
     record, _ = validate_trial(trial_of("Cut"))
-    undefined = replace(record, facts={**record.facts, "valid": -np.inf})
+    undefined = replace(record, facts=replace(record.facts, valid=-np.inf))
     assert _with_score(undefined).status == "failed"
     assert "is undefined: a class is absent" in _with_score(undefined).reason
 

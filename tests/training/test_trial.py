@@ -35,9 +35,9 @@ def test_record_holds_scores_cost_and_provenance():
         "gflops_per_sample", "parameters", "active_parameters", "latency_ms_1", "latency_ms_64", "train_seconds", "peak_memory_mb",
     }  # fmt: skip
     assert all(value is not None and value >= 0 for value in record.cost.values())
-    assert record.facts["test_evaluations"] == 1
-    assert sum(record.facts["histogram"]) == len(predictions.target) == record.facts["rows"]["test"]
-    assert {"commit", "dirty", "packages", "hardware_id", "device", "threads"} <= set(record.provenance)
+    assert record.facts.test_evaluations == 1
+    assert sum(record.facts.histogram) == len(predictions.target) == record.facts.rows["test"]
+    assert {"commit", "dirty", "packages", "hardware_id", "device", "threads"} <= set(record.provenance.as_json())
     assert predictions.scores.dtype == np.float32
     assert np.allclose(predictions.scores.sum(1), 1, atol=1e-6)
 
@@ -94,7 +94,7 @@ def test_methods_that_fit_themselves_get_no_labels_to_predict_from():
     peeking = replace(make_trial(), method=f"{OUTSIDE.with_name('violations.py')}:FitsLabels", training={}, evaluations=("mcar(0)",))
     record, _ = run_trial(peeking)
     assert record.metrics["accuracy"] < 0.9
-    assert record.facts["evaluations"]["mcar(0)"]["metrics"]["accuracy"] < 0.9
+    assert record.facts.evaluations["mcar(0)"].metrics["accuracy"] < 0.9
 
 
 def test_checkpoint_is_the_best_validation_epoch(monkeypatch):
@@ -103,8 +103,8 @@ def test_checkpoint_is_the_best_validation_epoch(monkeypatch):
     monkeypatch.setattr(loop, "selection_score", lambda *args: scored.append(original(*args)) or scored[-1])
     record, _ = run_trial(make_trial(epochs=6))
     assert len(scored) == 6
-    assert record.facts["best_epoch"] == scored.index(max(scored)) + 1
-    assert record.facts["valid"] == max(scored)[0]
+    assert record.facts.best_epoch == scored.index(max(scored)) + 1
+    assert record.facts.valid == max(scored)[0]
 
 
 def test_test_part_is_scored_once(monkeypatch):
@@ -118,7 +118,7 @@ def test_test_part_is_scored_once(monkeypatch):
     for module in (loop, trial_module):
         monkeypatch.setattr(module, "predict", counted)
     record, _ = run_trial(make_trial(epochs=3))
-    assert sizes[-1] == record.facts["rows"]["test"]
+    assert sizes[-1] == record.facts.rows["test"]
     assert len(sizes) == 4
 
 
@@ -128,16 +128,16 @@ def test_further_evaluations_change_no_bit_of_the_main_scores(method):
     tested = replace(plain, evaluations=("mcar(0)", "mcar(0.3)", "mcar(0.6)", "fixed(M)", "fixed(MEW)"))
     (before, alone), (record, predictions) = run_trial(plain), run_trial(tested)
     assert np.array_equal(alone.scores, predictions.scores)
-    assert (before.metrics, before.facts["valid"]) == (record.metrics, record.facts["valid"])
-    assert "evaluations" not in before.facts
-    assert list(predictions.evaluations) == list(record.facts["evaluations"]) == list(tested.evaluations)
-    facts = record.facts["evaluations"]
+    assert (before.metrics, before.facts.valid) == (record.metrics, record.facts.valid)
+    assert not before.facts.evaluations
+    assert list(predictions.evaluations) == list(record.facts.evaluations) == list(tested.evaluations)
+    facts = record.facts.evaluations
     assert np.array_equal(predictions.evaluations["mcar(0.3)"], predictions.scores)
-    assert facts["mcar(0.3)"]["metrics"] == record.metrics
-    assert (facts["mcar(0.3)"]["mask"], facts["mcar(0.3)"]["missing"]) == (record.facts["masks"]["test"], record.facts["missing"]["test"])
+    assert facts["mcar(0.3)"].metrics == record.metrics
+    assert (facts["mcar(0.3)"].mask, facts["mcar(0.3)"].missing) == (record.facts.masks["test"], record.facts.missing["test"])
     assert np.array_equal(predictions.evaluations["mcar(0)"], predictions.evaluations["fixed(MEW)"])
-    assert facts["fixed(M)"]["missing"] == pytest.approx(2 / 3)
-    assert sum(facts["mcar(0.6)"]["histogram"]) == len(predictions.ids)
+    assert facts["fixed(M)"].missing == pytest.approx(2 / 3)
+    assert sum(facts["mcar(0.6)"].histogram) == len(predictions.ids)
 
 
 def test_an_evaluation_does_not_depend_on_those_before_it():
@@ -151,21 +151,21 @@ def test_rows_left_with_nothing_are_predicted_too():
     record, predictions = run_trial(trial)
     assert predictions.evaluations["fixed(M)"].shape == predictions.scores.shape
     assert np.isfinite(predictions.evaluations["fixed(M)"]).all()
-    assert record.facts["evaluations"]["fixed(M)"]["metrics"]["accuracy"] > 0.6
+    assert record.facts.evaluations["fixed(M)"].metrics["accuracy"] > 0.6
 
 
 def test_ceiling_is_exact_under_every_evaluation():
     trial = make_trial("bayes", dataset="gaussian", combination="ABC", protocol="natural", evaluations=("fixed(A)", "fixed(ABC)"))
     record, predictions = run_trial(trial)
     assert np.array_equal(predictions.evaluations["fixed(ABC)"], predictions.scores)
-    assert 0.25 < record.facts["evaluations"]["fixed(A)"]["metrics"]["accuracy"] < record.metrics["accuracy"]
+    assert 0.25 < record.facts.evaluations["fixed(A)"].metrics["accuracy"] < record.metrics["accuracy"]
 
 
 def test_ceiling_scores_the_exact_posterior():
     record, predictions = run_trial(make_trial("bayes", dataset="gaussian", combination="ABC"))
     dataset = __import__("bench.datasets.gaussian", fromlist=["GaussianClasses"]).GaussianClasses()
     assert record.metrics["accuracy"] > 0.75
-    assert record.facts["synthetic"]
+    assert record.facts.synthetic
     natural, full = run_trial(make_trial("bayes", dataset="gaussian", combination="ABC", protocol="natural"))
     rows = [int(name.split("-")[1]) for name in full.ids]
     assert np.allclose(full.scores, dataset.posterior(dataset.load().rows(np.array(rows))), atol=1e-6)

@@ -1,0 +1,97 @@
+"""What is known of a trial besides its scores: facts of its training and test, and the code and machine that ran it. Free of torch.
+
+Records of earlier versions lack some of it: what they do not say has the value of its default, and what this version does not know is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A JSON object with typed keys. A key whose value is the default is not written."""
+
+    more: Mapping[str, object] = field(default_factory=dict, kw_only=True)  # keys of another version
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        names = {key.name for key in fields(cls)} - {"more"}
+        values = {key: value for key, value in found.items() if key in names and value is not None}
+        return cls(**values, more={key: value for key, value in found.items() if key not in names})
+
+    def as_json(self) -> dict[str, object]:
+        found = {}
+        for key in fields(self):
+            value = getattr(self, key.name)
+            default = key.default if key.default_factory is MISSING else key.default_factory()
+            if key.name != "more" and value != default:
+                found[key.name] = value
+        return {**found, **self.more}
+
+
+@dataclass(frozen=True)
+class Evaluated(_Known):
+    """The test part under one further rule."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    metric_reasons: Mapping[str, str] = field(default_factory=dict)  # of metrics that are NaN
+    missing: float | None = None  # share of cells not observed
+    mask: str = ""  # hash of the observed mask
+    histogram: list[int] = field(default_factory=list)  # how often each class is the predicted one
+
+
+@dataclass(frozen=True)
+class Facts(_Known):
+    """Facts of a trial that ended. Shares are of sample x modality cells; `rows`, `missing` and `masks` are by split part."""
+
+    rows: Mapping[str, int] = field(default_factory=dict)
+    missing: Mapping[str, float] = field(default_factory=dict)  # share not observed after hiding
+    masks: Mapping[str, str] = field(default_factory=dict)  # hashes of the observed masks
+    unseen: list[str] = field(default_factory=list)  # modalities that no training row observes
+    classes: list[str] = field(default_factory=list)
+    histogram: list[int] = field(default_factory=list)  # how often each class is the predicted one in the test part
+    metric_reasons: Mapping[str, str] = field(default_factory=dict)  # why metrics are NaN
+    valid: float | None = None  # selection metric of the chosen checkpoint; of a suggestion: turned so that larger is better
+    best_epoch: int | None = None  # from 1
+    test_evaluations: int | None = None  # times that the main scores, and each of the evaluations, were taken
+    not_counted: list[str] = field(default_factory=list)  # operations that the cost may lack
+    synthetic: bool = False
+    config: Mapping[str, Any] = field(default_factory=dict)  # the method's whole Config, plain values alone
+    train_gflops: float | None = None  # of a suggestion
+    ended: str | None = None  # UTC
+    seconds: Mapping[str, float] = field(default_factory=dict)  # load, train, total
+    evaluations: Mapping[str, Evaluated] = field(default_factory=dict)  # by further rule
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        further = found.get("evaluations") or {}
+        known = {rule: one if isinstance(one, Evaluated) else Evaluated.from_json(one) for rule, one in further.items()}
+        return super().from_json({**found, "evaluations": known})
+
+    def as_json(self) -> dict[str, object]:
+        found = super().as_json()
+        return {**found, "evaluations": {rule: one.as_json() for rule, one in self.evaluations.items()}} if self.evaluations else found
+
+
+@dataclass(frozen=True)
+class Origin(_Known):
+    """The code, packages and machine that made a record. Timings are comparable only where `hardware_id` and `device` are equal."""
+
+    bench: str | None = None  # version
+    commit: str | None = None  # None: not from a checkout
+    dirty: bool | None = None  # whether the checkout had uncommitted changes
+    python: str | None = None
+    packages: Mapping[str, str | None] = field(default_factory=dict)
+    hardware: str | None = None  # processor model and number of cores
+    hardware_id: str | None = None
+    device: str | None = None  # cpu or cuda
+    threads: int | None = None
+    torch_device: str | None = None  # name of the GPU
+
+    @property
+    def code(self) -> str:
+        """The code of the suite: its commit, or the version that was installed."""
+        return f"bench {self.bench or 'of an unknown version'} (installed)" if self.commit is None else self.commit
