@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -50,6 +50,35 @@ class Setting(NamedTuple):
 def method_label(name: str, preset: str, options: Mapping[str, Value]) -> str:
     """A method as a table names it: with its preset, unless that is the default one."""
     return str(Choice(name, "" if preset in DEFAULT_PRESETS else preset, options))
+
+
+def is_file(name: str) -> bool:
+    """Whether a method or dataset is named by its file, `path/to/file.py:Class`."""
+    return ".py:" in name
+
+
+def short_names(names: Iterable[str], taken: Container[str] = (), least: int = 0) -> dict[str, str]:
+    """Names by file, each as short as tells them apart: the class, its file, its folder and file, and so on.
+
+    `taken` are names that stand for something else; with `least` 1 the file is always there.
+
+    >>> short_names(["/home/me/mine.py:Mine", "/home/me/a/net.py:Net", "/home/me/b/net.py:Net", "muse"])
+    {'/home/me/mine.py:Mine': 'Mine', '/home/me/a/net.py:Net': 'a/net.py:Net', '/home/me/b/net.py:Net': 'b/net.py:Net'}
+    """
+    files = [name for name in dict.fromkeys(names) if is_file(name)]
+    steps = {name: _from_short_to_long(name) for name in files}
+    short: dict[str, str] = {}
+    for name in files:
+        others = {text for other in files if other != name for text in steps[other]}
+        fitting = (text for text in steps[name][least:] if text not in others and text not in taken)
+        short[name] = next(fitting, name)
+    return short
+
+
+def _from_short_to_long(name: str) -> list[str]:
+    path, _, cls = name.rpartition(":")
+    parts = path.replace("\\", "/").split("/")
+    return [cls, *(f"{'/'.join(parts[start:])}:{cls}" for start in range(len(parts) - 1, -1, -1))]
 
 
 def parse_choice(text: str) -> Choice:

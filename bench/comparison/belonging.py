@@ -20,12 +20,23 @@ def spelled(text: str) -> str:
 
 
 def label_of(text: str, records: Sequence[Record]) -> str:
-    """The method as tables name it. Raises: UsageError if no record is of it."""
-    label = spelled(text)
+    """The method as tables name it, from that name or from what `--methods` takes. Raises: UsageError if no record is of it."""
+    spelt = spelled(text)
     known = {record.trial.label for record in records}
-    if label not in known:
-        raise unknown("method in these results", label, known)
-    return label
+    if spelt in known:
+        return spelt
+    found = {record.trial.label for record in records if record.trial.choice == spelt}
+    if len(found) != 1:
+        raise unknown("method in these results", spelt, known)
+    return found.pop()
+
+
+def called(text: str, records: Sequence[Record]) -> str:
+    """The same, or the name as it is spelled where no record is of it."""
+    try:
+        return label_of(text, records)
+    except UsageError:
+        return spelled(text)
 
 
 def in_settings(records: Sequence[Record], settings: Iterable[str]) -> list[Record]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench import stats
-from bench.comparison.belonging import ALLOW, check_together, in_settings, label_of, shared_settings, spelled
+from bench.comparison.belonging import ALLOW, called, check_together, in_settings, label_of, shared_settings
 from bench.comparison.differences import Across, Comparison, Difference, Effect, Look, Looks, Pattern
 from bench.comparison.page import markdown, opening
 from bench.data.grammar import parse_protocol
@@ -72,7 +72,8 @@ def compare(
     shared, left_out = shared_settings(chosen, a, b)
     own = [record for record in chosen if record.trial.label in (a, b) and record.setting in shared]
     check_together(own, allowed)
-    sizes = _planned_looks(suite, a, b)
+    pairs = [{called(name, records) for name in pair} for pair in suite.pairs]
+    sizes = _planned_looks(suite, pairs, a, b)
     own, left_over = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
     here = answers.of(own)
     board = build(replace(here, suite=replace(suite, metric=metric, until_resolved=(), max_seeds=0), audits=()))
@@ -91,7 +92,7 @@ def compare(
             differences += group
             across.append(_across(metric, group, chosen, levels, synthetic, "protocols" in allowed))
     correction = "Holm" if confirmatory else "Benjamini-Hochberg"
-    warnings = (*board.warnings, *_grown(suite, a, b))
+    warnings = (*board.warnings, *_grown(pairs, a, b))
     result = Comparison(
         a, b, metric, levels, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance,
         (*left_over, *notes),
@@ -99,15 +100,13 @@ def compare(
     return replace(result, summary=opening(result), text=markdown(result))
 
 
-def _planned_looks(suite: Suite, a: str, b: str) -> tuple[int, ...]:
+def _planned_looks(suite: Suite, pairs: Sequence[set[str]], a: str, b: str) -> tuple[int, ...]:
     """Numbers of seeds at which this pair was planned to be looked at; none if seeds were not added for it."""
-    pairs = [{spelled(name) for name in pair} for pair in suite.pairs]
     return stats.look_sizes(len(suite.seeds), suite.max_seeds) if {a, b} in pairs else ()
 
 
-def _grown(suite: Suite, a: str, b: str) -> list[str]:
+def _grown(pairs: Sequence[set[str]], a: str, b: str) -> list[str]:
     """A method that got seeds for another pair's sake has a number of seeds that depends on its scores."""
-    pairs = [{spelled(name) for name in pair} for pair in suite.pairs]
     if {a, b} in pairs:
         return []
     grown = sorted({a, b} & {label for pair in pairs for label in pair})

@@ -9,12 +9,17 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from bench.names import Choice, method_label, short_names
 from bench.question.trial import Trial
 from bench.records.record import Record
 
 
 def describe(trial: Trial) -> str:
-    return f"{trial.label} {' '.join(trial.setting)} seed {trial.seed}"
+    """The trial in a line of progress; a method or dataset from a file by its class alone."""
+    short = short_names((trial.method, trial.dataset))
+    method = method_label(short.get(trial.method, trial.method), trial.preset, trial.options)
+    dataset = Choice(short.get(trial.dataset, trial.dataset), "", trial.dataset_options)
+    return f"{trial.row or method} {trial.data or dataset} {trial.combination} {trial.protocol} seed {trial.seed}"
 
 
 class Progress:

@@ -18,6 +18,7 @@ from bench.leaderboard.tables import significance_json, surface_csv, table_csv, 
 from bench.records.answers import Answers
 from bench.records.folder import Folder
 from bench.records.predictions import stack
+from bench.records.public import public
 from bench.records.record import Record
 from bench.text import finite
 
@@ -25,8 +26,11 @@ from bench.text import finite
 def publish(folder: Path, answers: Answers, draw: bool = True) -> list[Path]:
     """Write question, answers and rendered pages into a leaderboard folder, plots where matplotlib is there; returns the files.
 
+    No path of this machine is in them (see `bench.records.public`).
+
     Raises: UsageError if a trial is given twice.
     """
+    answers = public(answers)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(answers.suite.to_toml(), encoding="utf-8")
     lines = [json.dumps(_as_dict(record), sort_keys=True) for record in answers.records]

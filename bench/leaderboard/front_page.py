@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.leaderboard.rows import UNRANKED, Board, Overall, OverallRow, base_of
+from bench.leaderboard.rows import UNRANKED, Board, Overall, OverallRow, base_of, page_of
 from bench.leaderboard.setting_page import (
     LEFT,
     _bold,
@@ -272,7 +272,7 @@ def _scores(kind: Overall, folded: bool) -> list[str]:
     """Means by dataset, each a link to its page; settings too, folded away if they are many."""
     every = [_matrix(kind, [(f"{s.dataset} {s.protocol}", [s.title]) for s in kind.settings])]
     links = [
-        (f"[{name}]({name}.md)" if folded else name, [s.title for s in kind.settings if base_of(s.dataset) == name])
+        (f"[{name}]({page_of(name)})" if folded else name, [s.title for s in kind.settings if base_of(s.dataset) == name])
         for name in kind.datasets
     ]
     intro = "Means over the settings of each dataset; the pages of the datasets have spreads, intervals and tests."
@@ -296,7 +296,7 @@ def _robustness_table(kind: Overall) -> list[str]:
         head = ["Method", *(f"{noise:g}" for noise in curve.noise), "Noise-AUC", "Drop"]
         body = [[row.label, *map(percent, row.scores), percent(row.area), percent(row.drop)] for row in curve.rows]
         lines += [
-            f"**[{curve.dataset}]({base_of(curve.dataset)}.md)** ({curve.combination}), {curve.family}",
+            f"**[{curve.dataset}]({page_of(curve.dataset)})** ({curve.combination}), {curve.family}",
             "",
             table(head, body, LEFT),
             "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -108,7 +109,7 @@ class SettingTable:
     @property
     def page(self) -> str:
         """The file that shows it: settings of one dataset share a page, whatever its options."""
-        return f"{base_of(self.dataset)}.md"
+        return page_of(self.dataset)
 
     @cached_property
     def by_label(self) -> Mapping[str, Row]:
@@ -217,6 +218,11 @@ def _row_json(row: Row | OverallRow) -> dict[str, object]:
 def hp_of(label: str) -> str:
     """`tuned` where a label says so, else `default`."""
     return "tuned" if " tuned (" in label else "default"
+
+
+def page_of(dataset: str) -> str:
+    """The file of a dataset's page, in letters that every file system takes."""
+    return re.sub(r"[^\w.-]+", "-", base_of(dataset)) + ".md"
 
 
 def base_of(dataset: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from bench.leaderboard import printed as paper
 from bench.leaderboard.origin import ranges
 from bench.leaderboard.robustness import Curve
-from bench.leaderboard.rows import TIMINGS, UNRANKED, Board, OverallRow, Row, SettingTable, base_of
+from bench.leaderboard.rows import TIMINGS, UNRANKED, Board, OverallRow, Row, SettingTable, page_of
 from bench.leaderboard.significance import rank_set, versus_text
 from bench.leaderboard.surface import Surface
 from bench.question.suite import Suite
@@ -56,7 +56,7 @@ def _cost_table(rows: Sequence[OverallRow | Row], timed: bool) -> str:
 
 def _dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
     settings = [setting for setting in board.settings if setting.page == page]
-    curves = [curve for curve in board.curves if f"{base_of(curve.dataset)}.md" == page]
+    curves = [curve for curve in board.curves if page_of(curve.dataset) == page]
     name = page.removesuffix(".md")
     synthetic = ", SYNTHETIC data" if any(setting.synthetic for setting in settings) else ""
     lines = [f"# {name}{synthetic}", "", f"A page of [{board.suite.title or board.suite.name}](README.md).", "", *_banner(board)]

@@ -38,7 +38,8 @@ class Trial:
     version: str  # of the method's source
     harness: int = HARNESS_VERSION
     evaluations: tuple[str, ...] = ()  # canonical rules under which the test part is scored as well
-    row: str = field(default="", compare=False)  # what tables call it, if not by its method and options; no part of its identity
+    row: str = field(default="", compare=False)  # what tables call its method, if not by name and options; no part of its identity
+    data: str = field(default="", compare=False)  # what tables call its dataset, likewise
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "evaluations", tuple(self.evaluations))  # JSON knows lists alone
@@ -51,8 +52,8 @@ class Trial:
         return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
 
     def as_dict(self) -> dict[str, object]:
-        """Every field but `row`; no `evaluations` where there are none, so that such a trial has the id it always had."""
-        return {key: value for key, value in asdict(self).items() if key != "row" and (value or key != "evaluations")}
+        """Every field but `row` and `data`; no `evaluations` where there are none, so that such a trial has the id it always had."""
+        return {key: value for key, value in asdict(self).items() if key not in ("row", "data") and (value or key != "evaluations")}
 
     @cached_property
     def setting(self) -> Setting:
@@ -73,8 +74,19 @@ class Trial:
         return self.row or self.choice
 
     @property
-    def dataset_label(self) -> str:
+    def dataset_choice(self) -> str:
+        """The dataset as `--datasets` takes it."""
         return str(Choice(self.dataset, "", self.dataset_options))
+
+    @property
+    def dataset_label(self) -> str:
+        """The dataset as a table names it."""
+        return self.data or self.dataset_choice
+
+    @property
+    def asked(self) -> Setting:
+        """Its setting with the dataset as it was asked for, whatever tables call it."""
+        return Setting(self.dataset_choice, self.combination, self.protocol)
 
     @classmethod
     def from_json(cls, text: str) -> Trial:
@@ -91,6 +103,6 @@ class Trial:
         combinations = "all" if len(fixed_to) == 2 ** len(self.combination) - 1 else ",".join(fixed_to)
         surface = (f" --test-noise {rates}" if rates else "") + (f" --test-combinations {combinations}" if combinations else "")
         return (
-            f"bench run --suite published --methods '{self.choice}' --datasets '{self.dataset_label}' --combinations {self.combination} "
+            f"bench run --suite published --methods '{self.choice}' --datasets '{self.dataset_choice}' --combinations {self.combination} "
             f"--protocols '{self.protocol}' --seeds {self.seed} --selection {self.selection}{sets}{vary}{fixed}{surface}"
         )

@@ -52,7 +52,12 @@ class Winner:
 
     @property
     def label(self) -> str:
-        return f"{self.method} tuned ({self.suggestions} suggestions)"
+        return self.called({})
+
+    def called(self, short: Mapping[str, str]) -> str:
+        """What tables call its rows; `short` are the names of methods that are files."""
+        choice = parse_choice(self.method)
+        return f"{replace(choice, name=short.get(choice.name, choice.name))} tuned ({self.suggestions} suggestions)"
 
     @property
     def setting(self) -> Setting:
@@ -60,13 +65,13 @@ class Winner:
 
     def is_for(self, trial: Trial) -> bool:
         """Whether `trial` is the method in this setting at its default configuration."""
-        return (trial.label, trial.setting) == (self.method, self.setting)
+        return (trial.choice, trial.asked) == (self.method, self.setting)
 
     def made(self, trial: Trial) -> bool:
         """Whether `trial` is this winner's."""
         base = parse_choice(self.method)
         label = str(Choice(base.name, base.preset, {**base.options, **self.options}))
-        return (trial.choice, trial.setting) == (label, self.setting)
+        return (trial.choice, trial.asked) == (label, self.setting)
 
     def applied(self, trial: Trial) -> Trial:
         """The tuned trial in place of the default one. Raises: UsageError if the winner was found under other conditions."""

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from bench import registry
+from bench.names import Choice, method_label, short_names
 from bench.question.suite import Suite
+from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.records.predictions import Predictions
 from bench.records.record import Finding, Record
@@ -57,9 +60,28 @@ class Answers:
 
 
 def named(records: Iterable[Record], winners: Sequence[Winner]) -> list[Record]:
-    """The records with those of tuned trials named after their winner."""
+    """The records with their trials named as tables name them: tuned ones after their winner, files by what tells them apart."""
+    records = list(records)
+    trials = [record.trial for record in records]
+    methods = short_names((trial.method for trial in trials), registry.method_names())
+    datasets = short_names((trial.dataset for trial in trials), registry.dataset_names())
     found = []
-    for record in records:
-        winner = next((winner for winner in winners if winner.made(record.trial)), None)
-        found.append(record if winner is None else replace(record, trial=replace(record.trial, row=winner.label)))
+    for record, trial in zip(records, trials, strict=True):
+        winner = next((winner for winner in winners if winner.made(trial)), None)
+        row, data = trial.row, trial.data
+        if not row and winner is not None:
+            row = winner.called(methods)
+        elif not row and trial.method in methods:
+            row = method_label(methods[trial.method], trial.preset, trial.options)
+        if not data and trial.dataset in datasets:
+            data = str(Choice(datasets[trial.dataset], "", trial.dataset_options))
+        found.append(record if (row, data) == (trial.row, trial.data) else replace(record, trial=replace(trial, row=row, data=data)))
     return found
+
+
+def like(trials: Iterable[Trial], records: Iterable[Record]) -> list[Trial]:
+    """The trials under the names that records of the same methods and datasets bear."""
+    rows, data = {}, {}
+    for trial in (record.trial for record in records):
+        rows[trial.choice], data[trial.dataset_choice] = trial.row, trial.data
+    return [replace(t, row=rows.get(t.choice, t.row), data=data.get(t.dataset_choice, t.data)) for t in trials]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import stats
+from bench.comparison.belonging import called
 from bench.comparison.compare import compare
 from bench.comparison.differences import Comparison, Difference
 from bench.data.loading import loaded_once
@@ -22,6 +23,7 @@ from bench.names import method_label, parse_choice
 from bench.question.plan import family_of, plan
 from bench.question.suite import Suite
 from bench.question.trial import Trial
+from bench.records.answers import like
 from bench.records.database import Store
 
 
@@ -132,12 +134,13 @@ def _look(suite: Suite, out: Path | str, further: Sequence[Trial]) -> tuple[list
     """Compare every pair, and choose the trials of the next looks."""
     with Store(out, create=False) as store:
         answers = store.answers()
+    further = like(further, answers.records)
     settings = {trial.setting for trial in further}
     asked = answers.of([record for record in answers.records if record.setting in settings])
     order, resolutions = suite.seed_order(), []
     wanted: dict[str, Trial] = {}
     for pair in suite.pairs:
-        a, b = map(_label, pair)
+        a, b = (called(name, answers.records) for name in pair)
         resolution = Resolution(compare(asked, a, b, allow=("protocols", "commits", "hardware")))
         for difference in resolution.comparison.differences:
             size, why = next_look(difference)

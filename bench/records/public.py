@@ -1,0 +1,72 @@
+"""Answers as they may be published: nothing in them tells where on a machine something lay. Free of torch."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from bench.names import parse_choice, short_names, split_list
+from bench.question.suite import suite_from
+from bench.question.trial import Trial
+from bench.records.answers import Answers
+from bench.records.record import Finding, Record
+
+PATH = re.compile(r"(?<![\w.:/~-])~?(?:/[\w.@+~-]+)+/([\w.@+-]+)|(?<![\w.:/-])~/([\w.@+-]+)")
+
+
+def public(answers: Answers) -> Answers:
+    """The same answers without paths: a method from a file is `mine.py:Mine`, any other path its last part.
+
+    Two files of one name keep as much of their folders as tells them apart. A trial that named a path has another id then, for the path
+    was part of what it said.
+    """
+    trials = [record.trial for record in answers.records]
+    named = [name for trial in trials for name in (trial.method, trial.dataset)]
+    files = short_names([*named, *_asked(answers)], least=1)
+    clean = _Clean(dict(sorted(files.items(), key=lambda item: -len(item[0]))))  # a path may begin with another one
+    records = [_record(record, clean) for record in answers.records]
+    ids = {record.trial.id: other.trial.id for record, other in zip(answers.records, records, strict=True)}
+    return Answers(
+        suite=suite_from(answers.suite.name, tomllib.loads(clean.text(answers.suite.to_toml()))),
+        records=records,
+        predictions={ids[id_]: found for id_, found in answers.predictions.items() if id_ in ids},
+        audits=[Finding(**clean(asdict(finding))) for finding in answers.audits],
+        commands=clean(list(answers.commands)),
+        paper=answers.paper,
+        folder=answers.folder,
+    )
+
+
+def _asked(answers: Answers) -> list[str]:
+    """Names by file in the suite: what it asks may have no trial yet."""
+    suite = answers.suite
+    texts = [*suite.methods, *(name for table in suite.settings for name in table.datasets), *suite.configs, *suite.budgets]
+    texts += [name for pair in suite.until_resolved for name in split_list(pair)]
+    return [parse_choice(text).name for text in texts]
+
+
+class _Clean:
+    """Takes paths out of texts, wherever they stand in a structure."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self.files = files
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {self(key): self(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(map(self, value))
+        return self.text(value) if isinstance(value, str) else value
+
+    def text(self, text: str) -> str:
+        for name, short in self.files.items():
+            text = text.replace(name, short)
+        return PATH.sub(lambda found: found[1] or found[2], text)
+
+
+def _record(record: Record, clean: _Clean) -> Record:
+    trial = Trial(**clean(record.trial.as_dict()))
+    return Record.from_json(trial, clean(record.as_json()))

@@ -1,0 +1,163 @@
+"""bench/records/public.py and names of files: what is published tells nothing of the machine, and two files are never one row."""
+
+import json
+import re
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import bench
+from bench.cli import main
+from bench.grid.progress import describe
+from bench.leaderboard import build, markdown, stale_files
+from bench.names import short_names
+from bench.question.trial import Trial
+from bench.records.folder import answers_of
+from bench.records.public import PATH
+
+NET = """
+from bench.methods.base import MethodConfig
+from dataclasses import dataclass
+from torch import nn
+
+from bench.methods.base import Method, Prediction
+from bench.methods.encoders import Encoders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(MethodConfig):
+    weights: str = ""
+
+
+class Net(Method):
+    Config = Config
+
+    def __init__(self, schema, config):
+        super().__init__(schema, config)
+        if config.weights == "fail":
+            open({missing!r})
+        self.encode = Encoders(schema, tokens=1, width={width})
+        self.head = nn.Linear({width}, len(schema.classes))
+
+    def forward(self, batch):
+        return Prediction(self.head(self.encode(batch).mean((1, 2))))
+"""
+DATA = """
+from bench.datasets.breast_cancer import BreastCancer
+
+
+class Clinic(BreastCancer):
+    title = "a clinic's own"
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A run with methods from two files of one name, a dataset from a file, an option that is a path, and a failure that names one."""
+    home = tmp_path_factory.mktemp("someone")
+    for folder, width in (("one", 4), ("two", 6)):
+        (home / folder).mkdir()
+        (home / folder / "net.py").write_text(NET.format(width=width, missing=str(home / "secret" / "weights.pt")))
+    (home / "clinic.py").write_text(DATA)
+    (home / "weights.pt").touch()
+    one, two = home / "one" / "net.py:Net", home / "two" / "net.py:Net"
+    asked = ["--methods", f"{one},{two},{one}[weights={home / 'weights.pt'}],{two}[weights=fail],constant"]
+    asked += [
+        "--datasets",
+        f"{home / 'clinic.py'}:Clinic",
+        "--noise",
+        "0,0.3",
+        "--seeds",
+        "0-1",
+        "--epochs",
+        "1",
+        "--out",
+        str(home / "runs"),
+    ]
+    assert CliRunner().invoke(main, ["run", "-q", *asked]).exit_code == 1
+    assert CliRunner().invoke(main, ["audit", "-q", str(one), "--out", str(home / "runs")]).exit_code == 0
+    done = CliRunner().invoke(main, ["leaderboard", "--out", str(home / "runs"), "--publish", str(home / "board")])
+    assert done.exit_code == 0, done.output
+    return home
+
+
+def contents(path):
+    """Everything in a file, what is compressed as well."""
+    if path.suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            return b"".join([name.encode() + archive.read(name) for name in archive.namelist()])
+    return path.read_bytes()
+
+
+@pytest.mark.slow
+def test_published_folder_holds_no_path_of_this_machine(home):
+    words = [str(home), home.name, str(Path.home()), "secret"]
+    found = [
+        (path.name, word) for path in (home / "board").rglob("*") if path.is_file() for word in words if word.encode() in contents(path)
+    ]
+    assert found == []
+
+
+@pytest.mark.slow
+def test_methods_from_two_files_of_one_name_have_rows_of_their_own(home):
+    rows = {"one/net.py:Net", "two/net.py:Net", "one/net.py:Net[weights=weights.pt]", "two/net.py:Net[weights=fail]", "constant"}
+    page = (home / "board" / "README.md").read_text(encoding="utf-8")
+    board = build(answers_of(home / "runs", home / "board"))
+    assert {row.label for row in board.settings[0].rows} == rows
+    assert {setting.dataset for setting in board.settings} == {"Clinic"}
+    assert (home / "board" / "Clinic.md").is_file()
+    assert "[Clinic](Clinic.md)" in page
+    assert {row.audit for row in board.settings[0].rows if row.label == "one/net.py:Net"} == {"passed"}
+    assert stale_files(home / "board") == []
+
+
+@pytest.mark.slow
+def test_local_and_published_board_say_the_same(home):
+    """But for the path that an option names: its row is called otherwise."""
+    local, shown = (bench.board(home / "runs"), build(answers_of(home / "runs", home / "board")))
+    assert [str(row.mean) for row in local.settings[0].rows] == [str(row.mean) for row in shown.settings[0].rows]
+    assert str(home / "one") not in markdown(local)
+    assert bench.compare("one/net.py:Net", "two/net.py:Net", home / "runs").summary
+    assert bench.compare(str(home / "one" / "net.py:Net"), "constant", home / "runs").a == "one/net.py:Net"
+    assert bench.compare("one/net.py:Net", "constant", published=home / "board").summary
+
+
+@pytest.mark.slow
+def test_published_trial_of_a_file_is_reproduced_where_that_file_lies(home, monkeypatch, tmp_path):
+    shutil.copytree(home / "one", tmp_path / "one")
+    shutil.copy(home / "clinic.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    lines = [json.loads(line) for line in (home / "board" / "records.jsonl").read_text().splitlines()]
+    id_ = next(line["id"] for line in lines if line.get("trial", {}).get("method") == "one/net.py:Net" and not line["trial"]["options"])
+    assert bench.reproduce(id_, published=home / "board").same
+
+
+def test_one_file_is_called_by_its_class_unless_the_name_is_taken():
+    assert short_names(["/x/mine.py:Mine", "mine.py:Mine"]) == {"/x/mine.py:Mine": "x/mine.py:Mine", "mine.py:Mine": "mine.py:Mine"}
+    assert short_names(["/x/muse.py:muse"], taken={"muse"}) == {"/x/muse.py:muse": "muse.py:muse"}
+    assert short_names(["/x/mine.py:Mine"], least=1) == {"/x/mine.py:Mine": "mine.py:Mine"}
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("FileNotFoundError: '/home/me/data/w.pt'", "FileNotFoundError: 'w.pt'"),
+        ("~/x.toml and ~/a/b/c.csv", "x.toml and c.csv"),
+        ("see https://example.org/a/b, leaderboards/real and 3/10", "see https://example.org/a/b, leaderboards/real and 3/10"),
+        ("--suite=/srv/lab/my.toml", "--suite=my.toml"),
+    ],
+)
+def test_paths_in_any_text_end_as_their_last_part(text, clean):
+    assert re.sub(PATH, lambda found: found[1] or found[2], text) == clean
+
+
+def test_progress_names_a_file_by_its_class():
+    trial = Trial(
+        "/home/me/x.py:Mine", "default", {"k": 1}, {}, "/home/me/d.py:Data", {}, "AB", "natural", 3, "accuracy", "training", 0, "f", "v"
+    )
+    assert describe(trial) == "Mine[k=1] Data AB natural seed 3"
+    assert describe(replace(trial, row="Mine tuned (3 suggestions)")).startswith("Mine tuned (3 suggestions) Data")
