@@ -42,7 +42,7 @@ SMALL = {"epochs": 1, "batch_size": 16, "width": 16, "tokens": 2, "hidden": 16, 
 
 def printed(table):
     """What a table of the paper prints. Columns: (dataset, letters, noise), methods, metrics."""
-    with (TESTS.parent / "bench" / "paper_tables.csv").open(encoding="utf-8") as file:
+    with (TESTS.parent / "docs" / "sources" / "moe_retriever_tables.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["table"] == str(table)]
     settings = {(DATASETS[row["dataset"]], row["modality"].replace("+", ""), float(row["noise"] or 0)) for row in rows}
     return settings, {row["method"] for row in rows}, {row["metric"] for row in rows}
