@@ -37,8 +37,10 @@ def leaderboard(
     plots where matplotlib is installed (extra plot). Of plots --check compares the numbers they show.
 
     \b
-    FILE.csv has the columns dataset, combination, protocol, metric, method, mean, sd, source: names as our tables spell them,
-    mean and sd in points as papers print them (65.2, not 0.652), sd may be empty. Published, its rows are in beside.csv.
+    FILE.csv has the columns dataset, combination, protocol, metric, method, mean,
+    sd and source. Names are those of our tables; mean and sd are in points, as
+    papers print them (65.2, not 0.652), and sd may be empty. A published folder
+    keeps the lines that stand on its pages, in beside.csv.
     """
     if check:
         _check(folders, as_json)
@@ -48,12 +50,13 @@ def leaderboard(
         return
     from bench.api import board
     from bench.leaderboard import markdown
+    from bench.text import count
 
     if publish is not None:
         _publish(out, suite, metric, publish, beside)
     found = board(out, suite, metric, beside)
     if beside is not None:
-        click.echo(f"{beside}: {len(found.printed)} printed numbers stand beside rows of this board", err=True)
+        click.echo(f"{beside}: {count(len(found.printed), 'number')} beside rows of this board", err=True)
     if as_json:
         print_json(found.as_json())
     elif publish is None:
