@@ -100,17 +100,18 @@ def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
-def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str | None = None, paper: bool = False) -> Board:
+def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str | None = None, beside: str | Path | None = None) -> Board:
     """The board of the latest run in a results folder; `bench.leaderboard.markdown(board)` is its page.
 
-    With `paper` the pages show the MoE-Retriever paper's printed numbers beside ours where setting and metric match.
+    `beside` is a CSV file of numbers that others printed, in points; its pages show them beside ours where setting, metric and method
+    match. Raises: UsageError (a ValueError) on bad input.
     """
-    from dataclasses import replace
-
     from bench.leaderboard import build
+    from bench.leaderboard.printed import read_printed
     from bench.records.folder import answers_of
 
-    return build(replace(answers_of(out, suite=suite).by(metric), paper=paper))
+    printed = () if beside is None else read_printed(beside)
+    return build(answers_of(out, suite=suite).by(metric), printed)
 
 
 def audit(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,15 @@ def real_data(monkeypatch):
         pytest.skip(f"no real data: BENCH_DATA is not set and {REAL} is not there")
     monkeypatch.setenv("BENCH_DATA", str(REAL))
     return REAL
+
+
+@pytest.fixture(scope="session")
+def source():
+    """A generator of docs/sources by its name, as a module. The folder comes last among those that hold modules: it shadows none."""
+    folder = str(Path(__file__).resolve().parents[1] / "docs" / "sources")
+    sys.path.append(folder)
+    yield importlib.import_module
+    sys.path.remove(folder)
 
 
 @pytest.fixture

@@ -18,20 +18,29 @@ suite_option = click.option("--suite", metavar="NAME", help="Runs of this suite 
 @suite_option
 @click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
 @click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
-@click.option("--paper", is_flag=True, help="Show the MoE-Retriever paper's printed numbers beside ours where setting and metric match.")
+@click.option(
+    "--beside", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.csv",
+    help="Show printed numbers beside ours where setting, metric and method match.",
+)  # fmt: skip
 @click.option("--check", is_flag=True, help="Re-render published folders and compare bytes. Takes folders, else all of leaderboards/.")
 @click.option("--render", is_flag=True, help="Write the pages of published folders anew. Takes folders, else all of leaderboards/.")
 @click.argument("folders", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
 @json_option
 @explained
 def leaderboard(
-    out: str, suite: str | None, metric: str | None, publish: Path | None, paper: bool, check: bool, render: bool,
+    out: str, suite: str | None, metric: str | None, publish: Path | None, beside: Path | None, check: bool, render: bool,
     folders: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Print the table of a results folder, publish it, or check published ones.
 
     A published folder holds a page over all settings (README.md), one a dataset, CSV, LaTeX, every test in significance.json, and
     plots where matplotlib is installed (extra plot). Of plots --check compares the numbers they show.
+
+    \b
+    FILE.csv has the columns dataset, combination, protocol, metric, method, mean,
+    sd and source. Names are those of our tables; mean and sd are in points, as
+    papers print them (65.2, not 0.652), and sd may be empty. A published folder
+    keeps the lines that stand on its pages, in beside.csv.
     """
     if check:
         _check(folders, as_json)
@@ -41,23 +50,26 @@ def leaderboard(
         return
     from bench.api import board
     from bench.leaderboard import markdown
+    from bench.text import count
 
     if publish is not None:
-        _publish(out, suite, metric, publish, paper)
-    found = board(out, suite, metric, paper)
+        _publish(out, suite, metric, publish, beside)
+    found = board(out, suite, metric, beside)
+    if beside is not None:
+        click.echo(f"{beside}: {count(len(found.printed), 'number')} beside rows of this board", err=True)
     if as_json:
         print_json(found.as_json())
     elif publish is None:
         click.echo(markdown(found))
 
 
-def _publish(out: str, suite: str | None, metric: str | None, folder: Path, paper: bool) -> None:
-    from dataclasses import replace
-
+def _publish(out: str, suite: str | None, metric: str | None, folder: Path, beside: Path | None) -> None:
     from bench.leaderboard import publish
+    from bench.leaderboard.printed import read_printed
     from bench.records.folder import answers_of
 
-    files = publish(folder, replace(answers_of(out, suite=suite).by(metric), paper=paper))
+    printed = () if beside is None else read_printed(beside)
+    files = publish(folder, answers_of(out, suite=suite).by(metric), printed)
     click.echo("\n".join(f"wrote {path}" for path in files), err=True)
 
 

@@ -10,6 +10,12 @@ import click
 
 from bench.cli.options import cores, data_root_option, explained, json_option, out_option, print_checks, print_json, quiet_option
 
+WIDTHS = {  # of the columns of `bench list`; None: as wide as they are
+    "methods": [None, None, None, 50, 60, None],
+    "datasets": [None, None, None, 50, 60],
+    "suites": [None, None, 46],
+}
+
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["methods", "datasets", "suites"]))
@@ -25,7 +31,7 @@ def list_(what: str, as_json: bool) -> None:
         print_json(rows)
         return
     absent = [row["name"] for row in rows if not row.pop("here", True)]
-    click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, None, None, 50, 60][: len(rows[0])], missingval="-"))
+    click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=WIDTHS[what][: len(rows[0])], missingval="-"))
     if absent:
         click.echo(f"\nnot here: {', '.join(absent)}; `bench data status` says where to get them")
 
@@ -53,7 +59,11 @@ def _list_datasets() -> list[dict[str, Any]]:
 def _list_suites() -> list[dict[str, Any]]:
     from bench.question.suite import known_suites, read_suite
 
-    return [{"name": name, "title": read_suite(name).title} for name in known_suites()]
+    groups = {name: path.parent.name for name, path in known_suites().items()}  # a paper's suites lie in a folder of their own
+    return [
+        {"name": name, "group": "general" if group == "suites" else group, "title": read_suite(name).title}
+        for name, group in groups.items()
+    ]
 
 
 def _idea(cls: type) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench import registry
 from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
+from bench.leaderboard.printed import Printed, of_board
 from bench.leaderboard.robustness import Curve, curve_of
 from bench.leaderboard.rows import (
     CEILING,
@@ -42,8 +43,8 @@ from bench.stats.levels import Levels
 from bench.stats.metrics import HIGHER_IS_BETTER
 
 
-def build(answers: Answers) -> Board:
-    """The board of these answers. Trials planned and not ended count as missing and are flagged.
+def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
+    """The board of these answers, with what of `printed` has a row on it. Trials planned and not ended count as missing and are flagged.
 
     Raises: UsageError if a trial is given twice.
     """
@@ -64,7 +65,7 @@ def build(answers: Answers) -> Board:
         (*mixtures(done), *_warnings(records, runs), *_added_seeds(suite)),
         provenance_line(done),
         tuple(answers.commands),
-        answers.paper,
+        of_board(printed, records, suite.metric),
         answers.folder,
         tuple(winner for winner in winners if any(winner.made(record.trial) for record in records)),
     )

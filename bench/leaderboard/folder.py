@@ -12,6 +12,7 @@ import numpy as np
 from bench.leaderboard import plots
 from bench.leaderboard.board import build
 from bench.leaderboard.front_page import pages
+from bench.leaderboard.printed import FILE, Printed, of_board, read_printed, to_csv
 from bench.leaderboard.rows import Board
 from bench.leaderboard.setting_page import PAGE_END
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
@@ -23,10 +24,11 @@ from bench.records.record import Record
 from bench.text import finite
 
 
-def publish(folder: Path, answers: Answers, draw: bool = True) -> list[Path]:
+def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), draw: bool = True) -> list[Path]:
     """Write question, answers and rendered pages into a leaderboard folder, plots where matplotlib is there; returns the files.
 
     No path of this machine is in them (see `bench.records.public`).
+    Of `printed`, what stands beside a row goes into the folder too, so that its pages need no other file.
 
     Raises: UsageError if a trial is given twice.
     """
@@ -34,12 +36,16 @@ def publish(folder: Path, answers: Answers, draw: bool = True) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(answers.suite.to_toml(), encoding="utf-8")
     lines = [json.dumps(_as_dict(record), sort_keys=True) for record in answers.records]
-    lines.append(json.dumps({"commands": list(answers.commands), **({"paper": True} if answers.paper else {})}))
+    lines.append(json.dumps({"commands": list(answers.commands)}))
     (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     shown = {(record.trial.choice, record.trial.version) for record in answers.records}
     entries = [json.dumps(asdict(finding)) for finding in answers.audits if (finding.label, finding.version) in shown]
     (folder / "audit.json").write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
     np.savez_compressed(folder / "predictions.npz", **stack(answers.predictions))  # type: ignore[arg-type]
+    (folder / FILE).unlink(missing_ok=True)
+    beside = of_board(printed, answers.records, answers.suite.metric)
+    if beside:
+        (folder / FILE).write_text(to_csv(beside), encoding="utf-8")
     return write(folder, draw)
 
 
@@ -61,7 +67,7 @@ def _as_dict(record: Record) -> dict[str, object]:
 def board_of(folder: Path) -> Board:
     """The board of a published folder, from its question and answers alone. Raises: UsageError if they cannot be read."""
     with Folder(folder) as found:
-        return build(found.answers())
+        return build(found.answers(), read_printed(folder / FILE) if (folder / FILE).exists() else ())
 
 
 def render(folder: Path) -> dict[str, str]:

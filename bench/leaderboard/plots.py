@@ -59,10 +59,11 @@ def data_of(board: Board) -> dict[str, Data]:
 
 
 def data_hashes(board: Board) -> dict[str, str]:
-    return {name: _hash(data) for name, data in data_of(board).items()}
+    return {name: hash_of(data) for name, data in data_of(board).items()}
 
 
-def _hash(data: Data) -> str:
+def hash_of(data: Data) -> str:
+    """What a picture carries of the numbers that it shows."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
@@ -74,20 +75,23 @@ def hash_in(path: Path) -> str | None:
 
 def draw(board: Board, folder: Path) -> list[Path]:
     """Write every picture of the board; returns the files."""
-    files = []
-    for name, data in data_of(board).items():
-        with _style():
-            figure = DRAWERS[data["kind"]](data)
-            path = folder / name
-            figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None, "Description": f"data sha256 {_hash(data)}"})
-            lines = path.read_text(encoding="utf-8").splitlines()
-            path.write_text("\n".join(line.rstrip() for line in lines) + "\n", encoding="utf-8")
-        files.append(path)
-    return files
+    found = data_of(board)
+    for name, data in found.items():
+        save(folder / name, data, DRAWERS[data["kind"]])
+    return [folder / name for name in found]
+
+
+def save(path: Path, data: Data, drawer: Callable[[Data], Any]) -> None:
+    """Write the figure that `drawer` makes of some numbers, with their hash in it."""
+    with style():
+        figure = drawer(data)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None, "Description": f"data sha256 {hash_of(data)}"})
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(line.rstrip() for line in lines) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def _style():
+def style():
     """Settings under which the same numbers give the same bytes."""
     import matplotlib
 

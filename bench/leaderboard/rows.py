@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from bench.data.grammar import parse_protocol
+from bench.leaderboard.printed import Printed, of_setting
 from bench.leaderboard.robustness import Curve
 from bench.leaderboard.significance import Across, Family, PairTest, Place
 from bench.leaderboard.surface import Surface
@@ -179,7 +180,7 @@ class Board:
     warnings: tuple[str, ...]
     provenance: str
     commands: tuple[str, ...]
-    paper: bool = False  # the paper's printed numbers stand beside ours
+    printed: tuple[Printed, ...] = ()  # numbers that others printed, which stand beside rows of ours
     folder: str = ""  # of a published board, as a reader of the repository names it
     winners: tuple[Winner, ...] = ()  # of `bench tune`, those that have rows here
 
@@ -205,7 +206,12 @@ class Board:
             rows = [_row_json(row) for row in setting.rows]
             head = {"dataset": setting.dataset, "combination": setting.combination, "protocol": setting.protocol, "noise": setting.noise}
             bounds = {"floor": setting.floor, "ceiling": setting.ceiling, "synthetic": setting.synthetic, "mixed": setting.mixed or None}
-            settings.append({**head, **bounds, "rows": rows, "surface": asdict(setting.surface) if setting.surface else None})
+            printed = [
+                {"method": one.method, "mean": one.mean / 100, "sd": one.sd / 100, "source": one.source}
+                for one in of_setting(self.printed, setting.setting)
+            ]
+            surface = asdict(setting.surface) if setting.surface else None
+            settings.append({**head, **bounds, "rows": rows, "surface": surface, "printed": printed})
         overall = [_row_json(row) for kind in self.overall for row in kind.rows]
         return finite({"metric": self.suite.metric, "settings": settings, "overall": overall, "warnings": list(self.warnings)})
 

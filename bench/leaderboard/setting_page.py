@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from bench.leaderboard import printed as paper
 from bench.leaderboard.origin import ranges
+from bench.leaderboard.printed import FILE, cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
 from bench.leaderboard.rows import TIMINGS, UNRANKED, Board, OverallRow, Row, SettingTable, page_of
 from bench.leaderboard.significance import rank_set, versus_text
@@ -121,10 +121,10 @@ def _in_words(setting: SettingTable, levels: Levels) -> list[str]:
 
 def _setting_table(board: Board, setting: SettingTable) -> str:
     metric = board.suite.metric
-    printed = paper.printed(setting.dataset, setting.combination, setting.protocol, metric) if board.paper else {}
+    printed = cells_of(of_setting(board.printed, setting.setting))
     head = [
         "Ranks", "Method", f"{metric}, mean ± SD (n)", "95 % interval", "vs best: difference [95 %], Holm p", "Verdict", "Above floor",
-        "Gap closed %", "Pareto", "Flags", "Paper",
+        "Gap closed %", "Pareto", "Flags", "Printed",
     ]  # fmt: skip
     body = []
     for row in setting.rows:
@@ -162,8 +162,7 @@ def _setting_footer(board: Board, setting: SettingTable) -> list[str]:
     floor = f"Floor: `constant`, {percent(setting.floor)}. " if not math.isnan(setting.floor) else "Floor: not run. "
     said.append(f"{floor}Ceiling: {setting.ceiling_source}.")
     said += [f"Scores without a value: {reason}." for reason in setting.reasons]
-    if board.paper and paper.printed(setting.dataset, setting.combination, setting.protocol, board.suite.metric):
-        said.append(paper.FOOTNOTE)
+    said.append(footnote(of_setting(board.printed, setting.setting)))
     return [" ".join(text for text in said if text), ""]
 
 
@@ -255,9 +254,11 @@ def _origin(board: Board) -> list[str]:
     lines = ["## Where it comes from", "", board.provenance, ""]
     lines += ["```", *board.commands, "```", ""] if board.commands else []
     if board.folder:
+        beside = f" Printed numbers: `{FILE}`." if board.printed else ""
         lines += [
             "Question: `suite.toml`. Answers: `records.jsonl`, one trial a line, and `predictions.npz`. Rendered from them, and compared "
-            "by `bench leaderboard --check`: these pages, `table.csv`, `table.tex`, and every test in `significance.json`.",
+            "by `bench leaderboard --check`: these pages, `table.csv`, `table.tex`, and every test in `significance.json`."
+            f"{beside}",
             "",
         ]
     return lines

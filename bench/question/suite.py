@@ -154,10 +154,17 @@ SUITE_KEYS = tuple(key.name for key in fields(Suite) if key.name not in ("name",
 SETTING_KEYS = tuple(key.name for key in fields(Settings))
 
 
+FIRST = ("quick", "real", "support2", "synthetic", "presets", "published")  # how a list of suites opens
+
+
 def known_suites() -> dict[str, Path]:
-    """Suites that come with the package, by name."""
+    """Suites that come with the package, by name: those for everyone first, then those of a paper, which have a folder of their own."""
     folder = Path(str(resources.files("bench"))) / "suites"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+    def place(path: Path) -> tuple[bool, int, str]:
+        return path.parent != folder, FIRST.index(path.stem) if path.stem in FIRST else len(FIRST), path.stem
+
+    return {path.stem: path for path in sorted(folder.rglob("*.toml"), key=place)}
 
 
 def read_suite(name_or_path: str) -> Suite:

@@ -44,7 +44,6 @@ class Answers:
     predictions: Mapping[str, Predictions] = field(default_factory=dict)  # by trial; a trial may have none
     audits: Sequence[Finding] = ()
     commands: Sequence[str] = ()  # that made them
-    paper: bool = False  # whether the pages show the numbers that a paper printed
     folder: str = ""  # of a published board, as a reader of the repository names it
 
     def of(self, records: Sequence[Record]) -> Answers:

@@ -11,6 +11,7 @@ from typing import Any
 from bench.names import parse_choice, short_names, split_list
 from bench.question.suite import suite_from
 from bench.question.trial import Trial
+from bench.question.winners import winners_of
 from bench.records.answers import Answers
 from bench.records.record import Finding, Record
 
@@ -29,13 +30,13 @@ def public(answers: Answers) -> Answers:
     clean = _Clean(dict(sorted(files.items(), key=lambda item: -len(item[0]))))  # a path may begin with another one
     records = [_record(record, clean) for record in answers.records]
     ids = {record.trial.id: other.trial.id for record, other in zip(answers.records, records, strict=True)}
+    suite = suite_from(answers.suite.name, tomllib.loads(clean.text(answers.suite.to_toml())))
     return Answers(
-        suite=suite_from(answers.suite.name, tomllib.loads(clean.text(answers.suite.to_toml()))),
-        records=records,
+        suite=suite,
+        records=named(records, winners_of(suite)),
         predictions={ids[id_]: found for id_, found in answers.predictions.items() if id_ in ids},
         audits=[Finding(**clean(asdict(finding))) for finding in answers.audits],
         commands=clean(list(answers.commands)),
-        paper=answers.paper,
         folder=answers.folder,
     )
 

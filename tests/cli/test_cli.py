@@ -233,6 +233,14 @@ def test_list_names_everything(what):
         assert [row["name"] for row in rows][: len(METHODS)] == list(METHODS)
 
 
+def test_list_of_suites_opens_with_those_for_everyone_and_fits_a_terminal():
+    lines = bench("list", "suites").stdout.splitlines()
+    assert lines[0].split() == ["name", "group", "title"]
+    assert lines[2].split()[:2] == ["quick", "general"]
+    assert {line.split()[1] for line in lines[2:] if not line.startswith(" ")} == {"general", "moe-retriever"}
+    assert max(map(len, lines)) <= 80
+
+
 def test_doctor_finds_this_machine_fit(tmp_path):
     found = json.loads(bench("doctor", "--json", "--out", tmp_path).stdout)
     assert {check["check"] for check in found} >= {"torch", "isolation", "dataset digits", "methods", "results folder"}

@@ -11,6 +11,8 @@ import pytest
 
 from bench.errors import UsageError
 from bench.leaderboard import build, markdown, pages, publish, render, significance_json, stale_files, table_csv, table_tex, write
+from bench.leaderboard.folder import board_of as board
+from bench.leaderboard.printed import read_printed
 from bench.leaderboard.setting_page import PAGE_END
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
@@ -580,18 +582,33 @@ def test_predictions_of_one_test_part_share_ids_and_targets(tmp_path):
         }
 
 
-def test_published_paper_column_is_rendered_again(tmp_path):
+def test_published_printed_numbers_are_rendered_again_and_go_with_the_file(tmp_path):
     pairs = []
     for method in ("muse", "moe-retriever"):
         for seed in range(2):
             record, arrays = made(method, "mcar(0.3)", seed, 8)
             pairs.append((replace(record, trial=replace(record.trial, dataset="cmu-mosi", combination="VAT")), arrays))
-    publish(tmp_path / "b", replace(answers_of(pairs), paper=True), draw=False)
+    printed = read_printed(Path(__file__).parents[2] / "docs" / "evidence" / "moe-retriever.csv")
+    publish(tmp_path / "b", answers_of(pairs), printed, draw=False)
     page = (tmp_path / "b" / "cmu-mosi.md").read_text(encoding="utf-8")
-    assert "65.2 ± 2.7 (T2), 65.2 ± 4.1 (T4)" in page
-    assert "never ranked and never bold" in page
+    assert " Printed" in page
+    assert "65.2 ± 2.7 [1], 65.2 ± 4.1 [2]" in page
+    assert "never ranked and never bold; other code, splits and budgets. From [1] Yun et al. 2025 (MoE-Retriever), table 2; [2] Yun" in page
+    assert len(read_printed(tmp_path / "b" / "beside.csv")) == 4  # two methods in two tables; what has no row here stays out
+    assert "beside.csv" in (tmp_path / "b" / "README.md").read_text(encoding="utf-8")
     assert stale_files(tmp_path / "b") == []
-    assert "Paper" not in pages(board_of(*pairs))["cmu-mosi.md"].partition("<details>")[0]
+    assert [found["method"] for found in board(tmp_path / "b").as_json()["settings"][0]["printed"]].count("muse") == 2
+    publish(tmp_path / "b", answers_of(pairs), draw=False)
+    assert not (tmp_path / "b" / "beside.csv").exists()
+    assert "Printed" not in (tmp_path / "b" / "cmu-mosi.md").read_text(encoding="utf-8")
+
+
+def test_folder_that_an_older_version_published_with_the_papers_numbers_still_renders(tmp_path):
+    publish(tmp_path / "b", answers_of(full()), draw=False)
+    path = tmp_path / "b" / "records.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"commands": ["bench run"]', '"commands": ["bench run"], "paper": true'))
+    assert "paper" in path.read_text(encoding="utf-8").splitlines()[-1]
+    assert stale_files(tmp_path / "b") == []
 
 
 def test_broken_folder_is_explained(tmp_path):

@@ -37,7 +37,7 @@ def texts_of(figure):
 
 @pytest.mark.parametrize("kind", DATA)
 def test_texts_stay_inside_and_apart(kind):
-    with plots._style():
+    with plots.style():
         figure = plots.DRAWERS[kind](DATA[kind])
         found = texts_of(figure)
     width, height = figure.get_size_inches() * figure.dpi
@@ -61,13 +61,13 @@ def test_same_numbers_give_the_same_bytes(kind, tmp_path, monkeypatch):
     plots.draw(None, tmp_path)
     assert second.read_bytes() == once
     text = once.decode()
-    assert plots.hash_in(first) == plots._hash(DATA[kind])
+    assert plots.hash_in(first) == plots.hash_of(DATA[kind])
     assert not re.search(r"\d{4}-\d\d-\d\dT", text)  # no date
 
 
 def test_hash_changes_with_a_number():
     changed = {**DATA["ranks"], "ranks": [1.5, 2.0, 2.5, 4.2, 4.9]}
-    assert plots._hash(changed) != plots._hash(DATA["ranks"])
+    assert plots.hash_of(changed) != plots.hash_of(DATA["ranks"])
 
 
 def test_picture_without_a_hash_is_stale(tmp_path):

@@ -1,96 +1,146 @@
-"""bench/leaderboard/printed.py and bench/paper_report.py: printed numbers stand beside their own setting, the page says what tests say."""
+"""bench/leaderboard/printed.py: printed numbers stand beside their own row and no other, and a bad file is explained."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from bench import paper_report, stats
-from bench.leaderboard import printed
-from bench.paper_report import Rivalry, against_best, page, view
+from bench.errors import UsageError
+from bench.leaderboard.printed import COLUMNS, Printed, cells_of, footnote, of_board, read_printed, to_csv
+from bench.names import Setting
+from bench.question.trial import Trial
+from bench.records.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
+HEAD = ",".join(COLUMNS)
+GOOD = 'digits,WSEN,mcar(0.3),accuracy,muse,65.2,2.7,"Somebody 2025, table 1"'
+TRIAL = Trial(
+    method="muse", preset="paper", options={}, training={}, dataset="digits", dataset_options={}, combination="NEWS",
+    protocol="mcar(0.3)", seed=0, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
+)  # fmt: skip
 
 
-def test_committed_page_is_what_the_printed_numbers_give():
-    committed = (ROOT / "docs" / "paper-under-test.md").read_text(encoding="utf-8")
-    assert committed == page(), "docs/paper-under-test.md is stale: python -m bench.paper_report > docs/paper-under-test.md"
+@pytest.fixture
+def written(tmp_path):
+    """Writes a file of the lines given, below the head."""
+
+    def write(*lines, head=HEAD):
+        path = tmp_path / "printed.csv"
+        path.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
+        return path
+
+    return write
 
 
-def test_all_printed_cells_are_there_once():
-    keys = [(*cell.key, cell.method) for cell in printed.cells()]
-    assert len(keys) == len(set(keys)) == 296
+def test_line_is_read_into_points_and_canonical_names(written):
+    (one,) = read_printed(written('"adni[pool=2,image=volume]",VAT, mcar( 0.30 ) ,accuracy,muse,65.2,,Somebody'))
+    assert one.row == (("adni[image=volume,pool=2]", "ATV", "mcar(0.3)"), "accuracy", "muse")
+    assert (one.mean, math.isnan(one.sd), one.source, one.text) == (65.2, True, "Somebody", "65.2")
 
 
-@pytest.mark.parametrize(
-    ("setting", "expected"),
-    [
-        (("cmu-mosi", "VAT", "mcar(0.3)", "accuracy"), "65.2 ± 2.7 (T2), 65.2 ± 4.1 (T4)"),
-        (("adni", "IGC", "natural", "accuracy"), "63.1 ± 1.2 (T1)"),
-        (("adni[image=volume]", "IGC", "natural", "accuracy"), "63.1 ± 1.2 (T1)"),
-    ],
-    ids=["two tables", "natural gaps", "with options"],
-)
-def test_printed_number_stands_beside_its_own_setting(setting, expected):
-    found = printed.printed(*setting)
-    assert set(found) == set(printed.METHODS.values())
-    assert found["moe-retriever"] == expected
+def test_columns_come_in_any_order_and_blank_lines_and_a_byte_order_mark_do_not_matter(tmp_path):
+    cells = dict(zip(COLUMNS, ["digits", "NE", "natural", "auroc", "muse", "65.2", "2.7", "Somebody"], strict=True))
+    path = tmp_path / "printed.csv"
+    path.write_text("\ufeff" + ",".join(reversed(cells)) + "\n\n" + ",".join(reversed(cells.values())) + "\n,,,,,,,\n", encoding="utf-8")
+    assert read_printed(path) == (Printed(Setting("digits", "EN", "natural"), "auroc", "muse", 65.2, 2.7, "Somebody"),)
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [
-        ("mosi-utterance", "TAV", "mcar(0.3)", "accuracy"),
-        ("cmu-mosi", "VAT", "mcar(0.2)", "accuracy"),
-        ("cmu-mosi", "VAT", "natural", "accuracy"),
-        ("cmu-mosi", "V", "mcar(0.3)", "accuracy"),
-        ("cmu-mosi", "VAT", "mcar(0.3)", "auroc"),
-        ("cmu-mosi", "VAT", "mar(V->A,2,0.3)", "accuracy"),
-        ("cmu-mosi", "VAT", "train=natural;valid=natural;test=mcar(0.3)", "accuracy"),
-        ("adni", "IGCB", "mcar(0.3)", "accuracy"),
-    ],
-    ids=["other features", "other noise", "no noise", "other modalities", "other metric", "other rule", "other placement", "gaps on top"],
-)
-def test_no_number_stands_beside_another_setting(setting):
-    assert printed.printed(*setting) == {}
+def test_file_reads_back_to_the_same_numbers(written):
+    read = read_printed(written(GOOD, "digits,NEWS,natural,brier,muse@as_released,0.123456789,,S", 'd,A,natural,ece,"x, y",3,0,"a ""b"""'))
+    again = read_printed(written(*to_csv(read).splitlines()[1:]))
+    assert [(one.row, one.mean, one.source) for one in again] == [(one.row, one.mean, one.source) for one in read]
+    assert [one.text for one in again] == ["65.2 ± 2.7", "0.1", "3.0 ± 0.0"]
 
 
 @pytest.mark.parametrize(
-    ("name", "n", "rank", "beaten", "adjusted"),
+    ("line", "told"),
     [
-        ("accuracy, tables 1 and 2", 12, 1.75, 2, [0.002, 0.002, 0.048, 0.048, 0.048]),
-        ("macro F1, table 1", 7, 1.0, 3, [0.078] * 5),
-        ("macro F1, table 1, and accuracy, table 2", 12, 1.0, 3, [0.002] * 5),
-        ("accuracy under noise, table 4", 12, 1.25, 4, [0.002] * 4 + [0.012]),
+        ("digits,NEWS,mcar,accuracy,muse,65.2,2.7,S", r"line 3, column protocol: mcar needs a missing rate: write mcar\(0.3\)"),
+        ("digits,NEWS,mcar(3),accuracy,muse,65.2,2.7,S", r"line 3, column protocol: .*\[0, 1\)"),
+        ("digits,NEWS,mcr(0.3),accuracy,muse,65.2,2.7,S", r"line 3, column protocol: unknown protocol 'mcr', did you mean 'mcar'"),
+        ("digits[,NEWS,natural,accuracy,muse,65.2,2.7,S", r"line 3, column dataset: expected name"),
+        ("digits,N+E,natural,accuracy,muse,65.2,2.7,S", r"line 3, column combination: the letters .* got 'N\+E'"),
+        ("digits,NEN,natural,accuracy,muse,65.2,2.7,S", r"line 3, column combination: .* each once, .* got 'NEN'"),
+        ("digits,NEWS,natural,acuracy,muse,65.2,2.7,S", r"line 3, column metric: unknown metric 'acuracy', did you mean 'accuracy'"),
+        ("digits,NEWS,natural,accuracy,muse,65.2 %,2.7,S", r"line 3, column mean: a number of points from 0 to 200, .* got '65.2 %'"),
+        ("digits,NEWS,natural,accuracy,muse,nan,2.7,S", r"line 3, column mean: .* got 'nan'"),
+        ("digits,NEWS,natural,accuracy,muse,65.2,-1,S", r"line 3, column sd: .* got '-1'"),
+        ("digits,NEWS,natural,accuracy,muse,,2.7,S", r"line 3, column mean: it is empty; only sd may be"),
+        ("digits,NEWS,natural,accuracy,muse,65.2,2.7,", r"line 3, column source: it is empty"),
+        ("digits,NEWS,natural,accuracy,muse,65.2,2.7,Somebody 2025, table 1", r"line 3: expected 8 cells, got 9; a cell with a comma"),
+        ("digits,NEWS,mcar(0.30),accuracy,muse,1,1,\"Somebody 2025, table 1\"", r"line 3 gives .* of line 2 again; give each number once"),
+        ('digits,NEWS,natural,accuracy,muse,65.2,2.7,"S', r"line 3 is not CSV"),
     ],
-    ids=["accuracy", "macro F1", "both", "noise"],
+    ids=["no rate", "rate", "protocol", "dataset", "letters", "letter twice", "metric", "mean", "nan", "sd", "no mean", "no source",
+         "cells", "twice", "open quote"],
+)  # fmt: skip
+def test_bad_line_is_explained(line, told, written):
+    with pytest.raises(UsageError, match=rf"printed\.csv, {told}"):
+        read_printed(written(GOOD, line))
+
+
+def test_other_columns_are_explained(written):
+    with pytest.raises(UsageError, match=r"line 1: the columns must be dataset, .*, source, in any order, got data, mean"):
+        read_printed(written(head="data,mean"))
+
+
+def test_fractions_are_explained(written):
+    with pytest.raises(UsageError, match=r"column mean: no score is above 1; write points as papers print them \(65.2\), not fractions"):
+        read_printed(written("digits,NEWS,natural,accuracy,muse,0.652,0.027,S", "digits,NEWS,natural,brier,muse,40,1,S"))
+
+
+def test_absent_file_is_explained(tmp_path):
+    with pytest.raises(UsageError, match=r"none\.csv cannot be read: No such file"):
+        read_printed(tmp_path / "none.csv")
+
+
+def test_file_in_another_encoding_is_explained(tmp_path):
+    path = tmp_path / "printed.csv"
+    path.write_bytes(f"{HEAD}\n{GOOD}\n".replace("Somebody", "Müller").encode("latin-1"))
+    with pytest.raises(UsageError, match=r"is not UTF-8: .*; save it as CSV in UTF-8"):
+        read_printed(path)
+
+
+def test_number_stands_beside_its_own_row(written):
+    printed = read_printed(written(GOOD))
+    assert of_board(printed, [Record(TRIAL, "done")], "accuracy") == printed
+
+
+@pytest.mark.parametrize(
+    ("change", "metric"),
+    [
+        ({"dataset": "av-digits"}, "accuracy"),
+        ({"dataset_options": {"part": 2}}, "accuracy"),
+        ({"combination": "NEW"}, "accuracy"),
+        ({"protocol": "mcar(0.2)"}, "accuracy"),
+        ({"protocol": "train=natural;valid=natural;test=mcar(0.3)"}, "accuracy"),
+        ({"preset": "as_released"}, "accuracy"),
+        ({"options": {"width": 64}}, "accuracy"),
+        ({"row": "muse tuned (20 suggestions)"}, "accuracy"),
+        ({}, "auroc"),
+    ],
+    ids=["dataset", "its options", "modalities", "rate", "placement", "preset", "options", "tuned", "metric"],
 )
-def test_views_give_the_known_ranks_and_p(name, n, rank, beaten, adjusted):
-    """Numbers worked out beforehand, apart from this code."""
-    found = view(name)
-    assert (found.n, found.ranks["MoE-Retriever"], len(found.beaten)) == (n, pytest.approx(rank), beaten)
-    assert np.round(sorted(found.adjusted.values()), 3).tolist() == adjusted
+def test_no_number_stands_beside_another_row(change, metric, written):
+    record = Record(replace(TRIAL, **change), "done")
+    assert of_board(read_printed(written(GOOD)), [record], metric) == ()
 
 
-def test_four_settings_are_too_few():
-    assert view("AUROC, table 5").reason == "needs n >= 6"
+def test_sources_have_numbers_where_there_are_several():
+    one = Printed(Setting("d", "A", "natural"), "accuracy", "muse", 65.2, 2.7, "Table 2")
+    two, other = one._replace(mean=65.0, sd=math.nan, source="Table 4"), one._replace(method="shaspec", mean=50.0)
+    assert cells_of([one, other]) == {"muse": "65.2 ± 2.7", "shaspec": "50.0 ± 2.7"}
+    assert footnote([one, other]).endswith("From Table 2.")
+    assert cells_of([one, two, other]) == {"muse": "65.2 ± 2.7 [1], 65.0 [2]", "shaspec": "50.0 ± 2.7 [1]"}
+    assert footnote([one, two, other]).endswith("From [1] Table 2; [2] Table 4.")
+    assert (cells_of([]), footnote([])) == ({}, "")
 
 
-def test_comparisons_cell_by_cell_are_the_known_ones():
-    """Numbers worked out beforehand, apart from this code."""
-    found, population = Rivalry.of(), Rivalry.of(population=True)
-    assert (len(found.p), (found.difference > 0).sum(), (found.difference < 0).sum()) == (175, 161, 14)
-    assert (found.significant(found.p).sum(), population.significant(population.p).sum()) == (89, 76)
-    assert found.significant(found.holm_in_settings).sum() == 59
-    assert found.significant(stats.benjamini_hochberg(found.p)).sum() == 67
-    assert found.significant(stats.holm(found.p)).sum() == 6
-
-
-def test_against_the_best_rival_two_of_35_are_resolved():
-    found = against_best()
-    wins = [test for *_, test in found if test.difference > 0]
-    assert (len(found), len(wins), sum(test.p <= 0.05 for test in wins)) == (35, 28, 2)
-
-
-def test_ablation_resolves_no_variant():
-    assert sum("none differs" in line for line in paper_report._ablation()[1].splitlines()) == 2
+def test_file_of_the_moe_retriever_paper_is_one_of_these():
+    found = read_printed(ROOT / "docs" / "evidence" / "moe-retriever.csv")
+    trial = replace(TRIAL, method="moe-retriever", dataset="cmu-mosi", combination="VAT")
+    beside = of_board(found, [Record(trial, "done")], "accuracy")
+    assert cells_of(beside) == {"moe-retriever": "65.2 ± 2.7 [1], 65.2 ± 4.1 [2]"}
+    volume = replace(trial, dataset="adni", dataset_options={"image": "volume"}, combination="IGC", protocol="natural")
+    assert [one.mean for one in of_board(found, [Record(volume, "done")], "accuracy")] == [pytest.approx(63.1, abs=0.05)]

@@ -13,7 +13,7 @@ import bench
 from bench import registry
 from bench.names import parse_choice
 from bench.question.plan import plan
-from bench.question.suite import known_suites, read_suite
+from bench.question.suite import FIRST, known_suites, read_suite
 
 TESTS = Path(__file__).resolve().parents[1]
 PAPER = sorted(name for name in known_suites() if name.startswith("paper-"))
@@ -42,7 +42,7 @@ SMALL = {"epochs": 1, "batch_size": 16, "width": 16, "tokens": 2, "hidden": 16, 
 
 def printed(table):
     """What a table of the paper prints. Columns: (dataset, letters, noise), methods, metrics."""
-    with (TESTS.parent / "bench" / "paper_tables.csv").open(encoding="utf-8") as file:
+    with (TESTS.parent / "docs" / "sources" / "moe_retriever_tables.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["table"] == str(table)]
     settings = {(DATASETS[row["dataset"]], row["modality"].replace("+", ""), float(row["noise"] or 0)) for row in rows}
     return settings, {row["method"] for row in rows}, {row["metric"] for row in rows}
@@ -78,6 +78,21 @@ def written(tmp_path, monkeypatch):
                 dataset.prepare(dataset.raw_folder)
 
     return write
+
+
+def test_every_file_is_a_suite_and_no_name_is_taken_twice():
+    """A suite is named by its file alone, whatever folder it lies in: stored commands name it so."""
+    files = sorted((TESTS.parent / "bench" / "suites").rglob("*.toml"))
+    assert sorted(known_suites().values()) == files
+    assert len({path.stem for path in files}) == len(files)
+
+
+def test_suites_for_everyone_come_first_and_those_of_a_paper_lie_in_its_folder():
+    folders = {name: path.parent.name for name, path in known_suites().items()}
+    assert list(folders)[: len(FIRST)] == list(FIRST)
+    assert {folders[name] for name in (*PAPER, *OPEN)} == {"moe-retriever"}
+    is_general = [folder == "suites" for folder in folders.values()]
+    assert is_general == sorted(is_general, reverse=True)
 
 
 @pytest.mark.parametrize("table", [1, 2, 4, 5, 6])

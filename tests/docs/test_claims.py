@@ -1,4 +1,4 @@
-"""The page of claims says what the published boards say."""
+"""docs/sources/claims.py: the page of claims says what the published boards say."""
 
 import csv
 from itertools import combinations
@@ -7,16 +7,26 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.choosing import BOARDS
-from bench.claims import ABLATIONS, SUBJECT, Published, ablation, against_subject, leading, page, printed_first
 from bench.leaderboard import PairTest
 from bench.leaderboard.significance import Family
 from bench.question.suite import read_suite
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
+SUBJECT = "moe-retriever"
 
 
-def published(scores, protocol="natural", board="one"):
+@pytest.fixture(scope="module")
+def claims(source):
+    return source("claims")
+
+
+@pytest.fixture
+def published(claims):
+    """Makes a setting of a board."""
+    return lambda *args, **options: claims.Published(*made(*args, **options))
+
+
+def made(scores, protocol="natural", board="one"):
     """A setting of a board; scores: label -> score, best rank first; 5 points apart is significant."""
     tests = []
     for a, b in combinations(scores, 2):
@@ -34,68 +44,64 @@ def published(scores, protocol="natural", board="one"):
     setting = SimpleNamespace(
         dataset="cats", combination="AB", protocol=protocol, setting=key, page="cats.md", title=family.name, rows=rows, tests=family
     )
-    return Published(board, setting)
+    return board, setting
 
 
-def test_committed_page_is_what_the_boards_say():
-    committed = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
-    assert committed == page(BOARDS), "docs/claims.md is stale: python -m bench.claims > docs/claims.md"
-
-
-def test_leading_tells_the_first_place_from_a_significant_one():
+def test_leading_tells_the_first_place_from_a_significant_one(claims, published):
     first = {SUBJECT: 0.9, "muse": 0.8, "shaspec": 0.89, "mean-logistic": 0.96}
     clear = {SUBJECT: 0.9, "muse": 0.8, "shaspec": 0.81, "mean-logistic": 0.7}
-    weak, strong = leading([published(first), published(clear, "mcar(0.3)")])
+    weak, strong = claims.leading([published(first), published(clear, "mcar(0.3)")])
     assert (weak.place, weak.others[0].label, weak.others[weak.rivals[0]].label) == (1, "mean-logistic", "shaspec")
     assert (weak.is_clear, weak.is_behind) == (False, True)
     assert (strong.place, strong.others[0].label) == (1, "shaspec")
     assert (strong.is_clear, strong.is_behind) == (True, False)
 
 
-def test_subject_is_a_in_every_test_wherever_the_board_lists_it():
-    (lead,) = leading([published({"muse": 0.9, SUBJECT: 0.8, "shaspec": 0.7})])
+def test_subject_is_a_in_every_test_wherever_the_board_lists_it(claims, published):
+    (lead,) = claims.leading([published({"muse": 0.9, SUBJECT: 0.8, "shaspec": 0.7})])
     assert [(test.a, test.verdict.rstrip("*")) for test in lead.tests] == [(SUBJECT, "worse"), (SUBJECT, "better")]
     assert lead.tests[0].difference == pytest.approx(-0.1)
     assert (lead.tests[0].low, lead.tests[0].high) == pytest.approx((-0.11, -0.08))
 
 
-def test_setting_on_two_boards_counts_once():
+def test_setting_on_two_boards_counts_once(claims, published):
     scores = {SUBJECT: 0.9, "muse": 0.8}
-    assert [lead.published.board for lead in leading([published(scores), published(scores, board="two")])] == ["one"]
+    assert [lead.published.board for lead in claims.leading([published(scores), published(scores, board="two")])] == ["one"]
 
 
-def test_ablations_are_those_of_the_suite():
-    assert {SUBJECT, "constant", *ABLATIONS} == set(read_suite("open-table3").methods)
+def test_ablations_are_those_of_the_suite(claims):
+    assert claims.SUBJECT == SUBJECT
+    assert {SUBJECT, "constant", *claims.ABLATIONS} == set(read_suite("open-table3").methods)
 
 
-def test_ablation_is_the_full_method_less_the_changed_one():
-    scores = {SUBJECT: 0.8, **dict.fromkeys(ABLATIONS, 0.79), "moe-retriever[routing=none]": 0.7}
-    found = ablation([published(scores)])
-    assert list(found) == list(ABLATIONS)
+def test_ablation_is_the_full_method_less_the_changed_one(claims, published):
+    scores = {SUBJECT: 0.8, **dict.fromkeys(claims.ABLATIONS, 0.79), "moe-retriever[routing=none]": 0.7}
+    found = claims.ablation([published(scores)])
+    assert list(found) == list(claims.ABLATIONS)
     ((_, test),) = found["moe-retriever[routing=none]"]
     assert (test.a, test.difference, test.verdict) == (SUBJECT, pytest.approx(0.1), "better*")
     ((_, test),) = found["moe-retriever[n_shared=1]"]
     assert test.verdict == "undecided"
 
 
-def test_tuning_sets_default_and_tuned_rows_against_both_of_the_subject():
+def test_tuning_sets_default_and_tuned_rows_against_both_of_the_subject(claims, published):
     names = ["shaspec tuned (2 suggestions)", "moe-retriever tuned (2 suggestions)"]
-    best, default = against_subject([published({SUBJECT: 0.8, "shaspec": 0.7, names[0]: 0.81, names[1]: 0.9})])
+    best, default = claims.against_subject([published({SUBJECT: 0.8, "shaspec": 0.7, names[0]: 0.81, names[1]: 0.9})])
     assert (best.row.label, best.is_tuned, default.row.label, default.is_tuned) == (names[0], True, "shaspec", False)
     assert best.tests[SUBJECT].difference == pytest.approx(0.01)
     assert best.tests[names[1]].verdict.rstrip("*") == "worse"
 
 
-def test_board_without_the_test_is_refused():
+def test_board_without_the_test_is_refused(published):
     with pytest.raises(ValueError, match=r"one, cats \(AB\), natural: no test of muse against shaspec"):
         published({"muse": 0.9, SUBJECT: 0.8}).test("muse", "shaspec")
 
 
-def test_cells_of_the_printed_tables_are_counted_by_their_highest_mean():
+def test_cells_of_the_printed_tables_are_counted_by_their_highest_mean(claims):
     cells = {}
-    for row in csv.DictReader((ROOT / "bench" / "paper_tables.csv").read_text(encoding="utf-8").splitlines()):
+    for row in csv.DictReader((ROOT / "docs" / "sources" / "moe_retriever_tables.csv").read_text(encoding="utf-8").splitlines()):
         if row["table"] in ("1", "2", "4"):
             cells.setdefault((row["table"], row["dataset"], row["modality"], row["noise"], row["metric"]), []).append(row)
     best = [max(rows, key=lambda row: float(row["mean"]))["method"] for rows in cells.values()]
     assert all(len(rows) == 6 for rows in cells.values())
-    assert printed_first() == (best.count("MoE-Retriever"), len(best))
+    assert claims.printed_first() == (best.count("MoE-Retriever"), len(best))

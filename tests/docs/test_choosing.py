@@ -1,14 +1,14 @@
-"""The guide to choosing says what the published boards say."""
+"""docs/sources/choosing.py: the guide to choosing says what the published boards say."""
 
 import json
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from bench.choosing import BOARDS, page
 
-ROOT = Path(__file__).parent.parent.parent
+@pytest.fixture(scope="module")
+def page(source):
+    return source("choosing").page
 
 
 def board(folder, scores, name="real", rope=0.01):
@@ -32,13 +32,8 @@ def board(folder, scores, name="real", rope=0.01):
     return folder
 
 
-def test_committed_page_is_what_the_boards_say():
-    committed = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
-    assert committed == page(BOARDS), "docs/choosing.md is stale: python -m bench.choosing > docs/choosing.md"
-
-
 @pytest.fixture
-def text(tmp_path):
+def text(tmp_path, page):
     return page(board(tmp_path, {"muse": (0.9, 0.9, 0.9, 0.5), "mean-mlp": (0.895, 0.8, 0.88, 0.7)}))
 
 
@@ -60,7 +55,7 @@ def test_cheapest_of_the_good_is_named(text):
     assert [cell.strip() for cell in row.split("|")[3:5]] == ["`muse`, `mean-mlp`", "`muse`"]
 
 
-def test_tuned_board_shows_what_tuning_gained_and_whom_it_moved(tmp_path):
+def test_tuned_board_shows_what_tuning_gained_and_whom_it_moved(tmp_path, page):
     folder = board(tmp_path, {"muse": (0.9, 0.9, 0.9, 0.5), "mean-mlp": (0.895, 0.8, 0.88, 0.7)})
     rows = [("muse", "default", 0.8), ("muse[width=64]", "tuned", 0.9), ("shaspec", "default", 0.85), ("shaspec[width=64]", "tuned", 0.86)]
     (folder / "tuned").mkdir()
@@ -71,7 +66,7 @@ def test_tuned_board_shows_what_tuning_gained_and_whom_it_moved(tmp_path):
     assert cells == [["`muse`", "80.0 (2)", "90.0 (1)", "+10.0"], ["`shaspec`", "85.0 (1)", "86.0 (2)", "+1.0"]]
 
 
-def test_margin_of_the_board_decides_what_is_as_good(tmp_path):
+def test_margin_of_the_board_decides_what_is_as_good(tmp_path, page):
     wide = page(board(tmp_path, {"muse": (0.9, 0.9, 0.9, 0.5), "mean-mlp": (0.895, 0.8, 0.88, 0.7)}, rope=0.03))
     assert "As good as the best most often: `mean-mlp` in 3, `muse` in 3." in wide
     assert "at most 3 points below it" in wide

@@ -1,0 +1,91 @@
+"""docs/sources/readme.py: README.md shows the board of real data as it is."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OVERALL = """# A board
+
+## Overall
+
+|   Ranks | Method    | Group   |   Mean accuracy |   Gap closed % | Audit   | Flags   |
+|--------:|:----------|:--------|----------------:|---------------:|:--------|:--------|
+|     1-2 | muse ●    | a       |            82.1 |             65 | passed  |         |
+|     1-2 | x\\|y      | a       |            82.0 |             64 | passed  | 1 flag  |
+| ceiling | *bayes*   |         |            90.0 |            100 | passed  |         |
+|   floor | *constant*|         |            38.6 |              0 | passed  |         |
+
+## Other
+"""
+DATA = {
+    "kind": "intervals", "labels": ["mmformer", "moe-retriever@as_released", "mean-mlp"], "roles": ["paper", "paper", "reference"],
+    "ranks": [1.2, 2.0, 2.8], "low": [1, 1, 3], "high": [2, 2, 3], "datasets": 2, "settings": 4, "seeds": 3, "pairs": 3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def readme(source):
+    return source("readme")
+
+
+@pytest.fixture
+def board(tmp_path):
+    (tmp_path / "README.md").write_text(OVERALL, encoding="utf-8")
+    return tmp_path
+
+
+def test_table_has_the_ranked_rows_and_the_floor_in_five_columns(readme, board):
+    head, _, *rows = readme.excerpt(board).splitlines()
+    assert [cell.strip() for cell in head.strip("|").split("|")] == list(readme.COLUMNS)
+    assert [row.split("|")[1].strip() for row in rows] == ["1-2", "1-2", "floor"]
+    assert "x\\|y" in rows[1]
+    assert "flag" not in rows[1]
+
+
+def test_only_what_lies_between_the_two_lines_is_written_anew(readme, board):
+    text = "before\n<!-- board: real -->\nold\n\nolder\n<!-- /board -->\nafter | x\n"
+    found = readme.page(text, board)
+    assert found == f"before\n<!-- board: real -->\n{readme.excerpt(board)}\n<!-- /board -->\nafter | x\n"
+    assert readme.page(found, board) == found
+
+
+def test_page_without_the_two_lines_is_refused(readme, board):
+    with pytest.raises(ValueError, match="needs one table between the lines"):
+        readme.page("no table\n", board)
+
+
+def test_picture_holds_what_the_board_says_of_ranks(readme):
+    data = readme.numbers(readme.board_of(ROOT / "leaderboards" / "real"))
+    rows = [line.split("|")[1:3] for line in readme.excerpt(ROOT / "leaderboards" / "real").splitlines()[2:]]
+    ranks = [low.strip() for low, _ in rows][:-1]
+    assert ranks == [f"{low}-{high}" for low, high in zip(data["low"], data["high"], strict=True)]
+    assert all(method.strip().startswith(label) for (_, method), label in zip(rows, data["labels"], strict=False))
+    assert data["ranks"] == sorted(data["ranks"])
+    assert (data["datasets"], data["settings"], data["seeds"]) == (6, 18, 10)
+
+
+def test_same_numbers_give_the_same_bytes_and_other_numbers_another_hash(readme, tmp_path):
+    pytest.importorskip("matplotlib")
+    for name in ("a.svg", "b.svg"):
+        readme.plots.save(tmp_path / name, DATA, readme.draw)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert readme.plots.hash_in(tmp_path / "a.svg") == readme.plots.hash_of(DATA)
+    assert readme.plots.hash_of({**DATA, "low": [1, 2, 3]}) != readme.plots.hash_of(DATA)
+
+
+def test_texts_of_the_picture_stay_inside_and_apart(readme):
+    pytest.importorskip("matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    with readme.plots.style():
+        figure = readme.draw(DATA)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw_without_rendering()
+        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+        boxes = [text.get_window_extent(renderer) for text in texts]
+    width, height = figure.get_size_inches() * figure.dpi
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes)
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
+    assert {"published method", "reference method"} <= {text.get_text() for text in texts}
