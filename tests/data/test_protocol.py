@@ -480,11 +480,12 @@ def test_parts_are_hidden_each_by_its_own_rule(make_samples):
     samples = replace(make_samples(n=300, missing=0.0), groups=np.array([f"g{i % 60}" for i in range(300)]))
     protocol = parse_protocol("train=block(group,0.4);valid=keep(2);test=mar(A->B,2,0.5)+mcar(G=0.1)")
     parts = build_parts(Dataset(), samples, "ABG", protocol, 0, 0, "training")
-    for group in np.unique(parts.train.groups):
-        assert len(np.unique(parts.train.observed[parts.train.groups == group], axis=0)) == 1
-    assert (parts.valid.observed.sum(1) == 2).all()
-    assert parts.test.observed[:, 0].all()
-    assert 0.3 < (~parts.test.observed[:, 1]).mean() < 0.7
+    train, valid, test = (part.samples for part in parts.named().values())
+    for group in np.unique(train.groups):
+        assert len(np.unique(train.observed[train.groups == group], axis=0)) == 1
+    assert (valid.observed.sum(1) == 2).all()
+    assert test.observed[:, 0].all()
+    assert 0.3 < (~test.observed[:, 1]).mean() < 0.7
     assert isinstance(protocol, Protocol)
 
 
@@ -492,7 +493,7 @@ def test_parts_are_hidden_each_by_its_own_rule(make_samples):
 def test_test_mask_does_not_move_with_the_training_seed_or_rule(make_samples, rule):
     samples = replace(make_samples(n=200, missing=0.1), groups=np.arange(200) // 2)
     masks = {
-        build_parts(Dataset(), samples, "ABG", parse_protocol(f"train={train};test={rule}"), seed, 0, "training").masks["test"]
+        build_parts(Dataset(), samples, "ABG", parse_protocol(f"train={train};test={rule}"), seed, 0, "training").test.mask
         for seed, train in ((0, "natural"), (1, "mcar(0.6)"))
     }
     assert len(masks) == 1
@@ -514,7 +515,7 @@ def test_published_masks_never_change(make_samples, combination, text, hash_, ma
     protocol = parse_protocol(text)
     parts = build_parts(Dataset(), make_samples(n=120), combination, protocol, 3, 0, "training")
     assert (str(protocol), protocol.hash()) == (text, hash_)
-    assert tuple(parts.masks.values()) == masks
+    assert tuple(part.mask for part in parts.named().values()) == masks
 
 
 def test_published_trials_keep_their_ids_and_protocols():
