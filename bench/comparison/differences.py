@@ -14,7 +14,7 @@ from bench import stats
 from bench.leaderboard import Row, SettingTable
 from bench.seeds import stream
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 from bench.text import finite
 
 
@@ -317,7 +317,7 @@ class Comparison:
 
     @property
     def higher_is_better(self) -> bool:
-        return HIGHER_IS_BETTER[self.metric]
+        return METRICS[self.metric].higher_is_better
 
     def __str__(self) -> str:
         return self.text

@@ -39,7 +39,7 @@ from bench.records.facts import Facts
 from bench.records.record import Finding, Record, audit_summary
 from bench.stats import pareto_front, ranks
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 
 
 def build(answers: Answers) -> Board:
@@ -164,7 +164,7 @@ def _standing(suite: Suite, setting: Setting, methods: Mapping[str, Runs], mixed
 def _row(suite: Suite, one: Runs, bounds: _Bounds, standing: _Standing, audited: Mapping[tuple[str, str], str]) -> Row:
     """One method in the table of its setting."""
     metric, label, trial = suite.metric, one.label, one.records[0].trial
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     is_beaten = standing.best is not None and label != standing.best
     return Row(
         label,
@@ -203,7 +203,7 @@ def _bounds(metric: str, methods: Mapping[str, Runs]) -> _Bounds:
     floor = methods[FLOOR].mean if FLOOR in methods else math.nan
     if CEILING in methods and len(methods[CEILING].scores):
         return _Bounds(floor, methods[CEILING].mean, f"`{CEILING}`, the exact posterior")
-    perfect = 1.0 if HIGHER_IS_BETTER[metric] else 0.0
+    perfect = METRICS[metric].perfect
     return _Bounds(floor, perfect, f"a perfect score, {100 * perfect:g}")
 
 
@@ -220,7 +220,7 @@ def _setting_tests(suite: Suite, setting: Setting, ranked: Mapping[str, Runs], w
 
 def _pareto(metric: str, points: Mapping[str, tuple[float, float | None]], tests: Family | None) -> dict[str, str]:
     """Marks by label: `front`, or `~` for who is beaten there by noise alone. `points`: (score, GFLOPs); the ceiling is no method."""
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     labels = [label for label in points if UNRANKED.get(label) != "ceiling"]
     score = np.array([sign * points[label][0] for label in labels], dtype=float)
     cost = np.array([math.nan if points[label][1] is None else points[label][1] for label in labels], dtype=float)
@@ -273,7 +273,7 @@ def _overall(suite: Suite, settings: Sequence[SettingTable], runs: Mapping[Setti
     done = [record for table in settings for one in runs[table.setting].values() for record in one.done]
     mixed = "; ".join(mixtures(done))
     curves = _curves(metric, settings, runs, levels)
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     found: dict[str, list[Row]] = defaultdict(list)
     for setting in settings:
         for row in setting.rows:

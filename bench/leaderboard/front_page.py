@@ -29,7 +29,7 @@ from bench.leaderboard.significance import Across, Family, rank_set
 from bench.question.winners import Winner
 from bench.stats import nemenyi
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 from bench.text import NA, cost_text, count, listed, p_equals, percent, picture, table
 
 
@@ -79,7 +79,7 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
     ranked = [row for row in kind.rows if row.role not in UNRANKED.values()]
     n, planned = sum(row.n for row in kind.rows), sum(row.planned for row in kind.rows)
     seeds = sorted({seed for setting in kind.settings for seed in setting.seeds})
-    metric, lower = board.suite.metric, "" if HIGHER_IS_BETTER[board.suite.metric] else ", lower is better"
+    metric, lower = board.suite.metric, "" if METRICS[board.suite.metric].higher_is_better else ", lower is better"
     said = [
         f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.settings), 'setting')} on "
         f"{count(len(kind.datasets), 'SYNTHETIC dataset' if kind.synthetic else 'real dataset')}, {count(len(seeds), 'seed')}; {n:,} of "

@@ -13,7 +13,7 @@ from bench import stats
 from bench.leaderboard.scores import Runs, refusal
 from bench.leaderboard.significance import Family, family_of
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def curve_of(
         label: _areas(np.array(noise), [level[label] for level in along]) for label in labels if all(label in level for level in along)
     }
     rows = [_row(metric, label, noise, along, intervals, floors, areas.get(label)) for label in labels]
-    ordered = tuple(sorted(rows, key=lambda row: (math.isnan(row.area), -row.area if HIGHER_IS_BETTER[metric] else row.area, row.label)))
+    ordered = tuple(sorted(rows, key=lambda row: (math.isnan(row.area), -METRICS[metric].sign * row.area, row.label)))
     name = f"Noise-AUC: {where[0]} ({where[1]}), {where[2]}"
     return Curve(
         *where, synthetic, tuple(noise), tuple(floors), tuple(ceilings), ordered, _tests(metric, name, areas, along, levels, withheld)
@@ -96,7 +96,7 @@ def _row(
     metric: str, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Runs]],
     intervals: Sequence[Mapping[str, tuple[float, float]]], floors: Sequence[float], areas: _Areas | None,
 ) -> CurveRow:  # fmt: skip
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     means = [level[label].mean if label in level else math.nan for level in along]
     bands = tuple(level.get(label, (math.nan, math.nan)) for level in intervals)
     area = area_low = area_high = math.nan
@@ -133,7 +133,7 @@ def _tests(
         return Family(
             name, "crossed seed x sample", "test samples", 0, tuple(labels), correction="Benjamini-Hochberg", reason=reason, levels=levels
         )
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     values = [sign * found.values for label in labels if (found := areas[label]).values is not None]
     estimates = stats.crossed_pairs(values, [sign * areas[label].scores for label in labels])
     return family_of(name, "test samples", values[0].shape[1], labels, estimates, levels, "Benjamini-Hochberg")

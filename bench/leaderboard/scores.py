@@ -14,7 +14,7 @@ from bench.names import Setting
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.stats import Estimates, crossed_interval, crossed_pairs, pseudo_values, resampled_t
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 from bench.stats.pairs import Estimate
 
 
@@ -105,7 +105,7 @@ def interval(metric: str, runs: Runs, vary: str) -> tuple[float, float]:
         return np.nan, np.nan
     else:
         low, high = crossed_interval(runs.values, runs.scores)
-    return max(low, 0.0), min(high, 1.0) if metric != "brier" else high
+    return max(low, METRICS[metric].lower), min(high, METRICS[metric].upper)
 
 
 def pairs_of(metric: str, methods: Sequence[Runs], vary: str) -> Estimates:
@@ -113,7 +113,7 @@ def pairs_of(metric: str, methods: Sequence[Runs], vary: str) -> Estimates:
 
     The crossed test where seeds share the test samples, the corrected resampled t over seeds where each draws its own split.
     """
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     if vary == "split":
         return Estimates.of([_resampled(sign, a, b) for a, b in combinations(methods, 2)])
     refused = refusal(methods)

@@ -13,7 +13,7 @@ from bench.leaderboard.significance import rank_set, versus_text
 from bench.leaderboard.surface import Surface
 from bench.question.suite import Suite
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 from bench.text import NA, cost_text, count, interval_text, listed, percent, picture, signed, table
 
 LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Flags", "Trials, in seed order", "Rises", "Worst combination")
@@ -34,7 +34,7 @@ def _head(board: Board) -> list[str]:
 
 def _how(board: Board) -> list[str]:
     suite = board.suite
-    direction = "" if HIGHER_IS_BETTER[suite.metric] else ", lower is better"
+    direction = "" if METRICS[suite.metric].higher_is_better else ", lower is better"
     said = f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
     return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
 

@@ -15,7 +15,7 @@ from bench.data.grammar import point_of
 from bench.records.predictions import Predictions
 from bench.records.record import Record, score_under
 from bench.stats import crossed_interval, pseudo_values
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 
 
 def noise_area(rates: Sequence[float], scores: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def _row(
     metric: str, combination: str, label: str, records: Sequence[Record], predictions: Mapping[str, Predictions], rules: Sequence[str],
     rates: Sequence[float], curve: Sequence[str], fixed: Mapping[str, str], floor: float,
 ) -> SurfaceRow:  # fmt: skip
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     found = np.array([[score_under(record, rule, metric) for rule in rules] for record in records])  # (S, R)
     means = dict(zip(rules, found.mean(0).tolist(), strict=True))
     high = {rule: sign * mean for rule, mean in means.items()}
