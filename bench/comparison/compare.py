@@ -20,7 +20,8 @@ from bench.comparison.differences import Across, Comparison, Difference, Effect,
 from bench.comparison.page import markdown, opening
 from bench.data.grammar import parse_protocol
 from bench.errors import UsageError, unknown
-from bench.leaderboard import UNRANKED, SettingTable, build
+from bench.leaderboard import SettingTable, build
+from bench.methods.catalog import FLOOR, UNRANKED
 from bench.names import Setting
 from bench.question.suite import Suite
 from bench.records.answers import Answers
@@ -279,7 +280,7 @@ def _filled(metric: str, a: float, b: float, here: Sequence[Record]) -> tuple[fl
     for record in _scored(metric, here):
         of_methods[record.trial.label].append(sign * record.metrics[metric])
     means = {label: float(np.mean(values)) for label, values in of_methods.items()}
-    floor = means.get("constant", math.nan)
+    floor = means.get(FLOOR, math.nan)
     others = [mean for label, mean in means.items() if label not in UNRANKED]
     if not others and math.isnan(floor):
         return math.nan, math.nan

@@ -10,17 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import registry
 from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
 from bench.leaderboard.robustness import Curve, curve_of
 from bench.leaderboard.rows import (
-    CEILING,
     COLLAPSED,
     COSTS,
     EXTRA_METRICS,
-    FLOOR,
     NOT_AUDITED,
-    UNRANKED,
     Board,
     Overall,
     OverallRow,
@@ -31,6 +27,7 @@ from bench.leaderboard.rows import (
 from bench.leaderboard.scores import Runs, interval, pairs_of, refusal, runs_of
 from bench.leaderboard.significance import Across, Family, Place, across, family_of
 from bench.leaderboard.surface import surface_of
+from bench.methods.catalog import CEILING, FLOOR, UNRANKED, role
 from bench.names import Choice, Setting
 from bench.question.suite import Suite
 from bench.question.winners import winners_of
@@ -123,7 +120,7 @@ def _setting_table(answers: Answers, setting: Setting, methods: Mapping[str, Run
         test_rows=facts.rows.get("test"),
         missing=facts.missing.get("test"),
         rows=tuple(rows),
-        surface=surface_of(metric, setting.combination, [row.label for row in rows], records, predictions, FLOOR),
+        surface=surface_of(metric, setting.combination, [row.label for row in rows], records, predictions),
         tests=standing.tests,
         floor=bounds.floor,
         ceiling=bounds.ceiling,
@@ -170,7 +167,7 @@ def _row(suite: Suite, one: Runs, bounds: _Bounds, standing: _Standing, audited:
         label,
         str(Choice(trial.method, "", trial.options)),
         trial.preset,
-        UNRANKED.get(label, registry.role(trial.method)),
+        role(trial.method),
         n=len(one.scores),
         planned=len(one.records),
         mean=one.mean,
@@ -221,7 +218,7 @@ def _setting_tests(suite: Suite, setting: Setting, ranked: Mapping[str, Runs], w
 def _pareto(metric: str, points: Mapping[str, tuple[float, float | None]], tests: Family | None) -> dict[str, str]:
     """Marks by label: `front`, or `~` for who is beaten there by noise alone. `points`: (score, GFLOPs); the ceiling is no method."""
     sign = METRICS[metric].sign
-    labels = [label for label in points if UNRANKED.get(label) != "ceiling"]
+    labels = [label for label in points if label != CEILING]
     score = np.array([sign * points[label][0] for label in labels], dtype=float)
     cost = np.array([math.nan if points[label][1] is None else points[label][1] for label in labels], dtype=float)
     front = pareto_front(score, cost)
@@ -341,7 +338,7 @@ def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Setting
         mixed = "; ".join(mixtures([record for level in along for one in level.values() for record in one.done]))
         intervals = [{row.label: row.interval for row in setting.rows} for setting in group]
         noise = [setting.noise for setting in group if setting.noise is not None]
-        curves.append(curve_of(metric, where, group[0].synthetic, noise, along, intervals, FLOOR, CEILING, tuple(UNRANKED), levels, mixed))
+        curves.append(curve_of(metric, where, group[0].synthetic, noise, along, intervals, levels, mixed))
     return curves
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.leaderboard.rows import UNRANKED, Board, Overall, OverallRow, base_of
+from bench.leaderboard.rows import Board, Overall, OverallRow, base_of
 from bench.leaderboard.setting_page import (
     LEFT,
     _bold,
@@ -26,6 +26,7 @@ from bench.leaderboard.setting_page import (
     _setting,
 )
 from bench.leaderboard.significance import Across, Family, rank_set
+from bench.methods.catalog import UNRANKED
 from bench.question.winners import Winner
 from bench.stats import nemenyi
 from bench.stats.levels import Levels

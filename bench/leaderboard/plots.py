@@ -20,8 +20,9 @@ import numpy as np
 
 from bench.leaderboard.front_page import cd_groups
 from bench.leaderboard.robustness import Curve
-from bench.leaderboard.rows import UNRANKED, Board, Overall
+from bench.leaderboard.rows import Board, Overall
 from bench.leaderboard.surface import Surface
+from bench.methods.catalog import CEILING
 from bench.stats import nemenyi
 from bench.text import picture
 
@@ -170,7 +171,7 @@ def _draw_ranks(data: Data):
 
 
 def _cost_data(kind: Overall) -> Data:
-    points = [row for row in kind.rows if row.mean is not None and UNRANKED.get(row.label) != "ceiling"]
+    points = [row for row in kind.rows if row.mean is not None and row.label != CEILING]
     points.sort(key=lambda row: -(row.mean or 0.0))
     return {
         "labels": [row.label for row in points],

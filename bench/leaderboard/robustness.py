@@ -12,6 +12,7 @@ import numpy as np
 from bench import stats
 from bench.leaderboard.scores import Runs, refusal
 from bench.leaderboard.significance import Family, family_of
+from bench.methods.catalog import CEILING, FLOOR, UNRANKED
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
 
@@ -57,12 +58,11 @@ class Curve:
 
 def curve_of(
     metric: str, where: tuple[str, str, str], synthetic: bool, noise: Sequence[float], along: Sequence[Mapping[str, Runs]],
-    intervals: Sequence[Mapping[str, tuple[float, float]]], floor: str, ceiling: str, unranked: Sequence[str], levels: Levels,
-    withheld: str,
+    intervals: Sequence[Mapping[str, tuple[float, float]]], levels: Levels, withheld: str,
 ) -> Curve:  # fmt: skip
     """The curve of the settings `along`, ascending in noise. `where`: dataset, combination, protocol family."""
-    labels = list(dict.fromkeys(label for level in along for label in level if label not in unranked and level[label].attempted))
-    floors, ceilings = ([level[name].mean if name in level else math.nan for level in along] for name in (floor, ceiling))
+    labels = list(dict.fromkeys(label for level in along for label in level if label not in UNRANKED and level[label].attempted))
+    floors, ceilings = ([level[name].mean if name in level else math.nan for level in along] for name in (FLOOR, CEILING))
     areas = {
         label: _areas(np.array(noise), [level[label] for level in along]) for label in labels if all(label in level for level in along)
     }

@@ -17,8 +17,6 @@ from bench.question.winners import Winner
 from bench.stats.levels import Levels
 from bench.text import finite
 
-FLOOR, CEILING = "constant", "bayes"
-UNRANKED = {FLOOR: "floor", CEILING: "ceiling"}
 NOT_AUDITED = "not audited"
 COLLAPSED = "collapsed"
 EXTRA_METRICS = ("accuracy", "f1_macro", "auroc")

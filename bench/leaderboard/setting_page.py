@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from bench.leaderboard import printed as paper
 from bench.leaderboard.origin import ranges
 from bench.leaderboard.robustness import Curve
-from bench.leaderboard.rows import TIMINGS, UNRANKED, Board, OverallRow, Row, SettingTable, base_of
+from bench.leaderboard.rows import TIMINGS, Board, OverallRow, Row, SettingTable, base_of
 from bench.leaderboard.significance import rank_set, versus_text
 from bench.leaderboard.surface import Surface
+from bench.methods.catalog import UNRANKED
 from bench.question.suite import Suite
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.data.grammar import point_of
+from bench.methods.catalog import FLOOR
 from bench.records.predictions import Predictions
 from bench.records.record import Record, score_under
 from bench.stats import crossed_interval, pseudo_values
@@ -104,9 +105,9 @@ class Surface:
 
 
 def surface_of(
-    metric: str, combination: str, labels: Iterable[str], records: Iterable[Record], predictions: Mapping[str, Predictions], floor: str
+    metric: str, combination: str, labels: Iterable[str], records: Iterable[Record], predictions: Mapping[str, Predictions]
 ) -> Surface | None:
-    """The surfaces of one setting's methods in the order of `labels`; None if no record has any. `floor` labels the constant predictor."""
+    """The surfaces of one setting's methods in the order of `labels`; None if no record has any."""
     done = [record for record in records if record.status == "done" and record.trial.evaluations]
     if not done:
         return None
@@ -115,7 +116,7 @@ def surface_of(
     by_rate = {rate: rule for rule, (rate, _) in points.items() if rate is not None}
     rates = tuple(sorted(by_rate))
     groups = {label: [record for record in done if record.trial.label == label] for label in labels}
-    floors = [_metric(record, metric) for record in groups.get(floor, [])]
+    floors = [_metric(record, metric) for record in groups.get(FLOOR, [])]
     base = float(np.mean(floors)) if floors else math.nan
     curve = tuple(by_rate[rate] for rate in rates)
     fixed = {letters: rule for rule, (_, letters) in points.items() if letters is not None}

@@ -9,8 +9,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bench.data.grammar import point_of
-from bench.leaderboard.rows import COSTS, EXTRA_METRICS, UNRANKED, Board, Overall, OverallRow, Row, SettingTable
+from bench.leaderboard.rows import COSTS, EXTRA_METRICS, Board, Overall, OverallRow, Row, SettingTable
 from bench.leaderboard.significance import Family, rank_set
+from bench.methods.catalog import UNRANKED
 from bench.text import NA, finite, percent
 
 DIGITS = 10  # of a number in CSV

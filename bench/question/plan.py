@@ -16,6 +16,7 @@ from bench.data.loading import load, schema_of
 from bench.data.protocol import Protocol
 from bench.datasets.base import Schema
 from bench.errors import UsageError, unknown
+from bench.methods.catalog import CEILING
 from bench.names import Choice, Setting, parse_choice
 from bench.question.suite import Suite
 from bench.question.trial import Trial
@@ -31,7 +32,7 @@ def plan(suite: Suite) -> list[Trial]:
     settings = _settings(suite)
     for seed in suite.seeds:
         for planned in settings:
-            ceilings = [Choice(name) for name in registry.CEILING] if planned.has_posterior else []
+            ceilings = [Choice(CEILING)] if planned.has_posterior else []
             for choice in [*choices, *(ceiling for ceiling in ceilings if ceiling not in choices)]:
                 cls = classes.setdefault(str(choice), registry.method_class(choice.name))
                 budget = suite.budgets.get(planned.dataset.name, {})

@@ -38,8 +38,7 @@ def curve(shares, withheld="", **changes):
         levels[place][label] = one
     intervals = [{label: stats.crossed_interval(one.values, one.scores) for label, one in level.items() if one.values is not None}
                  for level in levels]  # fmt: skip
-    unranked = ("constant", "bayes")
-    return curve_of("accuracy", ("d", "AB", "mcar"), False, NOISE, levels, intervals, "constant", "bayes", unranked, Levels(), withheld)
+    return curve_of("accuracy", ("d", "AB", "mcar"), False, NOISE, levels, intervals, Levels(), withheld)
 
 
 def by_label(found):
