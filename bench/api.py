@@ -80,10 +80,10 @@ def results(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
 
 
 def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
-    """Every further evaluation of every trial as one tidy row: the trial's keys, the rule, what it stands for, missing share, metrics."""
+    """Every evaluation of every trial as one tidy row: the trial's keys, the rule, what it stands for, missing share, metrics."""
     import pandas
 
-    from bench.data.grammar import point_of
+    from bench.data.grammar import evaluated_at
     from bench.records.database import Store
 
     rows = []
@@ -91,9 +91,9 @@ def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
         for record in store.records():
             keys = {key: value for key, value in record.row().items() if key not in ("status", "reason", "metrics", "cost")}
             for rule, evaluated in record.facts.evaluations.items():
-                rate, letters = point_of(rule)
-                point = {"evaluation": rule, "test_noise": rate, "test_combination": letters, "missing": evaluated.missing}
-                rows.append({**keys, **point, **evaluated.metrics})
+                rate, letters = evaluated_at(rule)
+                at = {"evaluation": rule, "test_noise": rate, "test_combination": letters, "missing": evaluated.missing}
+                rows.append({**keys, **at, **evaluated.metrics})
     return pandas.DataFrame(rows)
 
 

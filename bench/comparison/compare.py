@@ -87,8 +87,8 @@ def compare(
         group = [difference for difference in found if difference.table.synthetic == synthetic]
         if group:
             p = np.array([difference.p for difference in group])
-            family = int((~np.isnan(p)).sum())
-            group = [replace(difference, p_adjusted=float(q), family=family) for difference, q in zip(group, correct(p), strict=True)]
+            tests = int((~np.isnan(p)).sum())
+            group = [replace(difference, p_adjusted=float(q), tests=tests) for difference, q in zip(group, correct(p), strict=True)]
             differences += group
             across.append(_across(metric, group, chosen, levels, synthetic, "protocols" in allowed))
     correction = "Holm" if confirmatory else "Benjamini-Hochberg"
@@ -266,10 +266,10 @@ def _across(
             complete.append(float(a - b))
         if math.isfinite(a):
             differences[table.dataset, table.title] = float(a - b)
-    families = sorted({parse_protocol(found.table.protocol).family for found in group})
+    shapes = sorted({parse_protocol(found.table.protocol).shape for found in group})
     reason = "" if differences else "needs a setting where some method has a score"
-    if len(families) > 1 and not mixed_protocols:
-        reason = f"mixed protocols: {', '.join(families)}; choose some with --settings, or accept it with --allow protocols"
+    if len(shapes) > 1 and not mixed_protocols:
+        reason = f"mixed protocols: {', '.join(shapes)}; choose some with --settings, or accept it with --allow protocols"
     return Across(synthetic, differences, tuple(complete), tuple(filled), tuple(left_out), levels, reason)
 
 

@@ -192,7 +192,7 @@ def _lead(found: Comparison, difference: float) -> str:
 def _chance(difference: Difference) -> str:
     p, adjusted = difference.p, difference.p_adjusted
     times = f"{100 * p:.0f} of 100" if p >= 0.0095 else f"{1000 * p:.0f} of 1,000" if p >= 0.00095 else "fewer than 1 of 1,000"
-    corrected = f"; {_p_is(adjusted)} after correction for {difference.family} settings" if difference.family > 1 else ""
+    corrected = f"; {_p_is(adjusted)} after correction for {difference.tests} settings" if difference.tests > 1 else ""
     what = "a gap this clear at any of the looks" if difference.looks else "a gap at least this large"
     return f"Were the two equally good, {what} would turn up in {times} such studies ({_p_is(p)}{corrected})."
 

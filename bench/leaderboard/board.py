@@ -24,7 +24,7 @@ from bench.leaderboard.rows import (
     SettingTable,
     base_of,
 )
-from bench.leaderboard.scores import Runs, interval, pairs_of, refusal, runs_of
+from bench.leaderboard.scores import Scores, interval, pairs_of, refusal, scores_of
 from bench.leaderboard.significance import Across, Family, Place, across, family_of
 from bench.leaderboard.surface import surface_of
 from bench.methods.catalog import CEILING, FLOOR, UNRANKED, role
@@ -46,19 +46,19 @@ def build(answers: Answers) -> Board:
     """
     suite, winners = answers.suite, winners_of(answers.suite)
     records = named(answers.records, winners)
-    runs = runs_of(suite.metric, records, answers.predictions)
+    by_setting = scores_of(suite.metric, records, answers.predictions)
     done = [record for record in records if record.status == "done"]
     audited = _audited(answers.audits)
-    settings = [_setting_table(answers, setting, methods, audited) for setting, methods in runs.items()]
-    settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.family, table.noise or 0.0))
+    settings = [_setting_table(answers, setting, methods, audited) for setting, methods in by_setting.items()]
+    settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.shape, table.noise or 0.0))
     failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
     kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
     return Board(
         suite,
         tuple(settings),
-        tuple(_overall(suite, [s for s in settings if s.synthetic == kind], runs) for kind in kinds),
+        tuple(_overall(suite, [s for s in settings if s.synthetic == kind], by_setting) for kind in kinds),
         tuple((_text(record), reason) for record, reason in failures),
-        (*mixtures(done), *_warnings(records, runs), *_added_seeds(suite)),
+        (*mixtures(done), *_warnings(records, by_setting), *_added_seeds(suite)),
         provenance_line(done),
         tuple(answers.commands),
         answers.paper,
@@ -72,7 +72,7 @@ def _text(record: Record) -> str:
     return f"{trial.label} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}"
 
 
-def _warnings(records: Sequence[Record], runs: Mapping[Setting, Mapping[str, Runs]]) -> list[str]:
+def _warnings(records: Sequence[Record], by_setting: Mapping[Setting, Mapping[str, Scores]]) -> list[str]:
     """What a reader must know before the tables, apart from what forbids tests."""
     found = []
     waiting = sum(record.status == "planned" for record in records)
@@ -81,14 +81,15 @@ def _warnings(records: Sequence[Record], runs: Mapping[Setting, Mapping[str, Run
     peeked = sum(record.facts.test_evaluations not in (None, 1) for record in records if record.status == "done")
     if peeked:
         found.append(f"{peeked} trials scored the test part more than once")
-    repeated = [(one.label, setting, one.duplicates) for setting, methods in runs.items() for one in methods.values() if one.duplicates]
+    everyone = [(setting, one) for setting, methods in by_setting.items() for one in methods.values()]
+    repeated = [(one.label, setting, one.duplicates) for setting, one in everyone if one.duplicates]
     if repeated:
         label, setting, _ = repeated[0]
         found.append(
             f"{sum(count for *_, count in repeated)} trials have the seed of another one of the same method and setting and are left out "
             f"(the last one given counts), first {label} on {setting.dataset}, {setting.protocol}"
         )
-    for setting, methods in runs.items():
+    for setting, methods in by_setting.items():
         refused = refusal(list(methods.values()))
         if refused:
             found.append(f"{setting.dataset}, {setting.protocol}: {refused}; nothing is tested there")
@@ -102,7 +103,9 @@ def _added_seeds(suite: Suite) -> list[str]:
     return [f"{pairs} got more seeds where they were undecided, up to {suite.max_seeds}: {told}"] if pairs else []
 
 
-def _setting_table(answers: Answers, setting: Setting, methods: Mapping[str, Runs], audited: Mapping[tuple[str, str], str]) -> SettingTable:
+def _setting_table(
+    answers: Answers, setting: Setting, methods: Mapping[str, Scores], audited: Mapping[tuple[str, str], str]
+) -> SettingTable:
     suite, metric, predictions = answers.suite, answers.suite.metric, answers.predictions
     records = [record for one in methods.values() for record in one.records]
     done = [record for record in records if record.status == "done"]
@@ -143,7 +146,7 @@ class _Standing(NamedTuple):
     pareto: Mapping[str, str]
 
 
-def _standing(suite: Suite, setting: Setting, methods: Mapping[str, Runs], mixed: str) -> _Standing:
+def _standing(suite: Suite, setting: Setting, methods: Mapping[str, Scores], mixed: str) -> _Standing:
     metric = suite.metric
     ranked = {label: one for label, one in methods.items() if label not in UNRANKED and one.attempted}
     rank_of = ranks({label: one.mean for label, one in ranked.items()}, metric) if ranked else {}
@@ -158,7 +161,7 @@ def _standing(suite: Suite, setting: Setting, methods: Mapping[str, Runs], mixed
     )
 
 
-def _row(suite: Suite, one: Runs, bounds: _Bounds, standing: _Standing, audited: Mapping[tuple[str, str], str]) -> Row:
+def _row(suite: Suite, one: Scores, bounds: _Bounds, standing: _Standing, audited: Mapping[tuple[str, str], str]) -> Row:
     """One method in the table of its setting."""
     metric, label, trial = suite.metric, one.label, one.records[0].trial
     sign = METRICS[metric].sign
@@ -196,7 +199,7 @@ class _Bounds(NamedTuple):
     source: str  # what the ceiling is
 
 
-def _bounds(metric: str, methods: Mapping[str, Runs]) -> _Bounds:
+def _bounds(metric: str, methods: Mapping[str, Scores]) -> _Bounds:
     floor = methods[FLOOR].mean if FLOOR in methods else math.nan
     if CEILING in methods and len(methods[CEILING].scores):
         return _Bounds(floor, methods[CEILING].mean, f"`{CEILING}`, the exact posterior")
@@ -204,7 +207,7 @@ def _bounds(metric: str, methods: Mapping[str, Runs]) -> _Bounds:
     return _Bounds(floor, perfect, f"a perfect score, {100 * perfect:g}")
 
 
-def _setting_tests(suite: Suite, setting: Setting, ranked: Mapping[str, Runs], withheld: str) -> Family:
+def _setting_tests(suite: Suite, setting: Setting, ranked: Mapping[str, Scores], withheld: str) -> Family:
     methods = [one for one in ranked.values() if len(one.scores)]
     labels = tuple(one.label for one in methods)
     arrays = next((one.arrays for one in methods if one.arrays is not None), None)
@@ -234,7 +237,7 @@ def _pareto(metric: str, points: Mapping[str, tuple[float, float | None]], tests
     return marks
 
 
-def _flags(metric: str, one: Runs) -> tuple[str, ...]:
+def _flags(metric: str, one: Scores) -> tuple[str, ...]:
     flags = []
     collapsed = sum(record.collapsed for record in one.done)
     if collapsed and one.label not in UNRANKED:
@@ -263,13 +266,13 @@ def _worst_audit(texts: Iterable[str]) -> str:
     return max(texts, key=lambda text: (text.startswith("FAILED"), text == NOT_AUDITED, text))
 
 
-def _overall(suite: Suite, settings: Sequence[SettingTable], runs: Mapping[Setting, Mapping[str, Runs]]) -> Overall:
+def _overall(suite: Suite, settings: Sequence[SettingTable], by_setting: Mapping[Setting, Mapping[str, Scores]]) -> Overall:
     """One row a method over all settings of one kind."""
     metric, levels = suite.metric, suite.levels
     synthetic = settings[0].synthetic
-    done = [record for table in settings for one in runs[table.setting].values() for record in one.done]
+    done = [record for table in settings for one in by_setting[table.setting].values() for record in one.done]
     mixed = "; ".join(mixtures(done))
-    curves = _curves(metric, settings, runs, levels)
+    curves = _curves(metric, settings, by_setting, levels)
     sign = METRICS[metric].sign
     found: dict[str, list[Row]] = defaultdict(list)
     for setting in settings:
@@ -324,17 +327,19 @@ def _overall_row(
     )
 
 
-def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Setting, Mapping[str, Runs]], levels: Levels) -> list[Curve]:
-    """One for every dataset, combination and protocol family with two missing rates and more."""
+def _curves(
+    metric: str, settings: Sequence[SettingTable], by_setting: Mapping[Setting, Mapping[str, Scores]], levels: Levels
+) -> list[Curve]:
+    """One for every dataset, combination and shape of protocol with two missing rates and more."""
     groups: dict[tuple[str, str, str], list[SettingTable]] = defaultdict(list)
     for setting in settings:
         if setting.noise is not None:
-            groups[setting.dataset, setting.combination, setting.family].append(setting)
+            groups[setting.dataset, setting.combination, setting.shape].append(setting)
     curves = []
     for where, group in groups.items():
         if len({setting.noise for setting in group}) < 2 or len({setting.noise for setting in group}) < len(group):
             continue
-        along = [runs[table.setting] for table in group]
+        along = [by_setting[table.setting] for table in group]
         mixed = "; ".join(mixtures([record for level in along for one in level.values() for record in one.done]))
         intervals = [{row.label: row.interval for row in setting.rows} for setting in group]
         noise = [setting.noise for setting in group if setting.noise is not None]
@@ -351,7 +356,7 @@ def _summed(flags: Iterable[str], done: int) -> tuple[str, ...]:
     return tuple(f"{word} {count}/{done}" if word == COLLAPSED else f"{count} {word}" for word, count in sorted(counts.items()))
 
 
-def _cost(one: Runs) -> dict[str, float | None]:
+def _cost(one: Scores) -> dict[str, float | None]:
     return {name: _mean_cost([record.cost.get(name) for record in one.done]) for name in sorted({k for r in one.done for k in r.cost})}
 
 

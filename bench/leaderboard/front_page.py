@@ -297,7 +297,7 @@ def _robustness_table(kind: Overall) -> list[str]:
         head = ["Method", *(f"{noise:g}" for noise in curve.noise), "Noise-AUC", "Drop"]
         body = [[row.label, *map(percent, row.scores), percent(row.area), percent(row.drop)] for row in curve.rows]
         lines += [
-            f"**[{curve.dataset}]({base_of(curve.dataset)}.md)** ({curve.combination}), {curve.family}",
+            f"**[{curve.dataset}]({base_of(curve.dataset)}.md)** ({curve.combination}), {curve.shape}",
             "",
             table(head, body, LEFT),
             "",

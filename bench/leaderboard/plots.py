@@ -50,7 +50,7 @@ def data_of(board: Board) -> dict[str, Data]:
         if len(kind.settings) > 1:
             found[picture("cost", what)] = {"kind": "cost", "metric": metric, **_cost_data(kind)}
     for curve in board.curves:
-        name = picture("noise", curve.dataset, curve.combination, curve.family)
+        name = picture("noise", curve.dataset, curve.combination, curve.shape)
         found[name] = {"kind": "noise", "metric": metric, **_noise_data(curve)}
     for setting in board.settings:
         if setting.surface:

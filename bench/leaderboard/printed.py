@@ -80,7 +80,7 @@ def printed(dataset: str, combination: str, protocol: str, metric: str) -> Mappi
     """
     name = DATASETS.get(parse_choice(dataset).name)
     rule = parse_protocol(protocol)
-    noise = "" if str(rule) == "natural" else f"{rule.noise:g}" if rule.family == "mcar" and rule.noise is not None else None
+    noise = "" if str(rule) == "natural" else f"{rule.noise:g}" if rule.shape == "mcar" and rule.noise is not None else None
     if name is None or noise is None:
         return {}
     return _printed().get((name, "".join(sorted(combination)), noise, metric), {})

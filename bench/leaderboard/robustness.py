@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from bench import stats
-from bench.leaderboard.scores import Runs, refusal
+from bench.leaderboard.scores import Scores, refusal
 from bench.leaderboard.significance import Family, family_of
 from bench.methods.catalog import CEILING, FLOOR, UNRANKED
 from bench.stats.levels import Levels
@@ -39,7 +39,7 @@ class Curve:
 
     dataset: str
     combination: str
-    family: str  # protocol without its rate
+    shape: str  # of the protocol: without its rate
     synthetic: bool
     noise: tuple[float, ...]  # ascending
     floor: tuple[float, ...]  # of the constant predictor by level, NaN where it was not run
@@ -49,7 +49,7 @@ class Curve:
 
     @property
     def title(self) -> str:
-        return f"{self.dataset} ({self.combination}), {self.family}"
+        return f"{self.dataset} ({self.combination}), {self.shape}"
 
     @property
     def span(self) -> str:
@@ -57,10 +57,10 @@ class Curve:
 
 
 def curve_of(
-    metric: str, where: tuple[str, str, str], synthetic: bool, noise: Sequence[float], along: Sequence[Mapping[str, Runs]],
+    metric: str, where: tuple[str, str, str], synthetic: bool, noise: Sequence[float], along: Sequence[Mapping[str, Scores]],
     intervals: Sequence[Mapping[str, tuple[float, float]]], levels: Levels, withheld: str,
 ) -> Curve:  # fmt: skip
-    """The curve of the settings `along`, ascending in noise. `where`: dataset, combination, protocol family."""
+    """The curve of the settings `along`, ascending in noise. `where`: dataset, combination, shape of the protocol."""
     labels = list(dict.fromkeys(label for level in along for label in level if label not in UNRANKED and level[label].attempted))
     floors, ceilings = ([level[name].mean if name in level else math.nan for level in along] for name in (FLOOR, CEILING))
     areas = {
@@ -82,7 +82,7 @@ class _Areas:
     values: np.ndarray | None  # (S, N)
 
 
-def _areas(noise: np.ndarray, along: Sequence[Runs]) -> _Areas:
+def _areas(noise: np.ndarray, along: Sequence[Scores]) -> _Areas:
     seeds = sorted(set.intersection(*(set(level.seeds) for level in along)))
     rows = [[level.seeds.index(seed) for seed in seeds] for level in along]
     scores = stats.noise_auc(noise, np.array([level.scores[own] for level, own in zip(along, rows, strict=True)]))
@@ -93,7 +93,7 @@ def _areas(noise: np.ndarray, along: Sequence[Runs]) -> _Areas:
 
 
 def _row(
-    metric: str, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Runs]],
+    metric: str, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Scores]],
     intervals: Sequence[Mapping[str, tuple[float, float]]], floors: Sequence[float], areas: _Areas | None,
 ) -> CurveRow:  # fmt: skip
     sign = METRICS[metric].sign
@@ -111,7 +111,7 @@ def _row(
     )  # fmt: skip
 
 
-def _rises(sign: float, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Runs]]) -> tuple[str, ...]:
+def _rises(sign: float, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Scores]]) -> tuple[str, ...]:
     """Steps at which the 95 % interval of the change lies above 0."""
     found = []
     for (low, before), (high, after) in pairwise(zip(noise, along, strict=True)):
@@ -124,7 +124,7 @@ def _rises(sign: float, label: str, noise: Sequence[float], along: Sequence[Mapp
 
 
 def _tests(
-    metric: str, name: str, areas: Mapping[str, _Areas], along: Sequence[Mapping[str, Runs]], levels: Levels, withheld: str
+    metric: str, name: str, areas: Mapping[str, _Areas], along: Sequence[Mapping[str, Scores]], levels: Levels, withheld: str
 ) -> Family:
     labels = [label for label, found in areas.items() if found.values is not None]
     refused = withheld or refusal([level[label] for level in along for label in labels])

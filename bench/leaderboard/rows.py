@@ -76,7 +76,7 @@ class SettingTable:
     test_rows: int | None
     missing: float | None  # realised share of missing cells in the test part
     rows: tuple[Row, ...]
-    surface: Surface | None = None  # scores under further rules, where trials have some
+    surface: Surface | None = None  # scores under the rules of their evaluations, where trials have some
     tests: Family | None = None  # every pair of ranked methods
     floor: float = math.nan
     ceiling: float = math.nan
@@ -92,8 +92,8 @@ class SettingTable:
         return parse_protocol(self.protocol).noise
 
     @cached_property
-    def family(self) -> str:
-        return parse_protocol(self.protocol).family
+    def shape(self) -> str:
+        return parse_protocol(self.protocol).shape
 
     @property
     def setting(self) -> Setting:

@@ -67,7 +67,7 @@ def _dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
             plots, {picture("surface", *setting.setting): f"{board.suite.metric} of each trained model under each test rule"}
         )
     for curve in curves:
-        name = picture("noise", curve.dataset, curve.combination, curve.family)
+        name = picture("noise", curve.dataset, curve.combination, curve.shape)
         lines += [*_curve(curve), *_pictures(plots, {name: f"{board.suite.metric} over the missing rate, a panel a method"})]
     return "\n".join(lines) + PAGE_END
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.data.grammar import point_of
+from bench.data.grammar import evaluated_at
 from bench.methods.catalog import FLOOR
 from bench.records.predictions import Predictions
 from bench.records.record import Record, score_under
@@ -101,7 +101,7 @@ class Surface:
 
     @property
     def combinations(self) -> tuple[str, ...]:
-        return tuple(letters for _, letters in map(point_of, self.rules) if letters is not None)
+        return tuple(letters for _, letters in map(evaluated_at, self.rules) if letters is not None)
 
 
 def surface_of(
@@ -112,14 +112,14 @@ def surface_of(
     if not done:
         return None
     rules = tuple(dict.fromkeys(rule for record in done for rule in record.trial.evaluations))
-    points = {rule: point_of(rule) for rule in rules}
-    by_rate = {rate: rule for rule, (rate, _) in points.items() if rate is not None}
+    at = {rule: evaluated_at(rule) for rule in rules}
+    by_rate = {rate: rule for rule, (rate, _) in at.items() if rate is not None}
     rates = tuple(sorted(by_rate))
     groups = {label: [record for record in done if record.trial.label == label] for label in labels}
     floors = [_metric(record, metric) for record in groups.get(FLOOR, [])]
     base = float(np.mean(floors)) if floors else math.nan
     curve = tuple(by_rate[rate] for rate in rates)
-    fixed = {letters: rule for rule, (_, letters) in points.items() if letters is not None}
+    fixed = {letters: rule for rule, (_, letters) in at.items() if letters is not None}
     rows = tuple(
         _row(metric, combination, label, group, predictions, rules, rates, curve, fixed, base) for label, group in groups.items() if group
     )

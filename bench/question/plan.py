@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench import registry
-from bench.data.grammar import further_rules, parse_protocol
+from bench.data.grammar import evaluation_rules, parse_protocol
 from bench.data.loading import load, schema_of
 from bench.data.protocol import Protocol
 from bench.datasets.base import Schema
@@ -86,7 +86,7 @@ class PlannedSetting:
     combinations: set[str] = field(default_factory=set)
 
     def evaluations(self) -> tuple[str, ...]:
-        return further_rules(self.protocol.test, self.schema, self.rates, self.combinations)
+        return evaluation_rules(self.protocol.test, self.schema, self.rates, self.combinations)
 
 
 def _settings(suite: Suite) -> list[PlannedSetting]:
@@ -154,8 +154,8 @@ def _relevant(cls: type[Any], training: Mapping[str, object]) -> dict:
     return {key: value for key, value in training.items() if key in names}
 
 
-def family_of(suite: Suite) -> str:
-    """Hash of what must be equal for two runs to share a table."""
+def budget_key(suite: Suite) -> str:
+    """Hash of budget, selection and what varies: what must be equal for two runs to share a table."""
     shared: list[object] = [dict(suite.training), {k: dict(v) for k, v in suite.configs.items()}]
     shared += [suite.selection, suite.vary, suite.fixed_seed]
     if suite.budgets:  # a suite without them keeps the hash it had
