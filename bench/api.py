@@ -11,15 +11,12 @@ from bench.names import Value, split_list
 from bench.question.suite import Suite, read_suite, with_options
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas
 
     from bench.comparison.differences import Comparison
     from bench.inspection.reproduction import Repeat
     from bench.inspection.tables import Analysis
     from bench.leaderboard import Board
-    from bench.question.trial import Trial
-    from bench.records.record import Record
 
 DEFAULT_OUT = "runs"
 
@@ -83,10 +80,10 @@ def results(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
 
 
 def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
-    """Every further evaluation of every trial as one tidy row: the trial's keys, the rule, what it stands for, missing share, metrics."""
+    """Every evaluation of every trial as one tidy row: the trial's keys, the rule, what it stands for, missing share, metrics."""
     import pandas
 
-    from bench.data.grammar import point_of
+    from bench.data.grammar import evaluated_at
     from bench.records.database import Store
 
     rows = []
@@ -94,9 +91,9 @@ def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
         for record in store.records():
             keys = {key: value for key, value in record.row().items() if key not in ("status", "reason", "metrics", "cost")}
             for rule, evaluated in record.facts.evaluations.items():
-                rate, letters = point_of(rule)
-                point = {"evaluation": rule, "test_noise": rate, "test_combination": letters, "missing": evaluated.missing}
-                rows.append({**keys, **point, **evaluated.metrics})
+                rate, letters = evaluated_at(rule)
+                at = {"evaluation": rule, "test_noise": rate, "test_combination": letters, "missing": evaluated.missing}
+                rows.append({**keys, **at, **evaluated.metrics})
     return pandas.DataFrame(rows)
 
 
@@ -223,13 +220,14 @@ def compare(
     """
     from bench.comparison.belonging import in_settings, label_of
     from bench.comparison.compare import compare as compared
+    from bench.comparison.masks import masks_of
     from bench.records.folder import answers_of
 
     wanted, allowed = (split_list(given) if isinstance(given, str) else list(given or ()) for given in (settings, allow))
     answers = answers_of(out, published, suite)
     labels = [label_of(text, answers.records) for text in (a, b)]
     own = [record for record in in_settings(answers.records, wanted) if record.trial.label in labels]
-    observed, notes = _test_masks(own) if patterns else (None, [])
+    observed, notes = masks_of(own) if patterns else (None, [])
     margin = None if rope is None else rope / 100
     return compared(answers, a, b, metric=metric, settings=wanted, rope=margin, allow=allowed, observed=observed, notes=notes)
 
@@ -244,31 +242,6 @@ def reproduce(trial: str, out: str | Path = DEFAULT_OUT, published: str | Path |
 
     with opened(out, published) as source:
         return again(source, trial)
-
-
-def _test_masks(records: Iterable[Record]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Hash of each test mask of these records -> the mask (N, M), drawn again; and a note on each dataset that does not load."""
-    from bench.data.grammar import parse_protocol
-    from bench.data.loading import load
-    from bench.data.parts import build_parts
-    from bench.errors import UsageError
-    from bench.names import Choice
-
-    trials: dict[str, dict[tuple[str, str, int], Trial]] = {}
-    for t in (record.trial for record in records):
-        if t.vary != "split":
-            trials.setdefault(t.dataset_label, {}).setdefault((t.combination, t.protocol, t.fixed_seed), t)
-    masks, notes = {}, []
-    for label, of_dataset in trials.items():
-        try:
-            first = next(iter(of_dataset.values()))
-            dataset, samples = load(Choice(first.dataset, "", first.dataset_options))
-            for t in of_dataset.values():
-                parts = build_parts(dataset, samples, t.combination, parse_protocol(t.protocol), t.seed, t.fixed_seed, t.vary)
-                masks[parts.masks["test"]] = parts.test.observed
-        except UsageError as error:
-            notes.append(f"{label} is not counted by observed modalities: {error}")
-    return masks, notes
 
 
 def tune(

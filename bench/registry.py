@@ -18,7 +18,7 @@ from typing import Any
 from bench.datasets.base import Dataset
 from bench.datasets.catalog import DATASETS
 from bench.errors import UsageError, unknown
-from bench.methods.catalog import CEILING, GROUPS, METHODS, PAPER, REFERENCE
+from bench.methods.catalog import GROUPS, METHODS
 from bench.names import DEFAULT_PRESETS, Choice, Value, parse_choice
 
 _given: dict[str, type] = {}  # classes handed over from Python, by name
@@ -55,10 +55,6 @@ def method_names() -> dict[str, str]:
 
 def dataset_names() -> dict[str, str]:
     return DATASETS | outside("datasets")
-
-
-def role(name: str) -> str:
-    return "paper" if name in PAPER else "reference" if name in REFERENCE else "ceiling" if name in CEILING else "outside"
 
 
 def expand_methods(texts: Iterable[str]) -> list[Choice]:

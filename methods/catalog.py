@@ -18,8 +18,13 @@ REFERENCE: dict[str, str] = {  # what a method must beat to be worth its name
     "mean-mlp": "bench.methods.mean_mlp:MeanMLP",
     "dropout-transformer": "bench.methods.dropout_transformer:DropoutTransformer",
 }
-CEILING: dict[str, str] = {  # joins by itself where a dataset knows its exact posterior
-    "bayes": "bench.methods.bayes:Bayes",
-}
-METHODS: dict[str, str] = PAPER | REFERENCE | CEILING
+FLOOR = "constant"  # looks at nothing: what a method gains is counted from it
+CEILING = "bayes"  # joins by itself where a dataset knows its exact posterior: nobody can do better
+UNRANKED: dict[str, str] = {FLOOR: "floor", CEILING: "ceiling"}
+METHODS: dict[str, str] = PAPER | REFERENCE | {CEILING: "bench.methods.bayes:Bayes"}
 GROUPS: dict[str, tuple[str, ...]] = {"all": (*PAPER, *REFERENCE), "paper": tuple(PAPER), "reference": tuple(REFERENCE)}
+
+
+def role(name: str) -> str:
+    """What a method is there for: paper, reference, floor or ceiling; outside, if it is not listed here."""
+    return UNRANKED.get(name) or ("paper" if name in PAPER else "reference" if name in REFERENCE else "outside")

@@ -110,6 +110,6 @@ def data_card(names: tuple[str, ...], publish: Path | None, check: Path | None, 
         raise UsageError("name a dataset, such as `bench data card support2`; `bench list datasets` lists them")
     cards = [pages.card(name) for name in names]
     if as_json:
-        print_json(cards)
+        print_json([found.as_json() for found in cards])
     else:
         click.echo("\n\n".join(pages.page(found) for found in cards), nl=False)

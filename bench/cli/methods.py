@@ -38,12 +38,13 @@ def list_(what: str, as_json: bool) -> None:
 
 def _list_methods() -> list[dict[str, Any]]:
     from bench import registry
+    from bench.methods.catalog import role
 
     rows = []
     for name in registry.method_names():
         cls = registry.method_class(name)
         rows.append(
-            {"name": name, "role": registry.role(name), "presets": ", ".join(cls.presets), "idea": _idea(cls), "paper": cls.paper or "-",
+            {"name": name, "role": role(name), "presets": ", ".join(cls.presets), "idea": _idea(cls), "paper": cls.paper or "-",
              "year": cls.year}
         )  # fmt: skip
     return rows

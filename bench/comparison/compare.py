@@ -20,15 +20,16 @@ from bench.comparison.differences import Across, Comparison, Difference, Effect,
 from bench.comparison.page import markdown, opening
 from bench.data.grammar import parse_protocol
 from bench.errors import UsageError, unknown
-from bench.leaderboard import UNRANKED, SettingTable, build
+from bench.leaderboard import SettingTable, build
+from bench.methods.catalog import FLOOR, UNRANKED
 from bench.names import Setting
-from bench.question.suite import METRIC_NAMES, Suite
+from bench.question.suite import Suite
 from bench.records.answers import Answers
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.seeds import stream
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 
 
 def compare(
@@ -56,8 +57,8 @@ def compare(
     """
     suite, records = answers.suite, answers.records
     metric = metric or suite.metric
-    if metric not in METRIC_NAMES:
-        raise unknown("metric", metric, METRIC_NAMES)
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
     levels = suite.levels if rope is None else replace(suite.levels, rope=rope)
     if not 0 < levels.rope < 1:
         raise UsageError(f"the margin that does not matter must be above 0 and below 100 points, got {100 * levels.rope:g}")
@@ -87,8 +88,8 @@ def compare(
         group = [difference for difference in found if difference.table.synthetic == synthetic]
         if group:
             p = np.array([difference.p for difference in group])
-            family = int((~np.isnan(p)).sum())
-            group = [replace(difference, p_adjusted=float(q), family=family) for difference, q in zip(group, correct(p), strict=True)]
+            tests = int((~np.isnan(p)).sum())
+            group = [replace(difference, p_adjusted=float(q), tests=tests) for difference, q in zip(group, correct(p), strict=True)]
             differences += group
             across.append(_across(metric, group, chosen, levels, synthetic, "protocols" in allowed))
     correction = "Holm" if confirmatory else "Benjamini-Hochberg"
@@ -170,7 +171,7 @@ def _difference(pair: _Pair, table: SettingTable) -> Difference:
     here = [record for record in pair.records if record.setting == table.setting]
     runs = [_scored(metric, [record for record in here if record.trial.label == label]) for label in (a, b)]
     arrays = [[pair.predictions[record.trial.id] for record in side if record.trial.id in pair.predictions] for side in runs]
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    sign = METRICS[metric].sign
     scores = [sign * np.array([record.metrics[metric] for record in side]) for side in runs]
     result = Difference(table, rows[a], rows[b], stats.Estimate("none", math.nan, math.nan), pair.levels)
     if not len(scores[0]) or not len(scores[1]):
@@ -255,7 +256,7 @@ def _across(
     left_out: list[str] = []
     for found in group:
         table = found.table
-        a, b = (1 if HIGHER_IS_BETTER[metric] else -1) * np.array([found.a.mean, found.b.mean])
+        a, b = METRICS[metric].sign * np.array([found.a.mean, found.b.mean])
         if math.isnan(a) or math.isnan(b):
             here = [record for record in records if record.setting == table.setting]
             a, b = _filled(metric, a, b, here)
@@ -264,21 +265,21 @@ def _across(
             complete.append(float(a - b))
         if math.isfinite(a):
             differences[table.dataset, table.title] = float(a - b)
-    families = sorted({parse_protocol(found.table.protocol).family for found in group})
+    shapes = sorted({parse_protocol(found.table.protocol).shape for found in group})
     reason = "" if differences else "needs a setting where some method has a score"
-    if len(families) > 1 and not mixed_protocols:
-        reason = f"mixed protocols: {', '.join(families)}; choose some with --settings, or accept it with --allow protocols"
+    if len(shapes) > 1 and not mixed_protocols:
+        reason = f"mixed protocols: {', '.join(shapes)}; choose some with --settings, or accept it with --allow protocols"
     return Across(synthetic, differences, tuple(complete), tuple(filled), tuple(left_out), levels, reason)
 
 
 def _filled(metric: str, a: float, b: float, here: Sequence[Record]) -> tuple[float, float]:
     """Higher-is-better means, a failed one (NaN) set to the lower of the floor and the worst valid mean; NaN if the setting has neither."""
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    sign = METRICS[metric].sign
     of_methods: dict[str, list[float]] = defaultdict(list)
     for record in _scored(metric, here):
         of_methods[record.trial.label].append(sign * record.metrics[metric])
     means = {label: float(np.mean(values)) for label, values in of_methods.items()}
-    floor = means.get("constant", math.nan)
+    floor = means.get(FLOOR, math.nan)
     others = [mean for label, mean in means.items() if label not in UNRANKED]
     if not others and math.isnan(floor):
         return math.nan, math.nan

@@ -14,7 +14,7 @@ from bench import stats
 from bench.leaderboard import Row, SettingTable
 from bench.seeds import stream
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 from bench.text import finite
 
 
@@ -99,7 +99,7 @@ class Difference:
     effect: Effect | None = None
     patterns: tuple[Pattern, ...] = ()
     p_adjusted: float = math.nan
-    family: int = 0  # tests it was adjusted with
+    tests: int = 0  # it was adjusted with
     looks: Looks | None = None  # where seeds were added until the pair was resolved; `estimate` is then of the last look
 
     @property
@@ -156,7 +156,7 @@ class Difference:
         spread = (self.a.sd, self.b.sd, max(parts["sample"], 0.0))
         difference = abs(self.estimate.difference)
         found = {
-            "difference": stats.seeds_needed(difference, *spread, alpha=self.levels.alpha / max(self.family, 1)),
+            "difference": stats.seeds_needed(difference, *spread, alpha=self.levels.alpha / max(self.tests, 1)),
             "equivalence": stats.seeds_for_equivalence(difference, *spread, rope=self.levels.rope, alpha=self.levels.alpha),
         }
         settled = {name: seeds for name, seeds in found.items() if seeds is not None}
@@ -181,7 +181,7 @@ class Difference:
             "test": estimate.test,
             "p": self.p,
             "p_adjusted": self.p_adjusted,
-            "family": self.family,
+            "family": self.tests,
             "p_equivalence": self.p_equivalence,
             "verdict": self.verdict,
             "beyond_rope": self.beyond_rope,
@@ -317,7 +317,7 @@ class Comparison:
 
     @property
     def higher_is_better(self) -> bool:
-        return HIGHER_IS_BETTER[self.metric]
+        return METRICS[self.metric].higher_is_better
 
     def __str__(self) -> str:
         return self.text

@@ -12,16 +12,8 @@ from tabulate import tabulate
 from bench import stats
 from bench.comparison.differences import Across, Comparison, Difference, Looks, Pattern, not_applicable
 from bench.leaderboard import Row
+from bench.stats.metrics import METRICS
 
-MEANING = {
-    "accuracy": "the share of samples given the right class",
-    "balanced_accuracy": "the share of samples given the right class, averaged over the classes",
-    "f1_macro": "macro F1, the balance of missed and false cases averaged over the classes",
-    "auroc": "AUROC, the chance that a case is scored above a sample that is none",
-    "auprc": "average precision, the share of true cases among those flagged, over all thresholds",
-    "brier": "the Brier score, the squared error of the stated probabilities; lower is better",
-    "ece": "the calibration error, the gap between stated and actual certainty; lower is better",
-}
 NOTES = (
     "- Differences are {a} - {b} in points (hundredths){turned}: above 0, {a} is better.",
     "- The 95 % interval and p hold for other training runs (seeds) and other test samples alike: crossed seed x sample test, or the",
@@ -46,7 +38,7 @@ def markdown(found: Comparison) -> str:
     """The whole page, as `Comparison.text` holds it."""
     lines = [f"# {found.a} against {found.b}", "", opening(found), ""]
     lines += [f"> **Warning:** {warning}." for warning in found.warnings] + ([""] if found.warnings else [])
-    lines += [f"Measured by {MEANING[found.metric]}; x 100.", ""]
+    lines += [f"Measured by {METRICS[found.metric].meaning}; x 100.", ""]
     if found.exploratory:
         lines += [f"**Exploratory**: {found.metric} is not the primary metric of these results; treat what it shows as a question.", ""]
     for difference in found.differences:
@@ -200,7 +192,7 @@ def _lead(found: Comparison, difference: float) -> str:
 def _chance(difference: Difference) -> str:
     p, adjusted = difference.p, difference.p_adjusted
     times = f"{100 * p:.0f} of 100" if p >= 0.0095 else f"{1000 * p:.0f} of 1,000" if p >= 0.00095 else "fewer than 1 of 1,000"
-    corrected = f"; {_p_is(adjusted)} after correction for {difference.family} settings" if difference.family > 1 else ""
+    corrected = f"; {_p_is(adjusted)} after correction for {difference.tests} settings" if difference.tests > 1 else ""
     what = "a gap this clear at any of the looks" if difference.looks else "a gap at least this large"
     return f"Were the two equally good, {what} would turn up in {times} such studies ({_p_is(p)}{corrected})."
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bench import registry
 from bench.data.files import file_datasets
+from bench.data.missingness import Little, MaskScore, indicators, little_test, mask_score, summaries
 from bench.datasets.base import Dataset, Samples
 from bench.datasets.files import FileDataset, prepared_copies
 from bench.errors import UsageError
@@ -26,12 +26,12 @@ MOST_COMBINATIONS = 40  # rows of a page's table; the JSON holds them all
 MOST_CLASSES = 5  # columns of that table
 
 
-def outline(name: str) -> dict[str, Any]:
+def outline(name: str) -> dict[str, object]:
     """One line about a dataset for `bench list datasets`; of one whose files are not here, what is known without them."""
     from bench.data.loading import load
 
     dataset = registry.dataset_of(Choice(name))
-    row: dict[str, Any] = {"name": name, "samples": None, "classes": None, "modalities": None, "title": dataset.title, "here": True}
+    row: dict[str, object] = {"name": name, "samples": None, "classes": None, "modalities": None, "title": dataset.title, "here": True}
     if isinstance(dataset, FileDataset):
         if not dataset.is_here:
             return {**row, "here": False}
@@ -51,36 +51,94 @@ def outline(name: str) -> dict[str, Any]:
 # ---- the page about a dataset
 
 
-def card(text: str) -> dict[str, Any]:
-    """What is known and measured about a dataset: facts, sizes, gaps, and what the gaps give away. Raises: UsageError."""
+@dataclass(frozen=True)
+class Steps:
+    """How long the observed sequences of a padded modality are."""
+
+    median: float
+    longest: int
+
+
+@dataclass(frozen=True)
+class ModalityRow:
+    """One modality of a dataset."""
+
+    letter: str
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    missing: float  # share of samples that do not observe it
+    single_values_missing: float  # share of NaN inside observed ones
+    steps: Steps | None = None  # None without padding
+
+
+@dataclass(frozen=True)
+class CombinationRow:
+    """Modalities that are observed together, and in which samples."""
+
+    combination: str  # letters, "" where nothing is observed
+    samples: int
+    classes: tuple[int, ...]  # samples of each class
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known and measured about a dataset: facts, sizes, gaps, and what the gaps give away."""
+
+    name: str  # NAME or NAME[option=value]
+    title: str
+    synthetic: bool
+    facts: Mapping[str, str]  # what its file says of itself
+    samples: int
+    classes: Mapping[str, int]  # class -> samples
+    groups: int | None  # None where samples are no groups
+    split: Mapping[str, int] | None  # part -> samples, of an official split
+    modalities: tuple[ModalityRow, ...]
+    missing: float  # share of cells (sample x modality) that are not observed
+    combinations: tuple[CombinationRow, ...]  # most frequent first
+    little: Little | None  # None without gaps
+    mask: MaskScore | None  # what missing modalities say of the label; None without gaps
+    single_values: MaskScore | None  # what these and missing single values say of it
+    indicators: int  # different indicators of single values
+    fingerprint: str
+
+    def as_json(self) -> dict[str, object]:
+        """The documented shape: the fields, with `steps` where there is padding and `indicators` as part of `single_values`."""
+        fields = asdict(self)
+        fields["modalities"] = [{key: value for key, value in row.items() if value is not None} for row in fields["modalities"]]
+        count = fields.pop("indicators")
+        if self.single_values is not None:
+            fields["single_values"] = {"indicators": count, **fields["single_values"]}
+        return fields
+
+
+def card(text: str) -> Card:
+    """The card of the dataset that `NAME` or `NAME[option=value]` names. Raises: UsageError."""
     from bench.data.loading import load
-    from bench.data.missingness import indicators, little_test, mask_score, summaries
 
     dataset, samples = load(parse_choice(text))
     whole, single = indicators(samples)
-    little = little_test(summaries(samples)) if whole.any() else None
     mask, values = (mask_score(samples, missing, dataset.keeps_groups) if missing.any() else None for missing in (whole, single))
-    return {
-        "name": text,
-        "title": dataset.title,
-        "synthetic": dataset.synthetic,
-        "facts": facts_of(dataset),
-        "samples": len(samples),
-        "classes": dict(
-            zip(samples.schema.classes, np.bincount(samples.target, minlength=len(samples.schema.classes)).tolist(), strict=True)
-        ),
-        "groups": None if samples.groups is None else len(np.unique(samples.groups)),
-        "split": None
-        if samples.split is None
-        else {part: int((samples.split == part).sum()) for part in np.unique(samples.split).tolist()},
-        "modalities": [_modality(samples, position) for position in range(len(samples.schema))],
-        "missing": float(1 - samples.observed.mean()),
-        "combinations": _combinations(samples),
-        "little": None if little is None else asdict(little),
-        "mask": None if mask is None else asdict(mask),
-        "single_values": None if values is None else {"indicators": single.shape[1], **asdict(values)},
-        "fingerprint": samples.fingerprint(),
-    }
+    counts = np.bincount(samples.target, minlength=len(samples.schema.classes)).tolist()
+    parts = None if samples.split is None else np.unique(samples.split).tolist()
+    return Card(
+        name=text,
+        title=dataset.title,
+        synthetic=dataset.synthetic,
+        facts=facts_of(dataset),
+        samples=len(samples),
+        classes=dict(zip(samples.schema.classes, counts, strict=True)),
+        groups=None if samples.groups is None else len(np.unique(samples.groups)),
+        split=None if parts is None else {part: int((samples.split == part).sum()) for part in parts},
+        modalities=tuple(_modality(samples, position) for position in range(len(samples.schema))),
+        missing=float(1 - samples.observed.mean()),
+        combinations=_combinations(samples),
+        little=little_test(summaries(samples)) if whole.any() else None,
+        mask=mask,
+        single_values=values,
+        indicators=single.shape[1],
+        fingerprint=samples.fingerprint(),
+    )
 
 
 def facts_of(dataset: Dataset) -> dict[str, str]:
@@ -95,147 +153,133 @@ def facts_of(dataset: Dataset) -> dict[str, str]:
     return found
 
 
-def _modality(samples: Samples, position: int) -> dict[str, Any]:
+def _modality(samples: Samples, position: int) -> ModalityRow:
     modality = samples.schema.modalities[position]
     rows = samples.observed[:, position]
-    values, single = samples.values[modality.name][rows], 0.0
+    values, steps = samples.values[modality.name][rows], None
     if modality.name in samples.lengths:
         lengths = samples.lengths[modality.name][rows]
         values = values[np.arange(modality.shape[0]) < lengths[:, None]]
-    if values.size:
-        single = float(np.isnan(values).mean())
-    entry = {
-        "letter": modality.letter,
-        "name": modality.name,
-        "kind": modality.kind,
-        "shape": list(modality.shape),
-        "missing": float(1 - rows.mean()),
-        "single_values_missing": single,
-    }
-    if modality.name in samples.lengths and len(lengths):
-        entry["steps"] = {"median": float(np.median(lengths)), "longest": int(lengths.max())}
-    return entry
+        steps = Steps(float(np.median(lengths)), int(lengths.max())) if len(lengths) else None
+    single = float(np.isnan(values).mean()) if values.size else 0.0
+    return ModalityRow(modality.letter, modality.name, modality.kind, tuple(modality.shape), float(1 - rows.mean()), single, steps)
 
 
-def _combinations(samples: Samples) -> list[dict[str, Any]]:
+def _combinations(samples: Samples) -> tuple[CombinationRow, ...]:
     """Which modalities are observed together, most frequent first, with class counts."""
     patterns, member, counts = np.unique(samples.observed, axis=0, return_inverse=True, return_counts=True)
     classes = np.zeros((len(patterns), len(samples.schema.classes)), dtype=np.int64)
     np.add.at(classes, (member.ravel(), samples.target), 1)
     letters = np.array(list(samples.schema.combination))
-    return [
-        {"combination": "".join(letters[patterns[k]]), "samples": int(counts[k]), "classes": classes[k].tolist()}
+    return tuple(
+        CombinationRow("".join(letters[patterns[k]]), int(counts[k]), tuple(classes[k].tolist()))
         for k in sorted(range(len(patterns)), key=lambda k: (-counts[k], (~patterns[k]).tolist()))
-    ]
+    )
 
 
-def page(found: Mapping[str, Any]) -> str:
+def page(found: Card) -> str:
     """A card as markdown; the same card gives the same bytes."""
-    from tabulate import tabulate
-
-    def table(rows: list[dict[str, Any]]) -> str:
-        return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True, colalign=["left"] * len(rows[0]))
-
-    classes, gaps = list(found["classes"]), found["missing"] > 0
-    sizes = [{"class": name, "samples": count, "share": _percent(count / found["samples"])} for name, count in found["classes"].items()]
-    modalities = [
-        {
-            "letter": m["letter"],
-            "modality": m["name"],
-            "kind": m["kind"],
-            "shape": " x ".join(map(str, m["shape"])),
-            "missing": _percent(m["missing"]),
-            "single values missing": _percent(m["single_values_missing"]),
-            **({"steps, median (longest)": f"{m['steps']['median']:g} ({m['steps']['longest']})" if "steps" in m else "-"}
-               if any("steps" in other for other in found["modalities"]) else {}),
-        }
-        for m in found["modalities"]
-    ]  # fmt: skip
-    shown = found["combinations"][:MOST_COMBINATIONS]
-    rows = [
-        {
-            "observed": c["combination"] or "nothing",
-            "samples": c["samples"],
-            "share": _percent(c["samples"] / found["samples"]),
-            **({name: _percent(count / c["samples"]) for name, count in zip(classes, c["classes"], strict=True)}
-               if len(classes) <= MOST_CLASSES else {}),
-        }
-        for c in shown
-    ]  # fmt: skip
-    hidden = len(found["combinations"]) - len(shown)
+    sizes = [{"class": name, "samples": count, "share": _percent(count / found.samples)} for name, count in found.classes.items()]
     lines = [
-        f"# {found['name']}",
+        f"# {found.name}",
         "",
-        f"{found['title'][:1].upper()}{found['title'][1:]}. Written by `bench data card`: change the data or the code, not this page.",
+        f"{found.title[:1].upper()}{found.title[1:]}. Written by `bench data card`: change the data or the code, not this page.",
         "",
-        *(f"- **{key}.** {text}" for key, text in found["facts"].items()),
+        *(f"- **{key}.** {text}" for key, text in found.facts.items()),
         "",
         "## Samples",
         "",
-        f"{found['samples']} samples, {len(classes)} classes{_groups(found)}.",
+        f"{found.samples} samples, {len(found.classes)} classes{_groups(found)}.",
         "",
-        table(sizes),
+        _table(sizes),
         "",
         "## Modalities",
         "",
         "*Missing*: the whole modality is not observed. *Single values missing*: share of NaN inside observed ones.",
         "",
-        table(modalities),
+        _modality_table(found.modalities),
         "",
         "## Observed combinations",
         "",
-        *(
-            [
-                f"{len(found['combinations'])} combinations; {_percent(found['missing'])} of all cells (sample x modality) are missing."
-                + (" Class columns: share of the combination's samples." if len(classes) <= MOST_CLASSES else ""),
-                "",
-                table(rows),
-                *(["", f"and {hidden} rarer ones; `bench data card {found['name']} --json` lists them."] if hidden else []),
-            ]
-            if gaps
-            else ["Every sample observes every modality: there are no natural gaps."]
-        ),
+        *(_combination_lines(found) if found.missing else ["Every sample observes every modality: there are no natural gaps."]),
         "",
-        *(["## What the gaps say", "", *_gaps(found), ""] if gaps or found["single_values"] else []),
-        f"Fingerprint of the samples: `{found['fingerprint']}`.",
+        *(["## What the gaps say", "", *_gaps(found), ""] if found.missing or found.single_values else []),
+        f"Fingerprint of the samples: `{found.fingerprint}`.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _groups(found: Mapping[str, Any]) -> str:
-    text = f", {found['groups']} groups" if found["groups"] else ""
-    if found["split"]:
-        text += ", official split " + ", ".join(f"{part} {count}" for part, count in sorted(found["split"].items(), reverse=True))
+def _table(rows: Sequence[Mapping[str, object]]) -> str:
+    from tabulate import tabulate
+
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True, colalign=["left"] * len(rows[0]))
+
+
+def _modality_table(modalities: Sequence[ModalityRow]) -> str:
+    rows = []
+    for row in modalities:
+        cells = {
+            "letter": row.letter,
+            "modality": row.name,
+            "kind": row.kind,
+            "shape": " x ".join(map(str, row.shape)),
+            "missing": _percent(row.missing),
+            "single values missing": _percent(row.single_values_missing),
+        }
+        if any(other.steps for other in modalities):
+            cells["steps, median (longest)"] = f"{row.steps.median:g} ({row.steps.longest})" if row.steps else "-"
+        rows.append(cells)
+    return _table(rows)
+
+
+def _combination_lines(found: Card) -> list[str]:
+    shown, with_classes = found.combinations[:MOST_COMBINATIONS], len(found.classes) <= MOST_CLASSES
+    rows = []
+    for row in shown:
+        cells = {"observed": row.combination or "nothing", "samples": row.samples, "share": _percent(row.samples / found.samples)}
+        if with_classes:
+            cells |= {name: _percent(count / row.samples) for name, count in zip(found.classes, row.classes, strict=True)}
+        rows.append(cells)
+    said = f"{len(found.combinations)} combinations; {_percent(found.missing)} of all cells (sample x modality) are missing."
+    lines = [said + (" Class columns: share of the combination's samples." if with_classes else ""), "", _table(rows)]
+    rarer = len(found.combinations) - len(shown)
+    return [*lines, "", f"and {rarer} rarer ones; `bench data card {found.name} --json` lists them."] if rarer else lines
+
+
+def _groups(found: Card) -> str:
+    text = f", {found.groups} groups" if found.groups else ""
+    if found.split:
+        text += ", official split " + ", ".join(f"{part} {count}" for part, count in sorted(found.split.items(), reverse=True))
     return text
 
 
-def _gaps(found: Mapping[str, Any]) -> list[str]:
-    little, mask, single = found["little"], found["mask"], found["single_values"]
-    lines = []
+def _gaps(found: Card) -> list[str]:
+    lines, little = [], found.little
     if little is not None:
-        p = "< 0.001" if little["p"] < 0.001 else f"= {little['p']:.3f}"
-        verdict = "no: gaps come with other values" if little["p"] < ALPHA else "nothing speaks against it"
+        p = "< 0.001" if little.p < 0.001 else f"= {little.p:.3f}"
+        verdict = "no: gaps come with other values" if little.p < ALPHA else "nothing speaks against it"
         lines.append(
             f"- **Completely at random?** {verdict.capitalize()}. Little's test over whole modalities (each as its first three principal "
-            f"components): chi-square {little['chi2']:.1f}, {little['df']} degrees of freedom, p {p}, {little['patterns']} patterns."
+            f"components): chi-square {little.chi2:.1f}, {little.df} degrees of freedom, p {p}, {little.patterns} patterns."
         )
-    if mask is not None:
+    if found.mask is not None:
         lines.append(
-            f"- **Does the mask alone predict the label?** {_predicts(mask)} (0.5 is chance; logistic regression on the missing indicators "
-            f"of the {len(found['modalities'])} modalities, five-fold cross-validation). What a method gains over this comes from values."
+            f"- **Does the mask alone predict the label?** {_predicts(found.mask)} (0.5 is chance; logistic regression on the missing "
+            f"indicators of the {len(found.modalities)} modalities, five-fold cross-validation). What a method gains over this comes from "
+            "values."
         )
-    if single is not None:
+    if found.single_values is not None:
         lines.append(
-            f"- **Does it, with the gaps inside modalities?** {_predicts(single)}, from {single['indicators']} different indicators of "
-            "single values. Methods see such a gap only as a value that equals the training mean."
+            f"- **Does it, with the gaps inside modalities?** {_predicts(found.single_values)}, from {found.indicators} different "
+            "indicators of single values. Methods see such a gap only as a value that equals the training mean."
         )
     return lines
 
 
-def _predicts(score: Mapping[str, float]) -> str:
-    verdict = "Yes" if score["low"] > 0.5 else "Not beyond chance"
-    return f"{verdict}: AUROC {score['auroc']:.3f}, 95 % interval {score['low']:.3f} to {score['high']:.3f}"
+def _predicts(score: MaskScore) -> str:
+    verdict = "Yes" if score.low > 0.5 else "Not beyond chance"
+    return f"{verdict}: AUROC {score.auroc:.3f}, 95 % interval {score.low:.3f} to {score.high:.3f}"
 
 
 def _percent(share: float) -> str:
@@ -259,7 +303,7 @@ def publish(folder: Path, names: Iterable[str]) -> list[Path]:
     return list(pages)
 
 
-def stale_pages(folder: Path) -> list[dict[str, Any]]:
+def stale_pages(folder: Path) -> list[dict[str, str]]:
     """Each page of a folder and its state: `ok`, `stale`, or `not here` where the data it is rendered from are not."""
     found = []
     for path in sorted(folder.glob("*.md")):

@@ -37,7 +37,7 @@ def parse_protocol(text: str, noise: float | None = None) -> Protocol:
     return Protocol(*(rules.get(part, Rule()) for part in PARTS))
 
 
-def further_rules(rule: Rule, schema: Schema, rates: Iterable[float], combinations: Iterable[str]) -> tuple[str, ...]:
+def evaluation_rules(rule: Rule, schema: Schema, rates: Iterable[float], combinations: Iterable[str]) -> tuple[str, ...]:
     """Canonical rules under which the test part is scored as well: `rule` at each rate, then each combination alone, smaller ones first.
 
     `all` stands for every non-empty combination of the schema's modalities.
@@ -62,10 +62,10 @@ def further_rules(rule: Rule, schema: Schema, rates: Iterable[float], combinatio
     return tuple(map(str, (*(rule.at(rate) for rate in sorted(set(rates))), *map(Rule.fixed, ordered))))
 
 
-def point_of(text: str) -> tuple[float | None, str | None]:
-    """What a further rule stands for on the response surface: (rate, None), or (None, the combination it leaves).
+def evaluated_at(text: str) -> tuple[float | None, str | None]:
+    """Where the rule of an evaluation stands on the response surface: (rate, None), or (None, the combination it leaves).
 
-    >>> point_of("mcar(0.3)"), point_of("fixed(NE)")
+    >>> evaluated_at("mcar(0.3)"), evaluated_at("fixed(NE)")
     ((0.3, None), (None, 'NE'))
     """
     rule = parse_rule(text)

@@ -161,7 +161,7 @@ def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool) -> Mas
     for train, test in splitter.split(mask, samples.target, samples.groups if by_group else None):
         model = fit_logistic(mask[train], samples.target[train], 1.0)
         scores[test] = over_all_classes(model.predict_proba(mask[test]), model.classes_, len(counts))
-    auroc, rng = METRICS["auroc"], np.random.default_rng(0)
+    auroc, rng = METRICS["auroc"].of, np.random.default_rng(0)
     drawn = []
     for _ in range(RESAMPLES):
         rows = rng.integers(0, len(samples), len(samples))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from bench.data.protocol import PARTS, Draws, Protocol, Rule, mask_hash
-from bench.datasets.base import Dataset, Samples
+from bench.datasets.base import Dataset, Samples, Schema
 from bench.errors import UsageError
 from bench.seeds import number
 
@@ -17,30 +17,41 @@ VALID_SHARE = TEST_SHARE = 0.15
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The test part under one rule."""
+class Part:
+    """The rows of one split part under one rule."""
 
-    samples: Samples  # hidden, scaled and sealed
-    raw: Samples  # hidden and sealed but not scaled: what a known posterior needs
-    missing: float  # share of cells not observed after hiding
+    samples: Samples  # hidden, scaled and sealed: what a method gets
+    missing: float | None  # share of cells not observed after hiding, None without rows
     mask: str  # hash of the observed mask
+    raw: Samples | None = None  # of the test part alone, hidden and sealed but not scaled: what a known posterior needs
+
+    def __len__(self) -> int:
+        return len(self.samples)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The three split parts, hidden, scaled and sealed, and what was done to get them."""
+    """The three split parts, and what it takes to see the test part under another rule."""
 
-    train: Samples
-    valid: Samples
-    test: Samples
-    raw_test: Samples  # hidden and sealed but not scaled: what a known posterior needs
-    missing: Mapping[str, float]  # part -> share of cells not observed after hiding
-    masks: Mapping[str, str]  # part -> hash of its observed mask
+    train: Part
+    valid: Part
+    test: Part
     unseen: tuple[str, ...]  # modalities that no training row observes, hidden everywhere
-    test_under: Callable[[Rule], Evaluation]  # the same test rows and scaling under another rule
+    hider: Hider = field(repr=False)
+    scaler: Scaler = field(repr=False)
 
-    def part(self, name: str) -> Samples:
-        return getattr(self, name)
+    def named(self) -> dict[str, Part]:
+        """Each part by its name, in order."""
+        return {name: getattr(self, name) for name in PARTS}
+
+    @property
+    def missing(self) -> dict[str, float]:
+        """Share of missing cells of each part that has rows."""
+        return {name: part.missing for name, part in self.named().items() if part.missing is not None}
+
+    def under(self, rule: Rule) -> Part:
+        """The test part under another rule: the same rows and the same scaling. Raises: UsageError if the rule cannot act on them."""
+        return _part(_unseen_hidden(self.hider("test", rule), self.unseen), self.scaler, keep_raw=True)
 
 
 def build_parts(
@@ -58,37 +69,43 @@ def build_parts(
     rows = split_rows(dataset, samples, root)
     if not test:
         rows["test"] = rows["test"][:0]
-    chosen = samples.select(combination)
-    protocol = protocol.on(chosen.schema, samples.groups is not None)
-
-    def hide(part: str, rule: Rule) -> Samples:
-        found = chosen.rows(rows[part])
-        draws = Draws(seed if part == "train" else root, part, samples.schema, len(samples), rows[part])
-        return found.hide(~rule.left(found, draws, lambda: chosen.rows(rows["train"])))
-
-    hidden_parts = {part: hide(part, protocol.part(part)) for part in PARTS}
-    train = hidden_parts["train"]
-    hidden_parts["train"] = train = train.rows(np.flatnonzero(train.observed.any(1)))
+    hider = Hider(samples.select(combination), samples.schema, rows, {"train": seed, "valid": root, "test": root})
+    protocol = protocol.on(hider.samples.schema, samples.groups is not None)  # refused before anything is drawn
+    train = hider("train", protocol.train)
+    train = train.rows(np.flatnonzero(train.observed.any(1)))
     if not len(train):
         raise UsageError(f"no training row observes any of combination {combination!r}; choose another combination or protocol")
-    unseen = np.asarray(~train.observed.any(0))  # (M,)
-    if unseen.any():
-        hidden_parts |= {part: hidden_parts[part].hide(np.tile(unseen, (len(hidden_parts[part]), 1))) for part in ("valid", "test")}
+    unseen = tuple(name for name, is_seen in zip(train.schema.names, train.observed.any(0), strict=True) if not is_seen)
     scaler = Scaler(train)
+    valid, tested = (_unseen_hidden(hider(part, protocol.part(part)), unseen) for part in ("valid", "test"))
+    return Parts(_part(train, scaler), _part(valid, scaler), _part(tested, scaler, keep_raw=True), unseen, hider, scaler)
 
-    def test_under(rule: Rule) -> Evaluation:
-        raw = hide("test", rule.on(chosen.schema, samples.groups is not None))
-        raw = raw.hide(np.tile(unseen, (len(raw), 1))) if unseen.any() else raw
-        return Evaluation(scaler(raw), raw, float(1 - raw.observed.mean()), mask_hash(raw.observed))
 
-    return Parts(
-        **{part: scaler(hidden_parts[part]) for part in PARTS},
-        raw_test=hidden_parts["test"],
-        missing={part: float(1 - hidden_parts[part].observed.mean()) for part in PARTS if len(hidden_parts[part])},
-        masks={part: mask_hash(hidden_parts[part].observed) for part in PARTS},
-        unseen=tuple(name for name, is_unseen in zip(chosen.schema.names, unseen, strict=True) if is_unseen),
-        test_under=test_under,
-    )
+def _part(hidden: Samples, scaler: Scaler, keep_raw: bool = False) -> Part:
+    missing = float(1 - hidden.observed.mean()) if len(hidden) else None
+    return Part(scaler(hidden), missing, mask_hash(hidden.observed), hidden if keep_raw else None)
+
+
+def _unseen_hidden(samples: Samples, unseen: tuple[str, ...]) -> Samples:
+    """The same rows without the modalities that no training row observes."""
+    return samples.hide(np.tile(np.isin(samples.schema.names, unseen), (len(samples), 1))) if unseen else samples
+
+
+@dataclass(frozen=True)
+class Hider:
+    """Hides cells in the rows of a part, by any rule, with the random numbers of the part."""
+
+    samples: Samples  # of the combination, nothing hidden
+    schema: Schema  # of the whole dataset
+    rows: Mapping[str, np.ndarray]  # part -> its rows
+    seeds: Mapping[str, int]  # part -> the seed of its masks
+
+    def __call__(self, part: str, rule: Rule) -> Samples:
+        """The rows of a part, hidden and sealed. Raises: UsageError if the rule cannot act on them."""
+        found = self.samples.rows(self.rows[part])
+        draws = Draws(self.seeds[part], part, self.schema, len(self.samples), self.rows[part])
+        rule = rule.on(self.samples.schema, self.samples.groups is not None)
+        return found.hide(~rule.left(found, draws, lambda: self.samples.rows(self.rows["train"])))
 
 
 def split_rows(dataset: Dataset, samples: Samples, seed: int) -> dict[str, np.ndarray]:

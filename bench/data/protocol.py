@@ -68,9 +68,9 @@ class Rule:
         return rates.pop() if len(rates) == 1 else None
 
     @property
-    def family(self) -> str:
+    def shape(self) -> str:
         """The rule without its rate."""
-        return str(self) if self.rate is None else "+".join(term.family for term in self.terms)
+        return str(self) if self.rate is None else "+".join(term.shape for term in self.terms)
 
     def at(self, rate: float) -> Rule:
         """The rule with one other rate in every term that has some; where none has, with mcar(rate) added."""
@@ -153,9 +153,9 @@ class Protocol:
         return self.test.rate
 
     @property
-    def family(self) -> str:
-        """The protocol without its rates: settings of one family form a robustness curve."""
-        return self._written(lambda rule: rule.family)
+    def shape(self) -> str:
+        """The protocol without its rates: settings of one shape form a robustness curve."""
+        return self._written(lambda rule: rule.shape)
 
     def hash(self) -> str:
         return hashlib.sha256(str(self).encode()).hexdigest()[:12]

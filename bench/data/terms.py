@@ -35,7 +35,7 @@ class Term:
         return None
 
     @property
-    def family(self) -> str:
+    def shape(self) -> str:
         """The term without its rate."""
         return str(self)
 
@@ -83,7 +83,7 @@ class Mcar(Term):
         return self.rates if isinstance(self.rates, float) else None
 
     @property
-    def family(self) -> str:
+    def shape(self) -> str:
         return "mcar" if self.rate is not None else str(self)
 
     def at(self, rate: float) -> Term:
@@ -112,7 +112,7 @@ class Block(Mcar):
         return f"block(group,{_rates_text(self.rates)})"
 
     @property
-    def family(self) -> str:
+    def shape(self) -> str:
         return "block(group)" if self.rate is not None else str(self)
 
     def check(self, schema: Schema, grouped: bool) -> None:
@@ -189,7 +189,7 @@ class Logistic(Term):
         return self.stated
 
     @property
-    def family(self) -> str:
+    def shape(self) -> str:
         return f"{self._head})"
 
     def at(self, rate: float) -> Term:

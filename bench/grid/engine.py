@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from bench import registry
 from bench.grid.process import Job, Limits, Stopped, interruptible, prepare_server, run_isolated
 from bench.grid.progress import Progress
-from bench.question.plan import family_of, plan
+from bench.question.plan import budget_key, plan
 from bench.question.suite import Suite
 from bench.question.trial import Trial
 from bench.records.database import Store
@@ -54,7 +54,7 @@ def execute(
     progress = progress or Progress()
     trials = plan(suite) if trials is None else trials
     with Store(out) as store, store.writing(wait):
-        store.plan(suite, family_of(suite), command, trials)
+        store.plan(suite, budget_key(suite), command, trials)
         statuses = store.statuses()
         ended = {"done", "skipped"} if retry_failed else {"done", "skipped", "failed"}
         untraced = _untraced(trials, store.folder) if is_traced else set()

@@ -21,6 +21,7 @@ from bench.grid.engine import execute
 from bench.grid.progress import Progress
 from bench.inspection.profile import profiles, tidy
 from bench.inspection.tables import SETTING, Analysis, Source, _at, _embeddings, _gradients, _labels, _routing, _supports
+from bench.methods.catalog import CEILING
 from bench.methods.tracing import read_traces
 from bench.names import Choice
 from bench.question.plan import plan
@@ -58,7 +59,7 @@ def analyse(
     found, absent = [], []
     for record in summary.records:
         trial = record.trial
-        if trial.method in registry.CEILING:  # joins a plan by itself
+        if trial.method == CEILING:  # joins a plan by itself
             continue
         source, reason = _source(record, what, Path(out))
         found += [source] if source is not None else []
@@ -142,7 +143,7 @@ def _source(record: Record, what: str, out: Path) -> tuple[Source | None, str | 
 
 def _cost(suite: Suite) -> Analysis:
     """Time, operations and parameters by combination in use and, within each, by observed combination. Nothing is trained."""
-    trials = [trial for trial in plan(suite) if trial.method not in registry.CEILING]
+    trials = [trial for trial in plan(suite) if trial.method != CEILING]
     measured = list(profiles(trials, suite.device, suite.threads))
     frame = pd.DataFrame(tidy(measured))
     frame["method"] = [str(label) for label in _labels(frame)]

@@ -220,13 +220,13 @@ def _finding_of(choice: Choice, cls: type[Any]) -> Finding:
 
 
 def expand(texts: Iterable[str]) -> list[Choice]:
-    """What to audit: a name means its default preset, a group (`all`, `paper`, `reference`) every preset; `all` has the ceilings too.
+    """What to audit: a name means its default preset, a group (`all`, `paper`, `reference`) every preset; `all` has the ceiling too.
 
     Raises: UsageError if a name, preset or option is not known.
     """
     choices: dict[str, Choice] = {}
     for text in texts:
-        names = (*GROUPS[text], *(CEILING if text == "all" else ())) if text in GROUPS else ()
+        names = (*GROUPS[text], *((CEILING,) if text == "all" else ())) if text in GROUPS else ()
         every = [Choice(name, preset) for name in names for preset in registry.method_class(name).presets]
         for choice in every or [parse_choice(text)]:
             cls, _ = resolved(choice)

@@ -17,21 +17,20 @@ import numpy as np
 import torch
 
 from bench import registry
-from bench.data.grammar import parse_protocol
-from bench.data.loading import load
-from bench.data.parts import Parts, batch_rows, build_parts
+from bench.data.parts import Part, batch_rows
 from bench.data.protocol import Rule
-from bench.datasets.base import Batch, Dataset, Samples, Schema, as_batch
+from bench.datasets.base import Batch, Samples, Schema, as_batch
 from bench.errors import TrialError, UsageError
-from bench.methods.base import Ceiling, Estimator, Method, MethodConfig
+from bench.methods.base import Ceiling, Estimator, Method
 from bench.names import Choice
 from bench.question.plan import plan
 from bench.question.suite import suite_from
 from bench.question.trial import Trial
 from bench.seeds import number
 from bench.training.cost import OTHER, TensorMemory, forward_count, latency_ms, parameters_by_component, training_flops
-from bench.training.loop import build_method, resolve_device
+from bench.training.loop import build_method, resolve_device, rows_for
 from bench.training.threads import limited
+from bench.training.trial import Opened, open_trial
 
 LATENCY_ROWS = (1, 8, 64)
 ROWS = 64  # test rows that stand for an observed combination
@@ -122,10 +121,6 @@ def trials_of(
     return trials
 
 
-def _choice(trial: Trial) -> Choice:
-    return Choice(trial.method, trial.preset, trial.options)
-
-
 def profiles(
     trials: Iterable[Trial], device: str = "auto", threads: int = 1, depth: int = 1, begin: Callable[[Trial], object] | None = None
 ) -> Iterator[Profile]:
@@ -153,34 +148,27 @@ def _profile_or_reason(trial: Trial, device: torch.device, threads: int, depth: 
 
 
 def _profile(trial: Trial, device: torch.device, threads: int, depth: int) -> Profile:
-    dataset, samples = load(Choice(trial.dataset, "", trial.dataset_options))
-    protocol = parse_protocol(trial.protocol)
-    parts, whole = (
-        build_parts(dataset, samples, trial.combination, chosen, trial.seed, trial.fixed_seed, trial.vary)
-        for chosen in (protocol, replace(protocol, test=Rule()))
-    )
-    cls = registry.method_class(trial.method)
-    config = registry.config_of(cls, _choice(trial), trial.training)
-    if issubclass(cls, Estimator):
-        return Profile(trial, "cpu", threads, **_estimator(cls, config, dataset, parts, whole, trial.seed))
-    return Profile(trial, device.type, threads, **_method(cls, config, parts, whole.test, trial.seed, device, depth))
+    opened = open_trial(trial)
+    whole = opened.parts.under(Rule())  # the test part with nothing hidden
+    if issubclass(opened.cls, Estimator):
+        return Profile(trial, "cpu", threads, **_estimator(opened, whole, trial.seed))
+    return Profile(trial, device.type, threads, **_method(opened, whole, trial.seed, device, depth))
 
 
-def _method(
-    cls: type[Method], config: MethodConfig, parts: Parts, test: Samples, seed: int, device: torch.device, depth: int
-) -> dict[str, Any]:
-    """The numbers of a method's profile. `test` are the test rows with nothing hidden."""
+def _method(opened: Opened, whole: Part, seed: int, device: torch.device, depth: int) -> dict[str, Any]:
+    """The numbers of a method's profile. `whole` is the test part with nothing hidden."""
+    config, train, test = opened.config, opened.parts.train.samples, opened.parts.test.samples
     memory = TensorMemory()
     with memory:
-        method = build_method(cls, config, parts.train, seed, device)
+        method = build_method(opened.cls, config, train, seed, device)
     method.on_epoch(config.epochs - 1, config.epochs)  # past every warm-up
     method.eval()
     with torch.no_grad(), memory:
         method.on_evaluate()
-    count = forward_count(method, _batches(parts.test, config.batch_size, device))
+    count = forward_count(method, _batches(test, config.batch_size, device))
     not_counted, observed = set(count.not_counted), []
-    for combination in combinations_of(parts.test.schema, parts.test.observed):
-        rows = exactly(observing(test, combination), ROWS)
+    for combination in combinations_of(test.schema, test.observed):
+        rows = exactly(observing(whole.samples, combination), ROWS)
         here = forward_count(method, _batches(rows, config.batch_size, device))
         not_counted |= set(here.not_counted)
         batch = _batch(rows, device)
@@ -189,17 +177,17 @@ def _method(
         observed.append(Observed(combination, here.flops / ROWS / 1e9, milliseconds, _peak_mb(method, batch, memory), components))
     flops, parameters = count.by_component(depth), parameters_by_component(method, depth)
     names = [name for name in dict.fromkeys([*parameters, *flops]) if flops.get(name) or name in parameters]
-    n = len(parts.test)
+    n = len(test)
     cost: dict[str, float | None] = {
         "gflops_per_sample": count.flops / n / 1e9,
         "parameters": sum(owned for owned, _ in parameters.values()),
         "active_parameters": method.active_parameters(),
-        "peak_memory_mb": _peak_mb(method, _batch(exactly(parts.test, ROWS), device), memory),
+        "peak_memory_mb": _peak_mb(method, _batch(exactly(test, ROWS), device), memory),
     }
     for size in LATENCY_ROWS:
-        cost[f"latency_ms_{size}"] = latency_ms(method, list(_batches(exactly(parts.test, ROWS), size, device)))
-    train = as_batch(parts.train.rows(np.arange(min(config.batch_size, len(parts.train)))), device)
-    cost["training_gflops_per_sample"] = training_flops(method, train) / len(train) / 1e9
+        cost[f"latency_ms_{size}"] = latency_ms(method, list(_batches(exactly(test, ROWS), size, device)))
+    batch = as_batch(train.rows(np.arange(min(config.batch_size, len(train)))), device)
+    cost["training_gflops_per_sample"] = training_flops(method, batch) / len(batch) / 1e9
     return {
         "cost": {name: cost[name] for name in COSTS},
         "components": [
@@ -227,16 +215,18 @@ def _peak_mb(method: Method, batch: Batch, memory: TensorMemory) -> float:
         return memory.peak / 1e6
 
 
-def _estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: Parts, whole: Parts, seed: int) -> dict[str, Any]:
+def _estimator(opened: Opened, whole: Part, seed: int) -> dict[str, Any]:
     """The numbers of the profile of a method that fits itself; operations where it states them, memory as Python's allocators see it."""
+    cls, config, parts = opened.cls, opened.config, opened.parts
     estimator: Estimator
     tracemalloc.start()
     try:
         if issubclass(cls, Ceiling):
-            test, unhidden, estimator = parts.raw_test, whole.raw_test, cls(parts.train.schema, config, dataset.posterior)
+            estimator = cls(parts.train.samples.schema, config, opened.dataset.posterior)
         else:
-            test, unhidden, estimator = parts.test, whole.test, cls(parts.train.schema, config, number(seed, "init") % 2**32)
-            estimator.fit(parts.train, parts.valid)
+            estimator = cls(parts.train.samples.schema, config, number(seed, "init") % 2**32)
+            estimator.fit(parts.train.samples, parts.valid.samples)
+        test, unhidden = rows_for(cls, parts.test), rows_for(cls, whole)
         letters = combinations_of(test.schema, test.observed)
         rows = [exactly(observing(unhidden, combination), ROWS) for combination in letters]
         peaks = [_traced_peak_mb(estimator, samples) for samples in [exactly(test, ROWS), *rows]]

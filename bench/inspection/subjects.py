@@ -25,7 +25,7 @@ from bench.errors import unknown
 from bench.grid.process import line_of
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.seeds import number, stream
-from bench.training.loop import build_method, evaluate, optimiser_of, training_step, without_labels
+from bench.training.loop import build_method, evaluate, optimiser_of, rows_for, training_step, without_labels
 
 SEED = 0
 TRAIN, VALID, TEST, STRANGERS = 32, 12, 16, 16  # rows; strangers are test rows that keep the others company
@@ -137,8 +137,8 @@ class Subject:
         self.note = ""
         samples = dataset.load()
         parts = build_parts(dataset, samples, samples.schema.combination, parse_protocol(PROTOCOL), SEED, SEED, "training")
-        self.train, self.valid = filled(parts.train, "0"), filled(parts.valid, "0")
-        test = parts.raw_test if issubclass(cls, Ceiling) else parts.test
+        self.train, self.valid = filled(parts.train.samples, "0"), filled(parts.valid.samples, "0")
+        test = rows_for(cls, parts.test)
         empty = (np.arange(len(test)) >= TEST - EMPTY) & (np.arange(len(test)) < TEST)
         test = filled(test.hide(np.tile(empty[:, None], (1, len(test.schema)))), "0")
         self.crowd = louder(test, np.arange(len(test)) >= TEST)  # test rows, then strangers

@@ -15,11 +15,9 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
-from bench.data.grammar import parse_protocol
-from bench.data.loading import load
-from bench.data.parts import Parts, build_parts
+from bench.data.parts import Parts
 from bench.datasets.base import Samples
-from bench.names import Choice
+from bench.question.parts import parts_of
 from bench.question.trial import Trial
 from bench.records.record import Record
 
@@ -61,11 +59,7 @@ class Source:
 
     def parts(self) -> Parts:
         """The parts of the dataset as the method saw them."""
-        trial = self.trial
-        dataset, samples = load(Choice(trial.dataset, "", trial.dataset_options))
-        return build_parts(
-            dataset, samples, trial.combination, parse_protocol(trial.protocol), trial.seed, trial.fixed_seed, trial.vary
-        )  # fmt: skip
+        return parts_of(self.trial)[1]
 
 
 @dataclass
@@ -263,7 +257,7 @@ def _supports(sources: Sequence[Source]) -> Analysis:
     rows, summaries = [], []
     for source in sources:
         table, parts = source.tables["supports"], source.parts()
-        train = parts.train
+        train, test = parts.train.samples, parts.test.samples
         sample, support = table["sample"], table["support"]
         filled, place = np.unique(np.stack([sample, table["target"]]), axis=1, return_inverse=True)  # (2, F) sample and target modality
         place = place.reshape(-1)
@@ -271,7 +265,7 @@ def _supports(sources: Sequence[Source]) -> Analysis:
         frame = pd.DataFrame({
             "target": np.array(list(source.trial.combination))[table["target"]],
             "class": source.classes[source.target[sample]], "support_class": source.classes[train.target[support]],
-            "observed": source.combinations(parts.test.observed)[sample], "support_observed": source.combinations(train.observed)[support],
+            "observed": source.combinations(test.observed)[sample], "support_observed": source.combinations(train.observed)[support],
             "share": share,
         })  # fmt: skip
         keys = [name for name in frame.columns if name != "share"]

@@ -9,13 +9,13 @@ from bench.leaderboard.board import build
 from bench.leaderboard.folder import board_of, publish, render, stale_files, write
 from bench.leaderboard.front_page import markdown, pages
 from bench.leaderboard.robustness import Curve, CurveRow
-from bench.leaderboard.rows import FLOOR, NOT_AUDITED, UNRANKED, Board, Overall, OverallRow, Row, SettingTable
+from bench.leaderboard.rows import NOT_AUDITED, Board, Overall, OverallRow, Row, SettingTable
 from bench.leaderboard.significance import Across, Family, PairTest, Place
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
 from bench.text import finite
 
 __all__ = [
-    "FLOOR", "NOT_AUDITED", "UNRANKED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow",
+    "NOT_AUDITED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow",
     "PairTest", "Place", "Row", "SettingTable", "board_of", "build", "finite", "markdown", "pages", "publish", "render",
     "significance_json", "stale_files", "surface_csv", "table_csv", "table_tex", "write",
 ]  # fmt: skip

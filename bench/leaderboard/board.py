@@ -10,18 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import registry
 from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
 from bench.leaderboard.printed import Printed, of_board
 from bench.leaderboard.robustness import Curve, curve_of
 from bench.leaderboard.rows import (
-    CEILING,
     COLLAPSED,
     COSTS,
     EXTRA_METRICS,
-    FLOOR,
     NOT_AUDITED,
-    UNRANKED,
     Board,
     Overall,
     OverallRow,
@@ -29,9 +25,10 @@ from bench.leaderboard.rows import (
     SettingTable,
     base_of,
 )
-from bench.leaderboard.scores import Runs, interval, pairs_of, refusal, runs_of
+from bench.leaderboard.scores import Scores, interval, pairs_of, refusal, scores_of
 from bench.leaderboard.significance import Across, Family, Place, across, family_of
 from bench.leaderboard.surface import surface_of
+from bench.methods.catalog import CEILING, FLOOR, UNRANKED, role
 from bench.names import Choice, Setting
 from bench.question.suite import Suite
 from bench.question.winners import winners_of
@@ -40,7 +37,7 @@ from bench.records.facts import Facts
 from bench.records.record import Finding, Record, audit_summary
 from bench.stats import pareto_front, ranks
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 
 
 def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
@@ -50,19 +47,19 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
     """
     suite, winners = answers.suite, winners_of(answers.suite)
     records = named(answers.records, winners)
-    runs = runs_of(suite.metric, records, answers.predictions)
+    by_setting = scores_of(suite.metric, records, answers.predictions)
     done = [record for record in records if record.status == "done"]
     audited = _audited(answers.audits)
-    settings = [_setting_table(answers, setting, methods, audited) for setting, methods in runs.items()]
-    settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.family, table.noise or 0.0))
+    settings = [_setting_table(answers, setting, methods, audited) for setting, methods in by_setting.items()]
+    settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.shape, table.noise or 0.0))
     failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
     kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
     return Board(
         suite,
         tuple(settings),
-        tuple(_overall(suite, [s for s in settings if s.synthetic == kind], runs) for kind in kinds),
+        tuple(_overall(suite, [s for s in settings if s.synthetic == kind], by_setting) for kind in kinds),
         tuple((_text(record), reason) for record, reason in failures),
-        (*mixtures(done), *_warnings(records, runs), *_added_seeds(suite)),
+        (*mixtures(done), *_warnings(records, by_setting), *_added_seeds(suite)),
         provenance_line(done),
         tuple(answers.commands),
         of_board(printed, records, suite.metric),
@@ -76,7 +73,7 @@ def _text(record: Record) -> str:
     return f"{trial.label} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}"
 
 
-def _warnings(records: Sequence[Record], runs: Mapping[Setting, Mapping[str, Runs]]) -> list[str]:
+def _warnings(records: Sequence[Record], by_setting: Mapping[Setting, Mapping[str, Scores]]) -> list[str]:
     """What a reader must know before the tables, apart from what forbids tests."""
     found = []
     waiting = sum(record.status == "planned" for record in records)
@@ -85,14 +82,15 @@ def _warnings(records: Sequence[Record], runs: Mapping[Setting, Mapping[str, Run
     peeked = sum(record.facts.test_evaluations not in (None, 1) for record in records if record.status == "done")
     if peeked:
         found.append(f"{peeked} trials scored the test part more than once")
-    repeated = [(one.label, setting, one.duplicates) for setting, methods in runs.items() for one in methods.values() if one.duplicates]
+    everyone = [(setting, one) for setting, methods in by_setting.items() for one in methods.values()]
+    repeated = [(one.label, setting, one.duplicates) for setting, one in everyone if one.duplicates]
     if repeated:
         label, setting, _ = repeated[0]
         found.append(
             f"{sum(count for *_, count in repeated)} trials have the seed of another one of the same method and setting and are left out "
             f"(the last one given counts), first {label} on {setting.dataset}, {setting.protocol}"
         )
-    for setting, methods in runs.items():
+    for setting, methods in by_setting.items():
         refused = refusal(list(methods.values()))
         if refused:
             found.append(f"{setting.dataset}, {setting.protocol}: {refused}; nothing is tested there")
@@ -106,7 +104,9 @@ def _added_seeds(suite: Suite) -> list[str]:
     return [f"{pairs} got more seeds where they were undecided, up to {suite.max_seeds}: {told}"] if pairs else []
 
 
-def _setting_table(answers: Answers, setting: Setting, methods: Mapping[str, Runs], audited: Mapping[tuple[str, str], str]) -> SettingTable:
+def _setting_table(
+    answers: Answers, setting: Setting, methods: Mapping[str, Scores], audited: Mapping[tuple[str, str], str]
+) -> SettingTable:
     suite, metric, predictions = answers.suite, answers.suite.metric, answers.predictions
     records = [record for one in methods.values() for record in one.records]
     done = [record for record in records if record.status == "done"]
@@ -124,7 +124,7 @@ def _setting_table(answers: Answers, setting: Setting, methods: Mapping[str, Run
         test_rows=facts.rows.get("test"),
         missing=facts.missing.get("test"),
         rows=tuple(rows),
-        surface=surface_of(metric, setting.combination, [row.label for row in rows], records, predictions, FLOOR),
+        surface=surface_of(metric, setting.combination, [row.label for row in rows], records, predictions),
         tests=standing.tests,
         floor=bounds.floor,
         ceiling=bounds.ceiling,
@@ -147,7 +147,7 @@ class _Standing(NamedTuple):
     pareto: Mapping[str, str]
 
 
-def _standing(suite: Suite, setting: Setting, methods: Mapping[str, Runs], mixed: str) -> _Standing:
+def _standing(suite: Suite, setting: Setting, methods: Mapping[str, Scores], mixed: str) -> _Standing:
     metric = suite.metric
     ranked = {label: one for label, one in methods.items() if label not in UNRANKED and one.attempted}
     rank_of = ranks({label: one.mean for label, one in ranked.items()}, metric) if ranked else {}
@@ -162,16 +162,16 @@ def _standing(suite: Suite, setting: Setting, methods: Mapping[str, Runs], mixed
     )
 
 
-def _row(suite: Suite, one: Runs, bounds: _Bounds, standing: _Standing, audited: Mapping[tuple[str, str], str]) -> Row:
+def _row(suite: Suite, one: Scores, bounds: _Bounds, standing: _Standing, audited: Mapping[tuple[str, str], str]) -> Row:
     """One method in the table of its setting."""
     metric, label, trial = suite.metric, one.label, one.records[0].trial
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     is_beaten = standing.best is not None and label != standing.best
     return Row(
         label,
         str(Choice(trial.method, "", trial.options)),
         trial.preset,
-        UNRANKED.get(label, registry.role(trial.method)),
+        role(trial.method),
         n=len(one.scores),
         planned=len(one.records),
         mean=one.mean,
@@ -200,15 +200,15 @@ class _Bounds(NamedTuple):
     source: str  # what the ceiling is
 
 
-def _bounds(metric: str, methods: Mapping[str, Runs]) -> _Bounds:
+def _bounds(metric: str, methods: Mapping[str, Scores]) -> _Bounds:
     floor = methods[FLOOR].mean if FLOOR in methods else math.nan
     if CEILING in methods and len(methods[CEILING].scores):
         return _Bounds(floor, methods[CEILING].mean, f"`{CEILING}`, the exact posterior")
-    perfect = 1.0 if HIGHER_IS_BETTER[metric] else 0.0
+    perfect = METRICS[metric].perfect
     return _Bounds(floor, perfect, f"a perfect score, {100 * perfect:g}")
 
 
-def _setting_tests(suite: Suite, setting: Setting, ranked: Mapping[str, Runs], withheld: str) -> Family:
+def _setting_tests(suite: Suite, setting: Setting, ranked: Mapping[str, Scores], withheld: str) -> Family:
     methods = [one for one in ranked.values() if len(one.scores)]
     labels = tuple(one.label for one in methods)
     arrays = next((one.arrays for one in methods if one.arrays is not None), None)
@@ -221,8 +221,8 @@ def _setting_tests(suite: Suite, setting: Setting, ranked: Mapping[str, Runs], w
 
 def _pareto(metric: str, points: Mapping[str, tuple[float, float | None]], tests: Family | None) -> dict[str, str]:
     """Marks by label: `front`, or `~` for who is beaten there by noise alone. `points`: (score, GFLOPs); the ceiling is no method."""
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-    labels = [label for label in points if UNRANKED.get(label) != "ceiling"]
+    sign = METRICS[metric].sign
+    labels = [label for label in points if label != CEILING]
     score = np.array([sign * points[label][0] for label in labels], dtype=float)
     cost = np.array([math.nan if points[label][1] is None else points[label][1] for label in labels], dtype=float)
     front = pareto_front(score, cost)
@@ -238,7 +238,7 @@ def _pareto(metric: str, points: Mapping[str, tuple[float, float | None]], tests
     return marks
 
 
-def _flags(metric: str, one: Runs) -> tuple[str, ...]:
+def _flags(metric: str, one: Scores) -> tuple[str, ...]:
     flags = []
     collapsed = sum(record.collapsed for record in one.done)
     if collapsed and one.label not in UNRANKED:
@@ -267,14 +267,14 @@ def _worst_audit(texts: Iterable[str]) -> str:
     return max(texts, key=lambda text: (text.startswith("FAILED"), text == NOT_AUDITED, text))
 
 
-def _overall(suite: Suite, settings: Sequence[SettingTable], runs: Mapping[Setting, Mapping[str, Runs]]) -> Overall:
+def _overall(suite: Suite, settings: Sequence[SettingTable], by_setting: Mapping[Setting, Mapping[str, Scores]]) -> Overall:
     """One row a method over all settings of one kind."""
     metric, levels = suite.metric, suite.levels
     synthetic = settings[0].synthetic
-    done = [record for table in settings for one in runs[table.setting].values() for record in one.done]
+    done = [record for table in settings for one in by_setting[table.setting].values() for record in one.done]
     mixed = "; ".join(mixtures(done))
-    curves = _curves(metric, settings, runs, levels)
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    curves = _curves(metric, settings, by_setting, levels)
+    sign = METRICS[metric].sign
     found: dict[str, list[Row]] = defaultdict(list)
     for setting in settings:
         for row in setting.rows:
@@ -328,21 +328,23 @@ def _overall_row(
     )
 
 
-def _curves(metric: str, settings: Sequence[SettingTable], runs: Mapping[Setting, Mapping[str, Runs]], levels: Levels) -> list[Curve]:
-    """One for every dataset, combination and protocol family with two missing rates and more."""
+def _curves(
+    metric: str, settings: Sequence[SettingTable], by_setting: Mapping[Setting, Mapping[str, Scores]], levels: Levels
+) -> list[Curve]:
+    """One for every dataset, combination and shape of protocol with two missing rates and more."""
     groups: dict[tuple[str, str, str], list[SettingTable]] = defaultdict(list)
     for setting in settings:
         if setting.noise is not None:
-            groups[setting.dataset, setting.combination, setting.family].append(setting)
+            groups[setting.dataset, setting.combination, setting.shape].append(setting)
     curves = []
     for where, group in groups.items():
         if len({setting.noise for setting in group}) < 2 or len({setting.noise for setting in group}) < len(group):
             continue
-        along = [runs[table.setting] for table in group]
+        along = [by_setting[table.setting] for table in group]
         mixed = "; ".join(mixtures([record for level in along for one in level.values() for record in one.done]))
         intervals = [{row.label: row.interval for row in setting.rows} for setting in group]
         noise = [setting.noise for setting in group if setting.noise is not None]
-        curves.append(curve_of(metric, where, group[0].synthetic, noise, along, intervals, FLOOR, CEILING, tuple(UNRANKED), levels, mixed))
+        curves.append(curve_of(metric, where, group[0].synthetic, noise, along, intervals, levels, mixed))
     return curves
 
 
@@ -355,7 +357,7 @@ def _summed(flags: Iterable[str], done: int) -> tuple[str, ...]:
     return tuple(f"{word} {count}/{done}" if word == COLLAPSED else f"{count} {word}" for word, count in sorted(counts.items()))
 
 
-def _cost(one: Runs) -> dict[str, float | None]:
+def _cost(one: Scores) -> dict[str, float | None]:
     return {name: _mean_cost([record.cost.get(name) for record in one.done]) for name in sorted({k for r in one.done for k in r.cost})}
 
 

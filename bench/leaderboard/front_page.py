@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.leaderboard.rows import UNRANKED, Board, Overall, OverallRow, base_of, page_of
+from bench.leaderboard.rows import Board, Overall, OverallRow, base_of, page_of
 from bench.leaderboard.setting_page import (
     LEFT,
     _bold,
@@ -26,10 +26,11 @@ from bench.leaderboard.setting_page import (
     _setting,
 )
 from bench.leaderboard.significance import Across, Family, rank_set
+from bench.methods.catalog import UNRANKED
 from bench.question.winners import Winner
 from bench.stats import nemenyi
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 from bench.text import NA, cost_text, count, listed, p_equals, percent, picture, table
 
 
@@ -79,7 +80,7 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
     ranked = [row for row in kind.rows if row.role not in UNRANKED.values()]
     n, planned = sum(row.n for row in kind.rows), sum(row.planned for row in kind.rows)
     seeds = sorted({seed for setting in kind.settings for seed in setting.seeds})
-    metric, lower = board.suite.metric, "" if HIGHER_IS_BETTER[board.suite.metric] else ", lower is better"
+    metric, lower = board.suite.metric, "" if METRICS[board.suite.metric].higher_is_better else ", lower is better"
     said = [
         f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.settings), 'setting')} on "
         f"{count(len(kind.datasets), 'SYNTHETIC dataset' if kind.synthetic else 'real dataset')}, {count(len(seeds), 'seed')}; {n:,} of "
@@ -296,7 +297,7 @@ def _robustness_table(kind: Overall) -> list[str]:
         head = ["Method", *(f"{noise:g}" for noise in curve.noise), "Noise-AUC", "Drop"]
         body = [[row.label, *map(percent, row.scores), percent(row.area), percent(row.drop)] for row in curve.rows]
         lines += [
-            f"**[{curve.dataset}]({page_of(curve.dataset)})** ({curve.combination}), {curve.family}",
+            f"**[{curve.dataset}]({page_of(curve.dataset)})** ({curve.combination}), {curve.shape}",
             "",
             table(head, body, LEFT),
             "",

@@ -20,8 +20,9 @@ import numpy as np
 
 from bench.leaderboard.front_page import cd_groups
 from bench.leaderboard.robustness import Curve
-from bench.leaderboard.rows import UNRANKED, Board, Overall
+from bench.leaderboard.rows import Board, Overall
 from bench.leaderboard.surface import Surface
+from bench.methods.catalog import CEILING
 from bench.stats import nemenyi
 from bench.text import picture
 
@@ -49,7 +50,7 @@ def data_of(board: Board) -> dict[str, Data]:
         if len(kind.settings) > 1:
             found[picture("cost", what)] = {"kind": "cost", "metric": metric, **_cost_data(kind)}
     for curve in board.curves:
-        name = picture("noise", curve.dataset, curve.combination, curve.family)
+        name = picture("noise", curve.dataset, curve.combination, curve.shape)
         found[name] = {"kind": "noise", "metric": metric, **_noise_data(curve)}
     for setting in board.settings:
         if setting.surface:
@@ -174,7 +175,7 @@ def _draw_ranks(data: Data):
 
 
 def _cost_data(kind: Overall) -> Data:
-    points = [row for row in kind.rows if row.mean is not None and UNRANKED.get(row.label) != "ceiling"]
+    points = [row for row in kind.rows if row.mean is not None and row.label != CEILING]
     points.sort(key=lambda row: -(row.mean or 0.0))
     return {
         "labels": [row.label for row in points],

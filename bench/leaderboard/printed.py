@@ -18,7 +18,7 @@ from bench.data.grammar import parse_protocol
 from bench.errors import UsageError, unknown
 from bench.names import Setting, parse_choice
 from bench.records.record import Record
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 
 COLUMNS = ("dataset", "combination", "protocol", "metric", "method", "mean", "sd", "source")
 FILE = "beside.csv"  # of a published folder: the lines that stand on its pages
@@ -73,7 +73,7 @@ def read_printed(path: Path | str) -> tuple[Printed, ...]:
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num} is not CSV: {error}") from None
     numbers = tuple(one for _, one in found.values())
-    scores = [one.mean for one in numbers if HIGHER_IS_BETTER[one.metric]]
+    scores = [one.mean for one in numbers if METRICS[one.metric].higher_is_better]
     if scores and max(scores) <= 1:
         raise UsageError(f"{path}, column mean: no score is above 1; write points as papers print them (65.2), not fractions (0.652)")
     return numbers
@@ -87,8 +87,8 @@ def _printed(cells: Mapping[str, str], where: str) -> Printed:
     letters = cells["combination"]
     if not letters.isalnum() or len(set(letters)) < len(letters):
         raise UsageError(f"{where}, column combination: the letters of the modalities in use, each once, such as VAT, got {letters!r}")
-    if cells["metric"] not in HIGHER_IS_BETTER:
-        raise UsageError(f"{where}, column metric: {unknown('metric', cells['metric'], HIGHER_IS_BETTER)}")
+    if cells["metric"] not in METRICS:
+        raise UsageError(f"{where}, column metric: {unknown('metric', cells['metric'], METRICS)}")
     names: dict[str, str] = {}
     for column, parse in (("dataset", parse_choice), ("protocol", parse_protocol)):
         try:

@@ -10,10 +10,11 @@ from itertools import pairwise
 import numpy as np
 
 from bench import stats
-from bench.leaderboard.scores import Runs, refusal
+from bench.leaderboard.scores import Scores, refusal
 from bench.leaderboard.significance import Family, family_of
+from bench.methods.catalog import CEILING, FLOOR, UNRANKED
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Curve:
 
     dataset: str
     combination: str
-    family: str  # protocol without its rate
+    shape: str  # of the protocol: without its rate
     synthetic: bool
     noise: tuple[float, ...]  # ascending
     floor: tuple[float, ...]  # of the constant predictor by level, NaN where it was not run
@@ -48,7 +49,7 @@ class Curve:
 
     @property
     def title(self) -> str:
-        return f"{self.dataset} ({self.combination}), {self.family}"
+        return f"{self.dataset} ({self.combination}), {self.shape}"
 
     @property
     def span(self) -> str:
@@ -56,18 +57,17 @@ class Curve:
 
 
 def curve_of(
-    metric: str, where: tuple[str, str, str], synthetic: bool, noise: Sequence[float], along: Sequence[Mapping[str, Runs]],
-    intervals: Sequence[Mapping[str, tuple[float, float]]], floor: str, ceiling: str, unranked: Sequence[str], levels: Levels,
-    withheld: str,
+    metric: str, where: tuple[str, str, str], synthetic: bool, noise: Sequence[float], along: Sequence[Mapping[str, Scores]],
+    intervals: Sequence[Mapping[str, tuple[float, float]]], levels: Levels, withheld: str,
 ) -> Curve:  # fmt: skip
-    """The curve of the settings `along`, ascending in noise. `where`: dataset, combination, protocol family."""
-    labels = list(dict.fromkeys(label for level in along for label in level if label not in unranked and level[label].attempted))
-    floors, ceilings = ([level[name].mean if name in level else math.nan for level in along] for name in (floor, ceiling))
+    """The curve of the settings `along`, ascending in noise. `where`: dataset, combination, shape of the protocol."""
+    labels = list(dict.fromkeys(label for level in along for label in level if label not in UNRANKED and level[label].attempted))
+    floors, ceilings = ([level[name].mean if name in level else math.nan for level in along] for name in (FLOOR, CEILING))
     areas = {
         label: _areas(np.array(noise), [level[label] for level in along]) for label in labels if all(label in level for level in along)
     }
     rows = [_row(metric, label, noise, along, intervals, floors, areas.get(label)) for label in labels]
-    ordered = tuple(sorted(rows, key=lambda row: (math.isnan(row.area), -row.area if HIGHER_IS_BETTER[metric] else row.area, row.label)))
+    ordered = tuple(sorted(rows, key=lambda row: (math.isnan(row.area), -METRICS[metric].sign * row.area, row.label)))
     name = f"Noise-AUC: {where[0]} ({where[1]}), {where[2]}"
     return Curve(
         *where, synthetic, tuple(noise), tuple(floors), tuple(ceilings), ordered, _tests(metric, name, areas, along, levels, withheld)
@@ -82,7 +82,7 @@ class _Areas:
     values: np.ndarray | None  # (S, N)
 
 
-def _areas(noise: np.ndarray, along: Sequence[Runs]) -> _Areas:
+def _areas(noise: np.ndarray, along: Sequence[Scores]) -> _Areas:
     seeds = sorted(set.intersection(*(set(level.seeds) for level in along)))
     rows = [[level.seeds.index(seed) for seed in seeds] for level in along]
     scores = stats.noise_auc(noise, np.array([level.scores[own] for level, own in zip(along, rows, strict=True)]))
@@ -93,10 +93,10 @@ def _areas(noise: np.ndarray, along: Sequence[Runs]) -> _Areas:
 
 
 def _row(
-    metric: str, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Runs]],
+    metric: str, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Scores]],
     intervals: Sequence[Mapping[str, tuple[float, float]]], floors: Sequence[float], areas: _Areas | None,
 ) -> CurveRow:  # fmt: skip
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     means = [level[label].mean if label in level else math.nan for level in along]
     bands = tuple(level.get(label, (math.nan, math.nan)) for level in intervals)
     area = area_low = area_high = math.nan
@@ -111,7 +111,7 @@ def _row(
     )  # fmt: skip
 
 
-def _rises(sign: float, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Runs]]) -> tuple[str, ...]:
+def _rises(sign: float, label: str, noise: Sequence[float], along: Sequence[Mapping[str, Scores]]) -> tuple[str, ...]:
     """Steps at which the 95 % interval of the change lies above 0."""
     found = []
     for (low, before), (high, after) in pairwise(zip(noise, along, strict=True)):
@@ -124,7 +124,7 @@ def _rises(sign: float, label: str, noise: Sequence[float], along: Sequence[Mapp
 
 
 def _tests(
-    metric: str, name: str, areas: Mapping[str, _Areas], along: Sequence[Mapping[str, Runs]], levels: Levels, withheld: str
+    metric: str, name: str, areas: Mapping[str, _Areas], along: Sequence[Mapping[str, Scores]], levels: Levels, withheld: str
 ) -> Family:
     labels = [label for label, found in areas.items() if found.values is not None]
     refused = withheld or refusal([level[label] for level in along for label in labels])
@@ -133,7 +133,7 @@ def _tests(
         return Family(
             name, "crossed seed x sample", "test samples", 0, tuple(labels), correction="Benjamini-Hochberg", reason=reason, levels=levels
         )
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     values = [sign * found.values for label in labels if (found := areas[label]).values is not None]
     estimates = stats.crossed_pairs(values, [sign * areas[label].scores for label in labels])
     return family_of(name, "test samples", values[0].shape[1], labels, estimates, levels, "Benjamini-Hochberg")

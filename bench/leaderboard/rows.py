@@ -19,8 +19,6 @@ from bench.question.winners import Winner
 from bench.stats.levels import Levels
 from bench.text import finite
 
-FLOOR, CEILING = "constant", "bayes"
-UNRANKED = {FLOOR: "floor", CEILING: "ceiling"}
 NOT_AUDITED = "not audited"
 COLLAPSED = "collapsed"
 EXTRA_METRICS = ("accuracy", "f1_macro", "auroc")
@@ -80,7 +78,7 @@ class SettingTable:
     test_rows: int | None
     missing: float | None  # realised share of missing cells in the test part
     rows: tuple[Row, ...]
-    surface: Surface | None = None  # scores under further rules, where trials have some
+    surface: Surface | None = None  # scores under the rules of their evaluations, where trials have some
     tests: Family | None = None  # every pair of ranked methods
     floor: float = math.nan
     ceiling: float = math.nan
@@ -96,8 +94,8 @@ class SettingTable:
         return parse_protocol(self.protocol).noise
 
     @cached_property
-    def family(self) -> str:
-        return parse_protocol(self.protocol).family
+    def shape(self) -> str:
+        return parse_protocol(self.protocol).shape
 
     @property
     def setting(self) -> Setting:

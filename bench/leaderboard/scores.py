@@ -14,13 +14,13 @@ from bench.names import Setting
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.stats import Estimates, crossed_interval, crossed_pairs, pseudo_values, resampled_t
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 from bench.stats.pairs import Estimate
 
 
 @dataclass(frozen=True)
-class Runs:
-    """The trials of one method in one setting, in seed order. Scores are the metric's own; `higher` turns them."""
+class Scores:
+    """The trials of one method in one setting, in seed order. `scores` are the metric's own, not turned."""
 
     label: str
     ids: tuple[str, ...]
@@ -50,7 +50,7 @@ class Runs:
         return float(self.scores.mean()) if len(self.scores) else float("nan")
 
 
-def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Predictions]) -> dict[Setting, dict[str, Runs]]:
+def scores_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Predictions]) -> dict[Setting, dict[str, Scores]]:
     """Every setting's methods. Raises: UsageError if a trial is given twice."""
     groups: dict[Setting, dict[str, list[tuple[str, Record]]]] = defaultdict(lambda: defaultdict(list))
     seen: set[str] = set()
@@ -61,18 +61,18 @@ def runs_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Pr
         seen.add(id_)
         groups[trial.setting][trial.label].append((id_, record))
     return {
-        setting: {label: _runs(metric, label, found, predictions) for label, found in methods.items()}
+        setting: {label: _scores(metric, label, found, predictions) for label, found in methods.items()}
         for setting, methods in groups.items()
     }
 
 
-def _runs(metric: str, label: str, found: Sequence[tuple[str, Record]], predictions: Mapping[str, Predictions]) -> Runs:
+def _scores(metric: str, label: str, found: Sequence[tuple[str, Record]], predictions: Mapping[str, Predictions]) -> Scores:
     latest = {record.trial.seed: (id_, record) for id_, record in found}  # of two versions of a trial the one given last counts
     trials = [latest[seed] for seed in sorted(latest)]
     scored = [(id_, record) for id_, record in trials if record.status == "done" and np.isfinite(record.metrics.get(metric, np.nan))]
     arrays = [predictions[id_] for id_, _ in scored if id_ in predictions]
     values, reason = _values(metric, len(scored), arrays)
-    return Runs(
+    return Scores(
         label,
         tuple(id_ for id_, _ in trials),
         tuple(record for _, record in trials),
@@ -97,23 +97,23 @@ def _values(metric: str, scored: int, arrays: Sequence[Predictions]) -> tuple[np
     return np.stack([pseudo_values(metric, found.target, found.scores.astype(float)) for found in arrays]), ""
 
 
-def interval(metric: str, runs: Runs, vary: str) -> tuple[float, float]:
+def interval(metric: str, found: Scores, vary: str) -> tuple[float, float]:
     """95 % interval of the mean score over seeds and test samples, inside the metric's range; NaN where it cannot be had."""
     if vary == "split":
-        low, high = resampled_t(runs.scores, _test_over_train(runs.scored)).interval() if len(runs.scores) > 1 else (np.nan, np.nan)
-    elif runs.values is None:
+        low, high = resampled_t(found.scores, _test_over_train(found.scored)).interval() if len(found.scores) > 1 else (np.nan, np.nan)
+    elif found.values is None:
         return np.nan, np.nan
     else:
-        low, high = crossed_interval(runs.values, runs.scores)
-    return max(low, 0.0), min(high, 1.0) if metric != "brier" else high
+        low, high = crossed_interval(found.values, found.scores)
+    return max(low, METRICS[metric].lower), min(high, METRICS[metric].upper)
 
 
-def pairs_of(metric: str, methods: Sequence[Runs], vary: str) -> Estimates:
+def pairs_of(metric: str, methods: Sequence[Scores], vary: str) -> Estimates:
     """Every pair of methods in one setting, turned so that above 0 the first is better.
 
     The crossed test where seeds share the test samples, the corrected resampled t over seeds where each draws its own split.
     """
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     if vary == "split":
         return Estimates.of([_resampled(sign, a, b) for a, b in combinations(methods, 2)])
     refused = refusal(methods)
@@ -128,14 +128,14 @@ def pairs_of(metric: str, methods: Sequence[Runs], vary: str) -> Estimates:
     return Estimates(estimates.test, difference, estimates.error, estimates.freedom, reasons)
 
 
-def refusal(methods: Sequence[Runs]) -> str:
+def refusal(methods: Sequence[Scores]) -> str:
     """Why methods that were scored cannot be compared sample by sample, if they cannot."""
     known = [one for one in methods if one.arrays is not None]
     other = [one.label for one in known[1:] if one.arrays and known[0].arrays and not one.arrays.shares_rows(known[0].arrays)]
     return f"{', '.join(other)} and {known[0].label} were tested on different samples" if other else ""
 
 
-def _resampled(sign: float, a: Runs, b: Runs) -> Estimate:
+def _resampled(sign: float, a: Scores, b: Scores) -> Estimate:
     seeds = sorted(set(a.seeds) & set(b.seeds))
     of_a, of_b = (dict(zip(one.seeds, one.scores, strict=True)) for one in (a, b))
     differences = sign * np.array([of_a[seed] - of_b[seed] for seed in seeds])

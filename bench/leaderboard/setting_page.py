@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from bench.leaderboard.origin import ranges
 from bench.leaderboard.printed import FILE, cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
-from bench.leaderboard.rows import TIMINGS, UNRANKED, Board, OverallRow, Row, SettingTable, page_of
+from bench.leaderboard.rows import TIMINGS, Board, OverallRow, Row, SettingTable, page_of
 from bench.leaderboard.significance import rank_set, versus_text
 from bench.leaderboard.surface import Surface
+from bench.methods.catalog import UNRANKED
 from bench.question.suite import Suite
 from bench.stats.levels import Levels
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 from bench.text import NA, cost_text, count, interval_text, listed, percent, picture, signed, table
 
 LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Flags", "Trials, in seed order", "Rises", "Worst combination")
@@ -34,7 +35,7 @@ def _head(board: Board) -> list[str]:
 
 def _how(board: Board) -> list[str]:
     suite = board.suite
-    direction = "" if HIGHER_IS_BETTER[suite.metric] else ", lower is better"
+    direction = "" if METRICS[suite.metric].higher_is_better else ", lower is better"
     said = f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
     return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
 
@@ -66,7 +67,7 @@ def _dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
             plots, {picture("surface", *setting.setting): f"{board.suite.metric} of each trained model under each test rule"}
         )
     for curve in curves:
-        name = picture("noise", curve.dataset, curve.combination, curve.family)
+        name = picture("noise", curve.dataset, curve.combination, curve.shape)
         lines += [*_curve(curve), *_pictures(plots, {name: f"{board.suite.metric} over the missing rate, a panel a method"})]
     return "\n".join(lines) + PAGE_END
 

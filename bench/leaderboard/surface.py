@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.data.grammar import point_of
+from bench.data.grammar import evaluated_at
+from bench.methods.catalog import FLOOR
 from bench.records.predictions import Predictions
 from bench.records.record import Record, score_under
 from bench.stats import crossed_interval, pseudo_values
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 
 
 def noise_area(rates: Sequence[float], scores: np.ndarray) -> np.ndarray:
@@ -100,25 +101,25 @@ class Surface:
 
     @property
     def combinations(self) -> tuple[str, ...]:
-        return tuple(letters for _, letters in map(point_of, self.rules) if letters is not None)
+        return tuple(letters for _, letters in map(evaluated_at, self.rules) if letters is not None)
 
 
 def surface_of(
-    metric: str, combination: str, labels: Iterable[str], records: Iterable[Record], predictions: Mapping[str, Predictions], floor: str
+    metric: str, combination: str, labels: Iterable[str], records: Iterable[Record], predictions: Mapping[str, Predictions]
 ) -> Surface | None:
-    """The surfaces of one setting's methods in the order of `labels`; None if no record has any. `floor` labels the constant predictor."""
+    """The surfaces of one setting's methods in the order of `labels`; None if no record has any."""
     done = [record for record in records if record.status == "done" and record.trial.evaluations]
     if not done:
         return None
     rules = tuple(dict.fromkeys(rule for record in done for rule in record.trial.evaluations))
-    points = {rule: point_of(rule) for rule in rules}
-    by_rate = {rate: rule for rule, (rate, _) in points.items() if rate is not None}
+    at = {rule: evaluated_at(rule) for rule in rules}
+    by_rate = {rate: rule for rule, (rate, _) in at.items() if rate is not None}
     rates = tuple(sorted(by_rate))
     groups = {label: [record for record in done if record.trial.label == label] for label in labels}
-    floors = [_metric(record, metric) for record in groups.get(floor, [])]
+    floors = [_metric(record, metric) for record in groups.get(FLOOR, [])]
     base = float(np.mean(floors)) if floors else math.nan
     curve = tuple(by_rate[rate] for rate in rates)
-    fixed = {letters: rule for rule, (_, letters) in points.items() if letters is not None}
+    fixed = {letters: rule for rule, (_, letters) in at.items() if letters is not None}
     rows = tuple(
         _row(metric, combination, label, group, predictions, rules, rates, curve, fixed, base) for label, group in groups.items() if group
     )
@@ -129,7 +130,7 @@ def _row(
     metric: str, combination: str, label: str, records: Sequence[Record], predictions: Mapping[str, Predictions], rules: Sequence[str],
     rates: Sequence[float], curve: Sequence[str], fixed: Mapping[str, str], floor: float,
 ) -> SurfaceRow:  # fmt: skip
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    sign = METRICS[metric].sign
     found = np.array([[score_under(record, rule, metric) for rule in rules] for record in records])  # (S, R)
     means = dict(zip(rules, found.mean(0).tolist(), strict=True))
     high = {rule: sign * mean for rule, mean in means.items()}

@@ -8,9 +8,10 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
-from bench.data.grammar import point_of
-from bench.leaderboard.rows import COSTS, EXTRA_METRICS, UNRANKED, Board, Overall, OverallRow, Row, SettingTable
+from bench.data.grammar import evaluated_at
+from bench.leaderboard.rows import COSTS, EXTRA_METRICS, Board, Overall, OverallRow, Row, SettingTable
 from bench.leaderboard.significance import Family, rank_set
+from bench.methods.catalog import UNRANKED
 from bench.text import NA, finite, percent
 
 DIGITS = 10  # of a number in CSV
@@ -42,14 +43,14 @@ def table_csv(board: Board) -> str:
 
 
 def surface_csv(board: Board) -> str:
-    """One line a method, setting and further rule; fractions, not percent."""
+    """One line a method, setting and rule of an evaluation; fractions, not percent."""
     rows = []
     for setting in board.settings:
         for found in setting.surface.rows if setting.surface else ():
             row = setting.by_label[found.label]
             for rule, mean in found.scores.items():
                 where = [setting.dataset, setting.combination, setting.protocol, setting.synthetic, row.method, row.preset]
-                rows.append([*where, rule, *point_of(rule), found.n, mean, found.sds[rule]])
+                rows.append([*where, rule, *evaluated_at(rule), found.n, mean, found.sds[rule]])
     head = ["dataset", "combination", "protocol", "synthetic", "method", "preset", "evaluation", "test_rate", "test_combination"]
     return _csv([*head, "n", "mean", "sd"], rows)
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from bench import registry
-from bench.data.grammar import further_rules, parse_protocol
+from bench.data.grammar import evaluation_rules, parse_protocol
 from bench.data.loading import load, schema_of
 from bench.data.protocol import Protocol
 from bench.datasets.base import Schema
 from bench.errors import UsageError, unknown
+from bench.methods.catalog import CEILING
 from bench.names import Choice, Setting, parse_choice
 from bench.question.suite import Suite
 from bench.question.trial import Trial
@@ -31,7 +32,7 @@ def plan(suite: Suite) -> list[Trial]:
     settings = _settings(suite)
     for seed in suite.seeds:
         for planned in settings:
-            ceilings = [Choice(name) for name in registry.CEILING] if planned.has_posterior else []
+            ceilings = [Choice(CEILING)] if planned.has_posterior else []
             for choice in [*choices, *(ceiling for ceiling in ceilings if ceiling not in choices)]:
                 cls = classes.setdefault(str(choice), registry.method_class(choice.name))
                 budget = suite.budgets.get(planned.dataset.name, {})
@@ -85,7 +86,7 @@ class PlannedSetting:
     combinations: set[str] = field(default_factory=set)
 
     def evaluations(self) -> tuple[str, ...]:
-        return further_rules(self.protocol.test, self.schema, self.rates, self.combinations)
+        return evaluation_rules(self.protocol.test, self.schema, self.rates, self.combinations)
 
 
 def _settings(suite: Suite) -> list[PlannedSetting]:
@@ -153,8 +154,8 @@ def _relevant(cls: type[Any], training: Mapping[str, object]) -> dict:
     return {key: value for key, value in training.items() if key in names}
 
 
-def family_of(suite: Suite) -> str:
-    """Hash of what must be equal for two runs to share a table."""
+def budget_key(suite: Suite) -> str:
+    """Hash of budget, selection and what varies: what must be equal for two runs to share a table."""
     shared: list[object] = [dict(suite.training), {k: dict(v) for k, v in suite.configs.items()}]
     shared += [suite.selection, suite.vary, suite.fixed_seed]
     if suite.budgets:  # a suite without them keeps the hash it had

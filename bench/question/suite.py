@@ -19,8 +19,8 @@ from bench.data.terms import check_rate
 from bench.errors import UsageError, unknown
 from bench.names import Value, parse_options, parse_seeds, split_list
 from bench.stats.levels import Levels
+from bench.stats.metrics import METRICS
 
-METRIC_NAMES = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "auprc", "brier", "ece")
 VARY = ("training", "split")
 MAX_SEEDS = 30  # of a pair that gets seeds until it is resolved, unless told
 
@@ -77,8 +77,8 @@ class Suite:
         if self.until_resolved or self.max_seeds:
             self._check_looks()
         for what in ("metric", "selection"):
-            if getattr(self, what) not in METRIC_NAMES:
-                raise unknown("metric", str(getattr(self, what)), METRIC_NAMES)
+            if getattr(self, what) not in METRICS:
+                raise unknown("metric", str(getattr(self, what)), METRICS)
         if self.vary not in VARY:
             raise unknown("value of vary", str(self.vary), VARY)
         if self.device not in ("auto", "cpu") and not re.fullmatch(r"cuda(:\d+)?", self.device):

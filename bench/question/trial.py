@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from bench.data.grammar import parse_protocol, point_of
+from bench.data.grammar import evaluated_at, parse_protocol
 from bench.data.terms import number_text
 from bench.names import Choice, Setting, Value, format_value, method_label
 
@@ -97,9 +97,9 @@ class Trial:
         sets = "".join(f" --set {key}={format_value(value)}" for key, value in sorted(self.training.items()))
         vary = f" --vary {self.vary}" if self.vary != "training" else ""
         fixed = f" --fixed-seed {self.fixed_seed}" if self.fixed_seed else ""
-        points = [point_of(text) for text in self.evaluations]
-        rates = ",".join(number_text(rate) for rate, _ in points if rate is not None)
-        fixed_to = [letters for _, letters in points if letters is not None]
+        at = [evaluated_at(text) for text in self.evaluations]
+        rates = ",".join(number_text(rate) for rate, _ in at if rate is not None)
+        fixed_to = [letters for _, letters in at if letters is not None]
         combinations = "all" if len(fixed_to) == 2 ** len(self.combination) - 1 else ",".join(fixed_to)
         surface = (f" --test-noise {rates}" if rates else "") + (f" --test-combinations {combinations}" if combinations else "")
         return (

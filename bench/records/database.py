@@ -101,10 +101,10 @@ class Store:
         finally:
             lock.release()
 
-    def plan(self, suite: Suite, family: str, command: str, trials: Iterable[Trial]) -> None:
+    def plan(self, suite: Suite, budget_key: str, command: str, trials: Iterable[Trial]) -> None:
         """Note a run and its trials before anything starts, so that one that never ends is still seen."""
         with self._explained(), self.connection:
-            row = (time.time(), suite.name, suite.to_toml(), family, command)
+            row = (time.time(), suite.name, suite.to_toml(), budget_key, command)
             run = self.connection.execute("INSERT INTO runs (started, suite, toml, family, command) VALUES (?, ?, ?, ?, ?)", row).lastrowid
             for position, trial in enumerate(trials):
                 self.connection.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?)", (run, position, trial.id))
@@ -191,10 +191,10 @@ class Store:
         with Store(self.folder, create=False) as store:
             return store.predictions(ids)
 
-    def plans_to_resolve(self, family: str) -> list[Suite]:
+    def plans_to_resolve(self, budget_key: str) -> list[Suite]:
         """Suites of comparable runs that named pairs to resolve, in order."""
         with self._explained():
-            rows = self.connection.execute("SELECT suite, toml FROM runs WHERE family = ? ORDER BY run", (family,)).fetchall()
+            rows = self.connection.execute("SELECT suite, toml FROM runs WHERE family = ? ORDER BY run", (budget_key,)).fetchall()
         found = [suite_from(name, tomllib.loads(toml)) for name, toml in rows]
         return [suite for suite in found if suite.until_resolved]
 

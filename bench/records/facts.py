@@ -34,7 +34,7 @@ class _Known:
 
 @dataclass(frozen=True)
 class Evaluated(_Known):
-    """The test part under one further rule."""
+    """The test part under the rule of one evaluation."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     metric_reasons: Mapping[str, str] = field(default_factory=dict)  # of metrics that are NaN
@@ -63,7 +63,7 @@ class Facts(_Known):
     train_gflops: float | None = None  # of a suggestion
     ended: str | None = None  # UTC
     seconds: Mapping[str, float] = field(default_factory=dict)  # load, train, total
-    evaluations: Mapping[str, Evaluated] = field(default_factory=dict)  # by further rule
+    evaluations: Mapping[str, Evaluated] = field(default_factory=dict)  # by their rules
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:

@@ -16,7 +16,7 @@ EVALUATION = "evaluations/"  # heads the name of the scores under an evaluation'
 class Predictions:
     """Test predictions of one trial. Shapes: ids (N,), target (N,) int64, scores (N, C) float32, rows summing to 1.
 
-    `evaluations` holds the scores (N, C) of the same rows under each further rule.
+    `evaluations` holds the scores (N, C) of the same rows, by the rule of each evaluation.
     """
 
     ids: np.ndarray

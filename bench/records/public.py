@@ -25,8 +25,8 @@ def public(answers: Answers) -> Answers:
     was part of what it said.
     """
     trials = [record.trial for record in answers.records]
-    named = [name for trial in trials for name in (trial.method, trial.dataset)]
-    files = short_names([*named, *_asked(answers)], least=1)
+    names = [name for trial in trials for name in (trial.method, trial.dataset)]
+    files = short_names([*names, *_asked(answers)], least=1)
     clean = _Clean(dict(sorted(files.items(), key=lambda item: -len(item[0]))))  # a path may begin with another one
     records = [_record(record, clean) for record in answers.records]
     ids = {record.trial.id: other.trial.id for record, other in zip(answers.records, records, strict=True)}

@@ -104,7 +104,7 @@ class Record:
 
 
 def score_under(record: Record, rule: str, metric: str) -> float:
-    """A trial's score under a further rule, NaN where it has none."""
+    """A trial's score under the rule of an evaluation, NaN where it has none."""
     evaluated = record.facts.evaluations.get(rule)
     found = None if evaluated is None else evaluated.metrics.get(metric)
     return math.nan if found is None else float(found)

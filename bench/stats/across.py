@@ -277,7 +277,7 @@ class AllPairs:
     p: np.ndarray  # (K, K), NaN on the diagonal and where the data cannot answer
     p_adjusted: np.ndarray
     better: np.ndarray  # (K, K) bool: row significantly better than column
-    family: int  # number of tests
+    tests: int  # that were adjusted together
     reason: str = ""
 
 

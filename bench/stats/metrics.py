@@ -7,15 +7,39 @@ resamples: scikit-learn's input checks alone took most of the harness's time per
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from scipy.stats import rankdata
 
-HIGHER_IS_BETTER: Mapping[str, bool] = {
-    "accuracy": True, "balanced_accuracy": True, "f1_macro": True, "auroc": True, "auprc": True, "brier": False, "ece": False,
-}  # fmt: skip
 ECE_BINS = 15
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a trial: how it is taken, what it says, and which way it is good. All else follows from its row in `METRICS`."""
+
+    name: str
+    of: Callable[[np.ndarray, np.ndarray], float]  # target (N,) and scores (N, C) to the number, NaN where it is not defined
+    meaning: str  # "Measured by ..."
+    higher_is_better: bool = True
+    lower: float = 0.0  # no score lies below it
+    upper: float = 1.0  # no score lies above it
+
+    @property
+    def sign(self) -> float:
+        """What turns a score so that higher is better."""
+        return 1.0 if self.higher_is_better else -1.0
+
+    @property
+    def perfect(self) -> float:
+        """The best score there is."""
+        return self.upper if self.higher_is_better else self.lower
+
+
+def _accuracy(target: np.ndarray, scores: np.ndarray) -> float:
+    return float((scores.argmax(1) == target).mean())
 
 
 def _balanced_accuracy(target: np.ndarray, scores: np.ndarray) -> float:
@@ -65,14 +89,32 @@ def expected_calibration_error(target: np.ndarray, scores: np.ndarray) -> float:
     return float(np.abs(gap).sum() / len(target))
 
 
-METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "accuracy": lambda target, scores: float((scores.argmax(1) == target).mean()),
-    "balanced_accuracy": _balanced_accuracy,
-    "f1_macro": _f1_macro,
-    "auroc": partial(_one_vs_rest, auroc),
-    "auprc": partial(_one_vs_rest, average_precision),
-    "brier": _brier,
-    "ece": expected_calibration_error,
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", _accuracy, "the share of samples given the right class"),
+        Metric("balanced_accuracy", _balanced_accuracy, "the share of samples given the right class, averaged over the classes"),
+        Metric("f1_macro", _f1_macro, "macro F1, the balance of missed and false cases averaged over the classes"),
+        Metric("auroc", partial(_one_vs_rest, auroc), "AUROC, the chance that a case is scored above a sample that is none"),
+        Metric(
+            "auprc",
+            partial(_one_vs_rest, average_precision),
+            "average precision, the share of true cases among those flagged, over all thresholds",
+        ),
+        Metric(
+            "brier",
+            _brier,
+            "the Brier score, the squared error of the stated probabilities; lower is better",
+            higher_is_better=False,
+            upper=2.0,  # of three classes and more, which are not halved
+        ),
+        Metric(
+            "ece",
+            expected_calibration_error,
+            "the calibration error, the gap between stated and actual certainty; lower is better",
+            higher_is_better=False,
+        ),
+    )
 }
 
 
@@ -84,7 +126,7 @@ def score(target: np.ndarray, scores: np.ndarray) -> tuple[dict[str, float], dic
     the sum over classes of (score - truth)^2, halved for two classes as scikit-learn does. ece has 15 equal bins of the top
     score (Guo et al. 2017, arXiv:1706.04599).
     """
-    metrics = {name: metric(target, scores) for name, metric in METRICS.items()}
+    metrics = {name: metric.of(target, scores) for name, metric in METRICS.items()}
     absent = sorted(set(range(scores.shape[1])) - set(target.tolist()))
     why = f"class {', '.join(map(str, absent))} is absent from the scored part"
     return metrics, {name: why for name, value in metrics.items() if np.isnan(value)}
@@ -95,6 +137,7 @@ def selection_score(selection: str, target: np.ndarray, scores: np.ndarray) -> t
 
     Where the metric is NaN (a class is absent from the validation part) the log likelihood alone decides.
     """
-    value = METRICS[selection](target, scores) * (1 if HIGHER_IS_BETTER[selection] else -1)
+    metric = METRICS[selection]
+    value = metric.sign * metric.of(target, scores)
     likelihood = float(np.log(np.maximum(scores[np.arange(len(target)), target], 1e-12)).mean())
     return (value if np.isfinite(value) else -np.inf, likelihood)

@@ -25,14 +25,21 @@ def pseudo_values(metric: str, target: np.ndarray, scores: np.ndarray) -> np.nda
     Shapes: target (N,) int, scores (N, C) -> (N,).
     Raises: UsageError if a score is not finite.
     """
-    n, classes = scores.shape
+    n = len(target)
     if not np.isfinite(scores).all():
         raise UsageError(f"class scores must be finite, got {(~np.isfinite(scores)).any(1).sum()} of {n} rows with NaN or infinity")
-    if metric == "accuracy":
-        return (scores.argmax(1) == target).astype(float)
-    if metric == "brier":
-        return ((scores - np.eye(classes)[target]) ** 2).sum(1) / (2 if classes == 2 else 1)
-    return n * METRICS[metric](target, scores) - (n - 1) * LEAVE_ONE_OUT[metric](target, scores)
+    if metric in PER_SAMPLE:
+        return PER_SAMPLE[metric](target, scores)
+    return n * METRICS[metric].of(target, scores) - (n - 1) * LEAVE_ONE_OUT[metric](target, scores)
+
+
+def _right(target: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return (scores.argmax(1) == target).astype(float)
+
+
+def _squared_error(target: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    classes = scores.shape[1]
+    return ((scores - np.eye(classes)[target]) ** 2).sum(1) / (2 if classes == 2 else 1)
 
 
 def _balanced_accuracy_without(target: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -113,7 +120,8 @@ def _calibration_error_without(target: np.ndarray, scores: np.ndarray) -> np.nda
     return (np.abs(gap).sum() - np.abs(gap[bins]) + np.abs(gap[bins] - own)) / (len(target) - 1)
 
 
-LEAVE_ONE_OUT: Mapping[str, LeaveOneOut] = {
+PER_SAMPLE: Mapping[str, LeaveOneOut] = {"accuracy": _right, "brier": _squared_error}  # metrics that are means over samples
+LEAVE_ONE_OUT: Mapping[str, LeaveOneOut] = {  # the metric without each sample, of all others
     "balanced_accuracy": _balanced_accuracy_without,
     "f1_macro": _f1_without,
     "auroc": partial(_one_vs_rest_without, _auroc_without),

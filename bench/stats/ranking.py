@@ -9,13 +9,12 @@ import numpy as np
 from scipy.stats import rankdata
 
 from bench.errors import UsageError
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 
 
 def ranks(scores: Mapping[str, float], metric: str) -> dict[str, float]:
     """Rank 1 for the best; equal scores (to 10 decimals) share the mean of their ranks; NaN ranks last."""
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-    return dict(zip(scores, rank_matrix(sign * np.array([list(scores.values())]))[0].tolist(), strict=True))
+    return dict(zip(scores, rank_matrix(METRICS[metric].sign * np.array([list(scores.values())]))[0].tolist(), strict=True))
 
 
 def rank_matrix(scores: np.ndarray) -> np.ndarray:

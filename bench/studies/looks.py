@@ -20,7 +20,7 @@ from bench.errors import UsageError
 from bench.grid.engine import Summary, execute
 from bench.grid.progress import Progress
 from bench.names import method_label, parse_choice
-from bench.question.plan import family_of, plan
+from bench.question.plan import budget_key, plan
 from bench.question.suite import Suite
 from bench.question.trial import Trial
 from bench.records.answers import like
@@ -119,7 +119,7 @@ def _check_plan(suite: Suite, out: Path | str) -> None:
     if not (Path(out) / "bench.db").exists():
         return
     with Store(out, create=False) as store:
-        earlier = store.plans_to_resolve(family_of(suite))
+        earlier = store.plans_to_resolve(budget_key(suite))
     now = (suite.seeds, suite.max_seeds, suite.metric, suite.rope)
     for found in earlier:
         if (found.seeds, found.max_seeds, found.metric, found.rope) != now:

@@ -20,7 +20,7 @@ from bench.names import Choice, Value
 from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.seeds import stream
-from bench.stats.metrics import HIGHER_IS_BETTER
+from bench.stats.metrics import METRICS
 
 DRAWS = 1000
 BAND = (0.05, 0.95)
@@ -87,7 +87,7 @@ class Result:
 
     def shown(self, score: float | None) -> float | None:
         """A score as the metric itself."""
-        return score if score is None or HIGHER_IS_BETTER[self.trial.selection] else -score
+        return None if score is None else METRICS[self.trial.selection].sign * score
 
     @cached_property
     def default(self) -> float | None:
@@ -210,7 +210,7 @@ def curve(result: Result, by: str = "suggestions") -> Curve:
         middle = _path(*tracks[0], budget)
         low = high = np.full(len(budget), np.nan)
         band = "none: one path; several seeds (--seed 0-2) or --sampler random give one"
-    if not HIGHER_IS_BETTER[result.trial.selection]:
+    if not METRICS[result.trial.selection].higher_is_better:
         low, middle, high = -high, -middle, -low
     middle, low, high = (np.where(np.isfinite(line), line, np.nan) for line in (middle, low, high))
     return Curve(by, budget, middle, low, high, band)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.data.parts import Parts, batch_rows
+from bench.data.parts import Part, Parts, batch_rows
 from bench.datasets.base import Batch, Samples, as_batch
 from bench.errors import TrialError
-from bench.methods.base import Method, MethodConfig, Prediction
+from bench.methods.base import Ceiling, Method, MethodConfig, Prediction
 from bench.methods.tracing import Tracer
 from bench.question.trial import Trial
 from bench.seeds import number, stream
@@ -41,6 +41,14 @@ def without_labels(samples: Samples) -> Samples:
     return replace(samples, target=np.zeros_like(samples.target))
 
 
+def rows_for(cls: type, part: Part) -> Samples:
+    """The test rows that a class is asked about: unscaled for a ceiling, whose posterior is stated in their units."""
+    if not issubclass(cls, Ceiling):
+        return part.samples
+    assert part.raw is not None, "a ceiling predicts the test part alone"
+    return part.raw
+
+
 def build_method(cls: type[Method], config: MethodConfig, train: Samples, seed: int, device: torch.device) -> Method:
     """A method ready for its first epoch, every random stream started from the trial's seed."""
     torch.manual_seed(number(seed, "init"))
@@ -55,7 +63,7 @@ def _fit(
     method: Method, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, tracer: Tracer | None
 ) -> tuple[int, float]:
     """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
-    train, valid = as_batch(parts.train, device), _eval_batch(parts.valid, device)
+    train, valid = as_batch(parts.train.samples, device), _eval_batch(parts.valid.samples, device)
     order = stream(trial.seed, "order")
     adam = optimiser_of(method, config)
     best: tuple[float, float] | None = None
@@ -72,7 +80,7 @@ def _fit(
         method.tracer = None
         if method.is_selectable:
             scores = predict(method, valid, config.batch_size)
-            candidate = selection_score(trial.selection, parts.valid.target, scores)
+            candidate = selection_score(trial.selection, parts.valid.samples.target, scores)
             if best is None or candidate > best:
                 best, best_epoch = candidate, epoch + 1
                 state = {key: tensor.detach().clone() for key, tensor in method.state_dict().items()}

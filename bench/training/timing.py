@@ -11,18 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import registry
-from bench.data.grammar import parse_protocol
-from bench.data.loading import load
-from bench.data.parts import batch_rows, build_parts
+from bench.data.parts import Parts, batch_rows
 from bench.datasets.base import as_batch
 from bench.methods.base import Ceiling, Estimator, MethodConfig
-from bench.names import Choice
 from bench.question.trial import Trial
 from bench.seeds import stream
 from bench.training.cost import training_flops
 from bench.training.loop import build_method, evaluate, optimiser_of, resolve_device, training_step
 from bench.training.threads import limited
+from bench.training.trial import open_trial
 
 STEPS, SECONDS = 4, 0.3  # timed optimiser steps of a method, and when to stop earlier
 ROWS = 512  # training rows on which a method that fits itself is timed; its time is taken to grow with the rows
@@ -41,12 +38,8 @@ class Span:
 def timed(trial: Trial, device: str = "auto", threads: int = 1) -> tuple[Span, float | None]:
     """Time of a trial from a few steps of it, and their counted training GFLOPs a second, None for a method that fits itself."""
     with limited(threads):
-        dataset, samples = load(Choice(trial.dataset, "", trial.dataset_options))
-        parts = build_parts(
-            dataset, samples, trial.combination, parse_protocol(trial.protocol), trial.seed, trial.fixed_seed, trial.vary
-        )  # fmt: skip
-        cls = registry.method_class(trial.method)
-        config = registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
+        opened = open_trial(trial)
+        cls, config, parts = opened.cls, opened.config, opened.parts
         if issubclass(cls, Ceiling):
             return Span(START, START, START), None
         if issubclass(cls, Estimator):
@@ -54,26 +47,27 @@ def timed(trial: Trial, device: str = "auto", threads: int = 1) -> tuple[Span, f
         return _timed_method(cls, config, parts, trial, resolve_device(device))
 
 
-def _timed_estimator(cls: type[Estimator], config: Any, parts: Any) -> Span:
-    rows = stream(0, "order").permutation(len(parts.train))[:ROWS]
+def _timed_estimator(cls: type[Estimator], config: Any, parts: Parts) -> Span:
+    train = parts.train.samples
+    rows = stream(0, "order").permutation(len(train))[:ROWS]
     begin = time.perf_counter()
-    estimator = cls(parts.train.schema, config, 0)
-    estimator.fit(parts.train.rows(np.sort(rows)), parts.valid)
+    estimator = cls(train.schema, config, 0)
+    estimator.fit(train.rows(np.sort(rows)), parts.valid.samples)
     seconds = time.perf_counter() - begin
-    whole = seconds * len(parts.train) / len(rows)
+    whole = seconds * len(train) / len(rows)
     return Span(whole + START, seconds + START, whole + START)
 
 
-def _timed_method(cls: Any, config: MethodConfig, parts: Any, trial: Trial, device: torch.device) -> tuple[Span, float]:
-    method = build_method(cls, config, parts.train, trial.seed, device)
-    adam, train = optimiser_of(method, config), as_batch(parts.train, device)
+def _timed_method(cls: Any, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device) -> tuple[Span, float]:
+    method = build_method(cls, config, parts.train.samples, trial.seed, device)
+    adam, train = optimiser_of(method, config), as_batch(parts.train.samples, device)
     batches = [train.rows(torch.from_numpy(rows).to(device)) for rows in _first(len(train), config.batch_size)]
     method.train()
     method.on_epoch(config.epochs - 1, config.epochs)  # past every warm-up, as most epochs are
     steps: list[float] = []
     while len(steps) < STEPS + 1 and (len(steps) < 2 or sum(steps[1:]) < SECONDS):  # the first one warms up
         steps.append(_seconds(lambda: training_step(method, adam, batches[len(steps) % len(batches)], config.clip_norm, "timing"), device))
-    valid = as_batch(parts.valid, device)
+    valid = as_batch(parts.valid.samples, device)
     rows = [torch.from_numpy(index).to(device) for index in batch_rows(len(valid), config.batch_size)]
     scoring = _seconds(lambda: evaluate(method, valid, rows), device)
     speed = training_flops(method, batches[0]) / 1e9 / float(np.median(steps[1:]))

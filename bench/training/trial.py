@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from bench import registry
-from bench.data.grammar import parse_protocol, parse_rule
-from bench.data.loading import load
-from bench.data.parts import Evaluation, Parts, build_parts
+from bench.data.grammar import parse_rule
+from bench.data.parts import Part, Parts
 from bench.datasets.base import Dataset, Samples, as_batch
 from bench.errors import TrialError
-from bench.methods.base import Ceiling, Estimator, Method, MethodConfig
+from bench.methods.base import Ceiling, Estimator, Method
 from bench.methods.tracing import Tracer
 from bench.names import Choice
+from bench.question.parts import parts_of
 from bench.question.trial import Trial
 from bench.records.facts import Facts
 from bench.records.predictions import Predictions
@@ -44,15 +44,37 @@ from bench.training.loop import (
     build_method,
     predict,
     resolve_device,
+    rows_for,
     without_labels,
 )
 from bench.training.threads import limited
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What a trial works with: its names looked up, its data cut and hidden."""
+
+    dataset: Dataset
+    parts: Parts
+    cls: type[Any]  # a Method or an Estimator
+    config: Any  # of the class
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.parts.train.samples.schema.classes
+
+
+def open_trial(trial: Trial, test: bool = True) -> Opened:
+    """A trial's dataset, parts (the test part empty unless asked for), class and config. Raises: UsageError."""
+    dataset, parts = parts_of(trial, test)
+    cls = registry.method_class(trial.method)
+    return Opened(dataset, parts, cls, registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training))
+
+
 def run_trial(
     trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None, traces: Path | None = None
 ) -> tuple[Record, Predictions]:
-    """Train, choose the checkpoint, score the test part once, and once under each further rule of the trial.
+    """Train, choose the checkpoint, score the test part once, and once under each rule of its evaluations.
 
     With `traces`, what the method did is written there (see `bench.methods.tracing`): gradients in training, all else on the
     test part; no number changes.
@@ -74,57 +96,58 @@ def validate_trial(trial: Trial, device: str = "auto", threads: int = 1, report:
 
 def _run(trial: Trial, device: torch.device, threads: int, report: Report, traces: Path | None) -> tuple[Record, Predictions]:
     start, memory_before = time.perf_counter(), resident_mb()
-    dataset, samples, parts, cls, config = _opened(trial)
+    opened = open_trial(trial)
+    parts, test = opened.parts, opened.parts.test
     loaded = time.perf_counter()
-    if issubclass(cls, Estimator):
-        outcome = _fit_estimator(cls, config, dataset, parts, trial)
+    if issubclass(opened.cls, Estimator):
+        outcome = _fit_estimator(opened, trial)
     else:
         tracer = None if traces is None else Tracer()
-        outcome = _train_method(cls, config, parts, trial, device, report, tracer)
+        outcome = _train_method(opened, trial, device, report, tracer)
         if traces is not None and tracer is not None:
             tracer.save(traces)
-    if device.type == "cuda" and issubclass(cls, Method):
+    if device.type == "cuda" and issubclass(opened.cls, Method):
         outcome.cost["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     else:
         outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before)
-    scores = _checked_scores(outcome.scores, len(parts.test), len(samples.schema.classes))
-    metrics, reasons = score(parts.test.target, scores)
-    surface, further = {}, {}
+    scores = _checked_scores(outcome.scores, len(test), len(opened.classes))
+    metrics, reasons = score(test.samples.target, scores)
+    surface, evaluated = {}, {}
     for rule in trial.evaluations:
-        evaluation = parts.test_under(parse_rule(rule))
-        found = _checked_scores(outcome.predict(evaluation), *scores.shape)
-        surface[rule] = _evaluation_facts(evaluation, found)
-        further[rule] = found.astype(np.float32)
+        part = parts.under(parse_rule(rule))
+        found = _checked_scores(outcome.predict(part), *scores.shape)
+        surface[rule] = _evaluation_facts(part, found)
+        evaluated[rule] = found.astype(np.float32)
     facts = {
-        "missing": dict(parts.missing),
-        "masks": dict(parts.masks),
-        "rows": {part: len(parts.part(part)) for part in ("train", "valid", "test")},
+        "missing": parts.missing,
+        "masks": {name: part.mask for name, part in parts.named().items()},
+        "rows": {name: len(part) for name, part in parts.named().items()},
         "unseen": list(parts.unseen),
-        "classes": list(samples.schema.classes),
+        "classes": list(opened.classes),
         "histogram": _histogram(scores),
         "metric_reasons": reasons,
         "valid": outcome.valid,
         "best_epoch": outcome.best_epoch,
         "test_evaluations": 1,  # times that the main scores, and each of the evaluations, were taken
         "not_counted": list(outcome.not_counted),
-        "synthetic": dataset.synthetic,
-        "config": {key: value for key, value in vars(config).items() if isinstance(value, bool | int | float | str)},
+        "synthetic": opened.dataset.synthetic,
+        "config": {key: value for key, value in vars(opened.config).items() if isinstance(value, bool | int | float | str)},
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {"load": loaded - start, "total": time.perf_counter() - start},
         **({"evaluations": surface} if surface else {}),
     }
     where = replace(provenance(), device=device.type, threads=threads, torch_device=_device_name(device))
     record = Record(trial, "done", None, metrics, outcome.cost, Facts.from_json(facts), where)
-    return record, Predictions(parts.test.ids, parts.test.target, scores.astype(np.float32), further)
+    return record, Predictions(test.samples.ids, test.samples.target, scores.astype(np.float32), evaluated)
 
 
-def _evaluation_facts(evaluation: Evaluation, scores: np.ndarray) -> dict[str, object]:
-    metrics, reasons = score(evaluation.samples.target, scores)
+def _evaluation_facts(part: Part, scores: np.ndarray) -> dict[str, object]:
+    metrics, reasons = score(part.samples.target, scores)
     return {
         "metrics": metrics,
         "metric_reasons": reasons,
-        "missing": evaluation.missing,
-        "mask": evaluation.mask,
+        "missing": part.missing,
+        "mask": part.mask,
         "histogram": _histogram(scores),
     }
 
@@ -134,29 +157,20 @@ def _histogram(scores: np.ndarray) -> list[int]:
     return np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist()
 
 
-def _opened(trial: Trial, test: bool = True) -> tuple[Dataset, Samples, Parts, type[Any], Any]:
-    """What a trial works with: dataset, samples, parts (the test part empty unless asked for), method class, its config."""
-    dataset, samples = load(Choice(trial.dataset, "", trial.dataset_options))
-    protocol = parse_protocol(trial.protocol)
-    parts = build_parts(dataset, samples, trial.combination, protocol, trial.seed, trial.fixed_seed, trial.vary, test)
-    cls = registry.method_class(trial.method)
-    return dataset, samples, parts, cls, registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
-
-
 def _validate(trial: Trial, device: torch.device, threads: int, report: CostReport) -> Record:
     start = time.perf_counter()
-    _, _, parts, cls, config = _opened(trial, test=False)
+    opened = open_trial(trial, test=False)
+    parts, cls, config = opened.parts, opened.cls, opened.config
     assert not len(parts.test), "validation must not hold test rows"
-    assert not len(parts.raw_test), "validation must not hold test rows"
     best_epoch: int | None = None
     gflops: list[float] = []
     if issubclass(cls, Ceiling):
         raise TrialError(f"{cls.__name__} learns nothing that a validation score could choose")
     if issubclass(cls, Estimator):
-        _, valid, seconds = _fitted(cls, config, parts, trial)
+        _, valid, seconds = _fitted(opened, trial)
     else:
-        gflops = _epoch_gflops(cls, config, parts, trial, device)
-        method = build_method(cls, config, parts.train, trial.seed, device)
+        gflops = _epoch_gflops(opened, trial, device)
+        method = build_method(cls, config, parts.train.samples, trial.seed, device)
         begin = time.perf_counter()
 
         def told(epoch: int, epochs: int, best: float) -> None:
@@ -165,8 +179,8 @@ def _validate(trial: Trial, device: torch.device, threads: int, report: CostRepo
         best_epoch, valid = _fit(method, config, parts, trial, device, told, tracer=None)
         seconds = time.perf_counter() - begin
     facts = {
-        "missing": dict(parts.missing),
-        "rows": {part: len(parts.part(part)) for part in ("train", "valid", "test")},
+        "missing": parts.missing,
+        "rows": {name: len(part) for name, part in parts.named().items()},
         "valid": valid,
         "best_epoch": best_epoch,
         "train_gflops": sum(gflops) if gflops else None,
@@ -176,21 +190,22 @@ def _validate(trial: Trial, device: torch.device, threads: int, report: CostRepo
     return Record(trial, "done", facts=Facts.from_json(facts), provenance=replace(provenance(), device=device.type, threads=threads))
 
 
-def _epoch_gflops(cls: type[Method], config: MethodConfig, parts: Parts, trial: Trial, device: torch.device) -> list[float]:
+def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[float]:
     """GFLOPs of training in each epoch: a step on one batch, counted in each phase of the training, times the rows.
 
     A twin of the method is counted, so that no random stream of the training moves.
     """
+    config, train = opened.config, opened.parts.train.samples
     phases: dict[bool, float] = {}
     gflops = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        twin = build_method(cls, config, parts.train, trial.seed, device)
-        batch = as_batch(parts.train, device).rows(torch.arange(min(config.batch_size, len(parts.train)), device=device))
+        twin = build_method(opened.cls, config, train, trial.seed, device)
+        batch = as_batch(train, device).rows(torch.arange(min(config.batch_size, len(train)), device=device))
         for epoch in range(config.epochs):
             twin.on_epoch(epoch, config.epochs)
             if twin.is_selectable not in phases:  # a warm-up does less
                 flops = training_flops(twin, batch, lambda found: _check(twin, found, len(batch), "counting"))
-                phases[twin.is_selectable] = flops / len(batch) * len(parts.train) / 1e9
+                phases[twin.is_selectable] = flops / len(batch) * len(train) / 1e9
             gflops.append(phases[twin.is_selectable])
     return gflops
 
@@ -198,21 +213,22 @@ def _epoch_gflops(cls: type[Method], config: MethodConfig, parts: Parts, trial: 
 @dataclass
 class _Outcome:
     scores: np.ndarray  # (N, C) test probabilities
-    predict: Callable[[Evaluation], np.ndarray]  # the same model under another rule, (N, C)
+    predict: Callable[[Part], np.ndarray]  # of the same model on the test part under another rule, (N, C)
     cost: dict[str, float | None]
     valid: float  # selection metric of the chosen checkpoint
     best_epoch: int | None = None
     not_counted: tuple[str, ...] = ()  # operations that the cost may lack
 
 
-def _fit_estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: Parts, trial: Trial) -> _Outcome:
-    """Fit a method that fits itself. A ceiling learns nothing; it gets unscaled test rows, for its posterior is stated in their units."""
+def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
+    """Fit a method that fits itself. A ceiling learns nothing."""
+    cls, parts = opened.cls, opened.parts
     if issubclass(cls, Ceiling):
-        estimator: Estimator = cls(parts.train.schema, config, dataset.posterior)
-        test, valid, seconds = without_labels(parts.raw_test), math.nan, 0.0
+        estimator: Estimator = cls(parts.train.samples.schema, opened.config, opened.dataset.posterior)
+        valid, seconds = math.nan, 0.0
     else:
-        test = without_labels(parts.test)
-        estimator, valid, seconds = _fitted(cls, config, parts, trial)
+        estimator, valid, seconds = _fitted(opened, trial)
+    test = without_labels(rows_for(cls, parts.test))
     scores = estimator.predict_proba(test)
     flops, parameters = estimator.flops_per_sample(), estimator.parameters()
     cost = {
@@ -224,19 +240,20 @@ def _fit_estimator(cls: type[Estimator], config: Any, dataset: Dataset, parts: P
         "train_seconds": seconds,
     }
 
-    def again(further: Evaluation) -> np.ndarray:
-        return estimator.predict_proba(without_labels(further.raw if isinstance(estimator, Ceiling) else further.samples))
+    def again(part: Part) -> np.ndarray:
+        return estimator.predict_proba(without_labels(rows_for(cls, part)))
 
     return _Outcome(scores, again, cost, valid)
 
 
-def _fitted(cls: type[Estimator], config: Any, parts: Parts, trial: Trial) -> tuple[Estimator, float, float]:
+def _fitted(opened: Opened, trial: Trial) -> tuple[Estimator, float, float]:
     """A method that fits itself, fitted, with its validation score and the seconds it took."""
+    train, valid = opened.parts.train.samples, opened.parts.valid.samples
     begin = time.perf_counter()
-    estimator = cls(parts.train.schema, config, number(trial.seed, "init") % 2**32)
-    estimator.fit(parts.train, parts.valid)
-    scores = _checked_scores(estimator.predict_proba(without_labels(parts.valid)), len(parts.valid), len(parts.train.schema.classes))
-    return estimator, selection_score(trial.selection, parts.valid.target, scores)[0], time.perf_counter() - begin
+    estimator = opened.cls(train.schema, opened.config, number(trial.seed, "init") % 2**32)
+    estimator.fit(train, valid)
+    scores = _checked_scores(estimator.predict_proba(without_labels(valid)), len(valid), len(opened.classes))
+    return estimator, selection_score(trial.selection, valid.target, scores)[0], time.perf_counter() - begin
 
 
 def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> float:
@@ -248,22 +265,21 @@ def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> flo
     return 1000 * float(np.median(times[1:]))
 
 
-def _train_method(
-    cls: type[Method], config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, tracer: Tracer | None
-) -> _Outcome:
-    method = build_method(cls, config, parts.train, trial.seed, device)
+def _train_method(opened: Opened, trial: Trial, device: torch.device, report: Report, tracer: Tracer | None) -> _Outcome:
+    config, parts = opened.config, opened.parts
+    method = build_method(opened.cls, config, parts.train.samples, trial.seed, device)
     begin = time.perf_counter()
     best_epoch, valid = _fit(method, config, parts, trial, device, report, tracer)
     seconds = time.perf_counter() - begin
-    test = _eval_batch(parts.test, device)
+    test = _eval_batch(parts.test.samples, device)
     state = method.generator.get_state()
     method.tracer = tracer
     scores = predict(method, test, config.batch_size)
     method.tracer = None
 
-    def again(further: Evaluation) -> np.ndarray:
+    def again(part: Part) -> np.ndarray:
         method.generator.set_state(state)  # what an evaluation draws does not depend on what was scored before it
-        return predict(method, _eval_batch(further.samples, device), config.batch_size)
+        return predict(method, _eval_batch(part.samples, device), config.batch_size)
 
     batches = [test.rows(rows) for rows in _rows(len(test), config.batch_size, device)]
     count = forward_count(method, batches)

@@ -185,7 +185,7 @@ def _rank_sets() -> list[str]:
     said = f"{bold[0]} is significantly better than every other method." if bold else "No method is significantly better than every other."
     return [
         "## Ranks that table 4 supports",
-        f"Every pair, Wilcoxon's test, Holm over {pairs.family}: the ranks a method may have, and letters that methods share "
+        f"Every pair, Wilcoxon's test, Holm over {pairs.tests}: the ranks a method may have, and letters that methods share "
         f"which cannot be "
         f"told apart. {said}",
         _table(["ranks", "method", "group", "mean rank", "mean accuracy"], rows),

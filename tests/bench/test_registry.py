@@ -9,7 +9,7 @@ from bench import registry
 from bench.datasets.catalog import DATASETS
 from bench.errors import UsageError
 from bench.methods.base import Estimator, Method
-from bench.methods.catalog import GROUPS, METHODS, PAPER, REFERENCE
+from bench.methods.catalog import CEILING, FLOOR, GROUPS, METHODS, PAPER, REFERENCE, role
 from bench.names import Choice
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
@@ -142,10 +142,17 @@ def installed(monkeypatch):
     registry.outside.cache_clear()
 
 
+def test_every_listed_method_has_a_role_and_two_are_not_ranked():
+    roles = {name: role(name) for name in METHODS}
+    assert {name for name, found in roles.items() if found == "paper"} == set(PAPER)
+    assert {name for name, found in roles.items() if found == "reference"} == set(REFERENCE) - {FLOOR}
+    assert (roles[FLOOR], roles[CEILING]) == ("floor", "ceiling")
+
+
 def test_method_of_an_installed_package_is_listed(installed):
     installed([("theirs", "bench.methods.mean_mlp:MeanMLP")])
     assert registry.method_class("theirs").__name__ == "MeanMLP"
-    assert registry.role("theirs") == "outside"
+    assert role("theirs") == "outside"
     assert "theirs" in registry.method_names()
 
 

@@ -117,7 +117,7 @@ def test_p_is_adjusted_by_holm_over_the_settings_of_a_kind():
     pairs = many(3, gap=0.4) + runs("muse", 0.7, dataset="gaussian") + runs("fusemoe", 0.6, dataset="gaussian")
     found = compared(pairs).differences
     assert [difference.table.synthetic for difference in found] == [False, False, False, True]
-    assert [difference.family for difference in found] == [3, 3, 3, 1]
+    assert [difference.tests for difference in found] == [3, 3, 3, 1]
     assert [d.p_adjusted for d in found[:3]] == pytest.approx(holm([d.estimate.p for d in found[:3]]))
     assert found[3].p_adjusted == found[3].estimate.p
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -227,22 +228,34 @@ def test_list_reads_a_prepared_copy_by_its_description_alone(root, monkeypatch):
 
 def test_card_counts_what_is_observed(root):
     found = card.card("uci-heart")
-    assert found["samples"] == 48
-    assert found["classes"] == {"healthy": 24, "diseased": 24}
-    assert found["groups"] == 4
-    assert [(c["combination"], c["samples"]) for c in found["combinations"]] == [("HBRE", 24), ("HBREI", 12), ("HREI", 12)]
-    assert sum(c["samples"] for c in found["combinations"]) == 48
-    shares = {m["letter"]: m["missing"] for m in found["modalities"]}
+    assert found.samples == 48
+    assert found.classes == {"healthy": 24, "diseased": 24}
+    assert found.groups == 4
+    assert [(c.combination, c.samples) for c in found.combinations] == [("HBRE", 24), ("HBREI", 12), ("HREI", 12)]
+    assert all(sum(c.classes) == c.samples for c in found.combinations)
+    shares = {m.letter: m.missing for m in found.modalities}
     assert shares == {"H": 0, "B": 0.25, "R": 0, "E": 0, "I": 0.5}
-    assert found["missing"] == pytest.approx(0.15)
-    assert found["little"]["patterns"] == 3
-    assert 0 <= found["mask"]["low"] <= found["mask"]["auroc"] <= found["mask"]["high"] <= 1
-    assert found["single_values"] is not None
-    assert found["fingerprint"] == UciHeart().load().fingerprint()
+    assert found.missing == pytest.approx(0.15)
+    assert found.little.patterns == 3
+    assert 0 <= found.mask.low <= found.mask.auroc <= found.mask.high <= 1
+    assert found.single_values is not None
+    assert found.fingerprint == UciHeart().load().fingerprint()
+
+
+def test_card_as_json_names_what_there_is_alone(root):
+    found = card.card("uci-heart")
+    shape = found.as_json()
+    assert list(shape["single_values"]) == ["indicators", "auroc", "low", "high"]
+    assert shape["single_values"]["indicators"] == found.indicators
+    assert "indicators" not in shape
+    assert "steps" not in shape["modalities"][0]
+    assert card.card("breast-cancer").as_json()["single_values"] is None
+    steps = replace(found, modalities=(replace(found.modalities[0], steps=card.Steps(3.0, 7)),)).as_json()["modalities"][0]["steps"]
+    assert steps == {"median": 3.0, "longest": 7}
 
 
 def test_card_states_the_facts_of_the_file(root):
-    facts = card.card("uci-heart")["facts"]
+    facts = card.card("uci-heart").facts
     assert {"Source", "Licence", "Sizes", "Modalities", "Missing", "Split", "Obtain", "Terms"} <= set(facts)
     assert facts["Licence"].startswith("CC BY 4.0")
     assert "\n" not in "".join(facts.values())
@@ -255,13 +268,13 @@ def test_page_is_rendered_from_the_card_and_twice_alike(root):
     assert "| HBREI      | 12        | 25.0 %" in page
     assert "AUROC" in page
     assert "chi-square" in page
-    assert page.endswith(f"`{card.card('uci-heart')['fingerprint']}`.\n")
+    assert page.endswith(f"`{card.card('uci-heart').fingerprint}`.\n")
 
 
 def test_data_without_gaps_say_so():
     found = card.card("breast-cancer")
-    assert found["little"] is None
-    assert found["mask"] is None
+    assert found.little is None
+    assert found.mask is None
     page = card.page(found)
     assert "no natural gaps" in page
     assert "What the gaps say" not in page
@@ -273,14 +286,14 @@ def test_card_tells_single_values_from_whole_modalities(root, monkeypatch):
     hidden = samples.observed.copy()
     monkeypatch.setattr(UciHeart, "load", lambda self: samples)
     found = card.card("uci-heart")
-    assert next(m for m in found["modalities"] if m["letter"] == "R")["single_values_missing"] == pytest.approx(12 / 48 / 4)
+    assert next(m for m in found.modalities if m.letter == "R").single_values_missing == pytest.approx(12 / 48 / 4)
     assert (samples.observed == hidden).all()
 
 
 def test_long_tables_of_combinations_are_cut_on_the_page_alone(root, monkeypatch):
     monkeypatch.setattr(card, "MOST_COMBINATIONS", 2)
     found = card.card("uci-heart")
-    assert len(found["combinations"]) == 3
+    assert len(found.combinations) == 3
     assert "and 1 rarer ones" in card.page(found)
 
 

@@ -59,10 +59,11 @@ def test_groups_are_never_torn_apart(make_samples):
 def test_modality_that_no_training_row_observes_is_hidden_everywhere(make_samples):
     parts = build(make_samples(n=60), "train=fixed(AB);valid=natural;test=natural")
     assert parts.unseen == ("gamma",)
-    for part in (parts.train, parts.valid, parts.test, parts.raw_test, parts.test_under(parse_rule("fixed(BG)")).samples):
+    other = parts.under(parse_rule("fixed(BG)"))
+    for part in (parts.train.samples, parts.valid.samples, parts.test.samples, parts.test.raw, other.samples, other.raw):
         assert not part.observed[:, 2].any()
         assert np.isnan(part.values["gamma"]).all()
-    assert parts.test.observed[:, :2].any(0).all()
+    assert parts.test.samples.observed[:, :2].any(0).all()
 
 
 def test_official_split_is_kept_and_an_overlap_refused(make_samples):
@@ -83,44 +84,45 @@ def test_class_too_small_to_split_is_explained(make_samples):
 def test_seed_varies_the_training_mask_alone(make_samples):
     samples = make_samples(n=120, missing=0.0)
     one, other = build(samples, seed=1), build(samples, seed=2)
-    assert one.masks["train"] != other.masks["train"]
-    assert (one.masks["valid"], one.masks["test"]) == (other.masks["valid"], other.masks["test"])
-    assert np.array_equal(one.test.ids, other.test.ids)
+    assert one.train.mask != other.train.mask
+    assert (one.valid.mask, one.test.mask) == (other.valid.mask, other.test.mask)
+    assert np.array_equal(one.test.samples.ids, other.test.samples.ids)
 
 
 def test_vary_split_draws_everything_from_the_seed(make_samples):
     samples = make_samples(n=120, missing=0.0)
     one, other = build(samples, seed=1, vary="split"), build(samples, seed=2, vary="split")
-    assert not np.array_equal(one.test.ids, other.test.ids)
-    assert one.masks["test"] != other.masks["test"]
+    assert not np.array_equal(one.test.samples.ids, other.test.samples.ids)
+    assert one.test.mask != other.test.mask
 
 
 def test_a_sample_is_hidden_alike_in_every_combination(make_samples):
     samples = make_samples(n=120, missing=0.0)
     both, all_three = build(samples, combination="AB"), build(samples)
-    agree = (both.test.observed == all_three.test.observed[:, :2]).all(1)
-    lost_both = ~all_three.test.observed[:, :2].any(1)  # keeps one of A and B where only they exist
+    seen, seen_of_three = both.test.samples.observed, all_three.test.samples.observed[:, :2]
+    agree = (seen == seen_of_three).all(1)
+    lost_both = ~seen_of_three.any(1)  # keeps one of A and B where only they exist
     assert (agree | lost_both).all()
 
 
 def test_realised_missing_share_is_traced(make_samples):
     parts = build(make_samples(n=120, missing=0.0))
-    for part in ("train", "valid", "test"):
-        assert parts.missing[part] == pytest.approx(1 - parts.part(part).observed.mean())
+    for name, part in parts.named().items():
+        assert parts.missing[name] == part.missing == pytest.approx(1 - part.samples.observed.mean())
 
 
 def test_scaling_uses_observed_training_cells_alone(make_samples):
     samples = make_samples(n=120, missing=0.0)
-    parts = build(samples)
+    train = build(samples).train.samples
     for position, name in enumerate(samples.schema.names):
-        seen = parts.train.values[name][parts.train.observed[:, position]]
+        seen = train.values[name][train.observed[:, position]]
         assert np.allclose(seen.mean(0), 0, atol=1e-5)
         assert np.allclose(seen.std(0), 1, atol=1e-4)
     shifted = {name: array.copy() for name, array in samples.values.items()}
     test_rows = split_rows(Given(samples), samples, 0)["test"]
     shifted["alpha"][test_rows] += 100
-    again = build(replace(samples, values=shifted))
-    assert np.array_equal(again.train.values["alpha"], parts.train.values["alpha"], equal_nan=True)
+    again = build(replace(samples, values=shifted)).train.samples
+    assert np.array_equal(again.values["alpha"], train.values["alpha"], equal_nan=True)
 
 
 def test_hidden_values_do_not_reach_any_part(make_samples):
@@ -130,11 +132,11 @@ def test_hidden_values_do_not_reach_any_part(make_samples):
     poisoned = {name: array.copy() for name, array in samples.values.items()}
     for part in ("valid", "test"):
         for position, name in enumerate(samples.schema.names):
-            poisoned[name][rows[part][~parts.part(part).observed[:, position]]] = 1e6
+            poisoned[name][rows[part][~parts.named()[part].samples.observed[:, position]]] = 1e6
     again = build(replace(samples, values=poisoned))
-    for part in ("train", "valid", "test"):
+    for part, found in again.named().items():
         for name in samples.schema.names:
-            assert np.array_equal(again.part(part).values[name], parts.part(part).values[name], equal_nan=True)
+            assert np.array_equal(found.samples.values[name], parts.named()[part].samples.values[name], equal_nan=True)
 
 
 def test_single_missing_features_become_the_training_mean(make_samples):
@@ -188,8 +190,8 @@ def test_infinite_values_are_refused(make_samples):
 def test_training_rows_that_observe_nothing_are_dropped_and_test_rows_kept(make_samples):
     samples = make_samples(n=120, missing=0.6)
     parts = build(samples, protocol="natural", combination="A")
-    assert parts.train.observed.any(1).all()
-    assert not parts.test.observed.any(1).all()
+    assert parts.train.samples.observed.any(1).all()
+    assert not parts.test.samples.observed.any(1).all()
     assert len(parts.test) == len(split_rows(Given(samples), samples, 0)["test"])
 
 
@@ -217,14 +219,34 @@ def test_without_a_test_part_all_else_is_as_with_it(make_samples, protocol):
         array[split_rows(Given(samples), samples, 0)["test"]] = np.inf
     spoilt = replace(samples, values=values)
     found = build_parts(Given(spoilt), spoilt, "ABG", parse_protocol(protocol), 0, 0, "training", test=False)
-    assert len(found.test) == len(found.raw_test) == 0
+    assert len(found.test) == len(found.test.raw) == 0
+    assert found.test.missing is None
     for part in ("train", "valid"):
-        one, other = whole.part(part), found.part(part)
+        one, other = (parts.named()[part].samples for parts in (whole, found))
         assert np.array_equal(one.ids, other.ids)
         assert np.array_equal(one.observed, other.observed)
         assert all(np.array_equal(one.values[name], other.values[name], equal_nan=True) for name in one.values)
-        assert whole.masks[part] == found.masks[part]
+        assert whole.named()[part].mask == found.named()[part].mask
         assert whole.missing[part] == found.missing[part]
+
+
+@pytest.mark.parametrize("rule", ["natural", "mcar(0.6)", "fixed(BG)", "keep(1)"])
+def test_test_part_under_another_rule_is_that_of_the_protocol_with_this_rule(make_samples, rule):
+    samples = make_samples(n=120)
+    found = build(samples, "mcar(0.3)").under(parse_rule(rule))
+    built = build(samples, f"train=mcar(0.3);valid=mcar(0.3);test={rule}").test
+    assert (found.mask, found.missing) == (built.mask, built.missing)
+    for one, other in ((found.samples, built.samples), (found.raw, built.raw)):
+        assert all(np.array_equal(one.values[name], other.values[name], equal_nan=True) for name in one.values)
+
+
+def test_unscaled_rows_are_kept_of_the_test_part_alone(make_samples):
+    samples = make_samples(n=60)
+    parts = build(samples)
+    rows = split_rows(Given(samples), samples, 0)["test"]
+    seen = parts.test.raw.observed[:, 0]
+    assert np.array_equal(parts.test.raw.values["alpha"][seen], samples.values["alpha"][rows][seen], equal_nan=True)
+    assert parts.train.raw is parts.valid.raw is None
 
 
 @pytest.mark.parametrize("name", ["digits[", "no-such-dataset", "digits[no_such_option=1]"])

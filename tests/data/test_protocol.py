@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from bench.data.grammar import further_rules, parse_protocol, parse_rule, point_of, takes_noise
+from bench.data.grammar import evaluated_at, evaluation_rules, parse_protocol, parse_rule, takes_noise
 from bench.data.parts import build_parts
 from bench.data.protocol import Draws, Protocol, mask_keys
 from bench.data.terms import intercept
@@ -365,7 +365,7 @@ def test_letters_are_put_into_dataset_order(text, placed):
 
 
 @pytest.mark.parametrize(
-    ("text", "noise", "family"),
+    ("text", "noise", "shape"),
     [
         ("mcar(0.3)", 0.3, "mcar"),
         ("natural", None, "natural"),
@@ -378,11 +378,11 @@ def test_letters_are_put_into_dataset_order(text, placed):
         ("train=mcar(0.2);test=mcar(0.5)", 0.5, "train=mcar;valid=natural;test=mcar"),
     ],
 )
-def test_family_is_the_protocol_without_its_noise_level(text, noise, family):
+def test_shape_is_the_protocol_without_its_noise_level(text, noise, shape):
     protocol = parse_protocol(text)
-    assert (protocol.noise, protocol.family) == (noise, family)
-    assert noise is None or parse_protocol(family, noise).test == protocol.test
-    assert takes_noise(family) == (noise is not None)
+    assert (protocol.noise, protocol.shape) == (noise, shape)
+    assert noise is None or parse_protocol(shape, noise).test == protocol.test
+    assert takes_noise(shape) == (noise is not None)
 
 
 @pytest.mark.parametrize(
@@ -403,12 +403,12 @@ def test_rule_moves_to_another_rate(text, moved):
 
 @settings(max_examples=50, deadline=None)
 @given(rules, st.sets(rates, max_size=3), st.sets(st.sampled_from(["all", "A", "DB", "BD", "ABC"])))
-def test_further_rules_are_canonical_sorted_and_say_what_they_stand_for(text, levels, combinations):
-    found = further_rules(parse_rule(text), SCHEMA, levels, combinations)
-    points = [point_of(rule) for rule in found]
-    letters = [combination for _, combination in points if combination is not None]
+def test_rules_of_evaluations_are_canonical_sorted_and_say_what_they_stand_for(text, levels, combinations):
+    found = evaluation_rules(parse_rule(text), SCHEMA, levels, combinations)
+    at = [evaluated_at(rule) for rule in found]
+    letters = [combination for _, combination in at if combination is not None]
     assert all(str(parse_rule(rule)) == rule for rule in found)
-    assert [rate for rate, _ in points if rate is not None] == sorted(levels)
+    assert [rate for rate, _ in at if rate is not None] == sorted(levels)
     assert letters == sorted(letters, key=lambda combination: (len(combination), combination))
     assert set(letters) == (set(SUBSETS) if "all" in combinations else {"".join(sorted(c)) for c in combinations})
 
@@ -480,11 +480,12 @@ def test_parts_are_hidden_each_by_its_own_rule(make_samples):
     samples = replace(make_samples(n=300, missing=0.0), groups=np.array([f"g{i % 60}" for i in range(300)]))
     protocol = parse_protocol("train=block(group,0.4);valid=keep(2);test=mar(A->B,2,0.5)+mcar(G=0.1)")
     parts = build_parts(Dataset(), samples, "ABG", protocol, 0, 0, "training")
-    for group in np.unique(parts.train.groups):
-        assert len(np.unique(parts.train.observed[parts.train.groups == group], axis=0)) == 1
-    assert (parts.valid.observed.sum(1) == 2).all()
-    assert parts.test.observed[:, 0].all()
-    assert 0.3 < (~parts.test.observed[:, 1]).mean() < 0.7
+    train, valid, test = (part.samples for part in parts.named().values())
+    for group in np.unique(train.groups):
+        assert len(np.unique(train.observed[train.groups == group], axis=0)) == 1
+    assert (valid.observed.sum(1) == 2).all()
+    assert test.observed[:, 0].all()
+    assert 0.3 < (~test.observed[:, 1]).mean() < 0.7
     assert isinstance(protocol, Protocol)
 
 
@@ -492,7 +493,7 @@ def test_parts_are_hidden_each_by_its_own_rule(make_samples):
 def test_test_mask_does_not_move_with_the_training_seed_or_rule(make_samples, rule):
     samples = replace(make_samples(n=200, missing=0.1), groups=np.arange(200) // 2)
     masks = {
-        build_parts(Dataset(), samples, "ABG", parse_protocol(f"train={train};test={rule}"), seed, 0, "training").masks["test"]
+        build_parts(Dataset(), samples, "ABG", parse_protocol(f"train={train};test={rule}"), seed, 0, "training").test.mask
         for seed, train in ((0, "natural"), (1, "mcar(0.6)"))
     }
     assert len(masks) == 1
@@ -514,7 +515,7 @@ def test_published_masks_never_change(make_samples, combination, text, hash_, ma
     protocol = parse_protocol(text)
     parts = build_parts(Dataset(), make_samples(n=120), combination, protocol, 3, 0, "training")
     assert (str(protocol), protocol.hash()) == (text, hash_)
-    assert tuple(parts.masks.values()) == masks
+    assert tuple(part.mask for part in parts.named().values()) == masks
 
 
 def test_published_trials_keep_their_ids_and_protocols():

@@ -80,7 +80,7 @@ def test_suite_splits_and_scales_them(written, text):
     dataset = written(text)
     samples = dataset.read(dataset.raw_folder, lambda *_: None)
     parts = build_parts(dataset, samples, samples.schema.combination, parse_protocol("mcar(0.3)"), 0, 0, "training")
-    for part in (parts.train, parts.valid, parts.test):
+    for part in (part.samples for part in parts.named().values()):
         assert set(part.target.tolist()) == set(range(len(samples.schema.classes)))
         for position, (name, array) in enumerate(part.values.items()):
             rows = array[part.observed[:, position]]

@@ -13,7 +13,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.grid.engine import execute
-from bench.question.plan import family_of, plan
+from bench.question.plan import budget_key, plan
 from bench.question.suite import Settings, Suite, with_options
 from bench.records.database import Store
 
@@ -178,9 +178,9 @@ def test_number_of_workers_changes_no_bit(tmp_path):
 
 def test_runs_share_a_table_if_and_only_if_their_budget_is_equal():
     suite = suite_of(("muse",))
-    assert family_of(suite) == family_of(with_options(suite, {"methods": "shaspec", "seeds": "5", "metric": "auroc"}))
-    assert family_of(suite) != family_of(with_options(suite, {"training": ["epochs=7"]}))
-    assert family_of(suite) != family_of(with_options(suite, {"selection": "auroc"}))
+    assert budget_key(suite) == budget_key(with_options(suite, {"methods": "shaspec", "seeds": "5", "metric": "auroc"}))
+    assert budget_key(suite) != budget_key(with_options(suite, {"training": ["epochs=7"]}))
+    assert budget_key(suite) != budget_key(with_options(suite, {"selection": "auroc"}))
 
 
 COMMAND = [

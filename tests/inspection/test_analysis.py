@@ -137,7 +137,8 @@ def test_gradients_are_means_over_the_batches_of_an_epoch():
 
 def test_support_weights_of_a_filled_modality_sum_to_one(monkeypatch, make_samples):
     train = make_samples(n=4, modalities=2, classes=2, missing=0.0)  # classes 0 1 0 1, all observed
-    parts = SimpleNamespace(train=train, test=SimpleNamespace(observed=np.array([[True, False]] * 4)))
+    test = SimpleNamespace(observed=np.array([[True, False]] * 4))
+    parts = SimpleNamespace(train=SimpleNamespace(samples=train), test=SimpleNamespace(samples=test))
     monkeypatch.setattr(Source, "parts", lambda self: parts)
     table = {"sample": [0, 0, 1], "target": [1, 1, 1], "support": [0, 1, 3], "weight": [0.3, 0.1, 0.5]}
     found = analysis._supports([source_of({"supports": table})])

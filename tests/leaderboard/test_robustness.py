@@ -7,7 +7,7 @@ import pytest
 
 from bench import stats
 from bench.leaderboard.robustness import curve_of
-from bench.leaderboard.scores import Runs
+from bench.leaderboard.scores import Scores
 from bench.question.trial import Trial
 from bench.records.predictions import Predictions
 from bench.records.record import Record
@@ -22,24 +22,23 @@ TARGET = np.arange(200) % 2
 IDS = np.arange(200).astype(str)
 
 
-def runs(label, share, seeds=3, ids=IDS):
+def scores(label, share, seeds=3, ids=IDS):
     """Trials that get about this share right."""
     rng = np.random.default_rng([round(1000 * share), len(label)])
     values = (rng.random((seeds, len(TARGET))) < share).astype(float)
     records = tuple(Record(TRIAL if seed == 0 else Trial(**{**TRIAL.as_dict(), "seed": seed}), "done") for seed in range(seeds))
     if not seeds:
-        return Runs(label, (), (), (), np.empty(0), None, None, 0, "no trial gave a score")
-    return Runs(label, ("",) * seeds, records, records, values.mean(1), values, Predictions(ids, TARGET, np.zeros((200, 2))), 0)
+        return Scores(label, (), (), (), np.empty(0), None, None, 0, "no trial gave a score")
+    return Scores(label, ("",) * seeds, records, records, values.mean(1), values, Predictions(ids, TARGET, np.zeros((200, 2))), 0)
 
 
 def curve(shares, withheld="", **changes):
-    levels = [{label: runs(label, found[place]) for label, found in shares.items()} for place in range(len(NOISE))]
+    levels = [{label: scores(label, found[place]) for label, found in shares.items()} for place in range(len(NOISE))]
     for (place, label), one in changes.get("replaced", {}).items():
         levels[place][label] = one
     intervals = [{label: stats.crossed_interval(one.values, one.scores) for label, one in level.items() if one.values is not None}
                  for level in levels]  # fmt: skip
-    unranked = ("constant", "bayes")
-    return curve_of("accuracy", ("d", "AB", "mcar"), False, NOISE, levels, intervals, "constant", "bayes", unranked, Levels(), withheld)
+    return curve_of("accuracy", ("d", "AB", "mcar"), False, NOISE, levels, intervals, Levels(), withheld)
 
 
 def by_label(found):
@@ -59,14 +58,14 @@ def test_area_is_the_trapezoid_of_the_means():
 def test_areas_are_compared_by_the_noise_auc_test():
     shares = {"a": (0.9, 0.8, 0.6), "b": (0.6, 0.5, 0.5)}
     found = curve(shares)
-    a, b = (np.array([runs(label, share).values for share in of_method]) for label, of_method in shares.items())
+    a, b = (np.array([scores(label, share).values for share in of_method]) for label, of_method in shares.items())
     expected = stats.noise_auc_test(np.array(NOISE), a, b, a.mean(2), b.mean(2))
     assert found.tests.tests[0].p == pytest.approx(expected.p)
     assert found.tests.exploratory
 
 
 def test_method_that_misses_a_level_has_no_area():
-    found = curve({"a": (0.9, 0.8, 0.6), "b": (0.6, 0.5, 0.5)}, replaced={(1, "b"): runs("b", 0.5, seeds=0)})
+    found = curve({"a": (0.9, 0.8, 0.6), "b": (0.6, 0.5, 0.5)}, replaced={(1, "b"): scores("b", 0.5, seeds=0)})
     row = by_label(found)["b"]
     assert math.isnan(row.area)
     assert found.rows[-1].label == "b"
@@ -74,7 +73,7 @@ def test_method_that_misses_a_level_has_no_area():
 
 
 def test_seeds_that_miss_a_level_are_left_out_of_the_area():
-    found = curve({"a": (0.9, 0.8, 0.6), "b": (0.6, 0.5, 0.5)}, replaced={(2, "a"): runs("a", 0.6, seeds=2)})
+    found = curve({"a": (0.9, 0.8, 0.6), "b": (0.6, 0.5, 0.5)}, replaced={(2, "a"): scores("a", 0.6, seeds=2)})
     assert by_label(found)["a"].n == 2
 
 
@@ -91,7 +90,7 @@ def test_score_that_rises_with_the_noise_beyond_chance_is_flagged():
 
 
 def test_levels_tested_on_other_samples_have_no_interval_and_no_test():
-    other = runs("a", 0.6, ids=np.arange(200, 400).astype(str))
+    other = scores("a", 0.6, ids=np.arange(200, 400).astype(str))
     found = curve({"a": (0.9, 0.8, 0.6), "b": (0.6, 0.5, 0.5)}, replaced={(2, "a"): other})
     assert math.isnan(by_label(found)["a"].area_interval[0])
     assert not math.isnan(by_label(found)["a"].area)

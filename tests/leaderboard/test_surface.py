@@ -123,7 +123,7 @@ FLOOR = dict.fromkeys(RULES, 10)
 
 def surface(pairs, metric="accuracy", labels=("muse", "constant")):
     records = [record for record, _ in pairs]
-    return surface_of(metric, "NE", labels, records, {record.trial.id: arrays for record, arrays in pairs}, "constant")
+    return surface_of(metric, "NE", labels, records, {record.trial.id: arrays for record, arrays in pairs})
 
 
 def both(metric="accuracy"):

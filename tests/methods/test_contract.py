@@ -29,7 +29,7 @@ def class_of(name: str) -> type:
     return getattr(importlib.import_module(module), attribute)
 
 
-LISTED = {name: class_of(name) for name in METHODS if name not in CEILING}
+LISTED = {name: class_of(name) for name in METHODS if name != CEILING}
 CASES = [(name, preset) for name, cls in LISTED.items() if issubclass(cls, Method) for preset in cls.presets]
 ESTIMATORS = [(name, preset) for name, cls in LISTED.items() if issubclass(cls, Estimator) for preset in cls.presets]
 INDEPENDENT = [  # released code of some methods looks at the whole batch, in evaluation too

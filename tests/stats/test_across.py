@@ -160,10 +160,10 @@ def test_bayesian_signed_rank_decides_clear_cases(shift, decision):
 def test_all_pairs_adjusts_over_every_pair_and_refuses_few_settings():
     scores = RNG(0).normal(size=(12, 4)) + np.array([3.0, 0.0, 0.0, -3.0])
     pairs = stats.all_pairs(scores)
-    assert pairs.family == 6
+    assert pairs.tests == 6
     assert pairs.better[0].tolist() == [False, True, True, True]
     assert pairs.p_adjusted[0, 3] == pytest.approx(stats.holm(pairs.p[np.triu_indices(4, 1)])[2])
     few = stats.all_pairs(scores[:4])
-    assert few.family == 0
+    assert few.tests == 0
     assert few.reason == "needs n >= 6"
     assert not few.better.any()

@@ -28,7 +28,7 @@ def test_weighted_score_equals_the_score_of_repeated_samples(metric, classes):
     counts = sample_counts(target, 20, np.random.default_rng(1), metric in STRATIFIED)
     found = weighted_scores(metric, target, scores, counts.astype(float))
     drawn = [np.repeat(np.arange(len(target)), column.astype(int)) for column in counts.T]
-    slow = [[METRICS[metric](target[rows], seed[rows]) for rows in drawn] for seed in scores]
+    slow = [[METRICS[metric].of(target[rows], seed[rows]) for rows in drawn] for seed in scores]
     assert np.allclose(found, slow, atol=1e-9)
     assert np.allclose(weighted_scores(metric, target, scores, counts), slow, atol=2e-6)
 

@@ -36,7 +36,7 @@ def two_methods(rng, seeds, samples=SAMPLES):
 
 def values_of(metric, target, scores):
     """Shapes: (S, N, C) -> pseudo-values (S, N), scores (S,)."""
-    return np.stack([stats.pseudo_values(metric, target, seed) for seed in scores]), [METRICS[metric](target, seed) for seed in scores]
+    return np.stack([stats.pseudo_values(metric, target, seed) for seed in scores]), [METRICS[metric].of(target, seed) for seed in scores]
 
 
 @SEEDS

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from bench.question.suite import METRIC_NAMES
-from bench.stats.metrics import HIGHER_IS_BETTER, METRICS, expected_calibration_error, score, selection_score
+from bench.stats.bootstrap import RESAMPLERS
+from bench.stats.metrics import METRICS, expected_calibration_error, score, selection_score
+from bench.stats.pseudo import LEAVE_ONE_OUT, PER_SAMPLE
 
 
 def predictions(classes, n=80, seed=0):
@@ -38,7 +39,7 @@ def test_scores_equal_scikit_learn(classes, digits):
 
 def test_brier_of_two_classes_is_the_usual_one():
     target, scores = predictions(2)
-    assert METRICS["brier"](target, scores) == pytest.approx(reference.brier_score_loss(target, scores[:, 1]))
+    assert METRICS["brier"].of(target, scores) == pytest.approx(reference.brier_score_loss(target, scores[:, 1]))
 
 
 def test_calibration_error_by_hand():
@@ -61,8 +62,20 @@ def test_constant_prediction_of_half_positive_scores_half():
     assert found["f1_macro"] == pytest.approx((2 / 3) / 2)
 
 
-def test_names_are_the_suite_wide_ones():
-    assert tuple(METRICS) == tuple(HIGHER_IS_BETTER) == METRIC_NAMES
+def test_a_metric_is_one_row_and_statistics_know_every_row():
+    assert all(metric.name == name and metric.meaning for name, metric in METRICS.items())
+    assert set(PER_SAMPLE) | set(LEAVE_ONE_OUT) == set(RESAMPLERS) == set(METRICS)
+    assert not set(PER_SAMPLE) & set(LEAVE_ONE_OUT)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_sure_and_right_is_perfect_and_no_score_leaves_the_range(metric, classes):
+    target = np.arange(4 * classes) % classes
+    right, wrong = np.eye(classes)[target], np.eye(classes)[(target + 1) % classes]
+    assert metric.of(target, right) == metric.perfect
+    assert metric.lower <= metric.of(target, wrong) <= metric.upper
+    assert metric.sign * metric.of(target, wrong) < metric.sign * metric.perfect
 
 
 def test_selection_prefers_the_metric_then_the_likelihood():

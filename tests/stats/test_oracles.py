@@ -298,7 +298,7 @@ def test_all_pairs_of_the_papers_table_4_give_these_rank_sets_and_letters():
     scores, _ = table_scores("4", methods=methods)
     pairs = stats.all_pairs(scores)
     found = stats.standing(pairs.better, stats.rank_matrix(scores).mean(0))
-    assert pairs.family == 15
+    assert pairs.tests == 15
     assert [f"{low}-{high}" for low, high in zip(found.low, found.high, strict=True)] == ["1-2", "2-5", "1-6", "2-5", "2-6", "4-6"]
     assert found.letters == ("a", "b", "abc", "b", "bc", "c")
     assert not found.best.any()

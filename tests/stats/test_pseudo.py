@@ -19,8 +19,8 @@ def predictions(classes, n=40, seed=0, digits=1):
 
 
 def slow(metric, target, scores):
-    n, whole = len(target), METRICS[metric](target, scores)
-    return [n * whole - (n - 1) * METRICS[metric](np.delete(target, i), np.delete(scores, i, axis=0)) for i in range(n)]
+    n, whole = len(target), METRICS[metric].of(target, scores)
+    return [n * whole - (n - 1) * METRICS[metric].of(np.delete(target, i), np.delete(scores, i, axis=0)) for i in range(n)]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -41,7 +41,7 @@ def test_pseudo_values_equal_leave_one_out_with_any_ties(metric, n, seed, digits
 @pytest.mark.parametrize("metric", ["accuracy", "brier", "auroc"])
 def test_mean_of_pseudo_values_is_the_metric(metric):
     target, scores = predictions(3)
-    assert pseudo_values(metric, target, scores).mean() == pytest.approx(METRICS[metric](target, scores), abs=1e-12)
+    assert pseudo_values(metric, target, scores).mean() == pytest.approx(METRICS[metric].of(target, scores), abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", METRICS)
