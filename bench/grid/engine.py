@@ -111,7 +111,7 @@ def _task(job: Job, progress: Progress, stopped: threading.Event):
         return None
     progress.started(job.trial)
     try:
-        return run_isolated(job, lambda *report: progress.step(job.trial, *report), stopped)
+        return run_isolated(job, lambda reached: progress.reached(job.trial, reached), stopped)
     except Stopped:
         return None
 

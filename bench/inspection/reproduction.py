@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from bench.question.trial import HARNESS_VERSION
 from bench.records.database import Store
 from bench.records.folder import Published
 from bench.records.predictions import Arrays
+from bench.records.reached import Report
 from bench.records.record import Record
 
 UNKNOWN = "not known"
@@ -101,7 +102,7 @@ class Repeat:
 def reproduce(
     source: Store | Published,
     id_: str,
-    report: Callable[[int, int, float], None] = lambda *_: None,
+    report: Report = lambda _: None,
     stopped: threading.Event | None = None,
 ) -> Repeat:
     """Run the trial whose id starts with `id_` again, as `bench run` does, in a process of its own.

@@ -28,6 +28,7 @@ from bench.question.plan import plan
 from bench.question.suite import Suite
 from bench.question.trial import HARNESS_VERSION, Trial
 from bench.question.winners import FILE, FOLDER, Winner, read_winners, write_winners
+from bench.records.reached import Reached
 from bench.records.record import Record
 from bench.studies.results import Result, training_seed
 from bench.studies.space import SAMPLERS, Space, space_of
@@ -202,19 +203,19 @@ class _Run:
         self.progress.started(trial)
         begin, last = time.monotonic(), [0.0, 0.0]
 
-        def reached(epoch: int, epochs: int, best: float, gflops: float, train_seconds: float) -> None:
+        def report(reached: Reached) -> None:
             told = time.monotonic()
-            self.progress.step(trial, epoch, epochs, best)
-            last[:] = gflops, train_seconds
+            self.progress.reached(trial, reached)
+            last[:] = reached.gflops or 0.0, reached.seconds
             try:
                 with self.lock:
-                    study.reached(number, epoch, epochs, best, gflops, told - begin)
+                    study.reached(number, reached, told - begin)
             except _Cut:
                 last[1] += time.monotonic() - told  # it trained on while this was decided
                 raise
 
         try:
-            record, _ = run_isolated(job, reached, self.stopped)
+            record, _ = run_isolated(job, report, self.stopped)
         except _Cut as cut:
             record = Record(trial, "pruned", str(cut))
         except Stopped:

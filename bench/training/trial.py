@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,12 @@ from bench.names import Choice
 from bench.question.trial import Trial
 from bench.records.predictions import Predictions
 from bench.records.provenance import provenance
+from bench.records.reached import Reached, Report
 from bench.records.record import Record
 from bench.seeds import number
 from bench.stats.metrics import score, selection_score
 from bench.training.cost import forward_count, latency_ms, resident_mb, training_flops
 from bench.training.loop import (
-    CostReport,
-    Report,
     _check,
     _checked_scores,
     _eval_batch,
@@ -61,7 +60,7 @@ def run_trial(
         return _run(trial, resolve_device(device), threads, report or (lambda *_: None), traces)
 
 
-def validate_trial(trial: Trial, device: str = "auto", threads: int = 1, report: CostReport | None = None) -> tuple[Record, None]:
+def validate_trial(trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None) -> tuple[Record, None]:
     """Train and score the validation part as `run_trial` does, to the last bit, and stop there: the test part is never looked up.
 
     The record has no metrics. Its facts hold `valid` (larger is better), `best_epoch` and `train_gflops`, None where not counted.
@@ -142,7 +141,7 @@ def _opened(trial: Trial, test: bool = True) -> tuple[Dataset, Samples, Parts, t
     return dataset, samples, parts, cls, registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
 
 
-def _validate(trial: Trial, device: torch.device, threads: int, report: CostReport) -> Record:
+def _validate(trial: Trial, device: torch.device, threads: int, report: Report) -> Record:
     start = time.perf_counter()
     _, _, parts, cls, config = _opened(trial, test=False)
     assert not len(parts.test), "validation must not hold test rows"
@@ -158,10 +157,10 @@ def _validate(trial: Trial, device: torch.device, threads: int, report: CostRepo
         method = build_method(cls, config, parts.train, trial.seed, device)
         begin = time.perf_counter()
 
-        def told(epoch: int, epochs: int, best: float) -> None:
-            report(epoch, epochs, best, sum(gflops[:epoch]), time.perf_counter() - begin)
+        def counted(reached: Reached) -> None:
+            report(replace(reached, gflops=sum(gflops[: reached.epoch])))
 
-        best_epoch, valid = _fit(method, config, parts, trial, device, told, tracer=None)
+        best_epoch, valid = _fit(method, config, parts, trial, device, counted, tracer=None)
         seconds = time.perf_counter() - begin
     facts = {
         "missing": dict(parts.missing),

@@ -28,7 +28,7 @@ def run(job, report=lambda *_: None, stopped=None):
 
 def test_good_trial_returns_record_predictions_and_progress(tmp_path):
     seen = []
-    record, predictions = run(job_of(tmp_path, "Mine", epochs=3), lambda *progress: seen.append(progress[:2]))
+    record, predictions = run(job_of(tmp_path, "Mine", epochs=3), lambda reached: seen.append((reached.epoch, reached.epochs)))
     assert record.status == "done"
     assert len(predictions.target) == record.facts["rows"]["test"]
     assert seen == [(1, 3), (2, 3), (3, 3)]
