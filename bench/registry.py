@@ -21,7 +21,9 @@ from bench.errors import UsageError, unknown
 from bench.methods.catalog import CEILING, GROUPS, METHODS, PAPER, REFERENCE
 from bench.names import DEFAULT_PRESETS, Choice, Value, parse_choice
 
-_given: dict[str, type] = {}  # classes handed over from Python, by name
+# Classes handed over from Python, by name. Suites and trials hold names, so what a name means must be known to the whole process: that of
+# the notebook, where they are given, and that of a trial, whose job brings them (`grid.job.handed_over`).
+_given: dict[str, type] = {}
 
 
 def give(cls: type) -> str:

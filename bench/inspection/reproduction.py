@@ -6,7 +6,7 @@ import math
 import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,10 @@ import numpy as np
 from bench import registry
 from bench.data.loading import load
 from bench.errors import UsageError
-from bench.grid.process import Job, Limits, run_isolated
+from bench.grid.job import Job, handed_over
+from bench.grid.places import Local
 from bench.names import Choice
+from bench.question.machine import Machine
 from bench.question.trial import HARNESS_VERSION
 from bench.records.database import Store
 from bench.records.folder import Published
@@ -121,13 +123,14 @@ def reproduce(
     suite = source.board()[0]
     seconds = record.facts.get("seconds")
     took = float(seconds["total"]) if isinstance(seconds, Mapping) else 0.0
-    limits = Limits(max(60 * suite.minutes, SLOWER * took), int(suite.memory_gb * 1e9))
+    limits = replace(suite.limits, seconds=max(suite.limits.seconds, SLOWER * took))
     device, threads = str(record.provenance.get("device", "auto")), record.provenance.get("threads")
-    given = {name: found for name, found in registry.given().items() if name in (trial.method, trial.dataset)}
+    machine = Machine(device, threads if isinstance(threads, int) else 1)
+    given = handed_over((trial.method, trial.dataset))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / f"{trial.id}.log"
-        job = Job(trial, limits, device, threads if isinstance(threads, int) else 1, log, given)
-        again, predictions = run_isolated(job, report, stopped or threading.Event())
+        job = Job(trial=trial, limits=limits, machine=machine, log=log, given=given)
+        again, predictions = Local().run(job, report, stopped or threading.Event())
     changes = [
         ("code of the method", trial.version, registry.source_version(cls)),
         ("data", trial.fingerprint, samples.fingerprint()[:16]),

@@ -25,6 +25,7 @@ from bench.errors import TrialError
 from bench.methods.base import Ceiling, Estimator, Method, MethodConfig
 from bench.methods.tracing import Tracer
 from bench.names import Choice
+from bench.question.machine import Machine
 from bench.question.trial import Trial
 from bench.records.predictions import Predictions
 from bench.records.provenance import provenance
@@ -48,7 +49,7 @@ from bench.training.threads import limited
 
 
 def run_trial(
-    trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None, traces: Path | None = None
+    trial: Trial, machine: Machine | None = None, report: Report | None = None, traces: Path | None = None
 ) -> tuple[Record, Predictions]:
     """Train, choose the checkpoint, score the test part once, and once under each further rule of the trial.
 
@@ -56,18 +57,20 @@ def run_trial(
     test part; no number changes.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
-    with limited(threads):
-        return _run(trial, resolve_device(device), threads, report or (lambda *_: None), traces)
+    machine = machine or Machine()
+    with limited(machine.threads):
+        return _run(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None), traces)
 
 
-def validate_trial(trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None) -> tuple[Record, None]:
+def validate_trial(trial: Trial, machine: Machine | None = None, report: Report | None = None) -> tuple[Record, None]:
     """Train and score the validation part as `run_trial` does, to the last bit, and stop there: the test part is never looked up.
 
     The record has no metrics. Its facts hold `valid` (larger is better), `best_epoch` and `train_gflops`, None where not counted.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
-    with limited(threads):
-        return _validate(trial, resolve_device(device), threads, report or (lambda *_: None)), None
+    machine = machine or Machine()
+    with limited(machine.threads):
+        return _validate(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None)), None
 
 
 def _run(trial: Trial, device: torch.device, threads: int, report: Report, traces: Path | None) -> tuple[Record, Predictions]:

@@ -20,6 +20,8 @@ from bench import registry
 from bench.cli import main
 from bench.errors import UsageError
 from bench.grid.engine import execute
+from bench.grid.how import How
+from bench.grid.places import Local
 from bench.leaderboard import build, markdown, publish, stale_files
 from bench.question.plan import plan
 from bench.question.suite import Setting, Suite, suite_from, with_options
@@ -58,7 +60,8 @@ def suite_of(*names, dataset="Clean", epochs=EPOCHS, **options):
 def tuned(out, *names, suggestions=6, **options):
     suite = {key: options.pop(key) for key in ("dataset", "epochs", "selection") if key in options}
     budget = {key: options.pop(key) for key in ("gflops", "minutes") if key in options}
-    return tune(suite_of(*names, **suite), out, Budget(suggestions, **budget), **options)
+    how = How(place=Local(options.pop("jobs", 1)))
+    return tune(suite_of(*names, **suite), out, Budget(suggestions, **budget), how=how, **options)
 
 
 def trial_of(name, dataset="Clean", **changes):
