@@ -45,6 +45,10 @@ def run(
     until_resolved, max_seeds, ...).
     Raises: UsageError (a ValueError) on bad input.
     """
+    from functools import partial
+
+    from bench.grid.how import How
+    from bench.grid.places import Local
     from bench.grid.progress import Lines, Progress
     from bench.studies.looks import resolve
 
@@ -64,11 +68,14 @@ def run(
         from bench.question.winners import with_configs
 
         chosen = with_configs(chosen, configs, out)
-    summary = resolve(
-        chosen, out, jobs, retry_failed, progress=lambda: Progress() if quiet else Lines(chosen.metric), is_traced=is_traced,
+    how = How(
+        place=Local(jobs),
+        retry_failed=retry_failed,
+        is_traced=is_traced,
+        progress=Progress if quiet else partial(Lines, chosen.metric),
         say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True),
-    )  # fmt: skip
-    return tidy(summary.records)
+    )
+    return tidy(resolve(chosen, out, how).records)
 
 
 def results(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
@@ -122,9 +129,12 @@ def audit(
 
     import pandas
 
+    from bench.grid.how import How
+    from bench.grid.places import Local
     from bench.inspection.audit import expand, run_audits
 
-    found = run_audits(expand(_names(methods)), out, jobs, say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True))
+    how = How(place=Local(jobs), say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True))
+    found = run_audits(expand(_names(methods)), out, how)
     return pandas.DataFrame([asdict(finding) for finding in found])
 
 
@@ -176,6 +186,10 @@ def analyze(
     `.summary`, `.rows` and `.points` are pandas tables. With `figures`, a folder, tables and figures are written there and `.files`
     names them; `options` are further suite keys (combinations, protocols, ...). Raises: UsageError (a ValueError) on bad input.
     """
+    from functools import partial
+
+    from bench.grid.how import How
+    from bench.grid.places import Local
     from bench.grid.progress import Lines, Progress
     from bench.inspection.analysis import analyse, write
 
@@ -183,7 +197,8 @@ def analyze(
     given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
     if methods is not None:
         given["methods"] = ",".join(_names(methods))
-    found = analyse(what, suite, given, out, jobs, progress=Progress() if quiet else Lines("accuracy"))
+    how = How(place=Local(jobs), progress=Progress if quiet else partial(Lines, "accuracy"), command="bench.analyze(...)")
+    found = analyse(what, suite, given, out, how)
     if figures is not None:
         write(found, Path(figures), list(formats))
     return found
@@ -270,9 +285,13 @@ def tune(
     Columns hold the default and the best validation score, the best options, what was spent, importances and curves; `attrs["file"]`
     is the file of winners, for `bench.run(configs=...)`. Raises: UsageError (a ValueError) on bad input.
     """
+    from functools import partial
+
     import pandas
 
     from bench import registry
+    from bench.grid.how import How
+    from bench.grid.places import Local
     from bench.grid.progress import Progress, SuggestionLines
     from bench.names import parse_seeds
     from bench.studies.curves_plot import check_plot
@@ -288,10 +307,11 @@ def tune(
     chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), {**given, **options})
     if plot is not None:
         check_plot(Path(plot))
-    progress = Progress() if quiet else SuggestionLines(chosen.selection)
     roots = parse_seeds(list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else seeds)
     budget = Budget(suggestions, budget_gflops, budget_minutes)
-    found = run_tuning(chosen, out, budget, sampler, pruner, roots, jobs, study, progress)
+    shown = Progress if quiet else partial(SuggestionLines, chosen.selection)
+    how = How(place=Local(jobs), progress=shown, command="bench.tune(...)")
+    found = run_tuning(chosen, out, budget, sampler, pruner, roots, study, how)
     if plot is not None:
         draw(found.results, Path(plot))
     frame = pandas.DataFrame([result.as_json() for result in found.results])

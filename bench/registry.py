@@ -21,7 +21,9 @@ from bench.errors import UsageError, unknown
 from bench.methods.catalog import GROUPS, METHODS
 from bench.names import DEFAULT_PRESETS, Choice, Value, parse_choice
 
-_given: dict[str, type] = {}  # classes handed over from Python, by name
+# Classes handed over from Python, by name. Suites and trials hold names, so what a name means must be known to the whole process: that of
+# the notebook, where they are given, and that of a trial, whose job brings them (`grid.job.handed_over`).
+_given: dict[str, type] = {}
 
 
 def give(cls: type) -> str:
@@ -120,7 +122,7 @@ def config_of(cls: type[Any], choice: Choice, training: Mapping[str, Value]) -> 
     changes = {**cls.presets[preset], **{key: value for key, value in training.items() if key in names}, **choice.options}
     for key, value in changes.items():
         default = names[key]
-        if isinstance(default, bool | int | float | str) and not _fits(value, default):
+        if isinstance(default, bool | int | float | str) and not fits(value, default):
             raise UsageError(f"option {key} of {choice.name} must be of type {type(default).__name__}, got {value!r}")
     try:
         return cls.Config(**changes)
@@ -128,7 +130,7 @@ def config_of(cls: type[Any], choice: Choice, training: Mapping[str, Value]) -> 
         raise UsageError(f"config of {str(choice)!r}: {error}") from None
 
 
-def _fits(value: object, default: object) -> bool:
+def fits(value: object, default: object) -> bool:
     """Whether a value has the type of the field's default; an integer may stand for a float."""
     if isinstance(default, float):
         return isinstance(value, int | float) and not isinstance(value, bool)

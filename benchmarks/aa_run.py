@@ -43,11 +43,14 @@ def main() -> None:
 def run(given: argparse.Namespace) -> SelfTest:
     if given.published is None:
         from bench.grid.engine import execute
+        from bench.grid.how import How
+        from bench.grid.places import Local
         from bench.grid.progress import Lines
 
         options = {name: getattr(given, name) for name in ("methods", "datasets", "noise", "protocols", "seeds", "metric")}
         suite = with_options(read_suite(given.suite), {**options, "training": parse_options(given.sets) or None})
-        execute(suite, given.out, given.jobs, progress=Lines(suite.metric), command="benchmarks/aa_run.py")
+        how = How(place=Local(given.jobs), progress=lambda: Lines(suite.metric), command="benchmarks/aa_run.py")
+        execute(suite, given.out, how)
     answers = answers_of(given.out, given.published)
     names = given.methods.split(",") if given.methods else sorted({record.trial.label for record in answers.records})
     return self_test(answers, names, given.halvings)

@@ -16,6 +16,8 @@ import json
 import tempfile
 import time
 
+from bench.grid.how import How
+from bench.grid.places import Local
 from bench.question.suite import read_suite, with_options
 from bench.studies.study import Budget
 from bench.studies.tuning import tune
@@ -30,7 +32,7 @@ def main() -> None:
     suite = with_options(read_suite("quick"), {"methods": given.methods, "datasets": "digits", "noise": "0.3"})
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
-        results = tune(suite, out, Budget(given.suggestions), jobs=given.jobs).results
+        results = tune(suite, out, Budget(given.suggestions), how=How(place=Local(given.jobs))).results
     wall = time.perf_counter() - begin
     tracks = [track for result in results for track in result.tracks]
     ended = [suggestion for track in tracks for suggestion in (track.default, *track.suggestions) if suggestion is not None]

@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"bench": ROOT / "bench", "bench.methods": ROOT / "methods", "bench.datasets": ROOT / "datasets"}
 TORCH_FREE = (
     *("api", "errors", "names", "registry", "seeds", "text"),
-    *("grid/engine", "grid/estimate", "grid/process", "grid/progress", "inspection/reproduction"),
+    "inspection/reproduction",
     *(
         f"{room}/{path.stem}"
-        for room in ("cli", "comparison", "data", "leaderboard", "question", "records", "stats", "studies")
+        for room in ("cli", "comparison", "data", "grid", "leaderboard", "question", "records", "stats", "studies")
         for path in sorted((ROOT / "bench" / room).glob("*.py"))
     ),
 )

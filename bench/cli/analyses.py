@@ -74,13 +74,16 @@ def _analyze(
 ) -> None:  # fmt: skip
     from tabulate import tabulate
 
+    from bench.grid.how import How
+    from bench.grid.places import Local
     from bench.inspection.analysis import analyse, write
     from bench.inspection.figures import check_formats
     from bench.names import split_list
 
     chosen_formats = check_formats(split_list(formats))
-    shown = progress("accuracy", quiet, False)
-    found = analyse(what, suite, {**options, "training": [*sets] or None}, out, jobs or cores(1), wait, shown, typed_command())
+    shown = partial(progress, "accuracy", quiet, False)
+    how = How(place=Local(jobs or cores(1)), wait=wait, progress=shown, command=typed_command())
+    found = analyse(what, suite, {**options, "training": [*sets] or None}, out, how)
     if found.interrupted:
         click.echo("interrupted: finished trials are stored; the same command continues", err=True)
         sys.exit(130)

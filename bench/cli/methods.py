@@ -105,13 +105,16 @@ def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_j
     """
     from dataclasses import asdict
 
+    from bench.grid.how import How
+    from bench.grid.places import Local
     from bench.grid.process import Stopped
     from bench.inspection.audit import expand, run_audits
     from bench.names import split_list
 
     choices = expand(name for text in methods for name in split_list(text))
+    how = How(place=Local(jobs or cores(1)), wait=wait, say=lambda line: None if quiet else click.echo(line, err=True))
     try:
-        found = run_audits(choices, out, jobs or cores(1), wait, lambda line: None if quiet else click.echo(line, err=True))
+        found = run_audits(choices, out, how)
     except Stopped as error:
         click.echo(f"interrupted: {error}", err=True)
         sys.exit(130)

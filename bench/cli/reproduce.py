@@ -39,7 +39,7 @@ def reproduce(trial: str, out: str, published: Path | None, as_json: bool, quiet
     stopped = threading.Event()
     with opened(out, published) as source, steps(quiet) as step, interruptible(stopped):
         try:
-            found = again(source, trial, lambda epoch, epochs, _: step(epoch, epochs, "epoch"), stopped)
+            found = again(source, trial, lambda reached: step(reached.epoch, reached.epochs, "epoch"), stopped)
         except Stopped:
             click.echo("interrupted", err=True)
             sys.exit(130)

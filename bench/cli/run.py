@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,8 @@ def run(
     With --until-resolved the numbers of seeds at which a pair is looked at are planned ahead, and alpha is spent over them: looking again
     and again errs no more often than one test would. `bench compare A B` then allows for every look; --dry-run shows the plan.
     """
+    from bench.grid.how import How
+    from bench.grid.places import Local
     from bench.question.suite import read_suite, with_options
     from bench.studies.looks import resolve
 
@@ -98,10 +101,16 @@ def run(
         with loaded_once():
             _dry_run(chosen, out, jobs or cores(chosen.threads), as_json, quiet)
         return
-    summary = resolve(
-        chosen, out, jobs or cores(chosen.threads), retry_failed, wait, lambda: progress(chosen.metric, quiet, verbose), typed_command(),
-        is_traced, lambda line: None if quiet else click.echo(line, err=True),
-    )  # fmt: skip
+    how = How(
+        place=Local(jobs or cores(chosen.threads)),
+        retry_failed=retry_failed,
+        wait=wait,
+        is_traced=is_traced,
+        progress=partial(progress, chosen.metric, quiet, verbose),
+        say=lambda line: None if quiet else click.echo(line, err=True),
+        command=typed_command(),
+    )
+    summary = resolve(chosen, out, how)
     if as_json:
         print_json({"trials": [record.row() for record in summary.records]})
     elif summary.records:

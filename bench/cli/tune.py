@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def tune(
     bench tune --methods paper --datasets digits --noise 0.3 --suggestions 500 --budget-gflops 2000
     bench run --methods paper --datasets digits --noise 0.3 --configs default,tuned
     """
+    from bench.grid.how import How
+    from bench.grid.places import Local
     from bench.grid.progress import Progress, SuggestionBars, SuggestionLines
     from bench.names import parse_seeds
     from bench.question.suite import read_suite, with_options
@@ -85,11 +88,11 @@ def tune(
         check_plot(plot)
     changes = [*sets, *([f"epochs={epochs}"] if epochs is not None else [])]
     chosen = with_options(read_suite(suite), {**options, "training": changes or None})
-    shown = Progress() if quiet else (SuggestionBars if sys.stderr.isatty() else SuggestionLines)(chosen.selection, verbose)
+    kind = SuggestionBars if sys.stderr.isatty() else SuggestionLines
+    shown = Progress if quiet else partial(kind, chosen.selection, verbose)
+    how = How(place=Local(jobs or cores(chosen.threads)), progress=shown, command=typed_command())
     budget = Budget(suggestions, budget_gflops, budget_minutes)
-    found = run_tuning(
-        chosen, out, budget, sampler, pruner, parse_seeds(seeds), jobs or cores(chosen.threads), study, shown, typed_command()
-    )  # fmt: skip
+    found = run_tuning(chosen, out, budget, sampler, pruner, parse_seeds(seeds), study, how)
     if plot is not None:
         draw(found.results, plot)
     if as_json:

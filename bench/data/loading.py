@@ -13,6 +13,8 @@ from bench.datasets.files import data_root
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice
 
+# Samples are far too large to travel in a job, so each process keeps its own: a command for as long as it runs (`loaded_once`), the fork
+# server for good (`preload`), and a trial has its server's. Whoever opens neither keeps nothing.
 _Memory = dict[tuple[str, Path], Samples]
 _memory: ContextVar[_Memory | None] = ContextVar("samples that this command has loaded", default=None)
 

@@ -1,5 +1,6 @@
-"""Many trials: from planned trials to stored records, each in a process of its own. Free of torch but for what `warm` and timing load.
+"""Many trials: from planned trials to stored records, each in a process of its own. Free of torch but for what estimating loads.
 
-`engine`: a whole run, with resume. `process`: one trial in one process, under limits. `warm`: what the fork server loads once. `progress`:
-what a run shows. `estimate`: how long it will take.
+`engine`: a whole run, with resume. `how`: how to go about it, one value. `places`: where jobs run; another kind of place is one more class
+there. `job`: what a worker is given. `process`: one task in one process, under limits. `warm`, `server`: what the fork server loads once.
+`progress`: what a run shows. `estimate`: how long it will take.
 """

@@ -1,4 +1,4 @@
-"""The grid: from trials to stored records, with joblib, resume and progress. Free of torch itself."""
+"""The grid: from trials to stored records, with resume and progress. Free of torch itself."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from joblib import Parallel, delayed
-
 from bench import registry
-from bench.grid.process import Job, Limits, Stopped, interruptible, prepare_server, run_isolated
-from bench.grid.progress import Progress
+from bench.grid.how import How
+from bench.grid.job import Job, handed_over
+from bench.grid.process import interruptible
 from bench.question.plan import budget_key, plan
 from bench.question.suite import Suite
 from bench.question.trial import Trial
@@ -34,89 +33,69 @@ class Summary:
         return [record for record in self.records if record.status == "failed"]
 
 
-def execute(
-    suite: Suite,
-    out: Path | str,
-    jobs: int = 1,
-    retry_failed: bool = False,
-    wait: bool = False,
-    progress: Progress | None = None,
-    command: str = "bench.run(...)",
-    is_traced: bool = False,
-    trials: Sequence[Trial] | None = None,
-) -> Summary:
+def execute(suite: Suite, out: Path | str, how: How | None = None, *, trials: Sequence[Trial] | None = None) -> Summary:
     """Run every trial of the suite, or those of it in `trials`, that has no record yet; write each record as it comes.
 
-    With `is_traced`, each trial also writes what its method did to traces/TRIAL.npz in the folder; one that is stored without that file
-    runs again, with the same numbers.
     Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
     """
-    progress = progress or Progress()
+    how = how or How()
     trials = plan(suite) if trials is None else trials
-    with Store(out) as store, store.writing(wait):
-        store.plan(suite, budget_key(suite), command, trials)
-        statuses = store.statuses()
-        ended = {"done", "skipped"} if retry_failed else {"done", "skipped", "failed"}
-        untraced = _untraced(trials, store.folder) if is_traced else set()
-        waiting = [t for t in trials if statuses[t.id] not in ended or (statuses[t.id] == "done" and t.id in untraced)]
-        summary = Summary(planned=len(trials), reused=len(trials) - len(waiting))
-        stopped = threading.Event()
+    progress, stopped = how.progress(), threading.Event()
+    with Store(out) as store, store.writing(how.wait):
+        store.plan(suite, budget_key(suite), how.command, trials)
+        jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how.is_traced)
+        summary = Summary(planned=len(trials), reused=len(trials) - len(jobs))
         progress.begin(len(trials), summary.reused)
-        prepare_server(
-            modules_of({name for trial in waiting for name in (trial.method, trial.dataset)}), {t.dataset_label for t in waiting}
-        )
-        limits = Limits(suite.minutes * 60, int(suite.memory_gb * 1e9))
-        given = {name: cls for name, cls in registry.given().items() if any(name in (t.method, t.dataset) for t in waiting)}
-        jobs_waiting = [
-            Job(
-                trial,
-                limits,
-                suite.device,
-                suite.threads,
-                store.folder / "logs" / f"{trial.id}.log",
-                given,
-                (store.folder / "traces" / f"{trial.id}.npz").resolve() if is_traced else None,
-            )
-            for trial in waiting
-        ]
-        tasks = (delayed(_task)(job, progress, stopped) for job in jobs_waiting)
+        if jobs:
+            names = {name for job in jobs for name in (job.trial.method, job.trial.dataset)}
+            how.place.prepare(modules_of(names), {job.trial.dataset_label for job in jobs})
         with interruptible(stopped), progress:
-            parallel = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
-            try:
-                for outcome in parallel(tasks):
-                    if outcome is not None:
-                        record, predictions = outcome
-                        store.write(record, predictions)
-                        summary.ran += 1
-                        progress.ended(record)
-            finally:
-                stopped.set()  # a failing store must not leave trials running
+            for record, predictions in how.place.outcomes(jobs, progress, stopped):
+                store.write(record, predictions)
+                summary.ran += 1
+                progress.ended(record)
         summary.interrupted = summary.ran + summary.reused < summary.planned
         records = {record.trial.id: record for record in store.records()}
         summary.records = [records[trial.id] for trial in trials if records[trial.id].status != "planned"]
     return summary
 
 
-def _untraced(trials: Iterable[Trial], folder: Path) -> set[str]:
-    """Ids of the trials whose method hands over traces and that have no file of them."""
+def waiting(trials: Iterable[Trial], store: Store, how: How) -> list[Trial]:
+    """The trials that have not ended, among them those stored without the traces that are asked for."""
+    statuses = store.statuses()
+    ended = {"done", "skipped"} if how.retry_failed else {"done", "skipped", "failed"}
+    return [
+        trial
+        for trial in trials
+        if statuses[trial.id] not in ended or (how.is_traced and statuses[trial.id] == "done" and _lacks_traces(trial, store.folder))
+    ]
+
+
+def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, is_traced: bool = False) -> list[Job]:
+    """The trials as jobs, with the limits and the machine of the suite; logs and traces go to folders in `folder`."""
+    given = handed_over(name for trial in trials for name in (trial.method, trial.dataset))
+    traces = (folder / "traces").resolve()
+    return [
+        Job(
+            trial=trial,
+            limits=suite.limits,
+            machine=suite.machine,
+            log=folder / "logs" / f"{trial.id}.log",
+            given=given,
+            traces=traces / f"{trial.id}.npz" if is_traced else None,
+        )
+        for trial in trials
+    ]
+
+
+def _lacks_traces(trial: Trial, folder: Path) -> bool:
+    """Whether a trial's method hands over traces and it has no file of them."""
     from bench.methods.base import Method
 
-    found = [trial for trial in trials if not (folder / "traces" / f"{trial.id}.npz").exists()]
-    return {trial.id for trial in found if issubclass(registry.method_class(trial.method), Method)}
+    return not (folder / "traces" / f"{trial.id}.npz").exists() and issubclass(registry.method_class(trial.method), Method)
 
 
-def _task(job: Job, progress: Progress, stopped: threading.Event):
-    """One joblib task: an isolated trial, or None once the run is being stopped."""
-    if stopped.is_set():
-        return None
-    progress.started(job.trial)
-    try:
-        return run_isolated(job, lambda *report: progress.step(job.trial, *report), stopped)
-    except Stopped:
-        return None
-
-
-def modules_of(names: Iterable[str]) -> tuple[str, ...]:
-    """Modules of the methods and datasets of these names that are listed, for the fork server to load once."""
+def modules_of(names: Iterable[str]) -> list[str]:
+    """Modules of the methods and datasets of these names that are listed."""
     table = registry.method_names() | registry.dataset_names()
-    return tuple(sorted(table[name].partition(":")[0] for name in names if name in table))
+    return sorted({table[name].partition(":")[0] for name in names if name in table})

@@ -1,16 +1,14 @@
-"""One trial in one process, with limits on time and memory: whatever it does to itself, the run goes on.
+"""One task in one process, with limits on time and memory: whatever it does to itself, the run goes on.
 
 Processes start from a fork server that has torch loaded, so a start costs milliseconds and no thread, lock or global state of
-the caller is inherited. The parent talks to the trial through a pipe: progress comes in, the record comes last.
+the caller is inherited. The parent talks to the process through a pipe: the task goes in whole, progress comes out, the result last.
 """
 
 from __future__ import annotations
 
 import errno
-import importlib
 import multiprocessing
 import os
-import pickle
 import resource
 import signal
 import sys
@@ -18,91 +16,26 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
+from bench.errors import TrialError, UsageError
+from bench.grid.job import Task
+from bench.grid.warm import start_server
 
-from bench.datasets.files import data_root
-from bench.question.trial import Trial
-from bench.records.predictions import Predictions
-from bench.records.record import Record
-
-TICK = 0.1  # seconds between two looks at a trial's time and memory
-_start_lock = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a trial may take. Units: seconds of wall time, bytes of memory."""
-
-    seconds: float
-    memory: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """A trial with everything its process needs to run it."""
-
-    trial: Trial
-    limits: Limits
-    device: str
-    threads: int
-    log: Path
-    given: Mapping[str, type]  # classes handed over from Python
-    traces: Path | None = None  # where to write what the method did
-    validates: bool = False  # True: train and validate alone, without the test part
-
-
-@dataclass(frozen=True)
-class Task:
-    """A call for a process of its own: `work` is "module:function", called with `arguments` and a function that reports."""
-
-    work: str
-    arguments: tuple[Any, ...]
-    limits: Limits
-    log: Path
-    given: Mapping[str, type]
+TICK = 0.1  # seconds between two looks at a process's time and memory
+_start_lock = threading.Lock()  # of `sys.modules["__main__"]`, which is exchanged while a process starts
 
 
 class Stopped(RuntimeError):
-    """The run was interrupted; the trial was ended and leaves no record."""
+    """The run was interrupted; the task was ended and nothing came of it."""
 
 
 class Ended(RuntimeError):
     """The process ended without a result; the message is the reason."""
-
-
-def prepare_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
-    """Load torch, these modules and these datasets once in the fork server. Has an effect before this process's first trial alone."""
-    os.environ["BENCH_PRELOAD_DATASETS"] = ",".join(sorted(datasets))  # both are read by bench.grid.warm
-    os.environ["BENCH_PRELOAD_MODULES"] = ",".join(modules)
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.grid.warm"])
-
-
-def start_server() -> None:
-    """Start the fork server, which loads in the background; without this, the first trial starts it and waits."""
-    forkserver.ensure_running()
-
-
-prepare_server()
-
-
-def run_isolated(job: Job, report: Callable[..., None], stopped: threading.Event) -> tuple[Record, Predictions | None]:
-    """Run a trial in a process of its own. Whatever ends it early becomes a failed record with its reason.
-
-    Raises: Stopped if `stopped` is set before the trial ends, and whatever `report` raises; its process is killed.
-    """
-    arguments = (job.trial, job.limits, job.device, job.threads, job.traces, job.validates)
-    try:
-        return call_isolated(Task("bench.grid.process:_trial", arguments, job.limits, job.log, job.given), report, stopped)
-    except Ended as end:
-        return _failed(job, str(end)), None
 
 
 def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Event) -> Any:
@@ -119,14 +52,14 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
             ready = wait([receiver, process.sentinel], timeout=TICK)
             if receiver in ready:
                 try:
-                    kind, *content = receiver.recv()
+                    kind, content = receiver.recv()
                 except EOFError:
                     raise Ended(_death(process, task.log)) from None
                 if kind == "result":
-                    return content[0]
+                    return content
                 if kind == "failed":
-                    raise Ended(content[0])
-                report(*content)
+                    raise Ended(content)
+                report(content)
             elif process.sentinel in ready:
                 raise Ended(_death(process, task.log))
             if time.monotonic() - begin > task.limits.seconds:
@@ -142,9 +75,8 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
 def _start(task: Task) -> tuple[Connection, Any]:
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
-    given = _by_value(task.given.values())
-    arguments = (sender, task.work, task.arguments, str(task.log), given, str(data_root()))
-    process = context.Process(target=_child, args=arguments, daemon=True)
+    process = context.Process(target=_child, args=(sender, task), daemon=True)
+    start_server()
     with _start_lock:
         # multiprocessing re-imports the caller's main module in every child: an unguarded script or a notebook would run
         # again inside each trial. A trial needs nothing from it, so an empty one stands in while the process starts.
@@ -157,49 +89,16 @@ def _start(task: Task) -> tuple[Connection, Any]:
     return receiver, process
 
 
-def _by_value(classes: Iterable[type]) -> bytes:
-    """Classes with their code: the trial's process could not import what was typed into a notebook or loaded by hand."""
-    modules = {sys.modules[cls.__module__] for cls in classes if cls.__module__ != "__main__"}
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        return cloudpickle.dumps(list(classes))
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
-
-
-def _trial(
-    trial: Trial, limits: Limits, device: str, threads: int, traces: Path | None, validates: bool, report: Callable[..., None]
-) -> tuple[Record, Predictions | None]:
-    """A trial under its memory limit. A GPU driver reserves address space without end, so there the parent's watch is all."""
-    from bench.training.loop import resolve_device
-    from bench.training.trial import run_trial, validate_trial
-
-    if resolve_device(device).type == "cpu":
-        limit_address_space(limits.memory)
-    if validates:
-        return validate_trial(trial, device, threads, report)
-    return run_trial(trial, device, threads, report, traces)
-
-
-def _child(sender: Connection, work: str, arguments: tuple[Any, ...], log: str, given: bytes, root: str) -> None:
+def _child(sender: Connection, task: Task) -> None:
     """What the process runs: the work, its reports sent as they come, its result in one message."""
-    os.environ["BENCH_DATA"] = root  # the fork server may be older than the driver's choice
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with Path(log).open("w", encoding="utf-8", errors="replace") as stream:
+    with task.log.open("w", encoding="utf-8", errors="replace") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-    from bench import registry
-    from bench.errors import TrialError, UsageError
-
-    for cls in pickle.loads(given):  # written by our own parent process
-        registry.give(cls)
     try:
-        module, _, name = work.partition(":")
-        result = getattr(importlib.import_module(module), name)(*arguments, lambda *progress: sender.send(("progress", *progress)))
-        sender.send(("result", result))
+        task.settle()
+        sender.send(("result", task.work(lambda told: sender.send(("progress", told)))))
     except (TrialError, UsageError) as error:
         sender.send(("failed", str(error)))
     except BaseException as error:  # whatever a method raises must become a record
@@ -214,15 +113,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def limit_address_space(memory: int) -> None:
-    """Let this process take no more than `memory` bytes on top of what it holds now."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        held = int(statm.read_text().split()[0]) * resource.getpagesize()
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (held + memory, hard))
 
 
 def _resident_bytes(pid: int | None) -> int:
@@ -253,12 +143,6 @@ def _death(process: Any, log: Path) -> str:
     if code is not None and code < 0:
         return f"killed by signal {signal.Signals(-code).name} (log: {log.name})"
     return f"process ended with exit code {code} and no result (log: {log.name})"
-
-
-def _failed(job: Job, reason: str) -> Record:
-    from bench.records.provenance import provenance
-
-    return Record(job.trial, "failed", reason, provenance=replace(provenance(), threads=job.threads))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from bench.names import Choice, method_label, short_names
 from bench.question.trial import Trial
+from bench.records.reached import Reached
 from bench.records.record import Record
 
 
@@ -37,7 +38,7 @@ class Progress:
     def started(self, trial: Trial) -> None:
         pass
 
-    def step(self, trial: Trial, epoch: int, epochs: int, best: float) -> None:
+    def reached(self, trial: Trial, reached: Reached) -> None:
         pass
 
     def ended(self, record: Record) -> None:
@@ -60,9 +61,9 @@ class Lines(Progress):
         known = f", {reused} already done" if reused else ""
         self.say(f"{planned} {self.unit}s{known}")
 
-    def step(self, trial: Trial, epoch: int, epochs: int, best: float) -> None:
+    def reached(self, trial: Trial, reached: Reached) -> None:
         if self.verbose:
-            self.say(f"  {describe(trial)}: epoch {epoch}/{epochs}, best validation {best:.4f}")
+            self.say(f"  {describe(trial)}: epoch {reached.epoch}/{reached.epochs}, best validation {reached.best:.4f}")
 
     def ended(self, record: Record) -> None:
         self.count += 1
@@ -104,11 +105,11 @@ class Bars(Lines):
                 desc=f"  {describe(trial)}", total=1, position=position, leave=False, file=self.stream, dynamic_ncols=True, bar_format=ROW
             )
 
-    def step(self, trial: Trial, epoch: int, epochs: int, best: float) -> None:
+    def reached(self, trial: Trial, reached: Reached) -> None:
         with self.lock:
             row = self.rows[trial.id]
-            row.total, row.n = epochs, epoch
-            row.set_postfix_str(f"best validation {best:.4f}")
+            row.total, row.n = reached.epochs, reached.epoch
+            row.set_postfix_str(f"best validation {reached.best:.4f}")
 
     def ended(self, record: Record) -> None:
         self.count += 1

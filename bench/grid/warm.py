@@ -1,33 +1,59 @@
-"""Imported once by the fork server: what every trial needs is loaded before the first one starts and shared with all of them.
+"""The fork server and what it loads before the first process is forked from it: torch, and what a run is about.
 
-The order matters: what has to see all that is loaded comes last.
+The server is a fresh interpreter that imports modules by name and takes no other argument. So what a run is about reaches it through
+one environment variable, `BENCH_WARM`, which is set for the moment of its start alone; it says what to load early and moves no number.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import json
+import multiprocessing
 import os
+import threading
+from collections.abc import Iterable
 from contextlib import suppress
+from multiprocessing import forkserver
 
-import sklearn.linear_model
-import torch._dynamo  # the optimiser imports it at its first step, which would cost every trial a second
+CHANNEL = "BENCH_WARM"  # {"modules": [...], "datasets": [...]}
+ALWAYS = (
+    "sklearn.linear_model",
+    "torch._dynamo",  # the optimiser imports it at its first step, which would cost every trial a second
+    "bench.training.trial",
+)
+_lock = threading.Lock()  # of the variable
 
-import bench.training.trial
-from bench.data.loading import preload
-from bench.names import split_list
-from bench.records.provenance import provenance
-from bench.training.threads import look_up
 
-DATASETS = "BENCH_PRELOAD_DATASETS"  # how the driver tells the fork server which datasets a run uses,
-MODULES = "BENCH_PRELOAD_MODULES"  # and which modules hold its methods and datasets
-LOADED = (sklearn.linear_model, torch._dynamo, bench.training.trial)
+def start_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
+    """Start the fork server, which loads these modules and datasets in the background. Does nothing where it runs already."""
+    with _lock:
+        os.environ[CHANNEL] = json.dumps({"modules": sorted(modules), "datasets": sorted(datasets)})
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.grid.server"])
+        try:
+            forkserver.ensure_running()
+        finally:
+            del os.environ[CHANNEL]
 
-provenance()
-for name in split_list(os.environ.get(DATASETS, "")):
-    preload(name)
-for name in split_list(os.environ.get(MODULES, "")):
-    with suppress(ImportError):  # left to the trial that needs it, which says so
+
+def warm_up() -> None:
+    """Load, in the fork server, what every trial needs and what this run is about: it is then shared with all that are forked.
+
+    The order matters: what has to see all that is loaded comes last.
+    """
+    from bench.data.loading import preload
+    from bench.records.provenance import provenance
+
+    wanted = json.loads(os.environ.pop(CHANNEL, "{}"))
+    for name in ALWAYS:
         importlib.import_module(name)
-look_up()
-gc.freeze()  # nothing loaded here is ever garbage: a trial's collector need not go through it, nor copy its pages by marking them
+    provenance()
+    for name in wanted.get("datasets", ()):
+        preload(name)
+    for name in wanted.get("modules", ()):
+        with suppress(ImportError):  # left to the trial that needs it, which says so
+            importlib.import_module(name)
+    from bench.training.threads import look_up
+
+    look_up()
+    gc.freeze()  # nothing loaded here is ever garbage: a trial's collector need not go through it, nor copy its pages by marking them

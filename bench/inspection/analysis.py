@@ -18,7 +18,7 @@ from bench import registry
 from bench.data.loading import loaded_once
 from bench.errors import UsageError, unknown
 from bench.grid.engine import execute
-from bench.grid.progress import Progress
+from bench.grid.how import How
 from bench.inspection.profile import profiles, tidy
 from bench.inspection.tables import SETTING, Analysis, Source, _at, _embeddings, _gradients, _labels, _routing, _supports
 from bench.methods.catalog import CEILING
@@ -35,9 +35,12 @@ ANALYSES = (*TRACED, "cost")
 
 @loaded_once()
 def analyse(
-    what: str, suite: str | Suite | None = None, options: dict[str, object] | None = None, out: Path | str = "runs", jobs: int = 1,
-    wait: bool = False, progress: Progress | None = None, command: str = "bench.analyze(...)",
-) -> Analysis:  # fmt: skip
+    what: str,
+    suite: str | Suite | None = None,
+    options: dict[str, object] | None = None,
+    out: Path | str = "runs",
+    how: How | None = None,
+) -> Analysis:
     """Run one analysis: train what has no records yet, read them, and make tables. Nothing is written but trials and records.
 
     Without a suite it asks about digits at missing rate 0.3, seed 0, under the budget of `quick`; without methods, about the listed
@@ -55,7 +58,7 @@ def analyse(
     _check_providers(what, chosen)
     if what == "cost":
         return _cost(replace(chosen, seeds=chosen.seeds[:1]))
-    summary = execute(chosen, out, jobs, wait=wait, progress=progress, command=command, is_traced=True)
+    summary = execute(chosen, out, replace(how or How(), is_traced=True))
     found, absent = [], []
     for record in summary.records:
         trial = record.trial

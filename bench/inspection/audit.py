@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from bench import registry
-from bench.grid.process import Ended, Limits, Stopped, Task, call_isolated, interruptible, limit_address_space, line_of, prepare_server
+from bench.grid.how import How
+from bench.grid.job import Task, handed_over, limit_address_space
+from bench.grid.places import Place
+from bench.grid.process import Ended, Stopped, interruptible, line_of
 from bench.inspection.subjects import (
     BATCH,
     FILLS,
@@ -38,6 +40,7 @@ from bench.inspection.subjects import (
 from bench.methods.base import Method
 from bench.methods.catalog import CEILING, GROUPS
 from bench.names import Choice, parse_choice
+from bench.question.machine import Limits
 from bench.records.database import Store
 from bench.records.record import Finding, audit_summary
 from bench.training.threads import limited
@@ -236,51 +239,51 @@ def expand(texts: Iterable[str]) -> list[Choice]:
     return list(choices.values())
 
 
-def run_audits(
-    choices: Sequence[Choice], out: Any, jobs: int = 1, wait: bool = False, say: Callable[[str], None] = lambda _: None,
-    limits: Limits = LIMITS,
-) -> list[Finding]:  # fmt: skip
-    """Audit every choice in a process of its own and store what was found, one choice after the other.
+def run_audits(choices: Sequence[Choice], out: Any, how: How | None = None, limits: Limits = LIMITS) -> list[Finding]:
+    """Audit every choice in a process of its own and store what was found, as it comes.
 
     Raises: UsageError on a folder that cannot be written; Stopped if interrupted, what was found by then being stored.
     """
-    stopped = threading.Event()
+    how, stopped = how or How(), threading.Event()
     found: dict[int, list[Finding]] = {}
-    prepare_server(["bench.inspection.audit"])
-    with Store(out) as store, store.writing(wait):
-        tasks = (delayed(_isolated)(position, choice, limits, store, stopped) for position, choice in enumerate(choices))
+    how.place.prepare(["bench.inspection.audit"])
+    with Store(out) as store, store.writing(how.wait):
+
+        def one(position: int) -> tuple[int, list[Finding]]:
+            return position, _isolated(how.place, choices[position], limits, store, stopped)
+
         with interruptible(stopped):
-            parallel = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
-            for position, findings in parallel(tasks):
-                if findings:
-                    found[position] = findings
-                    store.write_audit(findings)
-                    say(f"[{len(found)}/{len(choices)}] {findings[0].label}: {audit_summary(findings)}")
+            for position, findings in how.place.each(one, range(len(choices)), stopped):
+                found[position] = findings
+                store.write_audit(findings)
+                how.say(f"[{len(found)}/{len(choices)}] {findings[0].label}: {audit_summary(findings)}")
     if stopped.is_set():
         raise Stopped(f"{len(found)} of {len(choices)} audits are stored")
     return [finding for position in sorted(found) for finding in found[position]]
 
 
-def _isolated(position: int, choice: Choice, limits: Limits, store: Store, stopped: threading.Event) -> tuple[int, list[Finding]]:
-    """All findings on one choice; a process that dies leaves the check it was at failed. No finding if the run is being stopped."""
+@dataclass(frozen=True, kw_only=True)
+class Audit(Task):
+    """The audit of one choice as a task; it tells each finding."""
+
+    choice: Choice
+
+    def work(self, report: Callable[[Finding], None]) -> None:
+        """Every check under the memory limit, with one thread, so that sums are always added in the same order."""
+        limit_address_space(self.limits.memory)
+        with limited(1):
+            for finding in audit(self.choice):
+                report(finding)
+
+
+def _isolated(place: Place, choice: Choice, limits: Limits, store: Store, stopped: threading.Event) -> list[Finding]:
+    """All findings on one choice; a process that dies leaves the check it was at failed. Raises: Stopped."""
     findings: list[Finding] = []
     log = store.folder / "logs" / f"audit-{re.sub(r'[^A-Za-z0-9.=@-]+', '-', str(choice))}.log"
-    given = {name: cls for name, cls in registry.given().items() if name == choice.name}
     try:
-        if not stopped.is_set():
-            call_isolated(Task("bench.inspection.audit:_work", (choice, limits.memory), limits, log, given), findings.append, stopped)
-    except Stopped:
-        return position, []
+        place.call(Audit(choice=choice, limits=limits, log=log, given=handed_over([choice.name])), findings.append, stopped)
     except Ended as end:
         check = list(CHECKS)[min(len(findings), len(CHECKS) - 1)]
         failed = replace(_finding_of(choice, registry.method_class(choice.name)), check=check, detail=f"did not run: {end}")
         findings = [*findings[: len(CHECKS) - 1], failed]
-    return position, findings
-
-
-def _work(choice: Choice, memory: int, report: Callable[[Finding], None]) -> None:
-    """What the process of an audit runs: one thread, so that sums are always added in the same order."""
-    limit_address_space(memory)
-    with limited(1):
-        for finding in audit(choice):
-            report(finding)
+    return findings

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import threading
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,15 @@ import numpy as np
 from bench import registry
 from bench.data.loading import load
 from bench.errors import UsageError
-from bench.grid.process import Job, Limits, run_isolated
+from bench.grid.job import Job, handed_over
+from bench.grid.places import Local
 from bench.names import Choice
+from bench.question.machine import Machine
 from bench.question.trial import HARNESS_VERSION
 from bench.records.database import Store
 from bench.records.folder import Folder
 from bench.records.predictions import Predictions
+from bench.records.reached import Report
 from bench.records.record import Record
 
 UNKNOWN = "not known"
@@ -101,7 +103,7 @@ class Repeat:
 def reproduce(
     source: Store | Folder,
     id_: str,
-    report: Callable[[int, int, float], None] = lambda *_: None,
+    report: Report = lambda _: None,
     stopped: threading.Event | None = None,
 ) -> Repeat:
     """Run the trial whose id starts with `id_` again, as `bench run` does, in a process of its own.
@@ -118,14 +120,13 @@ def reproduce(
     cls = registry.method_class(trial.method)
     _, samples = load(Choice(trial.dataset, "", trial.dataset_options))
     suite = source.answers().suite
-    took = record.facts.seconds.get("total", 0.0)
-    limits = Limits(max(60 * suite.minutes, SLOWER * took), int(suite.memory_gb * 1e9))
-    device, threads = record.provenance.device or "auto", record.provenance.threads or 1
-    given = {name: found for name, found in registry.given().items() if name in (trial.method, trial.dataset)}
+    limits = replace(suite.limits, seconds=max(suite.limits.seconds, SLOWER * record.facts.seconds.get("total", 0.0)))
+    machine = Machine(record.provenance.device or "auto", record.provenance.threads or 1)
+    given = handed_over((trial.method, trial.dataset))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / f"{trial.id}.log"
-        job = Job(trial, limits, device, threads, log, given)
-        again, predictions = run_isolated(job, report, stopped or threading.Event())
+        job = Job(trial=trial, limits=limits, machine=machine, log=log, given=given)
+        again, predictions = Local().run(job, report, stopped or threading.Event())
     changes = [
         ("code of the method", trial.version, registry.source_version(cls)),
         ("data", trial.fingerprint, samples.fingerprint()[:16]),

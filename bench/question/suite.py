@@ -18,6 +18,7 @@ from bench.data.grammar import parse_protocol, takes_noise
 from bench.data.terms import check_rate
 from bench.errors import UsageError, unknown
 from bench.names import Value, parse_options, parse_seeds, split_list
+from bench.question.machine import Limits, Machine
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
 
@@ -112,6 +113,14 @@ class Suite:
     def levels(self) -> Levels:
         """What every decision about these results is made by, on boards and in comparisons alike."""
         return Levels(rope=self.rope / 100)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.minutes * 60, int(self.memory_gb * 1e9))
+
+    @property
+    def machine(self) -> Machine:
+        return Machine(self.device, self.threads)
 
     def seed_order(self) -> tuple[int, ...]:
         """Seeds in the order in which looks take them: those of the suite, then the smallest others, `max_seeds` in all."""

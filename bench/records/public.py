@@ -12,7 +12,7 @@ from bench.names import parse_choice, short_names, split_list
 from bench.question.suite import suite_from
 from bench.question.trial import Trial
 from bench.question.winners import winners_of
-from bench.records.answers import Answers
+from bench.records.answers import Answers, named
 from bench.records.record import Finding, Record
 
 PATH = re.compile(r"(?<![\w.:/~-])~?(?:/[\w.@+~-]+)+/([\w.@+-]+)|(?<![\w.:/-])~/([\w.@+-]+)")

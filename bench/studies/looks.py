@@ -7,7 +7,7 @@ worse or equivalent, until no number of seeds could settle it on these test samp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bench.comparison.differences import Comparison, Difference
 from bench.data.loading import loaded_once
 from bench.errors import UsageError
 from bench.grid.engine import Summary, execute
-from bench.grid.progress import Progress
+from bench.grid.how import How
 from bench.names import method_label, parse_choice
 from bench.question.plan import budget_key, plan
 from bench.question.suite import Suite
@@ -67,38 +67,29 @@ def further_trials(suite: Suite, trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial in plan(later) if trial.label in labels]
 
 
-def resolve(
-    suite: Suite,
-    out: Path | str,
-    jobs: int = 1,
-    retry_failed: bool = False,
-    wait: bool = False,
-    progress: Callable[[], Progress] = Progress,
-    command: str = "bench.run(...)",
-    is_traced: bool = False,
-    say: Callable[[str], None] = lambda _: None,
-) -> Summary:
+def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
     """Run a suite as `engine.execute` does; if it names pairs to resolve, add their seeds where they are undecided.
 
-    The same call after an interruption goes on where it stopped: looks are read from what is stored. `say` gets a line a look.
+    The same call after an interruption goes on where it stopped: looks are read from what is stored. `how.say` gets a line a look.
     Raises: UsageError on bad input, also if these pairs were planned otherwise in this folder before.
     """
+    how = how or How()
     with loaded_once():
         trials = plan(suite)
         further = further_trials(suite, trials) if suite.until_resolved else []
     if further:
         _check_plan(suite, out)
-    summary = execute(suite, out, jobs, retry_failed, wait, progress(), command, is_traced, trials)
+    summary = execute(suite, out, how, trials=trials)
     said: set[str] = set()
     while further and not summary.interrupted:
         resolutions, wanted = _look(suite, out, further)
         lines = [line for line in map(_line, resolutions) if line not in said]
         said.update(lines)
         for line in lines:
-            say(line)
+            how.say(line)
         if not wanted:
             break
-        added = execute(suite, out, jobs, retry_failed, wait, progress(), command, is_traced, wanted)
+        added = execute(suite, out, how, trials=wanted)
         summary = Summary(
             summary.planned + added.planned,
             summary.ran + added.ran,

@@ -18,7 +18,6 @@ from bench import registry
 from bench.errors import UsageError, unknown
 from bench.names import Choice, Value
 from bench.question.trial import Trial
-from bench.registry import _fits
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -119,7 +118,7 @@ def space_of(trial: Trial) -> Space:
         for value in values:
             if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
                 raise UsageError(f"{where}: values of {name} must be finite numbers, texts or booleans, got {value!r}")
-            if isinstance(defaults[name], bool | int | float | str) and not _fits(value, defaults[name]):
+            if isinstance(defaults[name], bool | int | float | str) and not registry.fits(value, defaults[name]):
                 raise UsageError(f"{where}: values of {name} must be of type {type(defaults[name]).__name__}, got {value!r}")
     free = {name: tuple(values) for name, values in stated.items() if name not in trial.options}
     if not free:

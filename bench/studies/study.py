@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.names import Value
+from bench.records.reached import Reached
 from bench.records.record import Record
 from bench.seeds import stream
 from bench.studies.results import Suggestion, Track
@@ -254,19 +255,19 @@ class _Study:
         self.asked += 1
         return self.storage.get_trial(self.storage.create_new_trial(self.key, template)).number
 
-    def reached(self, number: int | None, epoch: int, epochs: int, best: float, gflops: float, seconds: float) -> None:
-        """Note how far a suggestion has come. Raises: _Cut if it is to go no further."""
-        self.running[number] = (gflops, seconds)
+    def reached(self, number: int | None, reached: Reached, seconds: float) -> None:
+        """Note how far a suggestion has come, `seconds` after its process was asked for. Raises: _Cut if it is to go no further."""
+        self.running[number] = (reached.gflops or 0.0, seconds)
         if number is None:
             return
         if self.budget.is_exceeded(*self.spent()):
             raise _Cut(SPENT)
-        if math.isnan(best):
+        if math.isnan(reached.best):
             return
         row = self.row(number)
-        self.storage.set_trial_intermediate_value(row._trial_id, epoch, best)
-        if epoch < epochs and self.optuna.pruner.prune(self.optuna, self.row(number)):
-            raise _Cut(f"validation below the median after epoch {epoch} of {epochs}")
+        self.storage.set_trial_intermediate_value(row._trial_id, reached.epoch, reached.best)
+        if reached.epoch < reached.epochs and self.optuna.pruner.prune(self.optuna, self.row(number)):
+            raise _Cut(f"validation below the median after epoch {reached.epoch} of {reached.epochs}")
 
     def seconds_left(self) -> float:
         return math.inf if self.budget.minutes is None else 60 * self.budget.minutes - self.spent()[1]

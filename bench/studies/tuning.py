@@ -21,14 +21,16 @@ from bench import registry
 from bench.data.loading import loaded_once
 from bench.errors import UsageError, unknown
 from bench.grid.engine import modules_of
-from bench.grid.process import Job, Limits, Stopped, interruptible, prepare_server, run_isolated, start_server
-from bench.grid.progress import Progress
+from bench.grid.how import How
+from bench.grid.job import Job, handed_over
+from bench.grid.process import interruptible
 from bench.methods.catalog import CEILING
 from bench.names import parse_choice
 from bench.question.plan import plan
 from bench.question.suite import Suite
 from bench.question.trial import HARNESS_VERSION, Trial
 from bench.question.winners import FILE, FOLDER, Winner, read_winners, write_winners
+from bench.records.reached import Reached
 from bench.records.record import Record
 from bench.studies.results import Result, training_seed
 from bench.studies.space import SAMPLERS, Space, space_of
@@ -72,17 +74,15 @@ def tune(
     sampler: str = "random",
     pruner: str = "median",
     seeds: Sequence[int] = (0,),
-    jobs: int = 1,
     name: str | None = None,
-    progress: Progress | None = None,
-    command: str = "bench.tune(...)",
+    how: How | None = None,
 ) -> Tuning:
     """Tune every method of a suite in each of its settings; a study that has begun goes on. The winners of what has ended are written.
 
     Raises: UsageError on bad input, a study of other code or data, or if no method has a winner.
     """
     begin = time.monotonic()
-    budget, progress = budget or Budget(), progress or Progress()
+    budget, how = budget or Budget(), how or How()
     _check_names(sampler, pruner, name)
     if suite.vary != "training":
         raise UsageError(
@@ -90,8 +90,7 @@ def tune(
         )
     datasets = {text for setting in suite.settings for text in setting.datasets}
     names = {choice.name for choice in registry.expand_methods(suite.methods)} | {parse_choice(text).name for text in datasets}
-    prepare_server(modules_of(names), datasets)
-    start_server()  # it loads torch while this process does
+    how.place.prepare(modules_of(names), datasets)  # it loads torch while this process does
     with loaded_once():
         spaces, left_out = _spaces(suite, seeds, budget)
     question = _question(suite, sampler, pruner, seeds)
@@ -99,10 +98,10 @@ def tune(
     folder = Path(out) / FOLDER / name
     with _held(folder), _Journal(folder, question, pruner) as journal:
         studies = [journal.study(space, seed, sampler, budget) for seed, space in spaces]
-        run = _Run(suite, folder, studies, progress)
-        run.execute(jobs)
+        run = _Run(suite, folder, studies, how)
+        run.execute()
         tuning = Tuning(name, folder, _results(studies, name, sampler, pruner), left_out, run.is_interrupted)
-        _write(tuning, command)
+        _write(tuning, how.command)
     tuning.seconds = time.monotonic() - begin
     if not tuning.interrupted and len(tuning.without_winner) == len(tuning.results):
         raise UsageError(tuning.without_winner[0])
@@ -158,21 +157,19 @@ def _question(suite: Suite, sampler: str, pruner: str, seeds: Sequence[int]) -> 
 
 
 class _Run:
-    """Trains what the studies suggest, on several workers. Studies are touched under one lock alone."""
+    """Trains what the studies suggest, in several threads. Studies are touched under one lock alone."""
 
-    def __init__(self, suite: Suite, folder: Path, studies: Sequence[_Study], progress: Progress) -> None:
-        self.suite, self.folder, self.studies, self.progress = suite, folder, studies, progress
+    def __init__(self, suite: Suite, folder: Path, studies: Sequence[_Study], how: How) -> None:
+        self.suite, self.folder, self.studies, self.place, self.progress = suite, folder, studies, how.place, how.progress()
         self.lock, self.stopped = threading.Lock(), threading.Event()
         trials = [study.space.trial for study in studies]
-        self.given = {name: cls for name, cls in registry.given().items() if any(name in (t.method, t.dataset) for t in trials)}
+        self.given = handed_over(name for trial in trials for name in (trial.method, trial.dataset))
 
     @property
     def is_interrupted(self) -> bool:
         return not all(study.has_ended for study in self.studies)
 
-    def execute(self, jobs: int) -> None:
-        from joblib import Parallel, delayed
-
+    def execute(self) -> None:
         planned = [min(study.budget.suggestions, study.space.fresh) + 1 for study in self.studies]
         ended = [study.asked - len(study.waiting) + (study.default is not None) for study in self.studies]
         self.progress.begin(sum(planned), sum(ended))
@@ -180,46 +177,44 @@ class _Run:
         if not waiting:
             return
         with interruptible(self.stopped), self.progress:
-            parallel = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
-            try:
-                for _ in parallel(delayed(self._one)() for _ in range(waiting)):
-                    pass
-            finally:
-                self.stopped.set()  # a failing journal must not leave suggestions running
+            for record in self.place.each(self._one, range(waiting), self.stopped):
+                if record is not None:
+                    self.progress.ended(record)
 
-    def _one(self) -> None:
-        """One joblib task: whatever is to be trained next, or nothing once all is done or the tuning is being stopped."""
-        if self.stopped.is_set():
-            return
+    def _one(self, _: int) -> Record | None:
+        """Whatever is to be trained next, trained; None once nothing is."""
         with self.lock:
             found = self._next()
             if found is None:
-                return
+                return None
             study, number, trial = found
             left = study.seconds_left() if number is not None else math.inf
-        limits = Limits(min(self.suite.minutes * 60, left), int(self.suite.memory_gb * 1e9))
-        log = self.folder / "logs" / f"{trial.id}.log"
-        job = Job(trial, limits, self.suite.device, self.suite.threads, log, self.given, validates=True)
+        job = Job(
+            trial=trial,
+            limits=replace(self.suite.limits, seconds=min(self.suite.limits.seconds, left)),
+            machine=self.suite.machine,
+            log=self.folder / "logs" / f"{trial.id}.log",
+            given=self.given,
+            validates=True,
+        )
         self.progress.started(trial)
         begin, last = time.monotonic(), [0.0, 0.0]
 
-        def reached(epoch: int, epochs: int, best: float, gflops: float, train_seconds: float) -> None:
+        def report(reached: Reached) -> None:
             told = time.monotonic()
-            self.progress.step(trial, epoch, epochs, best)
-            last[:] = gflops, train_seconds
+            self.progress.reached(trial, reached)
+            last[:] = reached.gflops or 0.0, reached.seconds
             try:
                 with self.lock:
-                    study.reached(number, epoch, epochs, best, gflops, told - begin)
+                    study.reached(number, reached, told - begin)
             except _Cut:
                 last[1] += time.monotonic() - told  # it trained on while this was decided
                 raise
 
         try:
-            record, _ = run_isolated(job, reached, self.stopped)
+            record = self.place.run(job, report, self.stopped).record
         except _Cut as cut:
             record = Record(trial, "pruned", str(cut))
-        except Stopped:
-            return
         seconds = time.monotonic() - begin
         if record.status == "done":
             record, last[1] = _with_score(record), record.facts.seconds["train"]
@@ -227,8 +222,7 @@ class _Run:
             record = replace(record, status="pruned", reason=SPENT)
         cost = {"gflops": last[0] if _is_counted(trial) else None, "seconds": seconds, "train_seconds": last[1]}
         with self.lock:
-            record = study.end(number, record, cost)
-        self.progress.ended(record)
+            return study.end(number, record, cost)
 
     def _next(self) -> tuple[_Study, int | None, Trial] | None:
         """The study with the least running, then with the least asked, then the dearest makes the next suggestion.

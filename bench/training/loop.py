@@ -6,7 +6,8 @@ Sealed batches make a leak loud: a hidden value that is read turns the logits in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +21,9 @@ from bench.errors import TrialError
 from bench.methods.base import Ceiling, Method, MethodConfig, Prediction
 from bench.methods.tracing import Tracer
 from bench.question.trial import Trial
+from bench.records.reached import Reached, Report
 from bench.seeds import number, stream
 from bench.stats.metrics import selection_score
-
-Report = Callable[[int, int, float], None]  # epochs done, epochs in all, best validation score so far
-CostReport = Callable[[int, int, float, float, float], None]  # a report with the GFLOPs and seconds of training so far
 
 
 def resolve_device(device: str) -> torch.device:
@@ -63,6 +62,7 @@ def _fit(
     method: Method, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, tracer: Tracer | None
 ) -> tuple[int, float]:
     """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
+    begin = time.perf_counter()
     train, valid = as_batch(parts.train.samples, device), _eval_batch(parts.valid.samples, device)
     order = stream(trial.seed, "order")
     adam = optimiser_of(method, config)
@@ -84,7 +84,7 @@ def _fit(
             if best is None or candidate > best:
                 best, best_epoch = candidate, epoch + 1
                 state = {key: tensor.detach().clone() for key, tensor in method.state_dict().items()}
-        report(epoch + 1, config.epochs, math.nan if best is None else best[0])
+        report(Reached(epoch + 1, config.epochs, math.nan if best is None else best[0], time.perf_counter() - begin))
     if best is None:
         raise TrialError(f"no epoch of {config.epochs} gave a state that may be chosen: the warm-up covers them all; train for more epochs")
     method.load_state_dict(state)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import ThreadpoolController
 
+# What `look_up` found. It belongs to a process, whose libraries it lists, and a forked one inherits both: that is what spares it the look.
 _known: list[ThreadpoolController] = []
 
 

@@ -24,18 +24,18 @@ from bench.errors import TrialError
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.methods.tracing import Tracer
 from bench.names import Choice
+from bench.question.machine import Machine
 from bench.question.parts import parts_of
 from bench.question.trial import Trial
 from bench.records.facts import Facts
 from bench.records.predictions import Predictions
 from bench.records.provenance import provenance
+from bench.records.reached import Reached, Report
 from bench.records.record import Record
 from bench.seeds import number
 from bench.stats.metrics import score, selection_score
 from bench.training.cost import forward_count, latency_ms, resident_mb, training_flops
 from bench.training.loop import (
-    CostReport,
-    Report,
     _check,
     _checked_scores,
     _eval_batch,
@@ -72,7 +72,7 @@ def open_trial(trial: Trial, test: bool = True) -> Opened:
 
 
 def run_trial(
-    trial: Trial, device: str = "auto", threads: int = 1, report: Report | None = None, traces: Path | None = None
+    trial: Trial, machine: Machine | None = None, report: Report | None = None, traces: Path | None = None
 ) -> tuple[Record, Predictions]:
     """Train, choose the checkpoint, score the test part once, and once under each rule of its evaluations.
 
@@ -80,18 +80,20 @@ def run_trial(
     test part; no number changes.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
-    with limited(threads):
-        return _run(trial, resolve_device(device), threads, report or (lambda *_: None), traces)
+    machine = machine or Machine()
+    with limited(machine.threads):
+        return _run(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None), traces)
 
 
-def validate_trial(trial: Trial, device: str = "auto", threads: int = 1, report: CostReport | None = None) -> tuple[Record, None]:
+def validate_trial(trial: Trial, machine: Machine | None = None, report: Report | None = None) -> tuple[Record, None]:
     """Train and score the validation part as `run_trial` does, to the last bit, and stop there: the test part is never looked up.
 
     The record has no metrics. Its facts hold `valid` (larger is better), `best_epoch` and `train_gflops`, None where not counted.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
-    with limited(threads):
-        return _validate(trial, resolve_device(device), threads, report or (lambda *_: None)), None
+    machine = machine or Machine()
+    with limited(machine.threads):
+        return _validate(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None)), None
 
 
 def _run(trial: Trial, device: torch.device, threads: int, report: Report, traces: Path | None) -> tuple[Record, Predictions]:
@@ -157,7 +159,7 @@ def _histogram(scores: np.ndarray) -> list[int]:
     return np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist()
 
 
-def _validate(trial: Trial, device: torch.device, threads: int, report: CostReport) -> Record:
+def _validate(trial: Trial, device: torch.device, threads: int, report: Report) -> Record:
     start = time.perf_counter()
     opened = open_trial(trial, test=False)
     parts, cls, config = opened.parts, opened.cls, opened.config
@@ -173,10 +175,10 @@ def _validate(trial: Trial, device: torch.device, threads: int, report: CostRepo
         method = build_method(cls, config, parts.train.samples, trial.seed, device)
         begin = time.perf_counter()
 
-        def told(epoch: int, epochs: int, best: float) -> None:
-            report(epoch, epochs, best, sum(gflops[:epoch]), time.perf_counter() - begin)
+        def counted(reached: Reached) -> None:
+            report(replace(reached, gflops=sum(gflops[: reached.epoch])))
 
-        best_epoch, valid = _fit(method, config, parts, trial, device, told, tracer=None)
+        best_epoch, valid = _fit(method, config, parts, trial, device, counted, tracer=None)
         seconds = time.perf_counter() - begin
     facts = {
         "missing": parts.missing,

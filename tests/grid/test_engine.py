@@ -13,6 +13,8 @@ import pytest
 
 from bench.errors import UsageError
 from bench.grid.engine import execute
+from bench.grid.how import How
+from bench.grid.places import Local
 from bench.question.plan import budget_key, plan
 from bench.question.suite import Settings, Suite, with_options
 from bench.records.database import Store
@@ -152,7 +154,7 @@ def test_new_method_runs_alone_beside_stored_ones(tmp_path):
 
 def test_faulty_methods_become_records_and_the_others_go_on(tmp_path):
     names = ("Raises", "ReadsHidden", "Segfaults", "Exits", "Mine")
-    summary = execute(suite_of(tuple(f"{OUTSIDE}:{name}" for name in names)), tmp_path, jobs=2)
+    summary = execute(suite_of(tuple(f"{OUTSIDE}:{name}" for name in names)), tmp_path, How(place=Local(2)))
     reasons = {record.trial.method.rpartition(":")[2]: record.reason for record in summary.records}
     assert summary.ran == 5
     assert reasons.pop("Mine") is None
@@ -164,13 +166,13 @@ def test_failed_trials_run_again_only_when_asked(tmp_path):
     suite = suite_of((f"{OUTSIDE}:Raises",))
     assert execute(suite, tmp_path).ran == 1
     assert execute(suite, tmp_path).ran == 0
-    assert execute(suite, tmp_path, retry_failed=True).ran == 1
+    assert execute(suite, tmp_path, How(retry_failed=True)).ran == 1
 
 
 def test_number_of_workers_changes_no_bit(tmp_path):
     suite = suite_of(("shaspec", "mean-mlp", "gradient-boosting"), seeds=(0, 1), epochs=2)
-    execute(suite, tmp_path / "one", jobs=1)
-    execute(suite, tmp_path / "three", jobs=3)
+    execute(suite, tmp_path / "one", How(place=Local(1)))
+    execute(suite, tmp_path / "three", How(place=Local(3)))
     one, three = scores_in(tmp_path / "one"), scores_in(tmp_path / "three")
     assert one.keys() == three.keys()
     assert all(np.array_equal(one[id_], three[id_]) for id_ in one)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.grid.process import Job, Limits, Stopped, run_isolated
+from bench.grid.job import Job, by_value
+from bench.grid.places import Local
+from bench.grid.process import Stopped
+from bench.question.machine import Limits, Machine
 from bench.question.trial import Trial
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
@@ -19,16 +22,17 @@ def job_of(tmp_path, method, seconds=60.0, memory=4e9, epochs=1, given=None):
         dataset="breast-cancer", dataset_options={}, combination="MEW", protocol="mcar(0.3)", seed=0,
         selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
     )  # fmt: skip
-    return Job(trial, Limits(seconds, int(memory)), "cpu", 1, tmp_path / "trial.log", given or {})
+    limits, machine = Limits(seconds, int(memory)), Machine("cpu")
+    return Job(trial=trial, limits=limits, machine=machine, log=tmp_path / "trial.log", given=by_value(given or ()))
 
 
 def run(job, report=lambda *_: None, stopped=None):
-    return run_isolated(job, report, stopped or threading.Event())
+    return Local().run(job, report, stopped or threading.Event())
 
 
 def test_good_trial_returns_record_predictions_and_progress(tmp_path):
     seen = []
-    record, predictions = run(job_of(tmp_path, "Mine", epochs=3), lambda *progress: seen.append(progress[:2]))
+    record, predictions = run(job_of(tmp_path, "Mine", epochs=3), lambda reached: seen.append((reached.epoch, reached.epochs)))
     assert record.status == "done"
     assert len(predictions.target) == record.facts.rows["test"]
     assert seen == [(1, 3), (2, 3), (3, 3)]
@@ -85,5 +89,5 @@ def test_class_from_a_notebook_runs(tmp_path):
     source = OUTSIDE.read_text()
     namespace = {"__name__": "__main__"}
     exec(compile(source, "<cell>", "exec"), namespace)
-    record, _ = run(job_of(tmp_path, "Mine", given={"Mine": namespace["Mine"]}))
+    record, _ = run(job_of(tmp_path, "Mine", given=[namespace["Mine"]]))
     assert (record.status, record.reason) == ("done", None)

@@ -13,13 +13,16 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.errors import UsageError
-from bench.grid.process import Limits, Stopped
+from bench.grid.how import How
+from bench.grid.places import Local
+from bench.grid.process import Stopped
 from bench.inspection import audit as auditing
 from bench.inspection import subjects
 from bench.inspection.audit import CHECKS, audit, expand, run_audits
 from bench.inspection.subjects import TOLERANCE, Kinds, Vectors, filled
 from bench.methods.catalog import CEILING, METHODS
 from bench.names import Choice, parse_choice
+from bench.question.machine import Limits
 from bench.records.database import Store
 from bench.records.record import Finding, audit_summary
 
@@ -189,7 +192,7 @@ def test_interrupted_audit_ends_its_process_and_says_what_is_stored(tmp_path):
 def test_findings_are_stored_with_the_version_and_replaced_by_a_new_audit(tmp_path):
     choices, lines = [named("constant"), named("Fits")], []
     for _ in range(2):
-        found = run_audits(choices, tmp_path, jobs=2, say=lines.append)
+        found = run_audits(choices, tmp_path, How(place=Local(2), say=lines.append))
     assert [finding.method for finding in found] == [*["constant"] * len(CHECKS), *[str(named("Fits"))] * len(CHECKS)]
     with Store(tmp_path, create=False) as store:
         stored = store.audits()

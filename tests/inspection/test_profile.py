@@ -15,6 +15,7 @@ from bench.errors import UsageError
 from bench.inspection.profile import COSTS, combinations_of, exactly, observing, profiles, tidy, trials_of
 from bench.inspection.profile_page import draw, page
 from bench.methods.catalog import GROUPS
+from bench.question.machine import Machine
 from bench.training.trial import run_trial
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
@@ -39,7 +40,7 @@ def small():
 @pytest.mark.parametrize("method", ["shaspec", "moe-retriever"])
 def test_a_profile_gives_the_numbers_of_a_trained_trial(small, method):
     profile = small[method]
-    record, _ = run_trial(replace(profile.trial, training={"epochs": 1}), "cpu")
+    record, _ = run_trial(replace(profile.trial, training={"epochs": 1}), Machine("cpu"))
     for name in ("gflops_per_sample", "parameters", "active_parameters"):
         assert profile.cost[name] == pytest.approx(record.cost[name], rel=1e-12)
     assert record.facts.not_counted == profile.not_counted == []

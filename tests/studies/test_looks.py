@@ -10,6 +10,7 @@ import bench
 from bench.cli import main
 from bench.errors import UsageError
 from bench.grid.engine import execute
+from bench.grid.how import How
 from bench.question.plan import plan
 from bench.question.suite import Settings, Suite
 from bench.records.database import Store
@@ -36,7 +37,7 @@ def out(tmp_path_factory):
         folder,
         trials=[trial for trial in further_trials(SUITE, plan(SUITE)) if trial.combination == "M" and trial.method == "mean-mlp"],
     )
-    summary = resolve(SUITE, folder, say=said.append)
+    summary = resolve(SUITE, folder, How(say=said.append))
     return folder, summary, said
 
 

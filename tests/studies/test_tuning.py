@@ -20,6 +20,8 @@ from bench import registry
 from bench.cli import main
 from bench.errors import UsageError
 from bench.grid.engine import execute
+from bench.grid.how import How
+from bench.grid.places import Local
 from bench.leaderboard import build, markdown, publish, stale_files
 from bench.question.plan import plan
 from bench.question.suite import Settings, Suite, suite_from, with_options
@@ -58,7 +60,8 @@ def suite_of(*names, dataset="Clean", epochs=EPOCHS, **options):
 def tuned(out, *names, suggestions=6, **options):
     suite = {key: options.pop(key) for key in ("dataset", "epochs", "selection") if key in options}
     budget = {key: options.pop(key) for key in ("gflops", "minutes") if key in options}
-    return tune(suite_of(*names, **suite), out, Budget(suggestions, **budget), **options)
+    how = How(place=Local(options.pop("jobs", 1)))
+    return tune(suite_of(*names, **suite), out, Budget(suggestions, **budget), how=how, **options)
 
 
 def trial_of(name, dataset="Clean", **changes):
@@ -105,16 +108,16 @@ def test_tuning_ends_well_on_test_rows_that_no_trial_survives(tmp_path):
 
 def test_epochs_report_counted_flops_that_grow_evenly():
     seen = []
-    record, _ = validate_trial(trial_of("Net"), report=lambda *progress: seen.append(progress))
-    gflops = [progress[3] for progress in seen]
+    record, _ = validate_trial(trial_of("Net"), report=seen.append)
+    gflops = [reached.gflops for reached in seen]
     assert np.allclose(gflops, gflops[0] * np.arange(1, EPOCHS + 1))
     assert record.facts.train_gflops == pytest.approx(gflops[-1])
-    assert all(a < b for a, b in zip([0, *(p[4] for p in seen)], [p[4] for p in seen], strict=False))
+    assert all(a < b for a, b in zip([0, *(reached.seconds for reached in seen)], [reached.seconds for reached in seen], strict=False))
 
 
 def test_warm_up_is_counted_at_its_own_cost():
     seen = []
-    validate_trial(trial_of("WarmUp"), report=lambda *progress: seen.append(progress[3]))
+    validate_trial(trial_of("WarmUp"), report=lambda reached: seen.append(reached.gflops))
     steps = np.diff([0, *seen])
     assert steps[0] == pytest.approx(steps[1])
     assert steps[2] == pytest.approx(steps[3])
@@ -190,8 +193,8 @@ def test_lagging_suggestion_is_ended_early(tmp_path):
 def test_training_goes_on_while_its_end_is_decided(tmp_path, monkeypatch):
     reached = _Study.reached
 
-    def slowly(study, number, *progress):
-        reached(study, number, *progress)
+    def slowly(study, number, *told):
+        reached(study, number, *told)
         if number == 1:
             time.sleep(0.4)
             raise _Cut("enough")

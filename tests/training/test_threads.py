@@ -35,6 +35,6 @@ def test_threads_are_limited_and_given_back(monkeypatch, is_known):
 
 @pytest.mark.slow
 def test_the_fork_server_has_looked_and_has_no_garbage_before_a_trial_starts():
-    code = "import gc, bench.grid.warm; from bench.training.threads import _known; print(len(_known), gc.get_freeze_count() > 10_000)"
+    code = "import gc, bench.grid.server; from bench.training.threads import _known; print(len(_known), gc.get_freeze_count() > 10_000)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["1", "True"]

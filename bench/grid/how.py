@@ -1,0 +1,26 @@
+"""How a run goes about its trials: what the doors know and no number depends on, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench.grid.places import Local, Place
+from bench.grid.progress import Progress
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How to run what a suite asks. A tuning and an audit take from it what they have: they retry nothing and trace nothing."""
+
+    place: Place = field(default_factory=Local)
+    retry_failed: bool = False  # failed trials run again
+    wait: bool = False  # while another run writes to the same folder
+    is_traced: bool = False  # each trial also writes what its method did to traces/TRIAL.npz; one stored without it runs again
+    progress: Callable[[], Progress] = Progress  # a new one for each batch of trials
+    say: Callable[[str], None] = _silent  # takes a line now and then, of what a run decided
+    command: str = "bench.run(...)"  # what a user gave, for the pages

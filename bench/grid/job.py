@@ -1,0 +1,104 @@
+"""What a process of its own is given to do: a `Job` is a trial with everything that a worker needs to run it, here or on another machine.
+
+A task is plain data and goes whole to the process that runs it. What a user typed into a notebook travels by value inside it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cloudpickle
+
+from bench import registry
+from bench.datasets import files
+from bench.question.machine import Limits, Machine
+from bench.question.trial import Trial
+from bench.records.predictions import Predictions
+from bench.records.reached import Report
+from bench.records.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """Work for a process of its own, and what that process needs. `work` is called there."""
+
+    limits: Limits
+    log: Path  # where what it prints goes
+    given: bytes = b""  # classes handed over from Python; see `handed_over`
+    data_root: Path = field(default_factory=files.data_root)
+
+    @abstractmethod
+    def work(self, report: Callable[[Any], None]) -> Any:
+        """What the task gives; `report` takes what it tells on the way. Results and reports must be picklable."""
+
+    def settle(self) -> None:
+        """Make this process one that the task can work in: its data root, and the classes it was given."""
+        os.environ["BENCH_DATA"] = str(self.data_root)
+        for cls in pickle.loads(self.given) if self.given else ():  # written by our own driver
+            registry.give(cls)
+
+
+class Outcome(NamedTuple):
+    """What came of a job. There are no predictions of a trial that failed or was validated alone."""
+
+    record: Record
+    predictions: Predictions | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Task):
+    """A trial as a task."""
+
+    trial: Trial
+    machine: Machine
+    traces: Path | None = None  # where to write what the method did
+    validates: bool = False  # True: train and validate alone, without the test part
+
+    def work(self, report: Report) -> Outcome:
+        """The trial under its memory limit. A GPU driver reserves address space without end, so there the parent's watch is all."""
+        from bench.training.loop import resolve_device
+        from bench.training.trial import run_trial, validate_trial
+
+        if resolve_device(self.machine.device).type == "cpu":
+            limit_address_space(self.limits.memory)
+        if self.validates:
+            return Outcome(*validate_trial(self.trial, self.machine, report))
+        return Outcome(*run_trial(self.trial, self.machine, report, self.traces))
+
+
+def handed_over(names: Iterable[str]) -> bytes:
+    """The classes among these that were handed over from Python, by value; empty if there are none."""
+    wanted = set(names)
+    classes = [cls for name, cls in registry.given().items() if name in wanted]
+    return by_value(classes) if classes else b""
+
+
+def by_value(classes: Iterable[type]) -> bytes:
+    """Classes with their code: a trial's process could not import what was typed into a notebook or loaded by hand."""
+    classes = list(classes)
+    names = {cls.__module__ for cls in classes} - {"__main__"}  # what is in `__main__` goes by value anyway
+    modules = [sys.modules[name] for name in names if name in sys.modules]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(classes)
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def limit_address_space(memory: int) -> None:
+    """Let this process take no more than `memory` bytes on top of what it holds now."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        held = int(statm.read_text().split()[0]) * resource.getpagesize()
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (held + memory, hard))
