@@ -169,7 +169,7 @@ def _dry_run(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> Non
     click.echo(tabulate(rows, headers="keys", tablefmt="simple"))
     click.echo(f"{len(rows)} trials, {len(waiting)} to run\n{found.text()}")
     if further:
-        pairs = "; ".join(" against ".join(pair) for pair in suite.pairs)
+        pairs = "; ".join(" against ".join(pair) for pair in suite.looks.pairs)
         click.echo(f"\nthen, where {pairs} is undecided, up to {len(further)} more. Planned looks at 5 % in all:")
         click.echo(tabulate(looks, headers={"seeds": "seeds", "spent": "alpha spent", "level": "significant at p <="}, floatfmt=".2g"))
 
