@@ -16,6 +16,7 @@ import pandas as pd
 
 from bench import registry
 from bench.data.loading import loaded_once
+from bench.drawing import missing
 from bench.errors import UsageError, unknown
 from bench.grid.engine import execute
 from bench.grid.progress import Progress
@@ -23,8 +24,9 @@ from bench.inspection.profile import profiles, tidy
 from bench.inspection.tables import SETTING, Analysis, Source, _at, _embeddings, _gradients, _labels, _routing, _supports
 from bench.methods.tracing import read_traces
 from bench.names import Choice
+from bench.question.assemble import assemble
 from bench.question.plan import plan
-from bench.question.suite import Suite, read_suite, with_options
+from bench.question.suite import Suite, read_suite
 from bench.records.database import Store
 from bench.records.record import Record
 
@@ -50,7 +52,9 @@ def analyse(
         if "protocols" not in given:
             given = {"noise": "0.3", **given}
     chosen = suite if isinstance(suite, Suite) else read_suite(suite or "quick")
-    chosen = with_options(chosen, {**given, "methods": given.get("methods") or _providing(what, chosen, suite is not None)})
+    if "methods" not in given:
+        given["methods"] = _providing(what, chosen, suite is not None)
+    chosen = assemble(chosen, given)
     _check_providers(what, chosen)
     if what == "cost":
         return _cost(replace(chosen, seeds=chosen.seeds[:1]))
@@ -179,11 +183,11 @@ def write(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png",), s
             for ending, frame in here.tables().items():
                 files.append(folder / f"{stem}{ending}.csv")
                 frame.to_csv(files[-1], index=False, float_format="%.6g")
-            if figures.missing() is None:
+            if missing() is None:
                 files += figures.draw(here, folder / stem, formats)
     except OSError as error:
         raise UsageError(f"the analysis cannot be written to {folder}: {error.strerror}; choose another --figures DIR") from None
-    if figures.missing() is not None:
-        say(f"no figure: {figures.missing()}")
+    if missing() is not None:
+        say(f"no figure: {missing()}")
     analysis.files = files
     return files

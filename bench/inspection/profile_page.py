@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from bench.drawing import check_plot
 from bench.errors import UsageError
 from bench.inspection.profile import COSTS, LATENCY_ROWS, Profile
 
@@ -112,11 +113,10 @@ def _number(value: float | None) -> str:
 
 def draw(found: Sequence[Profile], file: Path) -> None:
     """Draw GFLOPs against the number of observed modalities, a line a method. Raises: UsageError."""
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError:
-        raise UsageError("--plot needs matplotlib; pip install 'missing-modality-bench[plot]'") from None
+    check_plot(file)
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for profile in found:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.records.record import Record, evaluations_of
+from bench.records.record import Record
 from bench.text import finite
 
 COLUMNS = ("id", "method", "preset", "dataset", "combination", "protocol", "seed", "status")
@@ -35,16 +35,15 @@ class TrialPage:
             "status": {"status": record.status, "reason": record.reason, "collapsed": record.collapsed},
             "metrics": record.metrics,
             "cost": record.cost,
-            "facts": {key: value for key, value in record.facts.items() if key != "evaluations"},
-            "provenance": record.provenance,
+            "facts": {key: value for key, value in record.facts.as_json().items() if key != "evaluations"},
+            "provenance": record.provenance.as_json(),
         }
         found = [
             (title, tabulate([(f"  {key}", value) for key, value in finite(values).items()], tablefmt="plain", disable_numparse=True))
             for title, values in tables.items()
         ]
-        evaluations = evaluations_of(record)
-        if evaluations:
-            rows = [{"  rule": f"  {rule}", "missing": facts["missing"], **facts["metrics"]} for rule, facts in evaluations.items()]
+        if record.facts.evaluations:
+            rows = [{"  rule": f"  {rule}", "missing": of.missing, **of.metrics} for rule, of in record.facts.evaluations.items()]
             found.append(("evaluations", tabulate(rows, headers="keys", tablefmt="plain", floatfmt=".4f")))
         where = ["--out", str(self.out)] if self.published is None else ["--from", str(self.published)]
         found.append(("repeat it and compare the bits", f"  {shlex.join(['bench', 'reproduce', trial.id, *where])}"))
@@ -52,7 +51,7 @@ class TrialPage:
         return found
 
     def as_json(self) -> dict[str, object]:
-        return {**self.record.row(), "facts": self.record.facts, "provenance": self.record.provenance}
+        return {**self.record.row(), "facts": self.record.facts.as_json(), "provenance": self.record.provenance.as_json()}
 
 
 def listing(records: Iterable[Record]) -> str:
