@@ -21,6 +21,7 @@ from bench.datasets.files import FileDataset, prepared_copies
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice
 from bench.stats.levels import ALPHA
+from bench.text import share
 
 MOST_COMBINATIONS = 40  # rows of a page's table; the JSON holds them all
 MOST_CLASSES = 5  # columns of that table
@@ -137,15 +138,15 @@ def page(found: Mapping[str, Any]) -> str:
         return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True, colalign=["left"] * len(rows[0]))
 
     classes, gaps = list(found["classes"]), found["missing"] > 0
-    sizes = [{"class": name, "samples": count, "share": _percent(count / found["samples"])} for name, count in found["classes"].items()]
+    sizes = [{"class": name, "samples": count, "share": share(count / found["samples"])} for name, count in found["classes"].items()]
     modalities = [
         {
             "letter": m["letter"],
             "modality": m["name"],
             "kind": m["kind"],
             "shape": " x ".join(map(str, m["shape"])),
-            "missing": _percent(m["missing"]),
-            "single values missing": _percent(m["single_values_missing"]),
+            "missing": share(m["missing"]),
+            "single values missing": share(m["single_values_missing"]),
             **({"steps, median (longest)": f"{m['steps']['median']:g} ({m['steps']['longest']})" if "steps" in m else "-"}
                if any("steps" in other for other in found["modalities"]) else {}),
         }
@@ -156,8 +157,8 @@ def page(found: Mapping[str, Any]) -> str:
         {
             "observed": c["combination"] or "nothing",
             "samples": c["samples"],
-            "share": _percent(c["samples"] / found["samples"]),
-            **({name: _percent(count / c["samples"]) for name, count in zip(classes, c["classes"], strict=True)}
+            "share": share(c["samples"] / found["samples"]),
+            **({name: share(count / c["samples"]) for name, count in zip(classes, c["classes"], strict=True)}
                if len(classes) <= MOST_CLASSES else {}),
         }
         for c in shown
@@ -186,7 +187,7 @@ def page(found: Mapping[str, Any]) -> str:
         "",
         *(
             [
-                f"{len(found['combinations'])} combinations; {_percent(found['missing'])} of all cells (sample x modality) are missing."
+                f"{len(found['combinations'])} combinations; {share(found['missing'])} of all cells (sample x modality) are missing."
                 + (" Class columns: share of the combination's samples." if len(classes) <= MOST_CLASSES else ""),
                 "",
                 table(rows),
@@ -236,10 +237,6 @@ def _gaps(found: Mapping[str, Any]) -> list[str]:
 def _predicts(score: Mapping[str, float]) -> str:
     verdict = "Yes" if score["low"] > 0.5 else "Not beyond chance"
     return f"{verdict}: AUROC {score['auroc']:.3f}, 95 % interval {score['low']:.3f} to {score['high']:.3f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 # ---- published pages
