@@ -1,36 +1,46 @@
-"""The commands as Python functions, for notebooks: `bench.run`, `bench.results`, `bench.board`, and one for each further command."""
+"""The commands as Python functions, for notebooks: `bench.run`, `bench.results`, `bench.board`, and one for each further command.
+
+What is natural comes first and may go by position, everything else by name. Suites are names, files or `Suite` values; methods are names,
+`file.py:Class` or classes; lists may be text with commas, any iterable or numpy values. Bad input raises UsageError, a ValueError.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.names import Value, split_list
-from bench.question.suite import Suite, read_suite, with_options
 
 if TYPE_CHECKING:
     import pandas
 
     from bench.comparison.differences import Comparison
+    from bench.grid.how import How
+    from bench.grid.progress import Progress
     from bench.inspection.reproduction import Repeat
     from bench.inspection.tables import Analysis
     from bench.leaderboard import Board
+    from bench.question.assemble import Names
+    from bench.question.suite import Suite
+    from bench.records.page import TrialPage
+    from bench.records.record import Record
 
 DEFAULT_OUT = "runs"
 
 
 def run(
     suite: str | Suite = "quick",
-    methods: str | type | Iterable[str | type] | None = None,
+    *,
+    methods: Names | None = None,
     datasets: str | Iterable[str] | None = None,
     combinations: str | Iterable[str] | None = None,
     protocols: str | Iterable[str] | None = None,
     noise: float | str | Iterable[float] | None = None,
     seeds: int | str | Iterable[int] | None = None,
     training: Mapping[str, Value] | None = None,
-    configs: str | None = None,
+    configs: str | Iterable[str] | None = None,
     out: str | Path = DEFAULT_OUT,
     jobs: int = 1,
     retry_failed: bool = False,
@@ -38,44 +48,83 @@ def run(
     is_traced: bool = False,
     **options: object,
 ) -> pandas.DataFrame:
-    """Run a suite, as `bench run` does, and return one row per trial of it that has ended.
+    """One row per trial of a suite that has ended, after running those that have no record yet, as `bench run` does.
 
-    `methods` takes names, `file.py:Class` and classes; `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned
-    ones, or several of these; `options` are further suite keys (test_noise, test_combinations, metric, selection, vary, device, minutes,
+    `methods`, `datasets`, `combinations`, `protocols`, `noise` and `seeds` take the place of the suite's, `training` changes fields of
+    every method's Config. `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned ones, or several of these.
+    `out` is the results folder, `jobs` the number of trials at once; `retry_failed` runs failed trials again, `is_traced` also writes
+    what methods did inside. `options` are further suite keys (test_noise, test_combinations, metric, selection, vary, device, minutes,
     until_resolved, max_seeds, ...).
-    Raises: UsageError (a ValueError) on bad input.
+    Raises: UsageError on bad input.
     """
     from functools import partial
 
-    from bench.grid.how import How
-    from bench.grid.places import Local
-    from bench.grid.progress import Lines, Progress
+    from bench.grid.progress import Lines
+    from bench.question.assemble import assemble
     from bench.studies.looks import resolve
 
-    given = {
-        "datasets": datasets,
-        "combinations": combinations,
-        "protocols": protocols,
-        "noise": noise,
-        "seeds": seeds,
-        "training": training,
-    }
-    if methods is not None:
-        given["methods"] = ",".join(_names(methods))
-    given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
-    chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), {**given, **options})
-    if configs is not None:
-        from bench.question.winners import with_configs
-
-        chosen = with_configs(chosen, configs, out)
-    how = How(
-        place=Local(jobs),
-        retry_failed=retry_failed,
-        is_traced=is_traced,
-        progress=Progress if quiet else partial(Lines, chosen.metric),
-        say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True),
-    )
+    asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
+    chosen = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out)
+    how = _how(jobs, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, is_traced=is_traced)
     return tidy(resolve(chosen, out, how).records)
+
+
+def _how(jobs: int, quiet: bool, shown: Callable[[], Progress] | None = None, **given: Any) -> How:
+    """How what was asked for in Python is done: so many at once, what it says on stderr; `given` are further fields of `How`."""
+    from bench.grid.how import How
+    from bench.grid.places import Local
+    from bench.grid.progress import Progress
+
+    progress = Progress if quiet or shown is None else shown
+    return How(place=Local(jobs), progress=progress, say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True), **given)
+
+
+def show(
+    trial: str | None = None,
+    out: str | Path = DEFAULT_OUT,
+    *,
+    published: str | Path | None = None,
+    methods: Names | None = None,
+    settings: str | Iterable[str] | None = None,
+) -> pandas.DataFrame | TrialPage:
+    """Stored trials as a tidy table, or everything about one, as `bench show` does; `print` that for its page.
+
+    `trial` is an id or the beginning of one. `published` reads a published leaderboard folder instead of the results folder `out`.
+    `methods` and `settings` (by dataset, combination or protocol: "digits mcar(0.3)") pick rows of the table.
+    Raises: UsageError on bad input.
+
+    >>> print(bench.show("3f2a", published="leaderboards/real"))  # doctest: +SKIP
+    """
+    return tidy(stored(out, published, methods, settings)) if trial is None else page_of(trial, out, published)
+
+
+def page_of(trial: str, out: str | Path = DEFAULT_OUT, published: str | Path | None = None) -> TrialPage:
+    """The page behind `show`. Raises: UsageError if no trial, or more than one, has this id."""
+    from bench.records.folder import opened
+    from bench.records.page import TrialPage
+
+    with opened(out, published) as source:
+        return TrialPage(source.record(trial), out, published)
+
+
+def stored(
+    out: str | Path = DEFAULT_OUT,
+    published: str | Path | None = None,
+    methods: Names | None = None,
+    settings: str | Iterable[str] | None = None,
+) -> list[Record]:
+    """The records behind `show`. Raises: UsageError on bad input."""
+    from bench.comparison.belonging import selected
+    from bench.question.assemble import names_of
+    from bench.records.folder import opened
+
+    with opened(out, published) as source:
+        records = source.records()
+    return selected(records, names_of(methods or ()), _items(settings))
+
+
+def _items(given: str | Iterable[str] | None) -> list[str]:
+    return split_list(given) if isinstance(given, str) else list(given or ())
 
 
 def results(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
@@ -104,11 +153,12 @@ def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
-def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str | None = None, beside: str | Path | None = None) -> Board:
+def board(out: str | Path = DEFAULT_OUT, *, suite: str | None = None, metric: str | None = None, beside: str | Path | None = None) -> Board:
     """The board of the latest run in a results folder; `bench.leaderboard.markdown(board)` is its page.
 
+    `suite` reads runs of this suite alone, instead of all like the latest; `metric` is what it ranks by, by default the suite's.
     `beside` is a CSV file of numbers that others printed, in points; its pages show them beside ours where setting, metric and method
-    match. Raises: UsageError (a ValueError) on bad input.
+    match. Raises: UsageError on bad input.
     """
     from bench.leaderboard import build
     from bench.leaderboard.printed import read_printed
@@ -118,29 +168,27 @@ def board(out: str | Path = DEFAULT_OUT, suite: str | None = None, metric: str |
     return build(answers_of(out, suite=suite).by(metric), printed)
 
 
-def audit(
-    methods: str | type | Iterable[str | type] = "all", out: str | Path = DEFAULT_OUT, jobs: int = 1, quiet: bool = False
-) -> pandas.DataFrame:
-    """Audit methods, as `bench audit` does, and return one row per check of each.
+def audit(methods: Names = "all", *, out: str | Path = DEFAULT_OUT, jobs: int = 1, quiet: bool = False) -> pandas.DataFrame:
+    """One row per check of each method: whether it does what no method may do, as `bench audit` tries it.
 
-    `methods` takes names, groups, `file.py:Class` and classes. Raises: UsageError (a ValueError) on bad input.
+    `methods` takes groups too; what is found is stored in the results folder `out`, `jobs` audits run at once.
+    Raises: UsageError on bad input.
     """
     from dataclasses import asdict
 
     import pandas
 
-    from bench.grid.how import How
-    from bench.grid.places import Local
     from bench.inspection.audit import expand, run_audits
+    from bench.question.assemble import names_of
 
-    how = How(place=Local(jobs), say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True))
-    found = run_audits(expand(_names(methods)), out, how)
+    found = run_audits(expand(names_of(methods)), out, _how(jobs, quiet))
     return pandas.DataFrame([asdict(finding) for finding in found])
 
 
 def profile(
-    methods: str | type | Iterable[str | type] = "paper",
+    methods: Names = "paper",
     dataset: str = "digits",
+    *,
     combination: str = "all",
     protocol: str | None = None,
     noise: float | None = None,
@@ -150,11 +198,11 @@ def profile(
     device: str = "auto",
     threads: int = 1,
 ) -> pandas.DataFrame:
-    """What methods cost, as `bench profile` measures it.
+    """What methods cost, as `bench profile` measures it in one setting; nothing is trained.
 
     For each method rows with its cost over the test part (`observed` is "test") and over each observed combination (its letters),
-    in all (`component` is "all") and for each component. A method that fails has one row with its `reason`.
-    Raises: UsageError (a ValueError) on bad input.
+    in all (`component` is "all") and for each component, nested `depth` levels. A method that fails has one row with its `reason`.
+    Raises: UsageError on bad input.
     """
     import pandas
 
@@ -162,13 +210,17 @@ def profile(
     from bench.inspection import profile as profiling
 
     with loaded_once():
-        trials = profiling.trials_of(_names(methods), dataset, combination, protocol, noise, seed, training, device, threads)
+        trials = profiling.trials_of(
+            methods, dataset, combination=combination, protocol=protocol, noise=noise, seed=seed, training=training, device=device,
+            threads=threads,
+        )  # fmt: skip
         return pandas.DataFrame(profiling.tidy(profiling.profiles(trials, device, threads, depth)))
 
 
 def analyze(
     what: str,
-    methods: str | type | Iterable[str | type] | None = None,
+    methods: Names | None = None,
+    *,
     suite: str | Suite | None = None,
     datasets: str | Iterable[str] | None = None,
     noise: float | str | Iterable[float] | None = None,
@@ -183,40 +235,28 @@ def analyze(
 ) -> Analysis:
     """What methods did inside, as `bench analyze` tells it: routing, gradients, embeddings, supports or cost.
 
-    `.summary`, `.rows` and `.points` are pandas tables. With `figures`, a folder, tables and figures are written there and `.files`
-    names them; `options` are further suite keys (combinations, protocols, ...). Raises: UsageError (a ValueError) on bad input.
+    `.summary`, `.rows` and `.points` are pandas tables. Trials that have no traces in the results folder `out` yet are trained; without
+    a suite it asks about digits at missing rate 0.3, seed 0. With `figures`, a folder, tables and figures are written there and
+    `.files` names them; `options` are further suite keys (combinations, protocols, ...).
+    Raises: UsageError on bad input.
     """
     from functools import partial
 
-    from bench.grid.how import How
-    from bench.grid.places import Local
-    from bench.grid.progress import Lines, Progress
+    from bench.grid.progress import Lines
     from bench.inspection.analysis import analyse, write
 
-    given: dict[str, object] = {"datasets": datasets, "noise": noise, "seeds": seeds, "training": training, **options}
-    given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
-    if methods is not None:
-        given["methods"] = ",".join(_names(methods))
-    how = How(place=Local(jobs), progress=Progress if quiet else partial(Lines, "accuracy"), command="bench.analyze(...)")
-    found = analyse(what, suite, given, out, how)
+    given = {"methods": methods, "datasets": datasets, "noise": noise, "seeds": seeds, "training": training, **options}
+    found = analyse(what, suite, given, out, _how(jobs, quiet, partial(Lines, "accuracy"), command="bench.analyze(...)"))
     if figures is not None:
         write(found, Path(figures), list(formats))
     return found
-
-
-def _names(methods: str | type | Iterable[str | type]) -> list[str]:
-    """Methods by name; a class becomes known under its own."""
-    from bench import registry
-
-    items = [methods] if isinstance(methods, str | type) else list(methods)
-    texts = [registry.give(item) if isinstance(item, type) else item for item in items]
-    return [name for text in texts for name in split_list(text)]
 
 
 def compare(
     a: str,
     b: str,
     out: str | Path = DEFAULT_OUT,
+    *,
     suite: str | None = None,
     metric: str | None = None,
     settings: str | Iterable[str] | None = None,
@@ -231,14 +271,14 @@ def compare(
     largest difference that does not matter, in points, by default the suite's. `allow` names what may be mixed: protocols, data,
     commits, hardware. `patterns` counts wins and losses by observed modalities; it loads the datasets to draw the test masks again and
     uses those whose hash is the stored one.
-    Raises: UsageError (a ValueError) on bad input.
+    Raises: UsageError on bad input, and where the records must not be compared.
     """
     from bench.comparison.belonging import in_settings, label_of
     from bench.comparison.compare import compare as compared
     from bench.comparison.masks import masks_of
     from bench.records.folder import answers_of
 
-    wanted, allowed = (split_list(given) if isinstance(given, str) else list(given or ()) for given in (settings, allow))
+    wanted, allowed = _items(settings), _items(allow)
     answers = answers_of(out, published, suite)
     labels = [label_of(text, answers.records) for text in (a, b)]
     own = [record for record in in_settings(answers.records, wanted) if record.trial.label in labels]
@@ -247,10 +287,10 @@ def compare(
     return compared(answers, a, b, metric=metric, settings=wanted, rope=margin, allow=allowed, observed=observed, notes=notes)
 
 
-def reproduce(trial: str, out: str | Path = DEFAULT_OUT, published: str | Path | None = None) -> Repeat:
+def reproduce(trial: str, out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None) -> Repeat:
     """Run a stored trial again and compare bit for bit, as `bench reproduce` does; `.same` says whether every bit came again.
 
-    `trial` is an id or the beginning of one. Raises: UsageError (a ValueError) on bad input.
+    `trial` is an id or the beginning of one; nothing is stored. Raises: UsageError on bad input.
     """
     from bench.inspection.reproduction import reproduce as again
     from bench.records.folder import opened
@@ -261,7 +301,8 @@ def reproduce(trial: str, out: str | Path = DEFAULT_OUT, published: str | Path |
 
 def tune(
     suite: str | Suite = "quick",
-    methods: str | type | Iterable[str | type] | None = None,
+    *,
+    methods: Names | None = None,
     datasets: str | Iterable[str] | None = None,
     combinations: str | Iterable[str] | None = None,
     protocols: str | Iterable[str] | None = None,
@@ -280,38 +321,31 @@ def tune(
     plot: str | Path | None = None,
     **options: object,
 ) -> pandas.DataFrame:
-    """Tune methods on validation alone, as `bench tune` does, and return one row per method and setting.
+    """One row per method and setting of a tuning on validation alone, as `bench tune` does it.
 
     Columns hold the default and the best validation score, the best options, what was spent, importances and curves; `attrs["file"]`
-    is the file of winners, for `bench.run(configs=...)`. Raises: UsageError (a ValueError) on bad input.
+    is the file of winners, for `bench.run(configs=...)`. Each method gets `suggestions` in each setting, less where a budget ends
+    first; `seeds` are those of the tuning, `study` names its folder, `plot` a file for curves and importances.
+    Raises: UsageError on bad input.
     """
     from functools import partial
 
     import pandas
 
-    from bench import registry
-    from bench.grid.how import How
-    from bench.grid.places import Local
-    from bench.grid.progress import Progress, SuggestionLines
-    from bench.names import parse_seeds
-    from bench.studies.curves_plot import check_plot
+    from bench.drawing import check_plot
+    from bench.grid.progress import SuggestionLines
+    from bench.question.assemble import assemble, seeds_of
     from bench.studies.curves_plot import plot as draw
     from bench.studies.study import Budget
     from bench.studies.tuning import tune as run_tuning
 
-    given = {"datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise, "training": training}
-    if methods is not None:
-        items = [methods] if isinstance(methods, str | type) else list(methods)
-        given["methods"] = ",".join(registry.give(item) if isinstance(item, type) else item for item in items)
-    given = {key: list(value) if isinstance(value, range | set | tuple) else value for key, value in given.items()}
-    chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), {**given, **options})
+    asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
+    chosen = assemble(suite, {**asked, "training": training, **options})
     if plot is not None:
         check_plot(Path(plot))
-    roots = parse_seeds(list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else seeds)
     budget = Budget(suggestions, budget_gflops, budget_minutes)
-    shown = Progress if quiet else partial(SuggestionLines, chosen.selection)
-    how = How(place=Local(jobs), progress=shown, command="bench.tune(...)")
-    found = run_tuning(chosen, out, budget, sampler, pruner, roots, study, how)
+    how = _how(jobs, quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
+    found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
     if plot is not None:
         draw(found.results, Path(plot))
     frame = pandas.DataFrame([result.as_json() for result in found.results])

@@ -16,6 +16,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NA if value is None or math.isnan(value) else f"{round(100 * value, 8) + 0.0:.{digits}f}"
 
 
+def share(value: float) -> str:
+    """A fraction as its binary value rounds, with its unit: what the pages of datasets say."""
+    return f"{100 * value:.1f} %"
+
+
 def signed(value: float | None) -> str:
     """A difference of fractions in points."""
     return NA if value is None or math.isnan(value) else f"{round(100 * value, 8) + 0.0:+.1f}"
@@ -50,12 +55,18 @@ def cost_text(cost: Mapping[str, float | None], key: str) -> str:
     return f"{value:,.0f}" if key == "parameters" else number(value)
 
 
-def table(head: Sequence[str], body: Sequence[Sequence[str]], left: Sequence[str] = ()) -> str:
-    """A table in markdown, numbers to the right; a bar inside a cell is escaped. Columns without any entry are left out."""
-    kept = [i for i, _ in enumerate(head) if not body or any(row[i] for row in body)]
+def table(head: Sequence[str], body: Sequence[Sequence[str]], left: Sequence[str] = (), whole: bool = False) -> str:
+    """A table in markdown, numbers to the right; a bar inside a cell is escaped. Columns without any entry are left out, if not `whole`."""
+    kept = [i for i, _ in enumerate(head) if whole or not body or any(row[i] for row in body)]
     cells = [[row[i].replace("|", "\\|") for i in kept] for row in (head, *body)]
     align = ["left" if head[i] in left else "right" for i in kept]
     return tabulate(cells[1:], cells[0], tablefmt="pipe", colalign=align if body else None, disable_numparse=True)
+
+
+def terminal_table(rows: Sequence[Mapping[str, object]], left: Sequence[str] = ()) -> str:
+    """Rows as a table for a terminal, texts as they are, numbers to the right."""
+    sides = ["left" if title in left else "right" for title in rows[0]]
+    return tabulate(rows, headers="keys", tablefmt="simple", colalign=sides, disable_numparse=True)
 
 
 def picture(kind: str, *key: str) -> str:
@@ -64,11 +75,20 @@ def picture(kind: str, *key: str) -> str:
     return (text if len(text) <= 80 else f"{text[:70]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}") + ".svg"
 
 
+def and_list(words: Sequence[str]) -> str:
+    """Words as in a sentence.
+
+    >>> and_list(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def listed(names: Sequence[str], most: int = 6) -> str:
     """Names as in a sentence; of many the first ones and a count."""
     if len(names) > most:
         return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return and_list(names)
 
 
 def count(number: int, word: str) -> str:

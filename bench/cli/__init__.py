@@ -5,32 +5,42 @@ from __future__ import annotations
 import click
 
 from bench import __version__
-from bench.cli import analyses, boards, data, methods, reproduce, run, show, tune
+from bench.cli import analyze, audit, boards, compare, data, doctor, listing, new, profile, reproduce, run, show, tune
 from bench.cli.options import CONTEXT
 
+GROUPS = {
+    "Ask": (run.run, tune.tune),
+    "Read": (boards.leaderboard, compare.compare, show.show, reproduce.reproduce),
+    "Look inside": (analyze.analyze, profile.profile, audit.audit),
+    "Data and tools": (listing.list_, data.data, new.new, doctor.doctor),
+}
 
-@click.group(context_settings=CONTEXT)
+
+class Grouped(click.Group):
+    """Lists its commands under the headings of GROUPS, in their order, each with the whole first sentence of its help."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(str(command.name), command.get_short_help_str(limit=formatter.width * 2)) for command in commands])
+
+
+@click.group(cls=Grouped, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="bench")
 def main() -> None:
     """Compare methods for multimodal learning with missing modalities.
 
     \b
-    bench run                                 all methods on embedded real data, minutes on a laptop
+    bench run                                 all methods on embedded real data,
+                                              minutes on a laptop
     bench run --methods muse,mine.py:Mine     some methods, your own among them
     bench leaderboard                         the table of what was run
-    bench compare muse fusemoe                is the difference between two methods real?
+    bench compare muse fusemoe                is the difference between two real?
     bench reproduce TRIAL                     do the same bits come again?
-    bench list methods                        what there is
-    bench profile paper                       what they cost
-    bench audit mine.py:Mine                  does it read what it must not?
     bench analyze routing                     what happens inside
     """
 
 
-for _command in (
-    *(run.run, tune.tune, show.show, reproduce.reproduce),
-    *(boards.leaderboard, boards.compare),
-    *(methods.list_, methods.audit, methods.profile, methods.new, methods.doctor),
-    *(analyses.analyze, data.data),
-):
-    main.add_command(_command)
+for _commands in GROUPS.values():
+    for _command in _commands:
+        main.add_command(_command)

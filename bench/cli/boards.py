@@ -1,21 +1,18 @@
-"""`bench leaderboard` and `compare`: what stored trials say."""
+"""`bench leaderboard`: the table of what was run, printed, published or checked."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from bench.cli.options import data_root_option, explained, from_option, json_option, one_source, out_option, print_json
-
-suite_option = click.option("--suite", metavar="NAME", help="Runs of this suite alone, instead of all like the latest.")
+from bench.cli.options import explained, json_option, of_suite_option, out_option, print_json
 
 
 @click.command()
 @out_option
-@suite_option
+@of_suite_option
 @click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
 @click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
 @click.option(
@@ -54,7 +51,7 @@ def leaderboard(
 
     if publish is not None:
         _publish(out, suite, metric, publish, beside)
-    found = board(out, suite, metric, beside)
+    found = board(out, suite=suite, metric=metric, beside=beside)
     if beside is not None:
         click.echo(f"{beside}: {count(len(found.printed), 'number')} beside rows of this board", err=True)
     if as_json:
@@ -103,43 +100,3 @@ def _check(folders: tuple[Path, ...], as_json: bool) -> None:
             click.echo(f"{'stale' if entry['stale'] else 'ok   '}  {entry['folder']}  {' '.join(entry['stale'])}")
     if any(entry["stale"] for entry in found):
         sys.exit(1)
-
-
-@click.command()
-@click.argument("a")
-@click.argument("b")
-@click.option("--settings", metavar="LIST", help="Only some settings, by dataset, combination, protocol: 'digits mcar(0.3),gaussian'.")
-@click.option("--metric", metavar="NAME", help="Metric to compare by; any but the suite's is exploratory.  [default: the suite's]")
-@click.option("--rope", type=float, metavar="POINTS", help="Largest difference that does not matter.  [default: the suite's, 1]")
-@click.option("--allow", metavar="LIST", help="Compare although the records mix protocols, data, commits or hardware.")
-@click.option("--patterns", is_flag=True, help="Wins and losses by observed modalities. Loads the datasets.")
-@suite_option
-@data_root_option
-@out_option
-@from_option
-@json_option
-@explained
-def compare(a: str, b: str, as_json: bool, **options: Any) -> None:
-    """Compare method A with method B: is the difference real, how large, and does it matter?
-
-    In words and in numbers, setting by setting and over all settings. Where the data cannot answer, the page says what is missing.
-
-    \b
-    bench compare muse fusemoe                          the latest run in runs/
-    bench compare muse fusemoe --from leaderboards/quick --settings "digits mcar(0.5)"
-
-    \b
-    JSON: {"summary", "settings": [{"difference", "interval", "p", "p_adjusted", "verdict", "seeds_needed",
-      "patterns": [...], ...}], "across": {...}}; what the data cannot answer is null, with a "reason".
-
-    Exit code 0: answered, 2: wrong usage, or records that must not be compared.
-    """
-    from bench.api import compare as compared
-
-    one_source(options["published"])
-
-    found = compared(a, b, **{key: value for key, value in options.items() if value is not None})
-    if as_json:
-        print_json(found.as_json())
-    else:
-        click.echo(str(found))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import data_root_option, explained, json_option, print_checks, print_json, quiet_option, steps
+from bench.cli.options import data_root_option, explained, json_option, output_options, print_checks, print_json, steps
 
 files_option = click.option(
     "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
@@ -49,8 +49,7 @@ def data_status(as_json: bool) -> None:
 @click.argument("name", metavar="NAME[option=value]")
 @files_option
 @data_root_option
-@json_option
-@quiet_option
+@output_options
 @explained
 def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
     """Read and check a dataset's files once and keep a copy that loads fast."""
@@ -68,8 +67,7 @@ def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> 
 @click.argument("name", metavar="NAME[option=value]")
 @files_option
 @data_root_option
-@json_option
-@quiet_option
+@output_options
 @explained
 def data_verify(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
     """Recompute hashes and fingerprint of a dataset and compare. Exit code 1 if something differs."""

@@ -1,4 +1,4 @@
-"""What the commands share: options, errors as one line, progress, JSON."""
+"""What the commands share: options, each written once, errors as one line, progress, JSON."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from bench.grid.how import How
 
 
 def _set_data_root(_: click.Context, __: click.Parameter, folder: Path | None) -> None:
@@ -23,27 +26,110 @@ def _set_data_root(_: click.Context, __: click.Parameter, folder: Path | None) -
 
 LOCAL = ("--out", "--jobs", "--data-root", "--plot", "--figures")  # options that say something of this machine and nothing of the question
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-out_option = click.option("--out", default="runs", show_default=True, metavar="DIR", help="Folder of the results database.")
-from_option = click.option(
-    "--from", "published", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
-    help="Read a published leaderboard, such as leaderboards/quick, instead of --out.",
+Command = Callable[..., Any]
+
+
+def bundle(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Options that go together, as one decorator."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def repeatable(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
+    """What a repeatable option was given, as a suite takes it: None if nothing."""
+    return list(values) or None
+
+
+# The question: keys of a suite, under their names there
+datasets_option = click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value].")
+combinations_option = click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one.")
+protocols_option = click.option(
+    "--protocols", metavar="LIST",
+    help="natural, mcar(0.3), mcar(V=0.1,A=0.5), fixed(NE), keep(2), block(group,0.3), mar(A->B,2,0.3), mnar(B|value,2,0.3), "
+    "mnar(B|label,2,0.3), sums with +, or train=...;valid=...;test=...",
 )  # fmt: skip
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
+seeds_option = click.option("--seeds", metavar="LIST", help="Seeds and ranges, such as 0-4,7.")
+rope_option = click.option(
+    "--rope", type=float, metavar="POINTS", help="Largest difference that does not matter.  [default: the suite's, 1]"
+)
+training_option = click.option(
+    "--set", "training", multiple=True, metavar="KEY=VALUE", callback=repeatable,
+    help="Change a Config field of every method that has it. Repeatable.",
+)  # fmt: skip
+
+
+def question_options(suite: str | None, otherwise: str = "") -> Callable[[Command], Command]:
+    """The suite, by default this one or what `otherwise` says, and what takes the place of its keys."""
+    return bundle(
+        click.option(
+            "--suite", default=suite, show_default=otherwise or True, metavar="NAME|FILE", help="Suite to ask: a name, or a TOML file."
+        ),
+        click.option("--methods", metavar="LIST", help="Names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class."),
+        datasets_option,
+        combinations_option,
+        protocols_option,
+        click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one."),
+        click.option("--selection", metavar="NAME", help="Validation metric that picks the checkpoint."),
+        click.option("--epochs", type=int, metavar="N", help="Short for --set epochs=N."),
+        training_option,
+    )
+
+
+def asked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as keys of a suite: `--epochs` is one of what `--set` changes."""
+    found = {key: value for key, value in options.items() if key != "epochs"}
+    if options["epochs"] is not None:
+        found["training"] = [*(options["training"] or ()), f"epochs={options['epochs']}"]
+    return found
+
+
+# The machine: what a trial may take of it, and how many run at once
+device_option = click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+threads_option = click.option("--threads", type=int, metavar="N", help="CPU threads of each trial.")
+jobs_option = click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="How many at once.  [default: CPU cores / threads]")
+wait_option = click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
+machine_options = bundle(
+    device_option,
+    threads_option,
+    click.option("--minutes", type=float, metavar="N", help="Wall time a trial may take."),
+    click.option("--memory-gb", type=float, metavar="N", help="Memory a trial may take."),
+    jobs_option,
+)
+
+# The place: where data and results lie
 data_root_option = click.option(
     "--data-root", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", expose_value=False, callback=_set_data_root,
     help="Folder of the datasets that come as files.  [default: BENCH_DATA, or a folder of this user]",
 )  # fmt: skip
-datasets_option = click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value].")
-combinations_option = click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one.")
-noise_option = click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one.")
-seeds_option = click.option("--seeds", metavar="LIST", help="Seeds and ranges, such as 0-4,7.")
-epochs_option = click.option("--epochs", type=int, metavar="N", help="Short for --set epochs=N.")
-device_option = click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+out_option = click.option("--out", default="runs", show_default=True, metavar="DIR", help="Folder of the results database.")
+place_options = bundle(data_root_option, out_option)
+source_options = bundle(
+    out_option,
+    click.option(
+        "--from", "published", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+        help="Read a published leaderboard, such as leaderboards/quick, instead of --out.",
+    ),
+)  # fmt: skip
+
+# What of the stored trials
+of_suite_option = click.option("--suite", metavar="NAME", help="Runs of this suite alone, instead of all like the latest.")
+settings_option = click.option(
+    "--settings", metavar="LIST", help="Only some settings, by dataset, combination, protocol: 'digits mcar(0.3),gaussian'."
+)
+
+# The output
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Every epoch and every finished trial.")
+output_options = bundle(json_option, quiet_option)
 
 
-def explained(command: Callable[..., Any]) -> Callable[..., Any]:
+def explained(command: Command) -> Command:
     """Bad input ends as one line on stderr and exit code 2."""
 
     @wraps(command)
@@ -84,6 +170,14 @@ def cores(threads: int) -> int:
     return max(1, cpu_count() // threads)
 
 
+def how(jobs: int | None, threads: int, **given: Any) -> How:
+    """How what was typed is done: so many at once, and in the words in which it is stored; `given` are further fields of `How`."""
+    from bench.grid.how import How
+    from bench.grid.places import Local
+
+    return How(place=Local(jobs or cores(threads)), command=typed_command(), **given)
+
+
 def progress(metric: str, quiet: bool, verbose: bool):
     from bench.grid.progress import Bars, Lines, Progress
 
@@ -112,6 +206,11 @@ def print_json(value: Any) -> None:
     from bench.text import finite
 
     click.echo(json.dumps(finite(value), indent=2))
+
+
+def say(quiet: bool) -> Callable[[str], None]:
+    """Where lines about the work go: to stderr, unless nobody wants them."""
+    return lambda line: None if quiet else click.echo(line, err=True)
 
 
 def print_checks(found: list[dict[str, Any]], as_json: bool) -> None:

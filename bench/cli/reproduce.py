@@ -7,16 +7,14 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import data_root_option, explained, from_option, json_option, one_source, out_option, print_json, quiet_option, steps
+from bench.cli.options import data_root_option, explained, one_source, output_options, print_json, source_options, steps
 
 
 @click.command()
 @click.argument("trial")
 @data_root_option
-@out_option
-@from_option
-@json_option
-@quiet_option
+@source_options
+@output_options
 @explained
 def reproduce(trial: str, out: str, published: Path | None, as_json: bool, quiet: bool) -> None:
     """Run a stored trial again and compare its predictions bit for bit. Nothing is stored.

@@ -4,76 +4,57 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.cli.options import (
-    combinations_option,
+    asked,
     cores,
-    data_root_option,
-    datasets_option,
-    device_option,
-    epochs_option,
     explained,
-    json_option,
-    noise_option,
-    out_option,
+    how,
+    machine_options,
+    output_options,
+    place_options,
     print_json,
     progress,
-    quiet_option,
+    question_options,
+    repeatable,
+    rope_option,
+    say,
     seeds_option,
-    typed_command,
     verbose_option,
+    wait_option,
 )
 
 
 @click.command()
-@click.option("--suite", default="quick", show_default=True, metavar="NAME|FILE", help="Suite to run: a name, or a TOML file.")
-@click.option("--methods", metavar="LIST", help="Names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class.")
-@datasets_option
-@combinations_option
-@click.option(
-    "--protocols", metavar="LIST",
-    help="natural, mcar(0.3), mcar(V=0.1,A=0.5), fixed(NE), keep(2), block(group,0.3), mar(A->B,2,0.3), mnar(B|value,2,0.3), "
-    "mnar(B|label,2,0.3), sums with +, or train=...;valid=...;test=...",
-)  # fmt: skip
-@noise_option
+@question_options("quick")
+@seeds_option
 @click.option("--test-noise", metavar="LIST", help="Test each trained model at these missing rates as well.")
 @click.option("--test-combinations", metavar="LIST", help="Test each trained model with these modalities alone as well; all: every subset.")
-@seeds_option
 @click.option(
-    "--until-resolved", metavar="A,B", multiple=True,
+    "--until-resolved", metavar="A,B", multiple=True, callback=repeatable,
     help="Add seeds of methods A and B in each setting where `bench compare A B` is undecided. Repeatable.",
 )  # fmt: skip
 @click.option("--max-seeds", type=int, metavar="N", help="Seeds of such a pair at the most.  [default: 30]")
-@click.option("--rope", type=float, metavar="POINTS", help="Largest difference that does not matter.  [default: 1]")
+@rope_option
 @click.option("--metric", metavar="NAME", help="Primary metric of the leaderboard.")
-@click.option("--selection", metavar="NAME", help="Validation metric that picks the checkpoint.")
 @click.option("--vary", metavar="WHAT", help="training, or split: the seed then draws split and test masks too.")
 @click.option("--fixed-seed", type=int, metavar="N", help="Root of split and masks that do not vary with the seed.")
-@epochs_option
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a Config field of every method that has it. Repeatable.")
 @click.option("--configs", metavar="LIST", help="default, tuned (by `bench tune`, in OUT), FILE.toml of tuned ones, or several of these.")
-@device_option
-@click.option("--threads", type=int, metavar="N", help="CPU threads of each trial.")
-@click.option("--minutes", type=float, metavar="N", help="Wall time a trial may take.")
-@click.option("--memory-gb", type=float, metavar="N", help="Memory a trial may take.")
-@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Trials at once.  [default: CPU cores / threads]")
+@machine_options
 @click.option("--dry-run", is_flag=True, help="List the trials, estimate their time, and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
-@click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
+@wait_option
 @click.option("--trace", "is_traced", is_flag=True, help="Also write what methods did (routing, supports, ...) to OUT/traces.")
-@data_root_option
-@out_option
-@json_option
-@quiet_option
+@place_options
+@output_options
 @verbose_option
 @explained
 def run(
-    suite: str, sets: tuple[str, ...], epochs: int | None, configs: str | None, jobs: int | None, dry_run: bool, retry_failed: bool,
-    wait: bool, is_traced: bool, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
+    suite: str, configs: str | None, *, jobs: int | None, dry_run: bool, retry_failed: bool, wait: bool, is_traced: bool, out: str,
+    as_json: bool, quiet: bool, verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run every trial of a suite that has no record yet, then print the leaderboard.
 
@@ -83,38 +64,26 @@ def run(
     With --until-resolved the numbers of seeds at which a pair is looked at are planned ahead, and alpha is spent over them: looking again
     and again errs no more often than one test would. `bench compare A B` then allows for every look; --dry-run shows the plan.
     """
-    from bench.grid.how import How
-    from bench.grid.places import Local
-    from bench.question.suite import read_suite, with_options
+    from bench.question.assemble import assemble
+
+    chosen = assemble(suite, asked(options), configs, out)
+    if dry_run:
+        _foretell(chosen, out, jobs or cores(chosen.threads), as_json, quiet)
+        return
     from bench.studies.looks import resolve
 
-    changes = [*sets, *([f"epochs={epochs}"] if epochs is not None else [])]
-    pairs = options.pop("until_resolved") or None
-    chosen = with_options(read_suite(suite), {**options, "until_resolved": pairs, "training": changes or None})
-    if configs is not None:
-        from bench.question.winners import with_configs
-
-        chosen = with_configs(chosen, configs, out)
-    if dry_run:
-        from bench.data.loading import loaded_once
-
-        with loaded_once():
-            _dry_run(chosen, out, jobs or cores(chosen.threads), as_json, quiet)
-        return
-    how = How(
-        place=Local(jobs or cores(chosen.threads)),
-        retry_failed=retry_failed,
-        wait=wait,
-        is_traced=is_traced,
-        progress=partial(progress, chosen.metric, quiet, verbose),
-        say=lambda line: None if quiet else click.echo(line, err=True),
-        command=typed_command(),
-    )
-    summary = resolve(chosen, out, how)
+    done = how(
+        jobs, chosen.threads, wait=wait, retry_failed=retry_failed, is_traced=is_traced,
+        progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
+    )  # fmt: skip
+    summary = resolve(chosen, out, done)
     if as_json:
         print_json({"trials": [record.row() for record in summary.records]})
     elif summary.records:
-        click.echo(_page(out))
+        from bench.api import board
+        from bench.leaderboard import markdown
+
+        click.echo(markdown(board(out)))
     for record in summary.failed:
         click.echo(
             f"failed: {record.trial.label} {record.trial.dataset_label} {record.trial.protocol} seed {record.trial.seed}: {record.reason}",
@@ -132,59 +101,16 @@ def run(
         sys.exit(1)
 
 
-def _dry_run(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> None:
-    from dataclasses import asdict
-
-    from tabulate import tabulate
-
-    from bench.datasets.base import DataError
+def _foretell(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> None:
+    """Print what a run would do. Raises: UsageError if the data are not here, once what is known is printed."""
     from bench.errors import UsageError
-    from bench.grid.estimate import estimate
-    from bench.question.plan import outline, plan
-    from bench.records.database import Store
-    from bench.studies.looks import further_trials, planned_looks
+    from bench.studies.forecast import Outline, forecast
 
-    try:
-        trials = plan(suite)
-    except UsageError as error:
-        if not isinstance(error.__cause__, DataError):
-            raise
-        rows = outline(suite)
-        if as_json:
-            print_json({"outline": rows, "trials": None, "estimate": None, "reason": str(error)})
-        else:
-            click.echo(tabulate(rows, headers="keys", tablefmt="simple"))
-            click.echo(f"{len(rows) * len(suite.seeds)} trials; their ids and an estimate of their time need the data")
-        raise
-    further = further_trials(suite, trials) if suite.until_resolved else []
-    looks = [asdict(look) for look in planned_looks(suite)] if further else []
-    records = []
-    if (Path(out) / "bench.db").exists():
-        with Store(out, create=False) as store:
-            records = store.records()
-    statuses = {record.trial.id: record.status for record in records}
-    rows = [
-        {"id": t.id, "method": t.label, "dataset": t.dataset_label, "combination": t.combination, "protocol": t.protocol, "seed": t.seed,
-         "status": statuses.get(t.id, "planned")}
-        for t in trials
-    ]  # fmt: skip
-    waiting = [trial for trial, row in zip(trials, rows, strict=True) if row["status"] == "planned"]
-    begin = None if quiet else lambda trial: click.echo(f"timing {trial.label} on {trial.dataset_label} {trial.combination}", err=True)
-    found = estimate(waiting, records, jobs, suite.device, suite.threads, begin)
+    tell = say(quiet)
+    found = forecast(suite, out, jobs, lambda trial: tell(f"timing {trial.label} on {trial.dataset_label} {trial.combination}"))
     if as_json:
-        more = {"looks": looks, "further_trials": len(further)} if further else {}
-        print_json({"trials": rows, "estimate": found.as_json(), **more})
-        return
-    click.echo(tabulate(rows, headers="keys", tablefmt="simple"))
-    click.echo(f"{len(rows)} trials, {len(waiting)} to run\n{found.text()}")
-    if further:
-        pairs = "; ".join(" against ".join(pair) for pair in suite.pairs)
-        click.echo(f"\nthen, where {pairs} is undecided, up to {len(further)} more. Planned looks at 5 % in all:")
-        click.echo(tabulate(looks, headers={"seeds": "seeds", "spent": "alpha spent", "level": "significant at p <="}, floatfmt=".2g"))
-
-
-def _page(out: str) -> str:
-    from bench.api import board
-    from bench.leaderboard import markdown
-
-    return markdown(board(out))
+        print_json(found.as_json())
+    else:
+        click.echo(found.text())
+    if isinstance(found, Outline):
+        raise UsageError(found.reason)

@@ -11,33 +11,20 @@ from typing import Any
 import click
 
 from bench.cli.options import (
-    combinations_option,
-    cores,
-    data_root_option,
-    datasets_option,
-    device_option,
-    epochs_option,
+    asked,
     explained,
-    json_option,
-    noise_option,
-    out_option,
+    how,
+    machine_options,
+    output_options,
+    place_options,
     print_json,
-    quiet_option,
-    typed_command,
+    question_options,
     verbose_option,
 )
 
 
 @click.command()
-@click.option("--suite", default="quick", show_default=True, metavar="NAME|FILE", help="Suite whose settings and training budget are used.")
-@click.option("--methods", metavar="LIST", help="As for `bench run`; what an option fixes, as in muse[width=64], is not tuned.")
-@datasets_option
-@combinations_option
-@click.option("--protocols", metavar="LIST", help="As for `bench run`.")
-@noise_option
-@click.option("--selection", metavar="NAME", help="Validation metric to tune for.")
-@epochs_option
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change the default of every method that has it. Repeatable.")
+@question_options("quick")
 @click.option("--suggestions", default=20, show_default=True, metavar="N", help="Configurations to try, of each method in each setting.")
 @click.option("--budget-gflops", type=float, metavar="N", help="End there too: counted training GFLOPs of each method in each setting.")
 @click.option("--budget-minutes", type=float, metavar="N", help="End there too: minutes of training of each method in each setting.")
@@ -46,21 +33,14 @@ from bench.cli.options import (
 @click.option("--seed", "seeds", default="0", show_default=True, metavar="LIST", help="Seed of the tuning; several repeat it whole.")
 @click.option("--study", metavar="NAME", help="Name of its folder in OUT/tuning.  [default: from the question]")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw curves and importances.")
-@device_option
-@click.option("--threads", type=int, metavar="N", help="CPU threads of each suggestion.")
-@click.option("--minutes", type=float, metavar="N", help="Wall time a suggestion may take.")
-@click.option("--memory-gb", type=float, metavar="N", help="Memory a suggestion may take.")
-@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Suggestions at once.  [default: CPU cores / threads]")
-@data_root_option
-@out_option
-@json_option
-@quiet_option
+@machine_options
+@place_options
+@output_options
 @verbose_option
 @explained
 def tune(
-    suite: str, sets: tuple[str, ...], epochs: int | None, suggestions: int, budget_gflops: float | None, budget_minutes: float | None,
-    sampler: str, pruner: str, seeds: str, study: str | None, plot: Path | None, jobs: int | None, out: str, as_json: bool, quiet: bool,
-    verbose: bool, **options: Any,
+    suite: str, suggestions: int, *, budget_gflops: float | None, budget_minutes: float | None, sampler: str, pruner: str, seeds: str,
+    study: str | None, plot: Path | None, jobs: int | None, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Tune every method with the same budget, on validation alone: the test part is never looked up.
 
@@ -73,12 +53,9 @@ def tune(
     bench tune --methods paper --datasets digits --noise 0.3 --suggestions 500 --budget-gflops 2000
     bench run --methods paper --datasets digits --noise 0.3 --configs default,tuned
     """
-    from bench.grid.how import How
-    from bench.grid.places import Local
+    from bench.drawing import check_plot
     from bench.grid.progress import Progress, SuggestionBars, SuggestionLines
-    from bench.names import parse_seeds
-    from bench.question.suite import read_suite, with_options
-    from bench.studies.curves_plot import check_plot
+    from bench.question.assemble import assemble, seeds_of
     from bench.studies.curves_plot import plot as draw
     from bench.studies.results import table
     from bench.studies.study import Budget
@@ -86,13 +63,11 @@ def tune(
 
     if plot is not None:
         check_plot(plot)
-    changes = [*sets, *([f"epochs={epochs}"] if epochs is not None else [])]
-    chosen = with_options(read_suite(suite), {**options, "training": changes or None})
+    chosen = assemble(suite, asked(options))
     kind = SuggestionBars if sys.stderr.isatty() else SuggestionLines
     shown = Progress if quiet else partial(kind, chosen.selection, verbose)
-    how = How(place=Local(jobs or cores(chosen.threads)), progress=shown, command=typed_command())
     budget = Budget(suggestions, budget_gflops, budget_minutes)
-    found = run_tuning(chosen, out, budget, sampler, pruner, parse_seeds(seeds), study, how)
+    found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how(jobs, chosen.threads, progress=shown))
     if plot is not None:
         draw(found.results, plot)
     if as_json:
@@ -108,16 +83,17 @@ def tune(
     if found.interrupted:
         click.echo("interrupted: what has ended is stored; the same command continues", err=True)
         sys.exit(130)
-    asked = {**options, "set": sets, "epochs": epochs, "out": None if out == "runs" else out, "suite": None if suite == "quick" else suite}
-    click.echo(f"winners: {found.file}\ntrain them on fresh seeds:  {_run_of_winners(asked, found.file)}", err=True)
+    given = {**options, "out": None if out == "runs" else out, "suite": None if suite == "quick" else suite}
+    click.echo(f"winners: {found.file}\ntrain them on fresh seeds:  {_run_of_winners(given, found.file)}", err=True)
     if found.without_winner:
         sys.exit(1)
 
 
-def _run_of_winners(asked: dict[str, Any], file: Path) -> str:
+def _run_of_winners(given: dict[str, Any], file: Path) -> str:
     """The command that trains the winners beside the default configurations, under the conditions they were found in."""
     words, settings = ["bench", "run"], ("methods", "datasets", "combinations", "protocols", "noise")
-    for key in ("suite", *settings, "selection", "epochs", "set", "device", "threads", "out"):
-        values = asked[key] if isinstance(asked[key], tuple) else (asked[key],)
-        words += [word for value in values if value is not None for word in (f"--{key}", str(value))]
+    for key in ("suite", *settings, "selection", "epochs", "training", "device", "threads", "out"):
+        values = given[key] if isinstance(given[key], list) else [given[key]]
+        option = "--set" if key == "training" else f"--{key}"
+        words += [word for value in values if value is not None for word in (option, str(value))]
     return shlex.join([*words, "--configs", f"default,{file}"])

@@ -56,6 +56,12 @@ def in_settings(records: Sequence[Record], settings: Iterable[str]) -> list[Reco
     return [record for record in records if record.setting in chosen]
 
 
+def selected(records: Sequence[Record], methods: Iterable[str] = (), settings: Iterable[str] = ()) -> list[Record]:
+    """Records of some methods in some settings; all where none is named. Raises: UsageError if a name or an item fits none."""
+    labels = {label_of(text, records) for text in methods}
+    return [record for record in in_settings(records, settings) if not labels or record.trial.label in labels]
+
+
 def shared_settings(records: Sequence[Record], a: str, b: str) -> tuple[set[Setting], list[str]]:
     """Settings that have trials of both, and those that have not, in words. Raises: UsageError if none has."""
     found = {label: dict.fromkeys(record.setting for record in records if record.trial.label == label) for label in (a, b)}

@@ -73,7 +73,7 @@ def compare(
     shared, left_out = shared_settings(chosen, a, b)
     own = [record for record in chosen if record.trial.label in (a, b) and record.setting in shared]
     check_together(own, allowed)
-    pairs = [{called(name, records) for name in pair} for pair in suite.pairs]
+    pairs = [{called(name, records) for name in pair} for pair in suite.looks.pairs]
     sizes = _planned_looks(suite, pairs, a, b)
     own, left_over = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
     here = answers.of(own)
@@ -116,7 +116,7 @@ def _grown(pairs: Sequence[set[str]], a: str, b: str) -> list[str]:
 
 def _up_to_last_look(own: Sequence[Record], suite: Suite, sizes: Sequence[int], labels: tuple[str, str]) -> tuple[list[Record], list[str]]:
     """Records of the seeds of the last look that is complete in their setting, all before the first one; and what to note on them."""
-    order = suite.seed_order()
+    order = suite.looks.seed_order()
     ended: dict[Setting, dict[str, set[int]]] = defaultdict(lambda: {label: set() for label in labels})
     for record in own:
         if record.status != "planned":
@@ -148,7 +148,7 @@ class _Pair:
 
 def _with_looks(pair: _Pair, table: SettingTable, suite: Suite, sizes: tuple[int, ...]) -> Difference:
     """The last complete look, with all before it; before the first one, what there is."""
-    result, order = _difference(pair, table), suite.seed_order()
+    result, order = _difference(pair, table), suite.looks.seed_order()
     here = [record for record in pair.records if record.setting == table.setting]
     ended = [{r.trial.seed for r in here if r.trial.label == label and r.status != "planned"} for label in (pair.a, pair.b)]
     complete = [n for n in sizes if all(seeds.issuperset(order[:n]) for seeds in ended)]

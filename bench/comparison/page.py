@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from tabulate import tabulate
 
 from bench import stats
 from bench.comparison.differences import Across, Comparison, Difference, Looks, Pattern, not_applicable
 from bench.leaderboard import Row
 from bench.stats.metrics import METRICS
+from bench.text import and_list, p_equals, p_text, percent, table
 
 NOTES = (
     "- Differences are {a} - {b} in points (hundredths){turned}: above 0, {a} is better.",
@@ -103,7 +103,7 @@ def _opening_of_many(found: Comparison, across: Across) -> str:
     }
     said = [f"{clause} {_how_many(counts[verdict], n, verdict)}" for verdict, clause in clauses.items() if counts[verdict]]
     kind = "synthetic setting" if across.synthetic else "setting"
-    first = f"Over {n} {kind}{'s' if n > 1 else ''}, each a dataset under one rule of what is missing, {_listed(said)}."
+    first = f"Over {n} {kind}{'s' if n > 1 else ''}, each a dataset under one rule of what is missing, {and_list(said)}."
     if not len(across.values):
         return first
     if across.reason:
@@ -115,8 +115,9 @@ def _opening_of_many(found: Comparison, across: Across) -> str:
     if across.verdict == "equivalent":
         return f"{first} On average {size}, and in a further setting of this kind they would be as good as equal."
     if across.verdict == "undecided":
-        return f"{first} On average {size}, not consistently enough over these settings to rule out chance ({_p_is(across.signed_rank.p)})."
-    consistent = f"a lead too consistent over these settings to be chance ({_p_is(across.signed_rank.p)})"
+        chance = p_equals(across.signed_rank.p)
+        return f"{first} On average {size}, not consistently enough over these settings to rule out chance ({chance})."
+    consistent = f"a lead too consistent over these settings to be chance ({p_equals(across.signed_rank.p)})"
     return f"{first} On average {size}, {consistent}; {_for_other_datasets(across)}."
 
 
@@ -128,7 +129,7 @@ def _for_other_datasets(across: Across) -> str:
     if test.reason:
         return f"{test.n} datasets are too few to say whether it holds on others"
     held = "it holds over" if test.p <= across.levels.alpha else "it may be chance over"
-    return f"{held} the {test.n} datasets, one value each ({_p_is(test.p)})"
+    return f"{held} the {test.n} datasets, one value each ({p_equals(test.p)})"
 
 
 def _size(found: Comparison, difference: float) -> str:
@@ -146,10 +147,6 @@ def _how_many(count: int, n: int, verdict: str) -> str:
     return str(count) if count < n else "any" if verdict == "undecided" else "all"
 
 
-def _listed(clauses: Sequence[str]) -> str:
-    return ", ".join(clauses[:-1]) + (" and " if len(clauses) > 1 else "") + clauses[-1]
-
-
 def paragraph(found: Comparison, difference: Difference) -> str:
     """One setting in plain words."""
     estimate, a, b = difference.estimate, difference.a, difference.b
@@ -158,7 +155,7 @@ def paragraph(found: Comparison, difference: Difference) -> str:
         failed = " and ".join(name for name, row in ((found.a, a), (found.b, b)) if math.isnan(row.mean))
         return f"{where} No score of {failed}, so nothing can be compared: {not_applicable(estimate.reason)}."
     rows = difference.table.test_rows
-    scored = f"{found.a} scored {_percent(a.mean)} and {found.b} {_percent(b.mean)}"
+    scored = f"{found.a} scored {percent(a.mean)} and {found.b} {percent(b.mean)}"
     runs = f"means of {a.n} training runs each" if a.n == b.n else f"means of {a.n} and {b.n} training runs"
     lines = [f"{where} {f'On {rows} test samples ' if rows else ''}{scored} ({runs}): {_lead(found, estimate.difference)}."]
     if estimate.reason:
@@ -192,9 +189,9 @@ def _lead(found: Comparison, difference: float) -> str:
 def _chance(difference: Difference) -> str:
     p, adjusted = difference.p, difference.p_adjusted
     times = f"{100 * p:.0f} of 100" if p >= 0.0095 else f"{1000 * p:.0f} of 1,000" if p >= 0.00095 else "fewer than 1 of 1,000"
-    corrected = f"; {_p_is(adjusted)} after correction for {difference.tests} settings" if difference.tests > 1 else ""
+    corrected = f"; {p_equals(adjusted)} after correction for {difference.tests} settings" if difference.tests > 1 else ""
     what = "a gap this clear at any of the looks" if difference.looks else "a gap at least this large"
-    return f"Were the two equally good, {what} would turn up in {times} such studies ({_p_is(p)}{corrected})."
+    return f"Were the two equally good, {what} would turn up in {times} such studies ({p_equals(p)}{corrected})."
 
 
 def _looks(looks: Looks) -> str:
@@ -241,7 +238,7 @@ def _across(found: Comparison, across: Across) -> str:
     else:
         region = across.regions
         lines.append(
-            f"Within these settings: {_p_is(test.p)} (Wilcoxon's signed-rank test, exact; rank-biserial effect {test.effect:+.2f}), "
+            f"Within these settings: {p_equals(test.p)} (Wilcoxon's signed-rank test, exact; rank-biserial effect {test.effect:+.2f}), "
             f"verdict **{across.verdict}**. In a further setting like these {found.a} would be better with a chance of "
             f"{region.better:.0%}, worse with {region.worse:.0%}, practically equal with {region.equal:.0%}."
         )
@@ -261,7 +258,7 @@ def _complete_case(across: Across) -> str:
     if not n:
         return "In no setting did every planned trial give a score."
     test = stats.signed_rank(np.array(across.complete))
-    said = not_applicable(test.reason) or f"{_p_is(test.p)}, effect {test.effect:+.2f}"
+    said = not_applicable(test.reason) or f"{p_equals(test.p)}, effect {test.effect:+.2f}"
     return f"Counting only the {n} where every planned trial of both gave a score: {said}."
 
 
@@ -271,8 +268,8 @@ def _over_datasets(across: Across) -> str:
     if flip.n < 2:
         return "All settings share one dataset: nothing follows for others."
     low, high = map(_points, over.interval())
-    by_t = not_applicable(over.reason) or f"t-test {_p_is(over.p)}, 95 % interval {low} to {high}"
-    by_flip = not_applicable(flip.reason) or _p_is(flip.p)
+    by_t = not_applicable(over.reason) or f"t-test {p_equals(over.p)}, 95 % interval {low} to {high}"
+    by_flip = not_applicable(flip.reason) or p_equals(flip.p)
     return f"Over {flip.n} datasets, one value each: mean difference {_points(flip.mean)} points; {by_t}; sign flips {by_flip}."
 
 
@@ -300,40 +297,24 @@ def _numbers(found: Comparison) -> str:
             [
                 difference.table.title, _spread(difference.a), _spread(difference.b), _points(estimate.difference) + span,
                 f"{effect.cliffs_delta:+.2f} {effect.magnitude}" if effect else "n/a",
-                not_applicable(estimate.reason) or _p(difference.p), _p(difference.p_adjusted), difference.verdict + star,
+                not_applicable(estimate.reason) or p_text(difference.p), p_text(difference.p_adjusted), difference.verdict + star,
                 f"{seeds} ({what})" if seeds else "", str(difference.table.test_rows or "n/a"),
             ]
         )  # fmt: skip
-    return _table(head, body)
+    return table(head, body, head[:1], whole=True)
 
 
 def _patterns(found: Comparison, patterns: Sequence[Pattern]) -> str:
     head = ["Observed", "Samples", f"{found.a} right more often", f"{found.b} right more often", "Equally often", "Accuracy A - B"]
     body = [[p.observed or "nothing", str(p.n), str(p.wins), str(p.losses), str(p.ties), _points(p.difference)] for p in patterns]
-    return _table(head, body)
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    return tabulate(body, head, tablefmt="pipe", colalign=["left", *["right"] * (len(head) - 1)], disable_numparse=True)
-
-
-def _percent(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{100 * value:.1f}"
+    return table(head, body, head[:1], whole=True)
 
 
 def _spread(row: Row) -> str:
     count = str(row.n) if row.n == row.planned else f"{row.n}/{row.planned}"
-    return f"{_percent(row.mean)} ± {_percent(row.sd)} ({count})" if row.n else f"n/a ({count})"
+    return f"{percent(row.mean)} ± {percent(row.sd)} ({count})" if row.n else f"n/a ({count})"
 
 
 def _points(value: float) -> str:
     """A signed difference in points; a zero has no minus."""
     return "n/a" if math.isnan(value) else f"{round(100 * value, 1) + 0.0:+.1f}"
-
-
-def _p(p: float) -> str:
-    return "n/a" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _p_is(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {_p(p)}"

@@ -21,6 +21,7 @@ from bench.datasets.files import FileDataset, prepared_copies
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice
 from bench.stats.levels import ALPHA
+from bench.text import share
 
 MOST_COMBINATIONS = 40  # rows of a page's table; the JSON holds them all
 MOST_CLASSES = 5  # columns of that table
@@ -179,7 +180,7 @@ def _combinations(samples: Samples) -> tuple[CombinationRow, ...]:
 
 def page(found: Card) -> str:
     """A card as markdown; the same card gives the same bytes."""
-    sizes = [{"class": name, "samples": count, "share": _percent(count / found.samples)} for name, count in found.classes.items()]
+    sizes = [{"class": name, "samples": count, "share": share(count / found.samples)} for name, count in found.classes.items()]
     lines = [
         f"# {found.name}",
         "",
@@ -224,8 +225,8 @@ def _modality_table(modalities: Sequence[ModalityRow]) -> str:
             "modality": row.name,
             "kind": row.kind,
             "shape": " x ".join(map(str, row.shape)),
-            "missing": _percent(row.missing),
-            "single values missing": _percent(row.single_values_missing),
+            "missing": share(row.missing),
+            "single values missing": share(row.single_values_missing),
         }
         if any(other.steps for other in modalities):
             cells["steps, median (longest)"] = f"{row.steps.median:g} ({row.steps.longest})" if row.steps else "-"
@@ -237,11 +238,11 @@ def _combination_lines(found: Card) -> list[str]:
     shown, with_classes = found.combinations[:MOST_COMBINATIONS], len(found.classes) <= MOST_CLASSES
     rows = []
     for row in shown:
-        cells = {"observed": row.combination or "nothing", "samples": row.samples, "share": _percent(row.samples / found.samples)}
+        cells = {"observed": row.combination or "nothing", "samples": row.samples, "share": share(row.samples / found.samples)}
         if with_classes:
-            cells |= {name: _percent(count / row.samples) for name, count in zip(found.classes, row.classes, strict=True)}
+            cells |= {name: share(count / row.samples) for name, count in zip(found.classes, row.classes, strict=True)}
         rows.append(cells)
-    said = f"{len(found.combinations)} combinations; {_percent(found.missing)} of all cells (sample x modality) are missing."
+    said = f"{len(found.combinations)} combinations; {share(found.missing)} of all cells (sample x modality) are missing."
     lines = [said + (" Class columns: share of the combination's samples." if with_classes else ""), "", _table(rows)]
     rarer = len(found.combinations) - len(shown)
     return [*lines, "", f"and {rarer} rarer ones; `bench data card {found.name} --json` lists them."] if rarer else lines
@@ -280,10 +281,6 @@ def _gaps(found: Card) -> list[str]:
 def _predicts(score: MaskScore) -> str:
     verdict = "Yes" if score.low > 0.5 else "Not beyond chance"
     return f"{verdict}: AUROC {score.auroc:.3f}, 95 % interval {score.low:.3f} to {score.high:.3f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 # ---- published pages

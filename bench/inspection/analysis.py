@@ -16,18 +16,31 @@ import pandas as pd
 
 from bench import registry
 from bench.data.loading import loaded_once
+from bench.drawing import missing
 from bench.errors import UsageError, unknown
 from bench.grid.engine import execute
 from bench.grid.how import How
 from bench.inspection.profile import profiles, tidy
-from bench.inspection.tables import SETTING, Analysis, Source, _at, _embeddings, _gradients, _labels, _routing, _supports
+from bench.inspection.tables import (
+    SETTING,
+    Analysis,
+    Source,
+    at_setting,
+    embeddings_analysis,
+    gradients_analysis,
+    labels_of,
+    routing_analysis,
+    supports_analysis,
+)
 from bench.methods.catalog import CEILING
 from bench.methods.tracing import read_traces
 from bench.names import Choice
+from bench.question.assemble import assemble
 from bench.question.plan import plan
-from bench.question.suite import Suite, read_suite, with_options
+from bench.question.suite import Suite, read_suite
 from bench.records.database import Store
 from bench.records.record import Record
+from bench.text import and_list
 
 TRACED = ("routing", "gradients", "embeddings", "supports")
 ANALYSES = (*TRACED, "cost")
@@ -54,7 +67,9 @@ def analyse(
         if "protocols" not in given:
             given = {"noise": "0.3", **given}
     chosen = suite if isinstance(suite, Suite) else read_suite(suite or "quick")
-    chosen = with_options(chosen, {**given, "methods": given.get("methods") or _providing(what, chosen, suite is not None)})
+    if "methods" not in given:
+        given["methods"] = _providing(what, chosen, suite is not None)
+    chosen = assemble(chosen, given)
     _check_providers(what, chosen)
     if what == "cost":
         return _cost(replace(chosen, seeds=chosen.seeds[:1]))
@@ -69,7 +84,12 @@ def analyse(
         absent += [reason] if reason is not None else []
     if not found and not summary.interrupted:
         raise UsageError(f"no traces to analyse: {'; '.join(dict.fromkeys(absent))}. {_who(what)}")
-    analysis = {"routing": _routing, "gradients": _gradients, "embeddings": _embeddings, "supports": _supports}[what](found)
+    analysis = {
+        "routing": routing_analysis,
+        "gradients": gradients_analysis,
+        "embeddings": embeddings_analysis,
+        "supports": supports_analysis,
+    }[what](found)
     analysis.absent, analysis.interrupted = tuple(dict.fromkeys(absent)), summary.interrupted
     return analysis
 
@@ -110,14 +130,6 @@ def _check_providers(what: str, suite: Suite) -> None:
             raise UsageError(f"{choice.name} traces no {what}{f', only {and_list(has)}' if has else ''}; {_who(what)}")
 
 
-def and_list(words: Sequence[str]) -> str:
-    """
-    >>> and_list(["a", "b", "c"])
-    'a, b and c'
-    """
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
 def _source(record: Record, what: str, out: Path) -> tuple[Source | None, str | None]:
     """A trial's traces, or why there are none."""
     trial = record.trial
@@ -149,7 +161,7 @@ def _cost(suite: Suite) -> Analysis:
     trials = [trial for trial in plan(suite) if trial.method != CEILING]
     measured = list(profiles(trials, suite.device, suite.threads))
     frame = pd.DataFrame(tidy(measured))
-    frame["method"] = [str(label) for label in _labels(frame)]
+    frame["method"] = [str(label) for label in labels_of(frame)]
     absent = tuple(f"{profile.trial.label} failed: {profile.reason}" for profile in measured if profile.reason is not None)
     frame = frame[(frame["component"] == "all") & frame["reason"].isna()].drop(columns=["preset", "component", "reason"])
     summary = frame[frame["observed"] == "test"].drop(columns=["observed", "ms_per_sample"]).reset_index(drop=True)
@@ -179,15 +191,15 @@ def write(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png",), s
         folder.mkdir(parents=True, exist_ok=True)
         by = [key for key in SETTING if analysis.what != "cost" or key != "combination"]  # the figure of cost compares combinations
         for setting in analysis.rows[by].drop_duplicates().itertuples(index=False):
-            here, stem = _at(analysis, setting, by), file_stem(analysis.what, tuple(setting))
+            here, stem = at_setting(analysis, setting, by), file_stem(analysis.what, tuple(setting))
             for ending, frame in here.tables().items():
                 files.append(folder / f"{stem}{ending}.csv")
                 frame.to_csv(files[-1], index=False, float_format="%.6g")
-            if figures.missing() is None:
+            if missing() is None:
                 files += figures.draw(here, folder / stem, formats)
     except OSError as error:
         raise UsageError(f"the analysis cannot be written to {folder}: {error.strerror}; choose another --figures DIR") from None
-    if figures.missing() is not None:
-        say(f"no figure: {figures.missing()}")
+    if missing() is not None:
+        say(f"no figure: {missing()}")
     analysis.files = files
     return files

@@ -7,7 +7,6 @@ style or shape differs as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from itertools import cycle, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bench.drawing import missing
 from bench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ LINES = ("-", "--", ":", "-.")
 FORMATS = ("png", "svg", "pdf")
 EXPERTS = "expert (letter: modality it fills, sh: shared, e: any)"
 NUMBERED = 12  # columns up to which the cells of a map bear their number
-
-
-def missing() -> str | None:
-    """Why nothing can be drawn, with the way on; None if it can."""
-    return None if find_spec("matplotlib") else "matplotlib is not installed; pip install 'missing-modality-bench[plot]'"
 
 
 def check_formats(names: Sequence[str]) -> list[str]:

@@ -23,8 +23,9 @@ from bench.datasets.base import Batch, Samples, Schema, as_batch
 from bench.errors import TrialError, UsageError
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.names import Choice
+from bench.question.assemble import Names, assemble
 from bench.question.plan import plan
-from bench.question.suite import suite_from
+from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.seeds import number
 from bench.training.cost import OTHER, TensorMemory, forward_count, latency_ms, parameters_by_component, training_flops
@@ -96,23 +97,30 @@ class Profile:
 
 
 def trials_of(
-    methods: Sequence[str],
-    dataset: str,
+    methods: Names,
+    dataset: str = "digits",
+    *,
     combination: str = "all",
     protocol: str | None = None,
     noise: float | None = None,
     seed: int = 0,
     training: object = None,
-    device: str = "auto",
-    threads: int = 1,
+    device: str | None = None,
+    threads: int | None = None,
 ) -> list[Trial]:
     """One trial a method, at its published settings but for `training`; none of them is run. Raises: UsageError."""
-    setting: dict[str, object] = {"datasets": dataset, "combinations": combination}
-    setting["protocols"] = protocol or ("natural" if noise is None else "mcar")
-    if noise is not None:
-        setting["noise"] = noise
-    asked = {"methods": list(methods), "seeds": seed, "training": training or {}, "device": device, "threads": threads}
-    suite = suite_from("profile", {**asked, "settings": [setting]})
+    options = {
+        "methods": methods,
+        "datasets": dataset,
+        "combinations": combination,
+        "protocols": protocol or ("natural" if noise is None else "mcar"),
+        "noise": noise,
+        "seeds": seed,
+        "training": training,
+        "device": device,
+        "threads": threads,
+    }
+    suite = assemble(Suite("profile", (Settings(("digits",)),)), options)
     names = {choice.name for choice in registry.expand_methods(suite.methods)}
     trials = [trial for trial in plan(suite) if trial.method in names]  # a dataset's ceiling joins a plan by itself
     settings = {trial.setting for trial in trials}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tabulate import tabulate
 
+from bench.drawing import check_plot
 from bench.errors import UsageError
 from bench.inspection.profile import COSTS, LATENCY_ROWS, Profile
+from bench.text import terminal_table
 
 
 def by_size(profile: Profile) -> dict[int, float]:
@@ -37,6 +38,7 @@ def page(found: Sequence[Profile]) -> str:
     return "\n\n".join([*blocks, NOTES])
 
 
+LEFT = ("Method", "Device", "Component", "Observed")
 NOTES = """GFLOPs: 1e9 floating-point operations a sample; a multiply-add counts 2; activations, norms, sorting and look-ups count nothing.
 Training: forward and backward pass of a training sample. Active: parameters that act on one sample. ms: median time of a batch.
 Peak MB (1e6 bytes) while 64 rows are predicted: living tensors, parameters included; on a GPU what torch's allocator held; for a
@@ -53,7 +55,7 @@ def _comparison(found: Sequence[Profile]) -> str:
         }
         for profile in found
     ]
-    return _table(table)
+    return terminal_table(table, LEFT)
 
 
 def _sizes(found: Sequence[Profile]) -> str:
@@ -64,7 +66,7 @@ def _sizes(found: Sequence[Profile]) -> str:
         full = means[max(means)]
         part = {"One / all": f"{means[min(means)] / full:.0%}" if full else "n/a"}
         table.append({"Method": profile.trial.label, **{str(size): _number(mean) for size, mean in means.items()}, **part})
-    return "GFLOPs by number of observed modalities, mean over their combinations\n\n" + _table(table)
+    return "GFLOPs by number of observed modalities, mean over their combinations\n\n" + terminal_table(table, LEFT)
 
 
 def _detail(profile: Profile) -> str:
@@ -81,7 +83,7 @@ def _detail(profile: Profile) -> str:
             }
             for part in profile.components
         ]
-        blocks.append(_table(table))
+        blocks.append(terminal_table(table, LEFT))
     full = profile.observed[-1].gflops_per_sample
     table = [
         {
@@ -93,15 +95,10 @@ def _detail(profile: Profile) -> str:
         }
         for seen in profile.observed
     ]
-    blocks.append(_table(table))
+    blocks.append(terminal_table(table, LEFT))
     if profile.not_counted:
         blocks.append(f"not counted, for want of a formula: {', '.join(profile.not_counted)}")
     return "\n\n".join(blocks)
-
-
-def _table(rows: Sequence[Mapping[str, object]]) -> str:
-    sides = ["left" if title in ("Method", "Device", "Component", "Observed") else "right" for title in rows[0]]
-    return tabulate(rows, headers="keys", tablefmt="simple", colalign=sides, disable_numparse=True)
 
 
 def _number(value: float | None) -> str:
@@ -112,11 +109,10 @@ def _number(value: float | None) -> str:
 
 def draw(found: Sequence[Profile], file: Path) -> None:
     """Draw GFLOPs against the number of observed modalities, a line a method. Raises: UsageError."""
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError:
-        raise UsageError("--plot needs matplotlib; pip install 'missing-modality-bench[plot]'") from None
+    check_plot(file)
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for profile in found:

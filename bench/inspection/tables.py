@@ -93,7 +93,7 @@ def expert_names(source: Source) -> list[str]:
     return [f"e{i + 1}" for i in range(max(used, int(known.get("n_experts", 0))))]
 
 
-def _routing(sources: Sequence[Source]) -> Analysis:
+def routing_analysis(sources: Sequence[Source]) -> Analysis:
     """Tokens of each observed combination at each expert, by layer, kind of token and modality being filled."""
     rows, summaries = [], []
     for source in sources:
@@ -147,7 +147,7 @@ def _information(cells: np.ndarray) -> tuple[float, float, float]:
 # Gradients
 
 
-def _gradients(sources: Sequence[Source]) -> Analysis:
+def gradients_analysis(sources: Sequence[Source]) -> Analysis:
     """Mean cosine between the gradients of two modalities in each epoch: over all rows of a batch, and over those that observe both."""
     rows = []
     for source in sources:
@@ -178,7 +178,7 @@ def _gradients(sources: Sequence[Source]) -> Analysis:
 # Embeddings
 
 
-def _embeddings(sources: Sequence[Source]) -> Analysis:
+def embeddings_analysis(sources: Sequence[Source]) -> Analysis:
     """How well classes separate before and after completion, on all rows and on those that miss something, and a t-SNE of the latter."""
     rows, points = [], []
     for source in sources:
@@ -252,7 +252,7 @@ def _neighbours_right(x: np.ndarray, target: np.ndarray) -> np.ndarray:
 # Supports
 
 
-def _supports(sources: Sequence[Source]) -> Analysis:
+def supports_analysis(sources: Sequence[Source]) -> Analysis:
     """Which classes and observed combinations support which. The weights of each filled modality of a row are made to sum to 1."""
     rows, summaries = [], []
     for source in sources:
@@ -300,7 +300,7 @@ def _cluster_intervals(sample: np.ndarray, own: np.ndarray, gain: np.ndarray, se
     return float(own_low), float(own_high), float(gain_low), float(gain_high)
 
 
-def _labels(frame: pd.DataFrame) -> Iterable[str]:
+def labels_of(frame: pd.DataFrame) -> Iterable[str]:
     from bench.names import method_label, parse_choice
 
     for method, preset in zip(frame["method"], frame["preset"], strict=True):
@@ -308,7 +308,7 @@ def _labels(frame: pd.DataFrame) -> Iterable[str]:
         yield method_label(choice.name, preset, choice.options)
 
 
-def _at(analysis: Analysis, setting: Sequence[object], by: Sequence[str]) -> Analysis:
+def at_setting(analysis: Analysis, setting: Sequence[object], by: Sequence[str]) -> Analysis:
     """The part of an analysis that is about one setting."""
 
     def part(frame: pd.DataFrame) -> pd.DataFrame:

@@ -99,7 +99,7 @@ def _warnings(records: Sequence[Record], by_setting: Mapping[Setting, Mapping[st
 
 def _added_seeds(suite: Suite) -> list[str]:
     """Tests of this board take the numbers of seeds as fixed before anyone looked."""
-    pairs = "; ".join(" and ".join(pair) for pair in suite.pairs)
+    pairs = "; ".join(" and ".join(pair) for pair in suite.looks.pairs)
     told = "the tests of this page do not allow for it, `bench compare A B` does"
     return [f"{pairs} got more seeds where they were undecided, up to {suite.max_seeds}: {told}"] if pairs else []
 

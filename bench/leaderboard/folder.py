@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.drawing import missing
 from bench.leaderboard import plots
 from bench.leaderboard.board import build
 from bench.leaderboard.front_page import pages
@@ -54,7 +55,7 @@ def write(folder: Path, draw: bool = True) -> list[Path]:
     board = board_of(folder)
     for path in _left_over(folder, ()):
         path.unlink()
-    drawn = plots.draw(board, folder) if draw and plots.can_draw() else []
+    drawn = plots.draw(board, folder) if draw and missing() is None else []
     for name, text in _rendered(board, [path.name for path in drawn]).items():
         (folder / name).write_text(text, encoding="utf-8")
     return sorted(folder.iterdir())

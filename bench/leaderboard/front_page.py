@@ -7,24 +7,22 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.leaderboard.rows import Board, Overall, OverallRow, base_of, page_of
-from bench.leaderboard.setting_page import (
+from bench.leaderboard.page_parts import (
     LEFT,
-    _bold,
-    _cost_table,
-    _curve,
-    _dataset_page,
-    _failures,
-    _folded,
-    _head,
-    _how,
-    _name,
-    _notes,
-    _origin,
-    _pareto,
-    _pictures,
-    _setting,
+    cost_table,
+    failures_section,
+    folded_away,
+    head_of,
+    how_it_was_run,
+    how_to_read,
+    in_bold,
+    name_of,
+    pareto_of,
+    shown_pictures,
+    where_from,
 )
+from bench.leaderboard.rows import Board, Overall, OverallRow, base_of, page_of
+from bench.leaderboard.setting_page import curve_section, dataset_page, setting_section
 from bench.leaderboard.significance import Across, Family, rank_set
 from bench.methods.catalog import UNRANKED
 from bench.question.winners import Winner
@@ -36,26 +34,39 @@ from bench.text import NA, cost_text, count, listed, p_equals, percent, picture,
 
 def markdown(board: Board) -> str:
     """Everything on one page without what folds away, for a terminal."""
-    lines = _head(board)
+    lines = head_of(board)
     for kind in board.overall:
         lines += _overall(board, kind, folded=False)
     for setting in board.settings:
-        lines += _setting(board, setting, folded=False)
-    lines += [line for curve in board.curves for line in _curve(curve)]
+        lines += setting_section(board, setting, folded=False)
+    lines += [line for curve in board.curves for line in curve_section(curve)]
     return "\n".join(
-        [*lines, *_failures(board, folded=False), *_how(board), *tuning_lines(board.winners), *_notes(board, folded=False), *_origin(board)]
+        [
+            *lines,
+            *failures_section(board, folded=False),
+            *how_it_was_run(board),
+            *tuning_lines(board.winners),
+            *how_to_read(board, folded=False),
+            *where_from(board),
+        ]
     )
 
 
 def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
     """File name -> page. `plots` are the pictures that lie in the folder; those there are shown."""
-    lines = _head(board)
+    lines = head_of(board)
     for kind in board.overall:
         lines += _overall(board, kind, folded=True, plots=plots)
-    lines += [*_failures(board, folded=True), *_how(board), *tuning_lines(board.winners), *_notes(board, folded=True), *_origin(board)]
+    lines += [
+        *failures_section(board, folded=True),
+        *how_it_was_run(board),
+        *tuning_lines(board.winners),
+        *how_to_read(board, folded=True),
+        *where_from(board),
+    ]
     found = {"README.md": "\n".join(lines)}
     for page in dict.fromkeys(setting.page for setting in board.settings):
-        found[page] = _dataset_page(board, page, plots)
+        found[page] = dataset_page(board, page, plots)
     return found
 
 
@@ -66,12 +77,12 @@ def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = (
     lines = [*_in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(kind, board.levels)]
     what = "synthetic" if kind.synthetic else "real"
     pictures = {picture("ranks", what): "mean ranks; a bar joins methods within the critical difference"}
-    lines += _pictures(plots, {**pictures, picture("cost", what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
+    lines += shown_pictures(plots, {**pictures, picture("cost", what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
     lines += ["### Scores" + (", SYNTHETIC data" if kind.synthetic else ""), "", *_scores(kind, folded)]
     if folded:
-        lines += _folded("Cost", [_cost_table(kind.rows, kind.timed)])
+        lines += folded_away("Cost", [cost_table(kind.rows, kind.timed)])
         if kind.curves:
-            lines += _folded("Robustness: score over noise", _robustness_table(kind))
+            lines += folded_away("Robustness: score over noise", _robustness_table(kind))
     return lines
 
 
@@ -193,9 +204,9 @@ def _overall_table(board: Board, kind: Overall) -> str:
         curves = [percent(row.noise_auc), _drop(row)] if kind.curves else ["", ""]
         body.append(
             [
-                row.role if unranked else rank_set(row.place), _name(row), row.place.letters if row.place else "", rank,
-                _bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * tuned,
-                cost_text(row.cost, "gflops_per_sample"), _pareto(row), row.audit, ", ".join(row.flags),
+                row.role if unranked else rank_set(row.place), name_of(row), row.place.letters if row.place else "", rank,
+                in_bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * tuned,
+                cost_text(row.cost, "gflops_per_sample"), pareto_of(row), row.audit, ", ".join(row.flags),
             ]
         )  # fmt: skip
     return table(head, body, LEFT)
@@ -279,11 +290,11 @@ def _scores(kind: Overall, folded: bool) -> list[str]:
     intro = "Means over the settings of each dataset; the pages of the datasets have spreads, intervals and tests."
     if not folded:
         return [*every, ""]
-    return [intro, "", _matrix(kind, links), "", *_folded(f"All {len(kind.settings)} settings", every)]
+    return [intro, "", _matrix(kind, links), "", *folded_away(f"All {len(kind.settings)} settings", every)]
 
 
 def _matrix(kind: Overall, columns: Sequence[tuple[str, Sequence[str]]]) -> str:
-    body = [[_name(row, mark=False), *(percent(_mean(row.scores, titles)) for _, titles in columns)] for row in kind.rows]
+    body = [[name_of(row, mark=False), *(percent(_mean(row.scores, titles)) for _, titles in columns)] for row in kind.rows]
     return table(["Method", *(title for title, _ in columns)], body, LEFT)
 
 
@@ -319,7 +330,7 @@ def tuning_lines(winners: Sequence[Winner]) -> list[str]:
             f"{winner.suggestions} {winner.sampler} ({winner.pruned} pruned, {winner.failed} failed)",
             "n/a" if winner.gflops is None else f"{winner.gflops:.4g}",
             f"{winner.seconds / 60:.1f}",
-            f"{_percent(winner.default)} → {_percent(winner.valid)} {winner.selection}",
+            f"{percent(winner.default)} → {percent(winner.valid)} {winner.selection}",
             ", ".join(f"{key}={value}" for key, value in sorted(winner.options.items())),
         ]
         for winner in winners
@@ -331,7 +342,3 @@ def tuning_lines(winners: Sequence[Winner]) -> list[str]:
         "again on the seeds of this board. All other rows have default hyper-parameters. GFLOPs and minutes are of all suggestions.", "",
         tabulate(body, head, tablefmt="pipe", colalign=align, disable_numparse=True), "",
     ]  # fmt: skip
-
-
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.1f}"

@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,6 @@ MARK = re.compile(r"data sha256 ([0-9a-f]{64})")
 DIGITS = 6
 WIDE = 8.0  # inches
 Data = dict[str, Any]
-
-
-def can_draw() -> bool:
-    return find_spec("matplotlib") is not None
 
 
 def data_of(board: Board) -> dict[str, Data]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 from bench.data.grammar import parse_protocol, takes_noise
-from bench.data.terms import check_rate
 from bench.errors import UsageError, unknown
-from bench.names import Value, parse_options, parse_seeds, split_list
+from bench.names import Value, split_list
+from bench.question import keys
 from bench.question.machine import Limits, Machine
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
@@ -44,6 +45,34 @@ class Settings:
             levels: tuple[float | None, ...] = self.noise if self.noise and takes_noise(text) else (None,)
             texts.extend(str(parse_protocol(text, level)) for level in levels)
         return list(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Seeds where they are needed: pairs of methods that get more of them, look by look, as planned before the first look."""
+
+    pairs: tuple[tuple[str, ...], ...]
+    seeds: tuple[int, ...]  # of the first look
+    max_seeds: int  # of the last
+    rope: float  # largest difference that does not matter, in points
+
+    def check(self) -> None:
+        """Raises: UsageError unless there is something to look at, and more than once."""
+        if not self.pairs:
+            raise UsageError("max_seeds needs a pair of methods to resolve; name it with --until-resolved A,B")
+        for pair in self.pairs:
+            if len(pair) != 2 or pair[0] == pair[1]:
+                raise UsageError(f"until_resolved takes pairs of two methods, such as muse,fusemoe, got {','.join(pair)!r}")
+        if len(self.seeds) < 2 or self.max_seeds <= len(self.seeds):
+            raise UsageError(
+                f"until_resolved starts from 2 seeds or more and adds some: max_seeds must be above the {len(self.seeds)} "
+                f"of the first look, got {self.max_seeds}"
+            )
+
+    def seed_order(self) -> tuple[int, ...]:
+        """Seeds in the order in which looks take them: those of the suite, then the smallest others, `max_seeds` in all."""
+        further = (seed for seed in count() if seed not in self.seeds)
+        return (*self.seeds, *islice(further, max(0, self.max_seeds - len(self.seeds))))
 
 
 @dataclass(frozen=True)
@@ -76,7 +105,9 @@ class Suite:
         if not 0 < self.rope < 100:
             raise UsageError(f"rope, the largest difference that does not matter, must be above 0 and below 100 points, got {self.rope:g}")
         if self.until_resolved or self.max_seeds:
-            self._check_looks()
+            self.looks.check()
+            if self.vary != "training":
+                raise UsageError("until_resolved needs one test set for all seeds; leave --vary split out")
         for what in ("metric", "selection"):
             if getattr(self, what) not in METRICS:
                 raise unknown("metric", str(getattr(self, what)), METRICS)
@@ -89,25 +120,10 @@ class Suite:
         if not self.settings or not self.methods:
             raise UsageError(f"suite {self.name!r} needs a method and a [[settings]] table with datasets")
 
-    def _check_looks(self) -> None:
-        """Seeds can be added only as planned before the first look. Raises: UsageError."""
-        if not self.until_resolved:
-            raise UsageError("max_seeds needs a pair of methods to resolve; name it with --until-resolved A,B")
-        for pair in self.pairs:
-            if len(pair) != 2 or pair[0] == pair[1]:
-                raise UsageError(f"until_resolved takes pairs of two methods, such as muse,fusemoe, got {','.join(pair)!r}")
-        if self.vary != "training":
-            raise UsageError("until_resolved needs one test set for all seeds; leave --vary split out")
-        if len(self.seeds) < 2 or self.max_seeds <= len(self.seeds):
-            raise UsageError(
-                f"until_resolved starts from 2 seeds or more and adds some: max_seeds must be above the {len(self.seeds)} "
-                f"of the first look, got {self.max_seeds}"
-            )
-
     @property
-    def pairs(self) -> tuple[tuple[str, ...], ...]:
-        """The pairs to resolve, each as its methods."""
-        return tuple(tuple(split_list(pair)) for pair in self.until_resolved)
+    def looks(self) -> Looks:
+        """The pairs to resolve and the plan of looks at them, one value for its four keys."""
+        return Looks(tuple(tuple(split_list(pair)) for pair in self.until_resolved), self.seeds, self.max_seeds, self.rope)
 
     @property
     def levels(self) -> Levels:
@@ -121,11 +137,6 @@ class Suite:
     @property
     def machine(self) -> Machine:
         return Machine(self.device, self.threads)
-
-    def seed_order(self) -> tuple[int, ...]:
-        """Seeds in the order in which looks take them: those of the suite, then the smallest others, `max_seeds` in all."""
-        further = (seed for seed in count() if seed not in self.seeds)
-        return (*self.seeds, *islice(further, max(0, self.max_seeds - len(self.seeds))))
 
     def to_toml(self) -> str:
         """The suite as a file that reads back to itself."""
@@ -159,8 +170,36 @@ def _toml(value: object) -> str:
 
 
 SUITE_TABLES = ("training", "configs", "budgets", "tuned")
-SUITE_KEYS = tuple(key.name for key in fields(Suite) if key.name not in ("name", "settings"))
-SETTING_KEYS = tuple(key.name for key in fields(Settings))
+Reader = Callable[[str, object], object]
+SUITE_KEYS: Mapping[str, Reader] = {  # of a suite file beside [[settings]]: how each is read
+    "title": keys.text,
+    "methods": keys.texts,
+    "seeds": keys.seeds,
+    "metric": keys.text,
+    "selection": keys.text,
+    "vary": keys.text,
+    "fixed_seed": keys.whole,
+    "threads": keys.whole,
+    "device": keys.text,
+    "minutes": keys.number,
+    "memory_gb": keys.number,
+    "training": keys.options,
+    "configs": keys.by_method,
+    "tuned": keys.winners,
+    "untuned": keys.truth,
+    "budgets": keys.by_dataset,
+    "until_resolved": keys.pairs,
+    "max_seeds": keys.whole,
+    "rope": keys.number,
+}
+SETTING_KEYS: Mapping[str, Reader] = {
+    "datasets": keys.texts,
+    "combinations": keys.texts,
+    "protocols": keys.texts,
+    "noise": keys.rates,
+    "test_noise": keys.rates,
+    "test_combinations": keys.texts,
+}
 
 
 FIRST = ("quick", "real", "support2", "synthetic", "presets", "published")  # how a list of suites opens
@@ -205,18 +244,16 @@ def suite_from(name: str, table: Mapping[str, object]) -> Suite:
     entries = table.get("settings", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UsageError("settings must be tables, each headed [[settings]]")
-    return Suite(name, tuple(_setting(entry) for entry in entries), **_checked({k: v for k, v in table.items() if k != "settings"}))
+    scalars = _read({key: value for key, value in table.items() if key != "settings"}, SUITE_KEYS, "suite key")
+    return Suite(name, tuple(_setting(entry) for entry in entries), **scalars)
 
 
 def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
     """The suite with options of the command line over it: settings keys change every setting, `training` is merged."""
     given = {key: value for key, value in options.items() if value is not None}
-    changes = {key: value for key, value in given.items() if key in SETTING_KEYS}
-    settings = suite.settings
-    if changes:
-        parsed = {key: getattr(_setting({"datasets": ["-"], **changes}), key) for key in changes}
-        settings = tuple(dict.fromkeys(replace(setting, **parsed) for setting in settings))
-    scalars = _checked({key: value for key, value in given.items() if key not in SETTING_KEYS})
+    changes = _setting_values({key: value for key, value in given.items() if key in SETTING_KEYS})
+    settings = tuple(dict.fromkeys(replace(setting, **changes) for setting in suite.settings)) if changes else suite.settings
+    scalars = _read({key: value for key, value in given.items() if key not in SETTING_KEYS}, SUITE_KEYS, "suite key")
     if "training" in scalars:  # what the option names wins over all tables of the suite
         for what in ("configs", "budgets"):
             scalars[what] = {
@@ -230,73 +267,25 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
 
 
 def _setting(entry: Mapping[str, object]) -> Settings:
-    for key in entry:
-        if key not in SETTING_KEYS:
-            raise unknown("key of [[settings]]", key, SETTING_KEYS)
-    if not entry.get("datasets"):
+    values = _setting_values({key: value for key, value in entry.items() if key != "datasets" or value})
+    if "datasets" not in values:
         raise UsageError("a [[settings]] table needs datasets")
-    rates = ("noise", "test_noise")
-    values: dict = {key: tuple(map(check_rate, _items(value))) if key in rates else _texts(key, value) for key, value in entry.items()}
-    setting = Settings(**values)
-    if "protocols" in entry or "noise" in entry:
-        for text in setting.protocols:
-            parse_protocol(text, setting.noise[0] if setting.noise else 0.0)
-    return setting
+    return Settings(**values)
 
 
-def _checked(table: Mapping[str, object]) -> dict:
-    """Suite keys with their types checked. Raises: UsageError."""
-    checked: dict = {}
-    for key, value in table.items():
-        if key not in SUITE_KEYS:
-            raise unknown("suite key", key, SUITE_KEYS)
-        if key == "seeds":
-            checked[key] = parse_seeds(value)
-        elif key == "methods":
-            checked[key] = _texts(key, value)
-        elif key == "training":
-            checked[key] = value if isinstance(value, Mapping) else parse_options(_texts(key, value))
-        elif key in ("configs", "budgets"):
-            if not isinstance(value, Mapping) or not all(isinstance(config, Mapping) for config in value.values()):
-                one = {"configs": "method", "budgets": "dataset"}[key]
-                raise UsageError(f"{key} must be tables, one a {one}, each headed [{key}.{one.upper()}]")
-            checked[key] = value
-        elif key == "until_resolved":  # a text is one pair: its comma separates two methods
-            checked[key] = _texts(key, [value] if isinstance(value, str) else value)
-        elif key == "tuned":
-            if not isinstance(value, list | tuple) or not all(isinstance(table, Mapping) for table in value):
-                raise UsageError("tuned must be tables, each headed [[tuned]]; `bench tune` writes them")
-            checked[key] = tuple(value)
-        elif key == "untuned":
-            if not isinstance(value, bool):
-                raise UsageError(f"untuned must be true or false, got {value!r}")
-            checked[key] = value
-        elif key in ("fixed_seed", "threads", "max_seeds"):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise UsageError(f"{key} must be a whole number, got {value!r}")
-            checked[key] = value
-        elif key in ("minutes", "memory_gb", "rope"):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise UsageError(f"{key} must be a number, got {value!r}")
-            checked[key] = float(value)
-        elif not isinstance(value, str):
-            raise UsageError(f"{key} must be a text, got {value!r}")
-        else:
-            checked[key] = value
-    return checked
+def _setting_values(entry: Mapping[str, object]) -> dict[str, Any]:
+    """Values of a [[settings]] table, or of options that change one; its protocols are rules that take its rates. Raises: UsageError."""
+    values = _read(entry, SETTING_KEYS, "key of [[settings]]")
+    if "protocols" in values or "noise" in values:
+        noise = values.get("noise") or (0.0,)
+        for text in values.get("protocols", ("mcar",)):
+            parse_protocol(text, noise[0])
+    return values
 
 
-def _items(value: object) -> list:
-    if isinstance(value, str):
-        return split_list(value)
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _texts(key: str, value: object) -> tuple[str, ...]:
-    items = _items(value)
-    if not items or not all(isinstance(item, str) for item in items):
-        raise UsageError(f"{key} must be a list of names, got {value!r}")
-    repeated = sorted({item for item in items if items.count(item) > 1})
-    if repeated:
-        raise UsageError(f"{key} names {', '.join(repeated)} twice; name each once")
-    return tuple(items)
+def _read(table: Mapping[str, object], readers: Mapping[str, Reader], what: str) -> dict[str, Any]:
+    """Each value as its reader gives it. Raises: UsageError, also for a key that has none."""
+    for key in table:
+        if key not in readers:
+            raise unknown(what, key, readers)
+    return {key: readers[key](key, value) for key, value in table.items()}

@@ -11,7 +11,8 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from bench.errors import UsageError, unknown
 from bench.names import Choice, Setting, Value, parse_choice, split_list
@@ -106,23 +107,24 @@ def winner_from(table: Mapping[str, object]) -> Winner:
     if absent:
         raise UsageError(f"a [[tuned]] table lacks {', '.join(absent)}; write the file with `bench tune`")
     values: dict[str, Any] = dict(table)
-    for key, kinds in _KINDS.items():
-        if key in values and (isinstance(values[key], bool) or not isinstance(values[key], kinds)):
+    for key, hint in get_type_hints(Winner).items():
+        if key in values and (isinstance(values[key], bool) or not isinstance(values[key], _kinds(hint))):
             raise UsageError(f"{key} of a [[tuned]] table cannot be {values[key]!r}; write the file with `bench tune`")
     if not values["options"] or not all(isinstance(value, bool | int | float | str) for value in values["options"].values()):
         raise UsageError(f"options of a [[tuned]] table must be Config fields with their values, got {values['options']!r}")
     return Winner(**{**values, "seeds": tuple(values["seeds"])})
 
 
-_KINDS: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("method", "dataset", "combination", "protocol", "study", "sampler", "pruner", "selection"), (str,)),
-    **dict.fromkeys(("fingerprint", "version"), (str,)),
-    **dict.fromkeys(("suggestions", "pruned", "failed", "fixed_seed", "harness"), (int,)),
-    **dict.fromkeys(("seconds", "valid", "gflops", "default"), (int, float)),
-    "seeds": (list, tuple),
-    "options": (dict,),
-    "training": (dict,),
-}
+def _kinds(hint: Any) -> tuple[type, ...]:
+    """The types in which TOML gives a field of `Winner`: a whole number may stand for any number, an absent field is None.
+
+    >>> _kinds(float | None), _kinds(tuple[int, ...]), _kinds(str)
+    ((<class 'int'>, <class 'float'>), (<class 'list'>, <class 'tuple'>), (<class 'str'>,))
+    """
+    if isinstance(hint, UnionType):
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    kind = get_origin(hint) or hint
+    return {float: (int, float), tuple: (list, tuple), Mapping: (dict,)}.get(kind, (kind,))
 
 
 def read_winners(path: Path) -> list[Winner]:

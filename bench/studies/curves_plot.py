@@ -12,30 +12,12 @@ from bench.errors import UsageError
 from bench.names import Setting
 from bench.studies.results import BUDGETS, Curve, Result, curve, is_counted
 
-PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#B0B0B0"  # Okabe and Ito's: colour-blind readers can tell them apart
 TOP = 4  # fields whose importance is drawn
 
 
-def check_plot(path: Path) -> None:
-    """Raises: UsageError if a plot could not be written there: before hours are spent on it."""
-    if path.suffix not in PLOT_SUFFIXES:
-        raise UsageError(f"a plot is written to a file ending in {', '.join(PLOT_SUFFIXES)}, got {str(path)!r}")
-    if not path.resolve().parent.is_dir():
-        raise UsageError(f"the plot's folder {path.parent} does not exist; make it first")
-    _figure_class()
-
-
-def _figure_class() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("plots need matplotlib: pip install 'missing-modality-bench[plot]'") from None
-    return Figure
-
-
 def plot(results: Sequence[Result], path: Path) -> None:
-    """Write `figure_of` these results. Raises: UsageError without matplotlib, or if the file cannot be written."""
+    """Write `figure_of` these results. Raises: UsageError if the file cannot be written."""
     figure = figure_of(results)
     try:
         figure.savefig(path, dpi=120)
@@ -45,11 +27,13 @@ def plot(results: Sequence[Result], path: Path) -> None:
 
 def figure_of(results: Sequence[Result]) -> Any:
     """Curves on suggestions and on cost, and importances: one block a setting, one column a method, one scale for all of them."""
+    from matplotlib.figure import Figure
+
     groups: dict[Setting, list[Result]] = {}
     for result in results:
         groups.setdefault(result.trial.setting, []).append(result)
     columns = max(map(len, groups.values()))
-    figure = _figure_class()(figsize=(max(7.0, 1.0 + 2.6 * columns), 7.6 * len(groups)), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 1.0 + 2.6 * columns), 7.6 * len(groups)), layout="constrained")
     for block, (setting, here) in zip(figure.subfigures(len(groups), 1, squeeze=False)[:, 0], groups.items(), strict=True):
         _draw_setting(block, " ".join(setting), here, columns)
     return figure

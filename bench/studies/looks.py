@@ -57,11 +57,11 @@ def further_trials(suite: Suite, trials: Sequence[Trial]) -> list[Trial]:
 
     Raises: UsageError if a method of a pair is not in the suite's methods.
     """
-    labels = {_label(name) for pair in suite.pairs for name in pair}
+    labels = {_label(name) for pair in suite.looks.pairs for name in pair}
     planned = {trial.label for trial in trials}
     for label in sorted(labels - planned):
         raise UsageError(f"until_resolved names {label!r}, which is not among the methods of this run: {', '.join(sorted(planned))}")
-    order = suite.seed_order()
+    order = suite.looks.seed_order()
     later = replace(suite, methods=tuple(sorted(labels)), seeds=order[len(suite.seeds) :], until_resolved=(), max_seeds=0)
     later = replace(later, tuned=(), untuned=True)  # a tuned method that a pair names is there by its options
     return [trial for trial in plan(later) if trial.label in labels]
@@ -128,9 +128,9 @@ def _look(suite: Suite, out: Path | str, further: Sequence[Trial]) -> tuple[list
     further = like(further, answers.records)
     settings = {trial.setting for trial in further}
     asked = answers.of([record for record in answers.records if record.setting in settings])
-    order, resolutions = suite.seed_order(), []
+    order, resolutions = suite.looks.seed_order(), []
     wanted: dict[str, Trial] = {}
-    for pair in suite.pairs:
+    for pair in suite.looks.pairs:
         a, b = (called(name, answers.records) for name in pair)
         resolution = Resolution(compare(asked, a, b, allow=("protocols", "commits", "hardware")))
         for difference in resolution.comparison.differences:

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from bench.cli import main
+from bench.cli import GROUPS, main
 from bench.methods.catalog import METHODS
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
@@ -214,7 +215,7 @@ def test_profile_draws_a_plot(tmp_path):
     bench("profile", "mean-mlp", "--dataset", "breast-cancer", "-q", "--plot", tmp_path / "cost.svg")
     assert "<svg" in (tmp_path / "cost.svg").read_text()
     result = bench("profile", "mean-mlp", "--dataset", "breast-cancer", "--plot", tmp_path / "cost.unknown", code=2)
-    assert "cannot be written" in result.stderr
+    assert "a plot is written to a file ending in .png, .pdf, .svg" in result.stderr
     assert result.stdout == ""
 
 
@@ -356,3 +357,51 @@ def test_class_given_from_python_runs(tmp_path):
     frame = package.run(methods=[cell.Mine], datasets="breast-cancer", noise=0.3, seeds=0, training={"epochs": 2}, out=tmp_path, quiet=True)
     assert list(frame["method"]) == ["Mine"]
     assert frame["accuracy"][0] > 0.5
+
+
+def test_help_lists_every_command_in_one_group_and_in_80_columns():
+    listed = [command.name for commands in GROUPS.values() for command in commands]
+    assert sorted(listed) == sorted(main.commands)
+    text = CliRunner().invoke(main, ["--help"], terminal_width=80).stdout
+    assert [title for title in GROUPS if f"\n{title}:\n" in text] == list(GROUPS)
+    assert "..." not in text.partition("\n")[2]
+    assert max(map(len, text.splitlines())) <= 80
+    places = [text.index(f"\n  {name}  ") for name in listed]
+    assert places == sorted(places)
+
+
+def leaves(group):
+    return [leaf for command in group.commands.values() for leaf in (leaves(command) if hasattr(command, "commands") else [command])]
+
+
+def test_an_option_of_several_commands_is_the_same_option_everywhere():
+    """It is written once, in bench/cli/options.py; those below bear a common word in two senses."""
+    senses = {"--suite", "--methods", "--noise", "--seed", "--metric", "--plot", "--publish", "--check", "--from"}
+    helps = {}
+    for command in leaves(main):
+        for option in command.params:
+            if isinstance(option, click.Option):
+                helps.setdefault(max(option.opts, key=len), set()).add((option.help, type(option.type).__name__, option.metavar))
+    assert {name for name, found in helps.items() if len(found) > 1} == senses
+
+
+@pytest.mark.parametrize("name", ["run", "tune", "analyze routing"])
+def test_the_question_is_asked_by_the_same_options(name):
+    command = main
+    for word in name.split():
+        command = command.commands[word]
+    names = {option.name for option in command.params}
+    question = {"suite", "methods", "datasets", "combinations", "protocols", "noise", "selection", "epochs", "training"}
+    assert names >= question | {"device", "threads", "minutes", "memory_gb", "jobs", "out", "as_json", "quiet"}
+
+
+def test_set_and_epochs_reach_the_trials_of_a_run_and_of_an_analysis(tmp_path):
+    words = ["--methods", "mean-mlp", "--datasets", "breast-cancer", "--noise", "0.3", "--seeds", "0", "--epochs", "1", "--set", "width=8"]
+    bench("run", *words, "--out", tmp_path, "-q")
+    bench("analyze", "cost", *words, "--out", tmp_path, "--figures", tmp_path / "figures", "-q")
+    (trial,) = json.loads(bench("show", "--out", tmp_path, "--json").stdout)["trials"]
+    shown = bench("show", trial["id"], "--out", tmp_path).stdout
+    assert "'epochs': 1" in shown
+    assert "'width': 8" in shown
+    result = bench("run", *words, "--set", "epochs=3", "--out", tmp_path, code=2)
+    assert result.stderr == "Error: option 'epochs' is given twice; give it once\n"

@@ -209,12 +209,14 @@ def test_plot_is_drawn(small, tmp_path):
     draw(list(small.values()), tmp_path / "cost.svg")
     text = (tmp_path / "cost.svg").read_text()
     assert text.count("<svg") == 1
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match=r"a file ending in .png, .pdf, .svg, got .*cost.unknown'"):
         draw(list(small.values()), tmp_path / "cost.unknown")
+    (tmp_path / "folder.svg").mkdir()
+    with pytest.raises(UsageError, match="cannot be written"):
+        draw(list(small.values()), tmp_path / "folder.svg")
 
 
 def test_plot_without_matplotlib_names_the_extra(small, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UsageError, match=r"pip install 'missing-modality-bench\[plot\]'"):
         draw(list(small.values()), tmp_path / "cost.svg")

@@ -190,8 +190,8 @@ def test_pairs_to_resolve_read_back_and_order_the_seeds():
     suite = with_options(
         Suite("s", (Settings(("digits",)),), seeds=(4, 1)), {"until_resolved": "muse[layers=3,width=8],fusemoe", "max_seeds": 5}
     )
-    assert suite.pairs == (("muse[layers=3,width=8]", "fusemoe"),)
-    assert suite.seed_order() == (4, 1, 0, 2, 3)
+    assert suite.looks.pairs == (("muse[layers=3,width=8]", "fusemoe"),)
+    assert suite.looks.seed_order() == (4, 1, 0, 2, 3)
     assert suite_from("s", tomllib.loads(suite.to_toml())) == suite
     assert with_options(Suite("s", (Settings(("digits",)),)), {"until_resolved": ["muse,fusemoe"]}).max_seeds == 30
     assert "max_seeds" not in Suite("s", (Settings(("digits",)),)).to_toml()

@@ -634,9 +634,9 @@ def test_bad_input_is_one_line_and_code_two(tmp_path, words, message):
 
 
 def test_absent_matplotlib_is_explained_before_the_tuning(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # as if it were not installed; others may import the package
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
     result = bench(*COMMAND, "--methods", f"{FILE}:Cut", "--out", tmp_path / "out", "--plot", tmp_path / "curves.png", code=2)
-    assert "plots need matplotlib: pip install 'missing-modality-bench[plot]'" in result.stderr
+    assert "no plot can be drawn: matplotlib is not installed; pip install 'missing-modality-bench[plot]'" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

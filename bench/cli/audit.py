@@ -1,0 +1,58 @@
+"""`bench audit`: whether a method does what no method may do."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from bench.cli.options import explained, how, jobs_option, out_option, output_options, print_json, say, wait_option
+
+
+@click.command()
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD...|all")
+@jobs_option
+@wait_option
+@out_option
+@output_options
+@explained
+def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_json: bool, quiet: bool) -> None:
+    """Try a method for what no method may do, store what is found, and show it in every leaderboard.
+
+    \b
+    bench audit muse                            in its default preset
+    bench audit m3care@as_released mine.py:Mine
+    bench audit 'muse[layers=3]'                one configuration, as a tuned row needs it
+    bench audit all                             every listed method in every preset
+
+    \b
+    poison        hidden cells hold NaN, huge values, other rows' values: same outputs and training to the bit
+    batch-mate    a row alone, in other batches, beside other rows: same outputs up to rounding
+    support pool  no test row reaches training or another test row; training rows act through weights alone
+    label         true, other and no labels in evaluation: same outputs to the bit
+    determinism   one seed, other states of the global generators: same bits
+    gradient      every trained parameter receives a gradient within a few batches
+    empty row     rows that observe nothing get finite outputs
+
+    Exit code 0: all passed, 1: some check failed, 2: wrong usage, 130: interrupted. A dependence that a class declares is measured,
+    reported and passed. What was found holds for the version of the code that was audited.
+    """
+    from dataclasses import asdict
+
+    from bench.grid.process import Stopped
+    from bench.inspection.audit import expand, run_audits
+    from bench.inspection.audit_page import page
+    from bench.question.assemble import names_of
+
+    choices = expand(names_of(methods))
+    try:
+        found = run_audits(choices, out, how(jobs, 1, wait=wait, say=say(quiet)))
+    except Stopped as error:
+        click.echo(f"interrupted: {error}", err=True)
+        sys.exit(130)
+    if as_json:
+        print_json([asdict(finding) for finding in found])
+    else:
+        click.echo(page(found))
+    if not all(finding.passed for finding in found):
+        sys.exit(1)

@@ -1,0 +1,75 @@
+"""`bench profile`: what methods cost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli.options import (
+    device_option,
+    explained,
+    output_options,
+    print_json,
+    say,
+    threads_option,
+    training_option,
+)
+
+
+@click.command()
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD...")
+@click.option("--dataset", default="digits", show_default=True, metavar="NAME", help="Dataset, or NAME[option=value].")
+@click.option("--combination", default="all", show_default=True, metavar="LETTERS", help="Modalities in use.")
+@click.option("--protocol", metavar="TEXT", help="Who hides what.  [default: natural, or mcar with --noise]")
+@click.option("--noise", type=float, metavar="RATE", help="Missing rate of a protocol written without one.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Draws masks and parameters.")
+@training_option
+@click.option("--depth", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Levels of nested components.")
+@device_option
+@threads_option
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw GFLOPs by observed modalities too.")
+@output_options
+@explained
+def profile(
+    methods: tuple[str, ...], *, depth: int, device: str | None, threads: int | None, plot: Path | None, as_json: bool, quiet: bool,
+    **where: Any,
+) -> None:  # fmt: skip
+    """Measure what methods cost: operations, parameters, latency and memory, by component and by what a sample observes.
+
+    METHOD is what --methods of `bench run` takes: names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class.
+    Nothing is trained; settings are the published ones. Every combination of observed modalities is measured where there are at
+    most five of them, else those that occur, single ones and all together.
+
+    \b
+    JSON: {"profiles": [{"method", "preset", "dataset", "combination", "protocol", "seed", "device",
+      "threads", "reason", "cost": {...}, "components": [{"component", "gflops_per_sample", "parameters",
+      "active_parameters"}], "observed": [{"combination", "gflops_per_sample", "ms_per_sample",
+      "peak_memory_mb", "components": {...}}], "not_counted": [...]}]}
+
+    Exit code 0: all measured, 1: some method failed, 2: wrong usage.
+    """
+    from bench.data.loading import loaded_once
+    from bench.drawing import check_plot
+    from bench.inspection.profile import profiles, trials_of
+    from bench.inspection.profile_page import draw, page
+
+    if plot is not None:
+        check_plot(plot)
+    tell = say(quiet)
+    with loaded_once():
+        trials = trials_of(methods, **where, device=device, threads=threads)
+        found = list(profiles(trials, device or "auto", threads or 1, depth, lambda trial: tell(f"measuring {trial.label}")))
+    if as_json:
+        print_json({"profiles": [entry.row() for entry in found]})
+    else:
+        click.echo(page(found))
+    if plot is not None:
+        draw(found, plot)
+    failed = [entry for entry in found if entry.reason is not None]
+    for entry in failed:
+        click.echo(f"failed: {entry.trial.label}: {entry.reason}", err=True)
+    if failed:
+        sys.exit(1)

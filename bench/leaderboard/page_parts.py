@@ -1,0 +1,154 @@
+"""What the pages of a board have in common: banner, cells, notes and where the numbers come from, in markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.leaderboard.printed import FILE
+from bench.leaderboard.rows import TIMINGS, Board, OverallRow, Row
+from bench.methods.catalog import UNRANKED
+from bench.question.suite import Suite
+from bench.stats.metrics import METRICS
+from bench.text import NA, cost_text, table
+
+LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Flags", "Trials, in seed order", "Rises", "Worst combination")
+COST_HEAD = {
+    "gflops_per_sample": "GFLOPs",
+    "parameters": "Parameters",
+    "active_parameters": "Active",
+    "latency_ms_64": "ms/sample",
+    "peak_memory_mb": "Peak MB",
+    "train_seconds": "Train s",
+}
+
+
+def head_of(board: Board) -> list[str]:
+    return [f"# {board.suite.title or board.suite.name}", "", *banner(board)]
+
+
+def how_it_was_run(board: Board) -> list[str]:
+    suite = board.suite
+    direction = "" if METRICS[suite.metric].higher_is_better else ", lower is better"
+    said = f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
+    return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
+
+
+def banner(board: Board) -> list[str]:
+    lines = [f"> **Warning:** {warning}." for warning in board.warnings]
+    if any(kind.mixed for kind in board.overall):
+        lines.append(
+            "> **No significance is claimed over settings**, nor in a setting that mixes such records: they are not one experiment."
+        )
+    return ["\n>\n".join(lines), ""] if lines else []
+
+
+def cost_table(rows: Sequence[OverallRow | Row], timed: bool) -> str:
+    names = [name for name in COST_HEAD if timed or name not in TIMINGS]
+    body = [[name_of(row, mark=False), *(cost_text(row.cost, name) for name in names)] for row in rows]
+    return table(["Method", *(COST_HEAD[name] for name in names)], body, LEFT)
+
+
+def shown_pictures(plots: Sequence[str], texts: Mapping[str, str]) -> list[str]:
+    """Pictures that lie in the folder, each with a text for who cannot see it."""
+    shown = [f"![{text}]({name})" for name, text in texts.items() if name in plots]
+    return ["\n\n".join(shown), ""] if shown else []
+
+
+def failures_section(board: Board, folded: bool) -> list[str]:
+    if not board.failures:
+        return []
+    lines = [f"- {trial}: {reason}" for trial, reason in board.failures]
+    title = f"Trials without a score: {len(lines)}"
+    return folded_away(title, lines) if folded else [f"## {title}", "", *lines, ""]
+
+
+def folded_away(title: str, lines: Sequence[str]) -> list[str]:
+    return ["<details>", f"<summary>{title}</summary>", "", *lines, "", "</details>", ""]
+
+
+NOTES = (
+    "- *Ranks*: the ranks that a method may have, from 1 + the methods significantly better to K - those significantly worse; with Holm's",
+    "  correction they hold for all methods at once. *Group*: methods that share a letter cannot be told apart. ●: no method is",
+    "  significantly better. **Bold**: significantly better than every other method. A mean rank alone is no test of a difference.",
+    "- `mean ± SD (n)`: over n seeds, ddof 1; `(2/3)`: two of three planned trials gave a score. 95 % intervals hold the variance of seeds",
+    "  and of test samples (crossed components, t quantile), so they are wider than the SD suggests.",
+    "- *Verdict* against the best row: `worse` by the adjusted p (`*`: the whole interval lies beyond ± {rope}), `equivalent` if the 90 %",
+    "  interval lies inside ± {rope}, else `undecided`, which is not `equal`. In n settings tested alone, 5 % may hold a false claim.",
+    "- *Floor* (`constant`: training class shares) and *ceiling* (`bayes`: exact posterior, synthetic data alone) are not ranked. *Above",
+    "  floor* in points. *Gap closed*: (score - floor) / (ceiling - floor) in %, the ceiling being `bayes` or else a perfect score.",
+    "- *Noise-AUC*: area under the score over the missing rate, divided by the range. *Drop*: score at the lowest rate less that at the",
+    "  highest; small too where a method starts at the floor. *Retention*: share of what stands above the floor that is left. *Rises*: the",
+    "  score rises beyond chance though more is missing.",
+    "- GFLOPs: 1e9 floating-point operations of a forward pass, mean over the test mask, multiply-add = 2; n/a: cannot be counted.",
+    "  ms: median forward time of a batch of 64 divided by 64; comparable within one hardware id alone. *Pareto* `front`: nobody scores at",
+    "  least as high for fewer operations; `~`: only methods that are not significantly better do.",
+    "- Audit (`bench audit`): the method's code, as it ran here, was tried for what no method may do, such as reading hidden values.",
+    "  *n declared*: dependences on other rows that it states; *not audited*: nobody has audited this version of it.",
+    "- Flags: `collapsed k/n`: k trials predict one class for every sample; `k failed`: k trials gave no score, reasons above.",
+)
+
+
+SURFACE_NOTES = (
+    "- *Response surface*: each trained model, chosen as before, scored once more on the same test samples under each further rule;",
+    "  means over seeds. *Area*: the score over the missing rate by trapezoids, divided by the range of rates, with a 95 % interval over",
+    "  seeds and samples. *Drop*: score at the lowest rate less that at the highest; of combinations, score with all modalities less that",
+    "  with the worst combination; a loss is positive whatever the metric. *Retention*: share of what stands above the floor (the score",
+    "  of `constant`) that the drop leaves; n/a where the interval of what stands there holds the floor. *Shapley*: gain in score by a",
+    "  modality, averaged over all orders in which modalities may come in; they sum to the score with all modalities less the floor.",
+)
+
+
+def how_to_read(board: Board, folded: bool) -> list[str]:
+    notes = [
+        *(note.replace("{rope}", board.levels.margin) for note in NOTES),
+        *(SURFACE_NOTES if any(setting.surface for setting in board.settings) else ()),
+    ]
+    return folded_away("How to read this", notes) if folded else ["## How to read this", "", *notes, ""]
+
+
+def where_from(board: Board) -> list[str]:
+    lines = ["## Where it comes from", "", board.provenance, ""]
+    lines += ["```", *board.commands, "```", ""] if board.commands else []
+    if board.folder:
+        beside = f" Printed numbers: `{FILE}`." if board.printed else ""
+        lines += [
+            "Question: `suite.toml`. Answers: `records.jsonl`, one trial a line, and `predictions.npz`. Rendered from them, and compared "
+            "by `bench leaderboard --check`: these pages, `table.csv`, `table.tex`, and every test in `significance.json`."
+            f"{beside}",
+            "",
+        ]
+    return lines
+
+
+def name_of(row: OverallRow | Row, mark: bool = True) -> str:
+    """The method, with what it is and where it stands."""
+    text = f"*{row.label}*" if row.label in UNRANKED else row.label + " (reference)" * (row.role == "reference")
+    if not mark or row.place is None:
+        return text
+    return in_bold(text, row.is_bold) + " ●" * row.place.top
+
+
+def pareto_of(row: OverallRow | Row) -> str:
+    return row.pareto or (NA if row.cost.get("gflops_per_sample") is None and row.role != "ceiling" else "")
+
+
+def in_bold(text: str, is_bold: bool) -> str:
+    return f"**{text}**" if is_bold else text
+
+
+def _varies(suite: Suite) -> str:
+    if suite.vary == "split":
+        return "Each seed draws its own split, masks, initialisation and batch order."
+    return "Split and test masks are the same for every method and seed; seeds vary initialisation, batch order and training mask."
+
+
+def _budget(suite: Suite) -> str:
+    shared = ", ".join(f"{key} = {value}" for key, value in sorted(suite.training.items()))
+    own = [
+        f"{name} with " + ", ".join(f"{key} = {value}" for key, value in sorted(config.items()))
+        for name, config in [*suite.configs.items(), *((f"on {dataset} all", budget) for dataset, budget in suite.budgets.items())]
+        if config  # an option of the command line may have taken its place
+    ]
+    hp = "tuned where a row says so, else untuned (default hp)" if suite.tuned else "untuned (default hp)"
+    text = f"one for all methods, {hp}, {shared}" if shared else "each method's published settings (default hp)"
+    return "; ".join([text, *(["but " + "; ".join(own)] if own else [])])

@@ -1,0 +1,89 @@
+"""What a run would do, before it does it: its trials, their time, and the looks that may add seeds. Free of torch itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bench.data.loading import loaded_once
+from bench.datasets.base import DataError
+from bench.errors import UsageError
+from bench.grid.estimate import Estimate, estimate
+from bench.question.plan import outline, plan
+from bench.question.suite import Suite
+from bench.question.trial import Trial
+from bench.records.database import Store
+from bench.studies.looks import PlannedLook, further_trials, planned_looks
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The trials of a suite with their time. Pairs to resolve may get `further` trials more, at `looks` planned ahead."""
+
+    trials: Sequence[Mapping[str, object]]  # rows: id, method, setting, seed, and the status of what is stored, else planned
+    estimate: Estimate  # of those that are planned
+    pairs: Sequence[Sequence[str]] = ()
+    looks: Sequence[PlannedLook] = ()
+    further: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        more = {"looks": [asdict(look) for look in self.looks], "further_trials": self.further} if self.further else {}
+        return {"trials": self.trials, "estimate": self.estimate.as_json(), **more}
+
+    def text(self) -> str:
+        lines = [tabulate(self.trials, headers="keys", tablefmt="simple")]
+        lines.append(f"{len(self.trials)} trials, {self.estimate.trials} to run\n{self.estimate.text()}")
+        if self.further:
+            pairs = "; ".join(" against ".join(pair) for pair in self.pairs)
+            lines.append(f"\nthen, where {pairs} is undecided, up to {self.further} more. Planned looks at 5 % in all:")
+            head = {"seeds": "seeds", "spent": "alpha spent", "level": "significant at p <="}
+            lines.append(tabulate([asdict(look) for look in self.looks], headers=head, floatfmt=".2g"))
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a suite asks, as far as its own text tells, where the data that it needs are not here."""
+
+    rows: Sequence[Mapping[str, object]]
+    trials: int
+    reason: str  # what is missing
+
+    def as_json(self) -> dict[str, object]:
+        return {"outline": self.rows, "trials": None, "estimate": None, "reason": self.reason}
+
+    def text(self) -> str:
+        said = f"{self.trials} trials; their ids and an estimate of their time need the data"
+        return "\n".join([tabulate(self.rows, headers="keys", tablefmt="simple"), said])
+
+
+@loaded_once()
+def forecast(suite: Suite, out: Path | str, jobs: int, begin: Callable[[Trial], None] | None = None) -> Forecast | Outline:
+    """What running the suite into a results folder would do; nothing is stored. `begin` hears of each method before it is timed.
+
+    Raises: UsageError on bad input; data that are not here give an Outline.
+    """
+    try:
+        trials = plan(suite)
+    except UsageError as error:
+        if not isinstance(error.__cause__, DataError):
+            raise
+        rows = outline(suite)
+        return Outline(rows, len(rows) * len(suite.seeds), str(error))
+    further = further_trials(suite, trials) if suite.until_resolved else []
+    records = []
+    if (Path(out) / "bench.db").exists():
+        with Store(out, create=False) as store:
+            records = store.records()
+    statuses = {record.trial.id: record.status for record in records}
+    rows = [
+        {"id": t.id, "method": t.label, "dataset": t.dataset_label, "combination": t.combination, "protocol": t.protocol, "seed": t.seed,
+         "status": statuses.get(t.id, "planned")}
+        for t in trials
+    ]  # fmt: skip
+    waiting = [trial for trial, row in zip(trials, rows, strict=True) if row["status"] == "planned"]
+    found = estimate(waiting, records, jobs, suite.device, suite.threads, begin)
+    return Forecast(rows, found, suite.looks.pairs, planned_looks(suite) if further else (), len(further))
