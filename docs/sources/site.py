@@ -16,8 +16,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 JOINING = ("CHANGELOG.md", "CONTRIBUTING.md", "leaderboards/**/*.md", "leaderboards/**/*.svg")  # relative to the repository
-LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
-CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
+LINK = r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)"
+LINK_OR_CODE = re.compile(rf"^```.*?^```$|{LINK}|`[^`\n]+`", re.DOTALL | re.MULTILINE)  # whichever begins first
 
 log = logging.getLogger("mkdocs.hooks.site")  # what it warns of ends a strict build
 
@@ -40,14 +40,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     else:
         place = f"docs/{page.file.src_uri}"
     known = {file.src_uri for file in files}
-    pieces = CODE.split(markdown)
-    pieces[::2] = [LINK.sub(lambda match: _turned(match, place, page.file.src_uri, known, root), piece) for piece in pieces[::2]]
-    return "".join(pieces)
+    return LINK_OR_CODE.sub(lambda match: _turned(match, place, page.file.src_uri, known, root), markdown)
 
 
 def _turned(match: re.Match[str], place: str, source: str, known: set[str], root: Path) -> str:
-    """One link. `place` is the page's path in the repository, `source` its path in the site."""
-    image, text, target = match.groups()
+    """One link; code stays. `place` is the page's path in the repository, `source` its path in the site."""
+    image, text, target = match["image"], match["text"], match["target"] or ""
     path, hash_, anchor = target.partition("#")
     if not path or re.match(r"[a-z]+:", path):
         return match[0]

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import pytest
 
 import bench
-from bench.protocol import PARSERS
-from bench.spec import SETTING_KEYS, SUITE_KEYS, Suite
+from bench.data.grammar import PARSERS
+from bench.question.suite import SETTING_KEYS, SUITE_KEYS, Suite
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
@@ -174,7 +174,7 @@ def table_of(text):
 def test_readme_table_is_the_committed_leaderboard():
     excerpt = table_of(read("README.md").partition("<!-- board: real -->")[2].partition("<!-- /board -->")[0])
     board = table_of(read("leaderboards/real/README.md").partition("## Overall\n\n")[2].partition("\n\n")[0])
-    assert 3 <= len(excerpt[0]) <= 6
+    assert 1 <= len(excerpt[0]) <= 6
     assert len(excerpt) >= 7
     kept = [{key: row[key] for key in excerpt[0]} for row in board]
     assert [row for row in excerpt if row not in kept] == []
