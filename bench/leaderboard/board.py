@@ -287,7 +287,9 @@ def _overall(suite: Suite, settings: Sequence[SettingTable], by_setting: Mapping
         floors = sign * np.array([setting.floor for setting in settings])
         datasets = [base_of(setting.dataset) for setting in settings]
         kind = "synthetic" if synthetic else "real"
-        over = across(kind, [setting.title for setting in settings], datasets, family, scores, floors, complete, levels, mixed)
+        over = across(
+            kind, [setting.title for setting in settings], datasets, family, scores, floors, complete, levels=levels, withheld=mixed
+        )
     rows = [_overall_row(label, own, settings, curves, over) for label, own in found.items()]
     points = {row.label: (math.nan if row.mean is None else row.mean, row.cost["gflops_per_sample"]) for row in rows}
     marks = _pareto(metric, points, over.over_settings if over else None)

@@ -167,7 +167,7 @@ class Across:
 
 def across(
     kind: str, settings: Sequence[str], datasets: Sequence[str], labels: Sequence[str], scores: np.ndarray, floor: np.ndarray,
-    complete: np.ndarray, levels: Levels, withheld: str = "",
+    complete: np.ndarray, *, levels: Levels, withheld: str = "",
 ) -> Across:  # fmt: skip
     """Tests over settings and over datasets.
 
@@ -196,8 +196,8 @@ def across(
             scores[complete],
             floor[complete],
             complete[complete],
-            levels,
-            withheld,
+            levels=levels,
+            withheld=withheld,
         )
     return Across(
         tuple(settings), tuple(datasets), tuple(labels), mean_ranks, friedman, over_settings,

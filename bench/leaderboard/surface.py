@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -115,21 +116,33 @@ def surface_of(
     at = {rule: evaluated_at(rule) for rule in rules}
     by_rate = {rate: rule for rule, (rate, _) in at.items() if rate is not None}
     rates = tuple(sorted(by_rate))
+    asked = _Rules(rules, rates, tuple(by_rate[rate] for rate in rates), {letters: rule for rule, (_, letters) in at.items() if letters})
     groups = {label: [record for record in done if record.trial.label == label] for label in labels}
     floors = [_metric(record, metric) for record in groups.get(FLOOR, [])]
     base = float(np.mean(floors)) if floors else math.nan
-    curve = tuple(by_rate[rate] for rate in rates)
-    fixed = {letters: rule for rule, (_, letters) in at.items() if letters is not None}
-    rows = tuple(
-        _row(metric, combination, label, group, predictions, rules, rates, curve, fixed, base) for label, group in groups.items() if group
-    )
+    rows = tuple(_row(metric, combination, label, group, predictions, asked, base) for label, group in groups.items() if group)
     return Surface(rules, rates, combination, base, rows)
 
 
+class _Rules(NamedTuple):
+    """The rules of a setting's evaluations, and which of them stand for a rate or a combination."""
+
+    every: tuple[str, ...]
+    rates: tuple[float, ...]  # ascending
+    curve: tuple[str, ...]  # the rule of each rate
+    fixed: Mapping[str, str]  # combination -> its rule
+
+
 def _row(
-    metric: str, combination: str, label: str, records: Sequence[Record], predictions: Mapping[str, Predictions], rules: Sequence[str],
-    rates: Sequence[float], curve: Sequence[str], fixed: Mapping[str, str], floor: float,
-) -> SurfaceRow:  # fmt: skip
+    metric: str,
+    combination: str,
+    label: str,
+    records: Sequence[Record],
+    predictions: Mapping[str, Predictions],
+    asked: _Rules,
+    floor: float,
+) -> SurfaceRow:
+    rules, rates, curve, fixed = asked
     sign = METRICS[metric].sign
     found = np.array([[score_under(record, rule, metric) for rule in rules] for record in records])  # (S, R)
     means = dict(zip(rules, found.mean(0).tolist(), strict=True))

@@ -58,12 +58,12 @@ class Budget:
         return (self.gflops is not None and gflops > self.gflops) or (self.minutes is not None and seconds > 60 * self.minutes)
 
 
-class _Cut(RuntimeError):
+class Cut(RuntimeError):
     """A suggestion was ended early; the message says why."""
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     """The folder, made and locked: one driver at a time. Raises: UsageError."""
     from filelock import FileLock, Timeout
 
@@ -81,7 +81,7 @@ def _held(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-class _Journal:
+class Journal:
     """Every study of one tuning, in one file that only the driver writes."""
 
     def __init__(self, folder: Path, question: Mapping[str, Any], pruner: str) -> None:
@@ -105,7 +105,7 @@ class _Journal:
                     f"this command has {json.dumps(question[key])}; give the same suite and options, or another --study"
                 )
 
-    def __enter__(self) -> _Journal:
+    def __enter__(self) -> Journal:
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -122,7 +122,7 @@ class _Journal:
     def __exit__(self, *_: object) -> None:
         self.storage.remove_session()
 
-    def study(self, space: Space, seed: int, sampler: str, budget: Budget) -> _Study:
+    def study(self, space: Space, seed: int, sampler: str, budget: Budget) -> Study:
         """A study, begun or gone on with. Raises: UsageError if it was begun with other code or data, or another search space."""
         import optuna
 
@@ -147,7 +147,7 @@ class _Journal:
                 f"study '{name}' in {self.folder} was begun with another {what} ({was.get(what)}, now {now[what]}), so its suggestions "
                 "cannot be compared with new ones; give another --study NAME, or delete the folder"
             )
-        return _Study(space, seed, sampler, budget, name, key, study, self.storage)
+        return Study(space, seed, sampler, budget, name, key, study, self.storage)
 
 
 def _mend(path: Path) -> None:
@@ -162,7 +162,7 @@ def _mend(path: Path) -> None:
 
 
 @dataclass
-class _Study:
+class Study:
     """One method in one setting from one seed: what was suggested, and what to suggest next. Not safe for threads; see `_Run`."""
 
     space: Space
@@ -256,18 +256,18 @@ class _Study:
         return self.storage.get_trial(self.storage.create_new_trial(self.key, template)).number
 
     def reached(self, number: int | None, reached: Reached, seconds: float) -> None:
-        """Note how far a suggestion has come, `seconds` after its process was asked for. Raises: _Cut if it is to go no further."""
+        """Note how far a suggestion has come, `seconds` after its process was asked for. Raises: Cut if it is to go no further."""
         self.running[number] = (reached.gflops or 0.0, seconds)
         if number is None:
             return
         if self.budget.is_exceeded(*self.spent()):
-            raise _Cut(SPENT)
+            raise Cut(SPENT)
         if math.isnan(reached.best):
             return
         row = self.row(number)
         self.storage.set_trial_intermediate_value(row._trial_id, reached.epoch, reached.best)
         if reached.epoch < reached.epochs and self.optuna.pruner.prune(self.optuna, self.row(number)):
-            raise _Cut(f"validation below the median after epoch {reached.epoch} of {reached.epochs}")
+            raise Cut(f"validation below the median after epoch {reached.epoch} of {reached.epochs}")
 
     def seconds_left(self) -> float:
         return math.inf if self.budget.minutes is None else 60 * self.budget.minutes - self.spent()[1]
@@ -290,11 +290,11 @@ class _Study:
         from optuna.trial import TrialState
 
         state = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(record.status, TrialState.FAIL)
-        self.optuna.tell(number, _score(record) if state == TrialState.COMPLETE else None, state)
+        self.optuna.tell(number, score_of(record) if state == TrialState.COMPLETE else None, state)
         return record
 
     def _end_default(self, record: Record, cost: Mapping[str, float | None]) -> None:
-        score = _score(record) if record.status == "done" else None
+        score = score_of(record) if record.status == "done" else None
         facts = {"number": None, "options": self.space.default(), "status": record.status, "score": score, "reason": record.reason, **cost}
         self.storage.set_study_user_attr(self.key, "default", facts)
 
@@ -316,7 +316,7 @@ class _Study:
         return Track(self.seed, self.default, tuple(self.suggestions), self.has_ended, self.importances())
 
 
-def _score(record: Record) -> float:
+def score_of(record: Record) -> float:
     assert record.facts.valid is not None, "what was validated has a score"
     return record.facts.valid
 

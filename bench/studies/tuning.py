@@ -34,7 +34,7 @@ from bench.records.reached import Reached
 from bench.records.record import Record
 from bench.studies.results import Result, training_seed
 from bench.studies.space import SAMPLERS, Space, space_of
-from bench.studies.study import PRUNERS, SPENT, Budget, _Cut, _held, _Journal, _score, _Study
+from bench.studies.study import PRUNERS, SPENT, Budget, Cut, Journal, Study, held, score_of
 
 
 @dataclass
@@ -96,7 +96,7 @@ def tune(
     question = _question(suite, sampler, pruner, seeds)
     name = name or f"{suite.name}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]}"
     folder = Path(out) / FOLDER / name
-    with _held(folder), _Journal(folder, question, pruner) as journal:
+    with held(folder), Journal(folder, question, pruner) as journal:
         studies = [journal.study(space, seed, sampler, budget) for seed, space in spaces]
         run = _Run(suite, folder, studies, how)
         run.execute()
@@ -159,7 +159,7 @@ def _question(suite: Suite, sampler: str, pruner: str, seeds: Sequence[int]) -> 
 class _Run:
     """Trains what the studies suggest, in several threads. Studies are touched under one lock alone."""
 
-    def __init__(self, suite: Suite, folder: Path, studies: Sequence[_Study], how: How) -> None:
+    def __init__(self, suite: Suite, folder: Path, studies: Sequence[Study], how: How) -> None:
         self.suite, self.folder, self.studies, self.place, self.progress = suite, folder, studies, how.place, how.progress()
         self.lock, self.stopped = threading.Lock(), threading.Event()
         trials = [study.space.trial for study in studies]
@@ -207,13 +207,13 @@ class _Run:
             try:
                 with self.lock:
                     study.reached(number, reached, told - begin)
-            except _Cut:
+            except Cut:
                 last[1] += time.monotonic() - told  # it trained on while this was decided
                 raise
 
         try:
             record = self.place.run(job, report, self.stopped).record
-        except _Cut as cut:
+        except Cut as cut:
             record = Record(trial, "pruned", str(cut))
         seconds = time.monotonic() - begin
         if record.status == "done":
@@ -224,13 +224,13 @@ class _Run:
         with self.lock:
             return study.end(number, record, cost)
 
-    def _next(self) -> tuple[_Study, int | None, Trial] | None:
+    def _next(self) -> tuple[Study, int | None, Trial] | None:
         """The study with the least running, then with the least asked, then the dearest makes the next suggestion.
 
         Of each round the cheap ones come last, so that at the end no worker waits long for another.
         """
 
-        def turn(study: _Study) -> tuple[int, int, float]:
+        def turn(study: Study) -> tuple[int, int, float]:
             default = study.default
             return len(study.running), study.asked + (default is not None), 0.0 if default is None else -default.seconds
 
@@ -246,15 +246,15 @@ class _Run:
 def _with_score(record: Record) -> Record:
     """The record, failed if validation gave no number. The test part must not have been there."""
     assert record.facts.rows["test"] == 0, "a suggestion must not see test rows"
-    if math.isfinite(_score(record)):
+    if math.isfinite(score_of(record)):
         return record
     reason = f"validation {record.trial.selection} is undefined: a class is absent from the validation part; choose another --selection"
     return replace(record, status="failed", reason=reason)
 
 
-def _results(studies: Sequence[_Study], name: str, sampler: str, pruner: str) -> list[Result]:
+def _results(studies: Sequence[Study], name: str, sampler: str, pruner: str) -> list[Result]:
     """One result a method and setting, its seeds together."""
-    groups: dict[tuple, list[_Study]] = {}
+    groups: dict[tuple, list[Study]] = {}
     for study in studies:
         trial = study.space.trial
         groups.setdefault((trial.label, trial.setting), []).append(study)

@@ -79,8 +79,9 @@ def _attention_backward_flops(grad, q, k, v, *_, **__) -> int:
     return 3 * scores + 2 * values
 
 
-def _convolution_backward_flops(grad, x, weight, _bias, _stride, _padding, _dilation, transposed, _output, _groups, mask, **__) -> int:
+def _convolution_backward_flops(grad, x, weight, *further, **__) -> int:
     """Gradients of input and weight, where wanted, each as much as the forward pass; torch's formula ignores groups in the weight's."""
+    _bias, _stride, _padding, _dilation, transposed, _output, _groups, mask = further
     places = x if transposed else grad
     return 2 * places[0] * math.prod(places[2:]) * math.prod(weight) * (bool(mask[0]) + bool(mask[1]))
 

@@ -58,12 +58,12 @@ def build_method(cls: type[Method], config: MethodConfig, train: Samples, seed: 
     return method
 
 
-def _fit(
+def fit_to_best(
     method: Method, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device, report: Report, tracer: Tracer | None
 ) -> tuple[int, float]:
     """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
     begin = time.perf_counter()
-    train, valid = as_batch(parts.train.samples, device), _eval_batch(parts.valid.samples, device)
+    train, valid = as_batch(parts.train.samples, device), unlabelled_batch(parts.valid.samples, device)
     order = stream(trial.seed, "order")
     adam = optimiser_of(method, config)
     best: tuple[float, float] | None = None
@@ -75,7 +75,7 @@ def _fit(
         method.on_epoch(epoch, config.epochs)
         if tracer is not None:
             method.tracer, tracer.epoch = tracer, epoch + 1
-        for step, rows in enumerate(_rows(len(train), config.batch_size, device, order)):
+        for step, rows in enumerate(row_batches(len(train), config.batch_size, device, order)):
             training_step(method, adam, train.rows(rows), config.clip_norm, f"epoch {epoch + 1}, batch {step + 1}")
         method.tracer = None
         if method.is_selectable:
@@ -104,7 +104,7 @@ def optimiser_of(method: Method, config: MethodConfig) -> torch.optim.Adam:
 def training_step(method: Method, adam: torch.optim.Adam, batch: Batch, clip_norm: float, where: str) -> Tensor:
     """One optimiser step; returns its loss. Raises: TrialError on wrong logits or a loss that is not finite."""
     prediction = method(batch)
-    _check(method, prediction, len(batch), where)
+    check_prediction(method, prediction, len(batch), where)
     loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
     if not torch.isfinite(loss):
         raise TrialError(f"{_not_finite(method, prediction)} ({where})")
@@ -131,20 +131,20 @@ def evaluate(method: Method, batch: Batch, batches: Iterable[Tensor]) -> Tensor:
     logits = []
     for rows in batches:
         prediction = method(batch.rows(rows))
-        _check(method, prediction, len(rows), "evaluation")
+        check_prediction(method, prediction, len(rows), "evaluation")
         logits.append(prediction.logits)
     return torch.cat(logits)
 
 
 def predict(method: Method, batch: Batch, batch_size: int) -> np.ndarray:
     """Class probabilities (N, C) in evaluation, row by row in order. Raises: TrialError on wrong or non-finite logits."""
-    logits = evaluate(method, batch, _rows(len(batch), batch_size, batch.observed.device))
+    logits = evaluate(method, batch, row_batches(len(batch), batch_size, batch.observed.device))
     if not torch.isfinite(logits).all():
         raise TrialError(f"{_not_finite(method, Prediction(logits))} (evaluation)")
     return logits.double().softmax(1).cpu().numpy()
 
 
-def _check(method: Method, prediction: object, rows: int, where: str) -> None:
+def check_prediction(method: Method, prediction: object, rows: int, where: str) -> None:
     if not isinstance(prediction, Prediction):
         raise TrialError(f"{type(method).__name__}.forward must return a Prediction, got {type(prediction).__name__} ({where})")
     expected = (rows, len(method.schema.classes))
@@ -164,18 +164,18 @@ def _not_finite(method: Method, prediction: Prediction) -> str:
     return f"non-finite loss: penalty {', '.join(bad)}" if bad else "non-finite loss"
 
 
-def _rows(rows: int, batch_size: int, device: torch.device, generator: np.random.Generator | None = None) -> Iterator[Tensor]:
+def row_batches(rows: int, batch_size: int, device: torch.device, generator: np.random.Generator | None = None) -> Iterator[Tensor]:
     for index in batch_rows(rows, batch_size, generator):
         yield torch.from_numpy(index).to(device)
 
 
-def _eval_batch(samples: Samples, device: torch.device) -> Batch:
+def unlabelled_batch(samples: Samples, device: torch.device) -> Batch:
     """All rows as one batch without labels: no label can reach a prediction."""
     batch = as_batch(samples, device)
     return replace(batch, target=torch.full_like(batch.target, -1))
 
 
-def _checked_scores(scores: np.ndarray, rows: int, classes: int) -> np.ndarray:
+def checked_scores(scores: np.ndarray, rows: int, classes: int) -> np.ndarray:
     if scores.shape != (rows, classes) or not np.isfinite(scores).all():
         raise TrialError(f"predictions must be finite probabilities {(rows, classes)}, got shape {scores.shape}")
     if not np.allclose(scores.sum(1), 1, atol=1e-5):

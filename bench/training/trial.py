@@ -36,15 +36,15 @@ from bench.seeds import number
 from bench.stats.metrics import score, selection_score
 from bench.training.cost import forward_count, latency_ms, resident_mb, training_flops
 from bench.training.loop import (
-    _check,
-    _checked_scores,
-    _eval_batch,
-    _fit,
-    _rows,
     build_method,
+    check_prediction,
+    checked_scores,
+    fit_to_best,
     predict,
     resolve_device,
+    row_batches,
     rows_for,
+    unlabelled_batch,
     without_labels,
 )
 from bench.training.threads import limited
@@ -112,12 +112,12 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report, trace
         outcome.cost["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     else:
         outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before)
-    scores = _checked_scores(outcome.scores, len(test), len(opened.classes))
+    scores = checked_scores(outcome.scores, len(test), len(opened.classes))
     metrics, reasons = score(test.samples.target, scores)
     surface, evaluated = {}, {}
     for rule in trial.evaluations:
         part = parts.under(parse_rule(rule))
-        found = _checked_scores(outcome.predict(part), *scores.shape)
+        found = checked_scores(outcome.predict(part), *scores.shape)
         surface[rule] = _evaluation_facts(part, found)
         evaluated[rule] = found.astype(np.float32)
     facts = {
@@ -178,7 +178,7 @@ def _validate(trial: Trial, device: torch.device, threads: int, report: Report) 
         def counted(reached: Reached) -> None:
             report(replace(reached, gflops=sum(gflops[: reached.epoch])))
 
-        best_epoch, valid = _fit(method, config, parts, trial, device, counted, tracer=None)
+        best_epoch, valid = fit_to_best(method, config, parts, trial, device, counted, tracer=None)
         seconds = time.perf_counter() - begin
     facts = {
         "missing": parts.missing,
@@ -206,7 +206,7 @@ def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[fl
         for epoch in range(config.epochs):
             twin.on_epoch(epoch, config.epochs)
             if twin.is_selectable not in phases:  # a warm-up does less
-                flops = training_flops(twin, batch, lambda found: _check(twin, found, len(batch), "counting"))
+                flops = training_flops(twin, batch, lambda found: check_prediction(twin, found, len(batch), "counting"))
                 phases[twin.is_selectable] = flops / len(batch) * len(train) / 1e9
             gflops.append(phases[twin.is_selectable])
     return gflops
@@ -254,7 +254,7 @@ def _fitted(opened: Opened, trial: Trial) -> tuple[Estimator, float, float]:
     begin = time.perf_counter()
     estimator = opened.cls(train.schema, opened.config, number(trial.seed, "init") % 2**32)
     estimator.fit(train, valid)
-    scores = _checked_scores(estimator.predict_proba(without_labels(valid)), len(valid), len(opened.classes))
+    scores = checked_scores(estimator.predict_proba(without_labels(valid)), len(valid), len(opened.classes))
     return estimator, selection_score(trial.selection, valid.target, scores)[0], time.perf_counter() - begin
 
 
@@ -271,9 +271,9 @@ def _train_method(opened: Opened, trial: Trial, device: torch.device, report: Re
     config, parts = opened.config, opened.parts
     method = build_method(opened.cls, config, parts.train.samples, trial.seed, device)
     begin = time.perf_counter()
-    best_epoch, valid = _fit(method, config, parts, trial, device, report, tracer)
+    best_epoch, valid = fit_to_best(method, config, parts, trial, device, report, tracer)
     seconds = time.perf_counter() - begin
-    test = _eval_batch(parts.test.samples, device)
+    test = unlabelled_batch(parts.test.samples, device)
     state = method.generator.get_state()
     method.tracer = tracer
     scores = predict(method, test, config.batch_size)
@@ -281,15 +281,15 @@ def _train_method(opened: Opened, trial: Trial, device: torch.device, report: Re
 
     def again(part: Part) -> np.ndarray:
         method.generator.set_state(state)  # what an evaluation draws does not depend on what was scored before it
-        return predict(method, _eval_batch(part.samples, device), config.batch_size)
+        return predict(method, unlabelled_batch(part.samples, device), config.batch_size)
 
-    batches = [test.rows(rows) for rows in _rows(len(test), config.batch_size, device)]
+    batches = [test.rows(rows) for rows in row_batches(len(test), config.batch_size, device)]
     count = forward_count(method, batches)
     cost: dict[str, float | None] = {
         "gflops_per_sample": count.flops / len(test) / 1e9,
         "parameters": sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad),
         "active_parameters": method.active_parameters(),
-        "latency_ms_1": latency_ms(method, [test.rows(rows) for rows in _rows(min(len(test), 16), 1, device)]),
+        "latency_ms_1": latency_ms(method, [test.rows(rows) for rows in row_batches(min(len(test), 16), 1, device)]),
         "latency_ms_64": latency_ms(method, [test.rows(torch.arange(min(len(test), 64), device=device))]),
         "train_seconds": seconds,
     }

@@ -28,13 +28,15 @@ def over(scores, datasets=None, floor=None, complete=None, withheld=""):
     settings = [f"s{i}" for i in range(n)]
     floor = np.full(n, np.nan) if floor is None else floor
     complete = np.ones(n, dtype=bool) if complete is None else complete
-    return across("real", settings, datasets or ["d"] * n, labels, np.asarray(scores, float), floor, complete, Levels(), withheld)
+    return across(
+        "real", settings, datasets or ["d"] * n, labels, np.asarray(scores, float), floor, complete, levels=Levels(), withheld=withheld
+    )
 
 
 def test_rank_sets_of_the_papers_table_4_are_the_known_ones(source):
     """Worked out apart from this code: statistics of all pairs over 12 settings, Holm over 15."""
     scores, datasets = paper_table_4(source("moe_retriever_tables").cells())
-    found = across("real", [str(i) for i in range(12)], datasets, METHODS, scores, np.full(12, np.nan), np.ones(12, bool), Levels())
+    found = across("real", [str(i) for i in range(12)], datasets, METHODS, scores, np.full(12, np.nan), np.ones(12, bool), levels=Levels())
     places = {label: (place.low, place.high, place.letters) for label, place in found.places.items()}
     assert places == {
         "MoE-Retriever": (1, 2, "a"), "ShaSpec": (2, 5, "b"), "M3Care": (1, 6, "abc"), "mmFormer": (2, 5, "b"), "FuseMoE": (2, 6, "bc"),
