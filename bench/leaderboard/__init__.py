@@ -2,7 +2,7 @@
 
 `scores`: what the trials of a method gave. `significance`: which differences are real. `robustness`, `surface`: score over noise, and
 under many masks. `origin`: where it all comes from. `rows`: the board as values. `board`: how it is made. `printed`: numbers of others.
-`front_page`, `setting_page`, `tables`, `plots`: how they are shown. `folder`: publishing and checking.
+`front_page`, `setting_page`, `page_parts`, `tables`, `plots`: how they are shown. `folder`: publishing and checking.
 """
 
 from bench.leaderboard.board import build

@@ -1,5 +1,6 @@
 """What is asked, as plain values: nothing here runs or reads an answer. Free of torch.
 
-`suite`: methods, settings and seeds under one budget. `trial`: one training and its identity. `winners`: tuned configurations as rows of a
-run. `plan`: from a suite to its trials.
+`assemble`: from what a door was given to a suite. `suite`: methods, settings and seeds under one budget; `keys`: how its keys are read;
+`machine`: what a trial may take. `plan`: from a suite to its trials. `trial`: one training and its identity. `parts`: its data, cut and
+hidden. `winners`: tuned configurations as rows of a run.
 """

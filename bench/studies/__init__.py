@@ -2,4 +2,5 @@
 
 `space`: what a tuner may try. `study`: one study, its journal and its budget. `tuning`: all studies of a suite. `results`: best score
 against budget, with a table. `curves_plot`: that as a picture. `looks`: seeds where a pair is undecided.
+`forecast`: what a run would do, and how long it would take.
 """
