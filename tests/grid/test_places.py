@@ -141,7 +141,10 @@ def test_a_place_has_a_slot(slots):
 def test_only_places_know_how_tasks_are_spread():
     """Whoever runs trials asks a place, so that another kind of place is one more class there."""
     bench = Path(__file__).parents[2] / "bench"
-    spreading = {"joblib": {"grid/places.py", "cli/options.py"}, "multiprocessing": {"grid/process.py", "grid/warm.py", "inspection/doctor.py"}}
+    spreading = {
+        "joblib": {"grid/places.py", "cli/options.py"},
+        "multiprocessing": {"grid/process.py", "grid/warm.py", "inspection/doctor.py"},
+    }
     for module, files in spreading.items():
         assert {path.relative_to(bench).as_posix() for path in bench.rglob("*.py") if module in imported(path)} == files
 
