@@ -1,5 +1,7 @@
 """bench/grid/process.py: whatever a trial does to itself, it becomes a failed record with its reason."""
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -91,3 +93,32 @@ def test_class_from_a_notebook_runs(tmp_path):
     exec(compile(source, "<cell>", "exec"), namespace)
     record, _ = run(job_of(tmp_path, "Mine", given=[namespace["Mine"]]))
     assert (record.status, record.reason) == ("done", None)
+
+
+UNGUARDED = """
+import sys
+
+import bench
+from bench.methods.base import Estimator
+
+print("once")
+
+class Even(Estimator):
+    def fit(self, train, valid):
+        self.classes = len(train.schema.classes)
+
+    def predict_proba(self, samples):
+        import numpy
+        return numpy.full((len(samples), self.classes), 1 / self.classes)
+
+frame = bench.run(methods=[Even, "constant"], datasets="breast-cancer", noise=0.3, seeds=0, out=sys.argv[1], jobs=2, quiet=True)
+print(sorted(frame["status"]))
+"""
+
+
+@pytest.mark.slow
+def test_script_without_a_guard_runs_once_and_its_class_travels(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    done = subprocess.run([sys.executable, str(script), str(tmp_path / "out")], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["once", "['done', 'done']"]
