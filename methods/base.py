@@ -1,6 +1,6 @@
 """What a method is: `Method` (trained by the suite), `Estimator` (fits itself) and `Prediction`.
 
-This room knows tensors. It knows no file, seed, missing rate or printing; training lives in `bench.trial`, the same for all.
+This room knows tensors. It knows no file, seed, missing rate or printing; training lives in `bench.training`, the same for all.
 """
 
 from __future__ import annotations

@@ -16,14 +16,14 @@ from bench.grid.job import handed_over
 from bench.grid.places import Local
 from bench.question.machine import Limits, Machine
 from bench.question.plan import plan
-from bench.question.suite import Setting, Suite
+from bench.question.suite import Settings, Suite
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
 
 
 def suite_of(*methods, **options):
     training = {"epochs": 1, "batch_size": 128}
-    return Suite("small", (Setting(("breast-cancer",), noise=(0.3,)),), methods=methods, seeds=(0,), training=training, **options)
+    return Suite("small", (Settings(("breast-cancer",), noise=(0.3,)),), methods=methods, seeds=(0,), training=training, **options)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from bench.grid.engine import execute
 from bench.grid.how import How
 from bench.grid.places import Local, Place
 from bench.grid.process import Ended, Stopped
-from bench.question.suite import Setting, Suite
+from bench.question.suite import Settings, Suite
 
-SUITE = Suite("small", (Setting(("breast-cancer",), noise=(0.3,)),), methods=("constant",), seeds=(0, 1, 2))
+SUITE = Suite("small", (Settings(("breast-cancer",), noise=(0.3,)),), methods=("constant",), seeds=(0, 1, 2))
 
 
 class Here(Place):

@@ -31,7 +31,7 @@ from bench.records.database import Store
 from bench.records.record import Record
 from bench.studies.results import BUDGETS, training_seed
 from bench.studies.space import Space, key_of, propose, space_of
-from bench.studies.study import JOURNAL, Budget, _Cut, _Study
+from bench.studies.study import JOURNAL, Budget, Cut, Study
 from bench.studies.tuning import tune
 from bench.training.trial import run_trial, validate_trial
 
@@ -191,15 +191,15 @@ def test_lagging_suggestion_is_ended_early(tmp_path):
 
 
 def test_training_goes_on_while_its_end_is_decided(tmp_path, monkeypatch):
-    reached = _Study.reached
+    reached = Study.reached
 
     def slowly(study, number, *told):
         reached(study, number, *told)
         if number == 1:
             time.sleep(0.4)
-            raise _Cut("enough")
+            raise Cut("enough")
 
-    monkeypatch.setattr(_Study, "reached", slowly)
+    monkeypatch.setattr(Study, "reached", slowly)
     first, second = tuned(tmp_path, "Net", suggestions=2).results[0].suggestions
     assert (first.status, second.status, second.reason) == ("done", "pruned", "enough")
     assert 0.4 < second.train_seconds < second.seconds
@@ -365,9 +365,9 @@ def test_undefined_validation_metric_fails_with_its_reason(tmp_path, monkeypatch
 
 
 def test_second_driver_in_one_folder_is_refused(tmp_path):
-    from bench.studies.study import _held
+    from bench.studies.study import held
 
-    with _held(tmp_path / "tuning" / "mine"), pytest.raises(UsageError, match="another tuning is writing"):
+    with held(tmp_path / "tuning" / "mine"), pytest.raises(UsageError, match="another tuning is writing"):
         tuned(tmp_path, "Cut", name="mine")
 
 
