@@ -201,3 +201,15 @@ def test_no_submodule_bears_a_name_of_the_python_interface():
     taken = {path.stem for path in ROOMS["bench"].glob("*.py")} | folders
     assert taken & set(bench._API) == set()
     assert all(callable(getattr(bench, name)) for name in bench._API)
+
+
+def test_every_function_of_the_interface_says_what_comes_back_and_takes_options_by_name():
+    import inspect
+
+    import bench
+
+    for name in bench._API:
+        function = getattr(bench, name)
+        by_position = [key for key, given in inspect.signature(function).parameters.items() if given.kind is given.POSITIONAL_OR_KEYWORD]
+        assert len(by_position) <= 3, name
+        assert function.__doc__.splitlines()[0].endswith((".", ";")), name

@@ -25,7 +25,7 @@ from bench.cli.options import explained, json_option, of_suite_option, out_optio
 @json_option
 @explained
 def leaderboard(
-    out: str, suite: str | None, metric: str | None, publish: Path | None, beside: Path | None, check: bool, render: bool,
+    *, out: str, suite: str | None, metric: str | None, publish: Path | None, beside: Path | None, check: bool, render: bool,
     folders: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Print the table of a results folder, publish it, or check published ones.

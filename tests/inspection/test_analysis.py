@@ -18,10 +18,9 @@ from bench import registry
 from bench.cli import main
 from bench.datasets.base import as_batch
 from bench.errors import UsageError
-from bench.inspection import figures
-from bench.inspection import tables as analysis
+from bench.inspection import figures, tables
 from bench.inspection.analysis import TRACED, analyse, write
-from bench.inspection.tables import Analysis, Source, separation
+from bench.inspection.tables import Analysis, Source, gradients_analysis, routing_analysis, separation, supports_analysis
 from bench.methods.catalog import METHODS
 from bench.methods.tracing import tracing
 from bench.names import Choice
@@ -103,7 +102,7 @@ def routing_tables():
 
 
 def test_routing_counts_tokens_by_observed_combination_and_expert():
-    rows = analysis._routing([source_of(routing_tables(), config={"n_target_experts": 1, "n_shared": 2})]).rows
+    rows = routing_analysis([source_of(routing_tables(), config={"n_target_experts": 1, "n_shared": 2})]).rows
     cells = rows.groupby(["observed", "expert"])["tokens"].sum().to_dict()
     assert cells == {("AB", "A1"): 2, ("AB", "sh1"): 1, ("A", "sh1"): 1}
     assert rows.groupby("observed")["share_of_observed"].sum().tolist() == pytest.approx([1, 1])
@@ -114,7 +113,7 @@ def test_routing_counts_tokens_by_observed_combination_and_expert():
 
 def test_routing_information_is_that_of_the_formula():
     """Joint counts [[2, 1], [0, 1]]: I = H(rows) + H(columns) - H(cells)."""
-    summary = analysis._routing([source_of(routing_tables())]).summary.iloc[0]
+    summary = routing_analysis([source_of(routing_tables())]).summary.iloc[0]
 
     def entropy(*p):
         return -sum(x * math.log2(x) for x in p if x)
@@ -127,7 +126,7 @@ def test_routing_information_is_that_of_the_formula():
 def test_gradients_are_means_over_the_batches_of_an_epoch():
     table = {"epoch": [1, 1, 2], "first": [0, 0, 0], "second": [1, 1, 1], "rows": [3, 0, 2], "cosine": [0.5, -0.1, 0.3]}
     table["cosine_both"] = [0.4, math.nan, 0.2]
-    found = analysis._gradients([source_of({"gradients": table})])
+    found = gradients_analysis([source_of({"gradients": table})])
     assert found.rows["pair"].tolist() == ["A-B", "A-B"]
     assert found.rows["cosine"].tolist() == pytest.approx([0.2, 0.3])
     assert found.rows["cosine_both"].tolist() == pytest.approx([0.4, 0.2])
@@ -141,7 +140,7 @@ def test_support_weights_of_a_filled_modality_sum_to_one(monkeypatch, make_sampl
     parts = SimpleNamespace(train=SimpleNamespace(samples=train), test=SimpleNamespace(samples=test))
     monkeypatch.setattr(Source, "parts", lambda self: parts)
     table = {"sample": [0, 0, 1], "target": [1, 1, 1], "support": [0, 1, 3], "weight": [0.3, 0.1, 0.5]}
-    found = analysis._supports([source_of({"supports": table})])
+    found = supports_analysis([source_of({"supports": table})])
     assert found.rows["weight"].sum() == pytest.approx(2)
     summary = found.summary.iloc[0]
     assert summary["filled"] == 2
@@ -170,7 +169,7 @@ def test_separated_classes_score_and_mixed_ones_do_not():
 def test_row_is_no_neighbour_of_its_own():
     target = np.array([0, 1] * 10)
     x = np.repeat(np.arange(10.0), 2)[:, None] * 1e3 + np.tile([0.0, 1.0], 10)[:, None]  # the nearest other row has the other class
-    assert analysis._neighbours_right(x[:2], target[:2]).tolist() == [0, 0]
+    assert tables._neighbours_right(x[:2], target[:2]).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("target", [[0, 1] * 4, [0] * 12, list(range(12))], ids=["few rows", "one class", "no class twice"])
@@ -273,7 +272,7 @@ SAME_CLASS = [{**ABOUT, "same_class": 0.5, "same_class_low": 0.4, "same_class_hi
 NUMBERS = {"device": "cpu", "threads": 1, "gflops_per_sample": 0.1, "ms_per_sample": 1.0, "parameters": 9, "active_parameters": 5}
 COSTS = [{**ABOUT, **NUMBERS, "observed": observed} for observed in ("test", "N", "NE")]
 DRAWN = {
-    "routing": lambda: analysis._routing([source_of(routing_tables())]),
+    "routing": lambda: routing_analysis([source_of(routing_tables())]),
     "gradients": lambda: Analysis("gradients", pd.DataFrame(EPOCHS), pd.DataFrame()),
     "embeddings": lambda: Analysis("embeddings", pd.DataFrame([ABOUT]), pd.DataFrame(SEPARATIONS), pd.DataFrame(POINTS)),
     "supports": lambda: Analysis("supports", pd.DataFrame(LINKS), pd.DataFrame(SAME_CLASS)),
