@@ -20,6 +20,7 @@ CHANNEL = "BENCH_WARM"  # {"modules": [...], "datasets": [...]}
 ALWAYS = (
     "sklearn.linear_model",
     "torch._dynamo",  # the optimiser imports it at its first step, which would cost every trial a second
+    "bench.grid.process",  # what a forked process begins with
     "bench.training.trial",
 )
 _lock = threading.Lock()  # of the variable

@@ -58,7 +58,7 @@ def test_nothing_is_prepared_for_a_run_that_has_ended(tmp_path):
 def test_what_a_place_cannot_carry_out_becomes_a_failed_record(tmp_path):
     summary = execute(SUITE, tmp_path, How(place=Nowhere()))
     assert {(record.status, record.reason) for record in summary.records} == {("failed", "every worker that ran it died")}
-    assert summary.failed[0].provenance["threads"] == 1
+    assert summary.failed[0].provenance.threads == 1
 
 
 def test_as_many_run_at_once_as_there_are_slots_and_each_result_comes_when_it_is_there():
