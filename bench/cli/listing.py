@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import Any
 
@@ -9,11 +10,12 @@ import click
 
 from bench.cli.options import data_root_option, explained, json_option, print_json
 
-WIDTHS = {  # of the columns of `bench list`; None: as wide as they are
-    "methods": [None, None, None, 50, 60, None],
-    "datasets": [None, None, None, 50, 60],
-    "suites": [None, None, 46],
+SHARES = {  # what the columns that wrap get of the terminal's width, one beside the other
+    "methods": {"presets": 1, "idea": 2},
+    "datasets": {"modalities": 1, "title": 1},
+    "suites": {"title": 1},
 }
+LEFT_OUT = {"paper", "year"}  # of the table, for the idea names them in short; `--json` has them
 
 
 @click.command("list")
@@ -23,16 +25,25 @@ WIDTHS = {  # of the columns of `bench list`; None: as wide as they are
 @explained
 def list_(what: str, as_json: bool) -> None:
     """List methods, datasets or suites."""
-    from tabulate import tabulate
-
     rows = {"methods": _list_methods, "datasets": _list_datasets, "suites": _list_suites}[what]()
     if as_json:
         print_json(rows)
         return
     absent = [row["name"] for row in rows if not row.pop("here", True)]
-    click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=WIDTHS[what][: len(rows[0])], missingval="-"))
+    click.echo(_table([{key: value for key, value in row.items() if key not in LEFT_OUT} for row in rows], SHARES[what]))
     if absent:
-        click.echo(f"\nnot here: {', '.join(absent)}; `bench data status` says where to get them")
+        click.echo("\n" + click.wrap_text(f"not here: {', '.join(absent)}"))
+        click.echo("`bench data status` says where to get them")
+
+
+def _table(rows: list[dict[str, Any]], shares: dict[str, int]) -> str:
+    """These rows as a table that is as wide as the terminal, 80 columns at the least; the columns named in `shares` wrap."""
+    from tabulate import tabulate
+
+    fixed = [max(len(key) + 2, *(len(str(row[key])) for row in rows)) for key in rows[0] if key not in shares]  # numbers' heads are padded
+    spare = max(80, shutil.get_terminal_size().columns) - sum(fixed) - 2 * (len(rows[0]) - 1)
+    widths = [spare * shares[key] // sum(shares.values()) if key in shares else None for key in rows[0]]
+    return tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=widths, missingval="-")
 
 
 def _list_methods() -> list[dict[str, Any]]:
