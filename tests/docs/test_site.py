@@ -1,4 +1,4 @@
-"""docs/sources/site.py: one link is right on GitHub and in the site."""
+"""docs/sources/site_hook.py: one link is right on GitHub and in the site."""
 
 import importlib.util
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.docs
 
 @pytest.fixture(scope="module")
 def site():
-    specification = importlib.util.spec_from_file_location("site_hook", ROOT / "docs" / "sources" / "site.py")
+    specification = importlib.util.spec_from_file_location("site_hook", ROOT / "docs" / "sources" / "site_hook.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
