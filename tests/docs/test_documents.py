@@ -229,6 +229,8 @@ def test_page_of_python_shows_every_function():
     page = read("docs/use/python.md")
     assert [name for name in bench._API if f"bench.{name}(" not in page] == []
     assert all(inspect.getdoc(getattr(bench, name)) for name in bench._API)  # the reference is made of them
+    reference = read("docs/use/reference.md")
+    assert re.search(r"members: \[(.*)\]", reference)[1].split(", ") == list(bench._API)
 
 
 def test_architecture_names_every_room():
