@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,7 +16,10 @@ from bench.question.winners import winners_of
 from bench.records.answers import Answers, named
 from bench.records.record import Finding, Record
 
-PATH = re.compile(r"(?<![\w.:/~-])~?(?:/[\w.@+~-]+)+/([\w.@+-]+)|(?<![\w.:/-])~/([\w.@+-]+)")
+START = r"(?:file://)?(?:~|\.\.)?/(?!/)"  # of a path of some machine; an address of the web, leaderboards/real and 3/10 have none
+DELIMITED = re.compile(rf"(?:^|(?<=['\"=,;(\[])){START}[^'\"\n,;)\]]*")  # up to its delimiter: it may hold blanks
+BARE = re.compile(rf"(?<![\w.~/+-]){START}(?:[\w.@+~-]+/)+[\w.@+~-]*|(?<![\w.~/+-])(?:~|\.\.)/[\w.@+-]+")
+HOME = re.compile(r"(?:/(?:home|Users)/[^/]+|/root)/*")
 
 
 def public(answers: Answers) -> Answers:
@@ -30,13 +34,13 @@ def public(answers: Answers) -> Answers:
     clean = _Clean(dict(sorted(files.items(), key=lambda item: -len(item[0]))))  # a path may begin with another one
     records = [_record(record, clean) for record in answers.records]
     ids = {record.trial.id: other.trial.id for record, other in zip(answers.records, records, strict=True)}
-    suite = suite_from(answers.suite.name, tomllib.loads(clean.text(answers.suite.to_toml())))
+    suite = suite_from(answers.suite.name, clean(tomllib.loads(answers.suite.to_toml())))
     return Answers(
         suite=suite,
         records=named(records, winners_of(suite)),
         predictions={ids[id_]: found for id_, found in answers.predictions.items() if id_ in ids},
         audits=[Finding(**clean(asdict(finding))) for finding in answers.audits],
-        commands=clean(list(answers.commands)),
+        commands=[clean.command(command) for command in answers.commands],
         folder=answers.folder,
     )
 
@@ -62,10 +66,35 @@ class _Clean:
             return type(value)(map(self, value))
         return self.text(value) if isinstance(value, str) else value
 
+    def command(self, text: str) -> str:
+        """A command line as `shlex.join` writes it, cleaned word by word: quotes may hold more than a path with blanks."""
+        try:
+            words = shlex.split(text)
+        except ValueError:
+            return self.text(text)
+        return shlex.join(map(self.text, words)) if shlex.join(words) == text else self.text(text)
+
     def text(self, text: str) -> str:
         for name, short in self.files.items():
             text = text.replace(name, short)
-        return PATH.sub(lambda found: found[1] or found[2], text)
+        return without_paths(text)
+
+
+def without_paths(text: str) -> str:
+    """The text with every path of a machine as its last part, and a home folder as `~`.
+
+    >>> without_paths("open('/home/Ann Lee/w.pt'): see /srv/lab/a.log, https://example.org/a/b and leaderboards/real")
+    "open('w.pt'): see a.log, https://example.org/a/b and leaderboards/real"
+    """
+    text = DELIMITED.sub(lambda found: " ".join(map(_last, re.split(rf" (?={START})", found[0]))), text)
+    return BARE.sub(lambda found: _last(found[0]), text)
+
+
+def _last(path: str) -> str:
+    path = path.removeprefix("file://")
+    if HOME.fullmatch(path):
+        return "~"
+    return path.rstrip("/").rpartition("/")[2] or path
 
 
 def _record(record: Record, clean: _Clean) -> Record:
