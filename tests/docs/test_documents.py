@@ -237,3 +237,12 @@ def test_architecture_names_every_room():
     rooms = {path.parent.name for path in (ROOT / "bench").glob("*/*.*") if path.suffix in (".py", ".toml")}
     page = read("docs/architecture.md")
     assert [room for room in rooms if not re.search(rf"^### .*`{room}/?`", page, flags=re.MULTILINE)] == []
+
+
+def test_architecture_lists_the_arrows_that_are_allowed():
+    listed = {
+        row["room"].strip("`"): set(re.findall(r"`(\w+)`", row["may use, beside the ground"]))
+        for row in table_of(read("docs/architecture.md"))
+    }
+    table = read("tests/test_structure.py").partition("ARROWS = {")[2].partition("}")[0]
+    assert listed == {room: set(rooms.split()) - {"ground"} for room, rooms in re.findall(r'"(\w+)": "([\w ]*)",', table)}
