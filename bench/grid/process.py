@@ -7,6 +7,7 @@ the caller is inherited. The parent talks to the process through a pipe: the tas
 from __future__ import annotations
 
 import errno
+import io
 import multiprocessing
 import os
 import resource
@@ -96,6 +97,7 @@ def _child(sender: Connection, task: Task) -> None:
     with task.log.open("w", encoding="utf-8", errors="replace") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
+    _write_at_once()
     try:
         task.settle()
         sender.send(("result", task.work(lambda told: sender.send(("progress", told)))))
@@ -103,8 +105,14 @@ def _child(sender: Connection, task: Task) -> None:
         sender.send(("failed", str(error)))
     except BaseException as error:  # whatever a method raises must become a record
         traceback.print_exc()
-        sys.stderr.flush()
         sender.send(("failed", f"out of memory: {line_of(error)}" if _is_memory(error) else line_of(error)))
+
+
+def _write_at_once() -> None:
+    """Print without a buffer, in UTF-8: a process that has answered, or is at a limit, is killed with whatever it held back."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        raw = io.FileIO(number, "w", closefd=False)
+        setattr(sys, name, io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True))
 
 
 def _end_with_parent() -> None:

@@ -76,7 +76,7 @@ def test_another_interpreter_needs_nothing_but_the_job(tmp_path, given, monkeypa
     )  # fmt: skip
     record, predictions = pickle.loads((tmp_path / "outcome").read_bytes())
     assert (record.status, done.stdout) == ("done", "1\n")
-    assert len(predictions.target) == record.facts["rows"]["test"]
+    assert len(predictions.target) == record.facts.rows["test"]
 
 
 SAYS = """

@@ -72,6 +72,13 @@ def test_memory_limit_is_a_reason_of_its_own(tmp_path):
     assert "memory" in record.reason
 
 
+@pytest.mark.parametrize(("epochs", "reason"), [(1, "ValueError: said enough"), (2, "time limit: still running after")])
+def test_what_a_trial_printed_is_in_its_log_however_it_ended(tmp_path, epochs, reason):
+    record, _ = run(job_of(tmp_path, "Prints", seconds=8, epochs=epochs))
+    assert reason in record.reason
+    assert "métier, no end of line" in (tmp_path / "trial.log").read_text(encoding="utf-8")
+
+
 def test_what_a_trial_prints_is_in_its_log(tmp_path):
     run(job_of(tmp_path, "Raises"))
     assert "Traceback" in (tmp_path / "trial.log").read_text()
