@@ -75,7 +75,7 @@ def build_parts(
     train = train.rows(np.flatnonzero(train.observed.any(1)))
     if not len(train):
         raise UsageError(f"no training row observes any of combination {combination!r}; choose another combination or protocol")
-    unseen = tuple(name for name, is_seen in zip(train.schema.names, train.observed.any(0), strict=True) if not is_seen)
+    unseen = tuple(train.schema.names[column] for column in np.flatnonzero(~train.observed.any(0)))
     scaler = Scaler(train)
     valid, tested = (_unseen_hidden(hider(part, protocol.part(part)), unseen) for part in ("valid", "test"))
     return Parts(_part(train, scaler), _part(valid, scaler), _part(tested, scaler, keep_raw=True), unseen, hider, scaler)
