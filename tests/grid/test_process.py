@@ -72,7 +72,9 @@ def test_memory_limit_is_a_reason_of_its_own(tmp_path):
     assert "memory" in record.reason
 
 
-@pytest.mark.parametrize(("epochs", "reason"), [(1, "ValueError: said enough"), (2, "time limit: still running after")])
+@pytest.mark.parametrize(
+    ("epochs", "reason"), [(1, "ValueError: said enough"), pytest.param(2, "time limit: still running after", marks=pytest.mark.slow)]
+)
 def test_what_a_trial_printed_is_in_its_log_however_it_ended(tmp_path, epochs, reason):
     record, _ = run(job_of(tmp_path, "Prints", seconds=8, epochs=epochs))
     assert reason in record.reason
