@@ -37,9 +37,8 @@ def analyze() -> None:
     bench analyze supports                                     who supports whom
     bench analyze cost                                         time, operations, parameters by combination
 
-    Without --suite it is about digits at missing rate 0.3, seed 0, under the budget of `quick`, and without --methods about
-    all listed ones that trace it. Trials that are not stored, or stored
-    without traces, are trained; the next analysis of them reads what is there.
+    Without --suite it is about digits at missing rate 0.3, seed 0, under the budget of `quick`, and without --methods about all listed
+    ones that trace it. Trials that are not stored, or stored without traces, are trained; the next analysis of them reads what is there.
     """
 
 

@@ -19,6 +19,7 @@ from bench.records.record import Finding, Record
 START = r"(?:file://)?(?:~|\.\.)?/(?!/)"  # of a path of some machine; an address of the web, leaderboards/real and 3/10 have none
 DELIMITED = re.compile(rf"(?:^|(?<=['\"=,;(\[])){START}[^'\"\n,;)\]]*")  # up to its delimiter: it may hold blanks
 BARE = re.compile(rf"(?<![\w.~/+-]){START}(?:[\w.@+~-]+/)+[\w.@+~-]*|(?<![\w.~/+-])(?:~|\.\.)/[\w.@+-]+")
+IN_HOME = re.compile(r"(?<![\w.])(?:file://)?/(?:home|Users)/[^/'\"\n:,;]+/(?=\S)")  # a person's name may hold blanks, in quotes or not
 HOME = re.compile(r"(?:/(?:home|Users)/[^/]+|/root)/*")
 
 
@@ -86,6 +87,7 @@ def without_paths(text: str) -> str:
     >>> without_paths("open('/home/Ann Lee/w.pt'): see /srv/lab/a.log, https://example.org/a/b and leaderboards/real")
     "open('w.pt'): see a.log, https://example.org/a/b and leaderboards/real"
     """
+    text = IN_HOME.sub("~/", text)
     text = DELIMITED.sub(lambda found: " ".join(map(_last, re.split(rf" (?={START})", found[0]))), text)
     return BARE.sub(lambda found: _last(found[0]), text)
 

@@ -149,6 +149,8 @@ def test_one_file_is_called_by_its_class_unless_the_name_is_taken():
         ("[Errno 2] No such file: '/home/Ann Lee/my data/w.pt'", "[Errno 2] No such file: 'w.pt'"),
         ('File "/home/Ann Lee/net.py", line 3', 'File "net.py", line 3'),
         ("/home/Ann Lee/w.pt", "w.pt"),
+        ("cannot read /home/Ann Lee/data/w.pt: no such file", "cannot read w.pt: no such file"),
+        ("see https://example.org/home/me/page", "see https://example.org/home/me/page"),
         ("net.py:Net[weights=/home/Ann Lee/w.pt,k=2]", "net.py:Net[weights=w.pt,k=2]"),
         ("default,/home/Ann Lee/tuned.toml", "default,tuned.toml"),
         ("error:/home/me/x.log and file:///home/me/y.log, C:/Users/me/z", "error:x.log and y.log, C:z"),
