@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,7 @@ Rates = float | tuple[tuple[str, float], ...]  # one for all modalities, or one 
 
 
 @dataclass(frozen=True)
-class Term:
+class Term(ABC):
     """One piece of a rule. `letters` are the modalities it names, `rate` is its one missing rate if it has one."""
 
     @property
@@ -53,12 +54,12 @@ class Term:
         if absent:
             raise UsageError(f"{self} names modalities that are not in {schema.combination!r}: {absent}")
 
+    @abstractmethod
     def hidden(self, samples: Samples, keys: np.ndarray, train: Callable[[], Samples]) -> np.ndarray:
         """Cells to hide, inside `samples.observed`. Shapes: keys (N, M) in [0, 1) -> (N, M) bool.
 
         `train` gives the training rows before anything is hidden; called only by terms that look at values.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

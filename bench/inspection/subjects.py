@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -123,7 +124,7 @@ class Fit:
         return pickle.loads(self.snapshot)  # written by this process
 
 
-class Subject:
+class Subject(ABC):
     """A class at one config, with the rows it is tried on. A subclass says how it is fitted and asked."""
 
     scale = "probabilities"
@@ -144,19 +145,20 @@ class Subject:
         self.crowd = louder(test, np.arange(len(test)) >= TEST)  # test rows, then strangers
         self.strangers = self.crowd.rows(np.arange(TEST, len(test)))
 
+    @abstractmethod
     def fit(self, train: Samples, valid: Samples, state: Sequence[int] = SAME_STATE) -> Fit:
-        raise NotImplementedError
+        """A training on these rows, with these seeds of the global generators."""
 
+    @abstractmethod
     def outputs(
         self, model: Any, samples: Samples, batches: Iterable[np.ndarray] | None = None,
         labels: np.ndarray | None = None, state: Sequence[int] = SAME_STATE,
     ) -> np.ndarray:  # fmt: skip
         """Logits or probabilities (N, C) in evaluation, asked for batch by batch; all rows are one batch unless `batches` says."""
-        raise NotImplementedError
 
+    @abstractmethod
     def use_of_training_rows(self) -> str:
         """How training rows change predictions other than through weights; "" = they do not."""
-        raise NotImplementedError
 
     @cached_property
     def base(self) -> Fit:
