@@ -42,7 +42,7 @@ def outline(name: str) -> dict[str, object]:
                 described = ", ".join(f"{m['letter']} {m['name']} {m['kind']} {'x'.join(map(str, m['shape']))}" for m in meta["modalities"])
                 return {**row, "samples": meta["rows"], "classes": len(meta["classes"]), "modalities": described}
     try:
-        _, samples = load(Choice(name))
+        samples = load(Choice(name)).samples
     except UsageError:
         return {**row, "here": False}
     described = ", ".join(f"{m.letter} {m.name} {m.kind} {'x'.join(map(str, m.shape))}" for m in samples.schema)
@@ -117,7 +117,7 @@ def card(text: str) -> Card:
     """The card of the dataset that `NAME` or `NAME[option=value]` names. Raises: UsageError."""
     from bench.data.loading import load
 
-    dataset, samples = load(parse_choice(text))
+    dataset, samples, _ = load(parse_choice(text))
     whole, single = indicators(samples)
     mask, values = (mask_score(samples, missing, dataset.keeps_groups) if missing.any() else None for missing in (whole, single))
     counts = np.bincount(samples.target, minlength=len(samples.schema.classes)).tolist()

@@ -1,11 +1,16 @@
-"""Datasets with their samples, read once in a process."""
+"""Datasets with their samples, read once in a process, and what tells one set of data from another."""
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from bench import registry
 from bench.datasets.base import DataError, Dataset, Samples, Schema
@@ -13,9 +18,21 @@ from bench.datasets.files import data_root
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice
 
+QUICK = 1.0  # seconds: a dataset from outside that loads in less is loaded twice when a run is planned, to see whether it is the same
+
+
+class Loaded(NamedTuple):
+    """A dataset with its samples."""
+
+    dataset: Dataset
+    samples: Samples
+    fingerprint: str  # of all that moves a number; see `fingerprint_of`
+
+
 # Samples are far too large to travel in a job, so each process keeps its own: a command for as long as it runs (`loaded_once`), the fork
-# server for good (`preload`), and a trial has its server's. Whoever opens neither keeps nothing.
-_Memory = dict[tuple[str, Path], Samples]
+# server for good (`preload`), and a trial has its server's. Whoever opens neither keeps nothing. What is kept is found by its name, so
+# whoever needs certain data looks at the fingerprint, as a trial does.
+_Memory = dict[tuple[str, Path], Loaded]
 _memory: ContextVar[_Memory | None] = ContextVar("samples that this command has loaded", default=None)
 
 
@@ -32,15 +49,15 @@ def loaded_once() -> Iterator[None]:
         _memory.reset(token)
 
 
-def load(choice: Choice) -> tuple[Dataset, Samples]:
+def load(choice: Choice, anew: bool = False) -> Loaded:
     """A dataset and its samples, from memory where this command, or the fork server for its trials, has loaded them.
 
-    Raises: UsageError if the dataset does not load, whatever its code raised.
+    With `anew`, memory is not asked. Raises: UsageError if the dataset does not load, whatever its code raised.
     """
-    dataset = registry.dataset_of(choice)
     memory, key = _memory.get(), (str(choice), data_root())
-    if memory is not None and key in memory:
-        return dataset, memory[key]
+    if memory is not None and key in memory and not anew:
+        return memory[key]
+    dataset = registry.dataset_of(choice)
     try:
         samples = dataset.load()
     except DataError as error:  # says everything a user needs
@@ -49,9 +66,66 @@ def load(choice: Choice) -> tuple[Dataset, Samples]:
         raise UsageError(f"dataset {str(choice)!r} does not load: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(samples, Samples):
         raise UsageError(f"load of dataset {str(choice)!r} must return Samples, got {type(samples).__name__}")
+    loaded = Loaded(dataset, samples, fingerprint_of(dataset, samples))
     if memory is not None:
-        memory[key] = samples
-    return dataset, samples
+        memory[key] = loaded
+    return loaded
+
+
+def load_checked(choice: Choice) -> Loaded:
+    """What `load` gives, for planning. Raises: UsageError, also if a dataset from outside gives other rows at a second look."""
+    memory = _memory.get()
+    if memory is not None and (str(choice), data_root()) in memory:
+        return memory[str(choice), data_root()]
+    begin = time.monotonic()
+    loaded = load(choice)
+    if (
+        choice.name not in registry.DATASETS
+        and time.monotonic() - begin < QUICK
+        and load(choice, anew=True).fingerprint != loaded.fingerprint
+    ):
+        raise UsageError(unsteady(choice))
+    return loaded
+
+
+def load_same(choice: Choice, fingerprint: str) -> Loaded:
+    """The data that a trial was planned on. Raises: UsageError if this process finds others."""
+    loaded = load(choice)
+    if loaded.fingerprint != fingerprint:  # memory may be of before a change
+        loaded = load(choice, anew=True)
+    if loaded.fingerprint == fingerprint:
+        return loaded
+    if load(choice, anew=True).fingerprint != loaded.fingerprint:
+        raise UsageError(unsteady(choice))
+    raise UsageError(
+        f"dataset {str(choice)!r} is other data here than what the trial was planned on: fingerprint {fingerprint} then, "
+        f"{loaded.fingerprint} now; run again with the data as they are"
+    )
+
+
+def unsteady(choice: Choice) -> str:
+    return (
+        f"load of dataset {str(choice)!r} gives other rows each time, so no two trials would be of the same data; draw with a fixed seed, "
+        "and sort what comes from sets, folders and queries"
+    )
+
+
+def fingerprint_of(dataset: Dataset, samples: Samples) -> str:
+    """Hash of all of a dataset that moves a number: its samples, how rows may be split, and its code where that acts in a trial.
+
+    Where there is nothing but samples, it is the fingerprint of these.
+    """
+    own = samples.fingerprint()[:16]
+    further: list[str] = []
+    if samples.groups is not None and not dataset.keeps_groups:
+        further.append("groups may be parted")
+    if type(dataset).parts is not Dataset.parts:
+        parts = dataset.parts(samples) or {}
+        further += [f"{name} {hashlib.sha256(np.asarray(rows, dtype=np.int64).tobytes()).hexdigest()}" for name, rows in parts.items()]
+    acting = [name for name in ("posterior", "learn") if getattr(type(dataset), name, None) is not getattr(Dataset, name, None)]
+    if acting:
+        further.append(f"{', '.join(acting)} {registry.source_version(type(dataset), is_running=True)}")
+    return hashlib.sha256("\n".join([own, *further]).encode()).hexdigest()[:16] if further else own
 
 
 def preload(name: str) -> None:

@@ -42,8 +42,8 @@ class Task(ABC):
     def settle(self) -> None:
         """Make this process one that the task can work in: its data root, and the classes it was given."""
         os.environ["BENCH_DATA"] = str(self.data_root)
-        for cls in pickle.loads(self.given) if self.given else ():  # written by our own driver
-            registry.give(cls)
+        for handed in pickle.loads(self.given) if self.given else ():  # written by our own driver
+            registry.take(handed)
 
 
 class Outcome(NamedTuple):
@@ -75,21 +75,24 @@ class Job(Task):
 
 
 def handed_over(names: Iterable[str]) -> bytes:
-    """The classes among these that were handed over from Python, by value; empty if there are none."""
+    """The classes among these that were handed over from Python, by value; empty if there are none.
+
+    Raises: UsageError if what is in memory of one is not what its file says.
+    """
     wanted = set(names)
     classes = [cls for name, cls in registry.given().items() if name in wanted]
     return by_value(classes) if classes else b""
 
 
 def by_value(classes: Iterable[type]) -> bytes:
-    """Classes with their code: a trial's process could not import what was typed into a notebook or loaded by hand."""
-    classes = list(classes)
-    names = {cls.__module__ for cls in classes} - {"__main__"}  # what is in `__main__` goes by value anyway
-    modules = [sys.modules[name] for name in names if name in sys.modules]
+    """Classes with their code, and that of the files they import, as `registry.Handed`: a trial's process could not import a notebook."""
+    handed = [registry.handed(cls) for cls in classes]
+    names = {name for one in handed for name in (one.cls.__module__, *one.modules)} - {"__main__"}  # what is there goes by value anyway
+    modules = [sys.modules[name] for name in sorted(names) if name in sys.modules]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        return cloudpickle.dumps(classes)
+        return cloudpickle.dumps(handed)
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)

@@ -76,7 +76,7 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
 def _start(task: Task) -> tuple[Connection, Any]:
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(sender, task), daemon=True)
+    process = context.Process(target=_child, args=(sender, task, dict(os.environ), Path.cwd()), daemon=True)
     start_server()
     with _start_lock:
         # multiprocessing re-imports the caller's main module in every child: an unguarded script or a notebook would run
@@ -90,10 +90,16 @@ def _start(task: Task) -> tuple[Connection, Any]:
     return receiver, process
 
 
-def _child(sender: Connection, task: Task) -> None:
-    """What the process runs: the work, its reports sent as they come, its result in one message."""
+def _child(sender: Connection, task: Task, environment: dict[str, str], place: Path) -> None:
+    """What the process runs: the work, its reports sent as they come, its result in one message.
+
+    Its server may have been started in another folder, with other variables, than the driver is in by now.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(place)
     with task.log.open("w", encoding="utf-8", errors="replace") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)

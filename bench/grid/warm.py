@@ -11,6 +11,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,6 +25,18 @@ ALWAYS = (
     "bench.training.trial",
 )
 _lock = threading.Lock()  # of the variable
+
+
+def look_at_code() -> None:
+    """Note the text of every method that is loaded here, for those are what trials run; and parse it once for all of them."""
+    from bench import registry
+    from bench.errors import UsageError
+
+    registry.code.remember(name for name in list(sys.modules) if name.startswith(registry.code.OURS))
+    for name, place in registry.method_names().items():
+        if place.partition(":")[0] in sys.modules:
+            with suppress(UsageError):  # left to the trial that needs it, which says so
+                registry.source_version(registry.method_class(name), is_running=True)
 
 
 def start_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
@@ -54,6 +67,7 @@ def warm_up() -> None:
     for name in wanted.get("modules", ()):
         with suppress(ImportError):  # left to the trial that needs it, which says so
             importlib.import_module(name)
+    look_at_code()
     from bench.training.threads import look_up
 
     look_up()

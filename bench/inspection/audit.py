@@ -217,9 +217,10 @@ def resolved(choice: Choice) -> tuple[type[Any], Any]:
 
 
 def _finding_of(choice: Choice, cls: type[Any]) -> Finding:
-    """A failed finding without a check: the others are made from it."""
+    """A failed finding without a check: the others are made from it. Its version is of the code that runs here."""
     method, preset = str(Choice(choice.name, "", choice.options)), choice.preset or next(iter(cls.presets))
-    return Finding(method, preset, "", False, False, "", registry.source_version(cls))
+    version = registry.version_of(cls, registry.config_of(cls, choice, {}), is_running=True)
+    return Finding(method, preset, "", False, False, "", version)
 
 
 def expand(texts: Iterable[str]) -> list[Choice]:
@@ -232,8 +233,8 @@ def expand(texts: Iterable[str]) -> list[Choice]:
         names = (*GROUPS[text], *((CEILING,) if text == "all" else ())) if text in GROUPS else ()
         every = [Choice(name, preset) for name in names for preset in registry.method_class(name).presets]
         for choice in every or [parse_choice(text)]:
-            cls, _ = resolved(choice)
-            registry.source_version(cls)  # or what is found could not be kept
+            cls, config = resolved(choice)
+            registry.version_of(cls, config)  # or what is found could not be kept
             choice = replace(choice, preset=choice.preset or next(iter(cls.presets)))
             choices.setdefault(str(choice), choice)
     return list(choices.values())

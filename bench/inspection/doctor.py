@@ -75,7 +75,7 @@ def _datasets() -> list[dict[str, object]]:
             found.append(_check(f"dataset {name}", True, "not here; `bench data status` says where to get it"))
             continue
         try:
-            _, samples = load(Choice(name))
+            samples = load(Choice(name)).samples
             found.append(_check(f"dataset {name}", True, f"{len(samples)} samples, {samples.schema.combination}"))
         except UsageError as error:
             found.append(_check(f"dataset {name}", False, str(error)))

@@ -48,6 +48,7 @@ class Repeat:
     largest: float  # largest difference of a class score; NaN if rows or classes are others
     changed: int | None  # rows with another predicted class; None if rows or classes are others
     changes: tuple[Change, ...]
+    is_repeatable: bool | None = None  # whether a second run gave what the first gave, where one was made to see that
 
     @property
     def same(self) -> bool:
@@ -67,7 +68,19 @@ class Repeat:
             "changed_predictions": self.changed,
             "metrics": metrics,
             "changes": [asdict(change) for change in self.changes],
+            "repeatable": self.is_repeatable,
         }
+
+    def _cause(self) -> str:
+        """Where nothing that the record names has changed: what a second run on the same code and data said."""
+        if self.is_repeatable is None:
+            return "nothing that the record names has changed"
+        if self.is_repeatable:
+            return (
+                "nothing that the record names has changed, and two runs now give the same answer: something else has changed, such as a "
+                "file that the code reads, a package, or the machine"
+            )
+        return "this trial is not deterministic: two runs now, on the same code and data, give two answers"
 
     def __str__(self) -> str:
         trial = self.record.trial
@@ -91,11 +104,7 @@ class Repeat:
             for name, then in self.record.metrics.items()
             if (now := self.again.metrics.get(name)) is not None and now != then and not (math.isnan(now) and math.isnan(then))
         ]
-        cause = (
-            ["what is not as it was:", *changes]
-            if changes
-            else ["nothing that the record names has changed: this trial is not deterministic"]
-        )
+        cause = ["what is not as it was:", *changes] if changes else [self._cause()]
         commit = next((change.then for change in self.changes if change.what == "commit" and change.then != UNKNOWN), None)
         return "\n".join([*lines, *cause, *([f"`git checkout {commit[:10]}` brings back the code of then"] if commit else [])])
 
@@ -108,7 +117,8 @@ def reproduce(
 ) -> Repeat:
     """Run the trial whose id starts with `id_` again, as `bench run` does, in a process of its own.
 
-    On the device and with the threads that its record names; nothing is stored.
+    On the device and with the threads that its record names, with the code and the data that are here now; nothing is stored. Where the
+    answer is another one though nothing that the record names has changed, it is run twice, to see whether two runs agree.
     Raises: UsageError if there is no such trial, it has no stored predictions, or its method or dataset is not here; Stopped.
     """
     record = source.record(id_)
@@ -118,25 +128,31 @@ def reproduce(
         why = f"{record.status}: {record.reason}" if record.reason else record.status
         raise UsageError(f"trial {trial.id} has no stored predictions to compare with ({why if record.status != 'done' else 'not kept'})")
     cls = registry.method_class(trial.method)
-    _, samples = load(Choice(trial.dataset, "", trial.dataset_options))
+    config = registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
+    loaded = load(Choice(trial.dataset, "", trial.dataset_options))
+    asked = replace(trial, version=registry.version_of(cls, config), fingerprint=loaded.fingerprint, harness=HARNESS_VERSION)
     suite = source.answers().suite
     limits = replace(suite.limits, seconds=max(suite.limits.seconds, SLOWER * record.facts.seconds.get("total", 0.0)))
     machine = Machine(record.provenance.device or "auto", record.provenance.threads or 1)
     given = handed_over((trial.method, trial.dataset))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / f"{trial.id}.log"
-        job = Job(trial=trial, limits=limits, machine=machine, log=log, given=given)
+        job = Job(trial=asked, limits=limits, machine=machine, log=log, given=given)
         again, predictions = Local().run(job, report, stopped or threading.Event())
-    changes = [
-        ("code of the method", trial.version, registry.source_version(cls)),
-        ("data", trial.fingerprint, samples.fingerprint()[:16]),
-        ("harness", trial.harness, HARNESS_VERSION),
-        *_where(record, again),
-    ]
-    found = tuple(Change(what, _text(then), _text(now)) for what, then, now in changes if then != now)
-    if predictions is None:
-        return Repeat(record, again, (), len(stored.ids), math.nan, None, found)
-    return Repeat(record, again, *differences(stored, predictions), found)
+        changes = [
+            ("code of the method", trial.version, asked.version),
+            ("data", trial.fingerprint, asked.fingerprint),
+            ("harness", trial.harness, asked.harness),
+            *_where(record, again),
+        ]
+        found = tuple(Change(what, _text(then), _text(now)) for what, then, now in changes if then != now)
+        if predictions is None:
+            return Repeat(record, again, (), len(stored.ids), math.nan, None, found)
+        repeat = Repeat(record, again, *differences(stored, predictions), found)
+        if repeat.same or found:
+            return repeat
+        _, second = Local().run(job, report, stopped or threading.Event())
+        return replace(repeat, is_repeatable=second is not None and not differences(predictions, second)[0])
 
 
 def differences(stored: Predictions, new: Predictions) -> tuple[tuple[str, ...], int, float, int | None]:

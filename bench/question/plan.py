@@ -12,7 +12,7 @@ import numpy as np
 
 from bench import registry
 from bench.data.grammar import evaluation_rules, parse_protocol
-from bench.data.loading import load, schema_of
+from bench.data.loading import load_checked, schema_of
 from bench.data.protocol import Protocol
 from bench.datasets.base import Schema
 from bench.errors import UsageError, unknown
@@ -30,14 +30,20 @@ def plan(suite: Suite) -> list[Trial]:
     _check_training(suite, choices, classes)
     trials: dict[str, Trial] = {}
     settings = _settings(suite)
+    if any(planned.has_posterior for planned in settings):
+        classes.setdefault(CEILING, registry.method_class(CEILING))
+    budgets: dict[tuple[str, str], tuple[dict, str]] = {}  # of a method on a dataset: its training, and its version with that
     for seed in suite.seeds:
         for planned in settings:
             ceilings = [Choice(CEILING)] if planned.has_posterior else []
             for choice in [*choices, *(ceiling for ceiling in ceilings if ceiling not in choices)]:
-                cls = classes.setdefault(str(choice), registry.method_class(choice.name))
-                budget = suite.budgets.get(planned.dataset.name, {})
-                training = _relevant(cls, {**suite.training, **suite.configs.get(choice.name, {}), **budget})
-                registry.config_of(cls, choice, training)
+                cls = classes[str(choice)]
+                known = (str(choice), planned.dataset.name)
+                if known not in budgets:
+                    budget = suite.budgets.get(planned.dataset.name, {})
+                    training = _relevant(cls, {**suite.training, **suite.configs.get(choice.name, {}), **budget})
+                    budgets[known] = training, registry.version_of(cls, registry.config_of(cls, choice, training))
+                training, version = budgets[known]
                 trial = Trial(
                     method=choice.name,
                     preset=choice.preset or next(iter(cls.presets)),
@@ -52,7 +58,7 @@ def plan(suite: Suite) -> list[Trial]:
                     vary=suite.vary,
                     fixed_seed=suite.fixed_seed,
                     fingerprint=planned.fingerprint,
-                    version=registry.source_version(cls),
+                    version=version,
                     evaluations=planned.evaluations(),
                 )
                 trials[trial.id] = trial
@@ -95,8 +101,7 @@ def _settings(suite: Suite) -> list[PlannedSetting]:
     for table in suite.settings:
         for name in table.datasets:
             choice = parse_choice(name)
-            dataset, samples = load(choice)
-            fingerprint = samples.fingerprint()[:16]
+            dataset, samples, fingerprint = load_checked(choice)
             has_posterior = dataset.posterior(samples.rows(np.arange(1))) is not None
             for combination in table.combinations:
                 schema = schema_of(dataset, samples, combination)

@@ -15,7 +15,7 @@ from bench.data.grammar import evaluated_at, parse_protocol
 from bench.data.terms import number_text
 from bench.names import Choice, Setting, Value, format_value, method_label
 
-HARNESS_VERSION = 1  # rises with every change of the harness that moves a number; part of each trial's id
+HARNESS_VERSION = 2  # rises with every change of the harness that moves a number; part of each trial's id
 
 
 @dataclass(frozen=True)

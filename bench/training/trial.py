@@ -20,13 +20,13 @@ from bench import registry
 from bench.data.grammar import parse_rule
 from bench.data.parts import Part, Parts
 from bench.datasets.base import Dataset, Samples, as_batch
-from bench.errors import TrialError
+from bench.errors import TrialError, UsageError
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.methods.tracing import Tracer
 from bench.names import Choice
 from bench.question.machine import Machine
 from bench.question.parts import parts_of
-from bench.question.trial import Trial
+from bench.question.trial import HARNESS_VERSION, Trial
 from bench.records.facts import Facts
 from bench.records.predictions import Predictions
 from bench.records.provenance import provenance
@@ -65,10 +65,22 @@ class Opened:
 
 
 def open_trial(trial: Trial, test: bool = True) -> Opened:
-    """A trial's dataset, parts (the test part empty unless asked for), class and config. Raises: UsageError."""
-    dataset, parts = parts_of(trial, test)
+    """A trial's dataset, parts (the test part empty unless asked for), class and config.
+
+    Raises: UsageError, among others if harness, code or data are not those that the trial's id stands for.
+    """
+    if trial.harness != HARNESS_VERSION:
+        raise UsageError(f"the trial is of version {trial.harness} of the harness, this bench is of {HARNESS_VERSION}; plan it anew")
     cls = registry.method_class(trial.method)
-    return Opened(dataset, parts, cls, registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training))
+    config = registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
+    version = registry.version_of(cls, config, is_running=True)
+    if version != trial.version:
+        raise UsageError(
+            f"the code of {trial.method} is not what it was when the trial was planned: version {trial.version} then, {version} now; "
+            "run again, in a new Python if this one has loaded the older code"
+        )
+    dataset, parts = parts_of(trial, test)
+    return Opened(dataset, parts, cls, config)
 
 
 def run_trial(

@@ -1,5 +1,6 @@
 """bench/grid/job.py: a job is plain data that holds all a worker needs, on this machine or another."""
 
+import linecache
 import os
 import pickle
 import subprocess
@@ -30,8 +31,9 @@ def suite_of(*methods, **options):
 def given(monkeypatch):
     """A method typed into a notebook, known by its name."""
     monkeypatch.setattr(registry, "_given", {})
-    namespace = {"__name__": "__main__"}
-    exec(compile(OUTSIDE.read_text(), "<cell>", "exec"), namespace)
+    namespace, text = {"__name__": "__main__"}, OUTSIDE.read_text()
+    monkeypatch.setitem(linecache.cache, "<cell>", (len(text), None, text.splitlines(keepends=True), "<cell>"))
+    exec(compile(text, "<cell>", "exec"), namespace)
     return registry.give(namespace["Mine"])
 
 
@@ -49,7 +51,7 @@ def test_a_job_is_the_same_after_a_journey(tmp_path):
 
 
 def test_only_classes_that_a_run_names_are_handed_over(given):
-    assert [cls.__name__ for cls in pickle.loads(handed_over([given, "constant"]))] == ["Mine"]
+    assert [handed.cls.__name__ for handed in pickle.loads(handed_over([given, "constant"]))] == ["Mine"]
     assert handed_over(["constant"]) == b""
 
 

@@ -1,5 +1,6 @@
 """bench/grid/process.py: whatever a trial does to itself, it becomes a failed record with its reason."""
 
+import linecache
 import subprocess
 import sys
 import threading
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from bench import registry
+from bench.data.loading import load
 from bench.grid.job import Job, by_value
 from bench.grid.places import Local
 from bench.grid.process import Stopped
+from bench.names import Choice
 from bench.question.machine import Limits, Machine
 from bench.question.trial import Trial
 
@@ -19,10 +23,12 @@ OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
 
 def job_of(tmp_path, method, seconds=60.0, memory=4e9, epochs=1, given=None):
     name = method if given else f"{OUTSIDE}:{method}"
+    cls = given[0] if given else getattr(registry.files.load(OUTSIDE), method)
     trial = Trial(
         method=name, preset="default", options={}, training={"epochs": epochs, "batch_size": 64},
         dataset="breast-cancer", dataset_options={}, combination="MEW", protocol="mcar(0.3)", seed=0,
-        selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
+        selection="accuracy", vary="training", fixed_seed=0,
+        fingerprint=load(Choice("breast-cancer")).fingerprint, version=registry.source_version(cls),
     )  # fmt: skip
     limits, machine = Limits(seconds, int(memory)), Machine("cpu")
     return Job(trial=trial, limits=limits, machine=machine, log=tmp_path / "trial.log", given=by_value(given or ()))
@@ -95,10 +101,11 @@ def test_stopping_kills_the_trial(tmp_path):
     assert time.monotonic() - begin < 30
 
 
-def test_class_from_a_notebook_runs(tmp_path):
+def test_class_from_a_notebook_runs(tmp_path, monkeypatch):
     """A class that lives in no file travels by value."""
     source = OUTSIDE.read_text()
     namespace = {"__name__": "__main__"}
+    monkeypatch.setitem(linecache.cache, "<cell>", (len(source), None, source.splitlines(keepends=True), "<cell>"))
     exec(compile(source, "<cell>", "exec"), namespace)
     record, _ = run(job_of(tmp_path, "Mine", given=[namespace["Mine"]]))
     assert (record.status, record.reason) == ("done", None)

@@ -1,29 +1,55 @@
-"""Names to classes: the catalogs, entry points, files, and classes given in Python. Imports a class only when it is asked for."""
+"""Names to classes: the catalogs, entry points, files, and classes given in Python. Imports a class only when it is asked for.
+
+`files`: imports a user's file with those beside it. `code`: the version of a class, from every file that its code comes from. `text`: what
+counts in a source text. `live`: whether the code in memory is that of its file. `cells`: classes typed into a notebook.
+"""
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import importlib
-import importlib.util
-import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.datasets.base import Dataset
 from bench.datasets.catalog import DATASETS
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import GROUPS, METHODS
 from bench.names import DEFAULT_PRESETS, Choice, Value, parse_choice
+from bench.registry import code, files
 
 # Classes handed over from Python, by name. Suites and trials hold names, so what a name means must be known to the whole process: that of
 # the notebook, where they are given, and that of a trial, whose job brings them (`grid.job.handed_over`).
 _given: dict[str, type] = {}
+_versions: dict[type, str] = {}  # of those that came with a job, whose files need not be here
+
+
+class Handed(NamedTuple):
+    """A class given in Python on its way to another process, with what tells its code there."""
+
+    cls: type
+    version: str
+    modules: tuple[str, ...]  # from files of the user, that its code imports
+    files: Mapping[str, str]  # path -> digest of each: a function may import it from there when it is called
+
+
+def handed(cls: type) -> Handed:
+    """A class ready to be handed over. Raises: UsageError if its code cannot be told."""
+    others = [source for source in code.sources_of(cls) if source.name != cls.__module__ and not source.name.startswith("bench.")]
+    return Handed(cls, source_version(cls), tuple(other.name for other in others), {str(other.path): other.digest for other in others})
+
+
+def take(given: Handed) -> None:
+    """Make a class known that was handed over. Raises: UsageError if a file that it may import is another one here by now."""
+    for path, digest in given.files.items():
+        if Path(path).is_file() and code.digest_of(Path(path)) != digest:
+            raise UsageError(f"the code of {given.cls.__name__} is not what it was when the run was planned: {Path(path).name} has changed")
+    _versions[given.cls] = given.version
+    give(given.cls)
 
 
 def give(cls: type) -> str:
@@ -137,12 +163,28 @@ def fits(value: object, default: object) -> bool:
     return type(value) is type(default)
 
 
+def source_version(cls: type[Any], is_running: bool = False) -> str:
+    """Hash of the code behind a class: see `bench.registry.code`. What was handed over to a trial's process has the one it came with.
+
+    Raises: UsageError where the code cannot be told, or is another one in memory than in its file and not `is_running`.
+    """
+    return _versions.get(cls) or code.source_version(cls, is_running)
+
+
+def version_of(cls: type[Any], config: Any, is_running: bool = False) -> str:
+    """Hash of the code behind a class, and of the content of the files that its config names. Raises: UsageError."""
+    return code.with_files(source_version(cls, is_running), vars(config).values())
+
+
 def _find(name: str, table: Mapping[str, str], what: str) -> type[Any]:
     if name in _given:
         return _given[name]
     if name in table:
         module_name, _, class_name = table[name].partition(":")
-        return getattr(importlib.import_module(module_name), class_name)
+        before = set(sys.modules)
+        module = importlib.import_module(module_name)
+        code.remember(found for found in set(sys.modules) - before if found.startswith(code.OURS))
+        return getattr(module, class_name)
     if ".py:" in name or name.endswith(".py"):
         return _from_file(name, what)
     raise unknown(what, name, [*table, *(GROUPS if what == "method" else ())])
@@ -156,76 +198,14 @@ def _from_file(name: str, what: str) -> type[Any]:
         raise UsageError(f"name the class in {name!r} as {name}:Class")
     if not path.is_file():
         raise UsageError(f"{what} file {file!r} does not exist (looked in {Path.cwd()})")
-    module_name = f"bench_outside_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    module = sys.modules.get(module_name)
-    if module is None:
-        specification = importlib.util.spec_from_file_location(module_name, path)
-        if specification is None or specification.loader is None:
-            raise UsageError(f"{what} file {file!r} is not a Python file")
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[module_name] = module  # dataclasses look their module up while it is being run
-        try:
-            specification.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[module_name]
-            raise UsageError(f"{what} file {file!r} does not import: {type(error).__name__}: {error}") from error
+    try:
+        module = files.load(path)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{what} file {file!r} does not import: {type(error).__name__}: {error}") from error
     cls = getattr(module, class_name, None)
     if not isinstance(cls, type):
-        here = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module_name]
+        here = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
         raise unknown(f"class in {file}", class_name, here)
     return cls
-
-
-FACTS = ("paper", "year", "repository", "deviations", "search", "traces")  # what a method's class says of itself, and no computation reads
-
-
-def source_version(cls: type[Any]) -> str:
-    """Hash of the code of a class's file and of the `bench.methods` files it imports.
-
-    Comments, docstrings and what a class only states (see FACTS) move no number and do not count.
-    """
-    try:
-        source = inspect.getsource(sys.modules[cls.__module__])
-    except (OSError, TypeError, KeyError):  # typed into an interpreter: its own source is all there is
-        try:
-            source = inspect.getsource(cls)
-        except (OSError, TypeError):
-            raise UsageError(
-                f"the source of {cls.__name__} cannot be read; write the class to a file and give path/to/file.py:Class"
-            ) from None
-    return _code_hash(source)
-
-
-@lru_cache
-def _code_hash(source: str) -> str:
-    """Hash of a source text and of the `bench.methods` files it imports, with what moves no number left out."""
-    seen: set[str] = set()
-    digest, waiting = hashlib.sha256(), [source]
-    while waiting:
-        tree = ast.parse(inspect.cleandoc(waiting.pop()))
-        digest.update(ast.unparse(_only_code(tree)).encode())
-        for module in sorted(_shared_modules(tree) - seen):
-            seen.add(module)
-            specification = importlib.util.find_spec(module)
-            if specification is not None and specification.origin:
-                waiting.append(Path(specification.origin).read_text(encoding="utf-8"))
-    return digest.hexdigest()[:12]
-
-
-def _shared_modules(tree: ast.Module) -> set[str]:
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    return {node.module for node in nodes if node.module and node.module.startswith("bench.methods.")}
-
-
-def _only_code(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-        if isinstance(node, ast.ClassDef):
-            node.body = [statement for statement in node.body if not _is_statement_of_facts(statement)] or [ast.Pass()]
-    return tree
-
-
-def _is_statement_of_facts(statement: ast.stmt) -> bool:
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-    return isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and target.id in FACTS
