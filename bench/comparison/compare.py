@@ -96,7 +96,7 @@ def compare(
     warnings = (*board.warnings, *_grown(pairs, a, b))
     result = Comparison(
         a, b, metric, levels, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance,
-        (*left_over, *notes),
+        (*left_over, *answers.left_out, *notes),
     )  # fmt: skip
     return replace(result, summary=opening(result), text=markdown(result))
 

@@ -59,7 +59,7 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
         tuple(settings),
         tuple(_overall(suite, [s for s in settings if s.synthetic == kind], by_setting) for kind in kinds),
         tuple((_text(record), reason) for record, reason in failures),
-        (*mixtures(done), *_warnings(records, by_setting), *_added_seeds(suite)),
+        (*answers.left_out, *mixtures(done), *_warnings(records, by_setting), *_added_seeds(suite)),
         provenance_line(done),
         tuple(answers.commands),
         of_board(printed, records, suite.metric),

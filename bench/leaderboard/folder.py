@@ -37,7 +37,8 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(answers.suite.to_toml(), encoding="utf-8")
     lines = [json.dumps(_as_dict(record), sort_keys=True) for record in answers.records]
-    lines.append(json.dumps({"commands": list(answers.commands)}))
+    left_out = {"left_out": list(answers.left_out)} if answers.left_out else {}
+    lines.append(json.dumps({"commands": list(answers.commands), **left_out}))
     (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     shown = {(record.trial.choice, record.trial.version) for record in answers.records}
     entries = [json.dumps(asdict(finding)) for finding in answers.audits if (finding.label, finding.version) in shown]

@@ -23,10 +23,12 @@ def mixtures(done: Sequence[Record]) -> list[str]:
         if len(values) > 1:
             found.append(f"records come from {len(values)} {what}")
     data: dict[str, set[str]] = defaultdict(set)
+    codes_of: dict[tuple, set[str]] = defaultdict(set)
     masks: dict[tuple, set[str]] = defaultdict(set)
     for record in done:
         trial = record.trial
         data[trial.dataset_label].add(trial.fingerprint)
+        codes_of[trial.label, trial.setting].add(trial.version)
         if record.test_mask and trial.vary == "training":
             masks[trial.setting].add(record.test_mask)
             for rule, evaluated in record.facts.evaluations.items():
@@ -34,6 +36,11 @@ def mixtures(done: Sequence[Record]) -> list[str]:
     changed = sorted(name for name, fingerprints in data.items() if len(fingerprints) > 1)
     if changed:
         found.append(f"records come from different versions of the data of {', '.join(changed)}")
+    recoded = sorted({label for (label, _), versions in codes_of.items() if len(versions) > 1})
+    if recoded:
+        found.append(f"records come from different versions of the code of {', '.join(recoded)}")
+    if len({record.trial.harness for record in done}) > 1:
+        found.append("records come from different versions of the harness")
     if any(len(hashes) > 1 for hashes in masks.values()):
         found.append("methods of one setting were scored on different test masks")
     return found

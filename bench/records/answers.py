@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bench import registry
-from bench.names import Choice, method_label, short_names
+from bench.names import Choice, Setting, method_label, short_names
 from bench.question.suite import Suite
 from bench.question.trial import Trial
 from bench.question.winners import Winner
@@ -45,6 +46,7 @@ class Answers:
     audits: Sequence[Finding] = ()
     commands: Sequence[str] = ()  # that made them
     folder: str = ""  # of a published board, as a reader of the repository names it
+    left_out: Sequence[str] = ()  # what is not among the records because it belongs to other code, data or harness, in words
 
     def of(self, records: Sequence[Record]) -> Answers:
         """The answers of these records alone; stored predictions of others are not read."""
@@ -56,6 +58,42 @@ class Answers:
     def by(self, metric: str | None) -> Answers:
         """The same answers ranked by another metric, if one is given."""
         return replace(self, suite=replace(self.suite, metric=metric)) if metric else self
+
+
+def current(runs: Sequence[Sequence[Record]]) -> tuple[list[Record], list[str]]:
+    """The records of runs, oldest first, that belong together, and in words what is left out.
+
+    Where a trial was planned twice, the latest plan counts. A row is of one code and one data: what the latest run of a method, or of a
+    dataset, was of; and all are of the latest run's harness.
+    """
+    latest: dict[tuple[str, Setting, int], Record] = {}
+    versions: dict[str, set[str]] = {}
+    data: dict[str, set[str]] = {}
+    harnesses: set[int] = set()
+    for records in runs:
+        mine: dict[str, set[str]] = defaultdict(set)
+        theirs: dict[str, set[str]] = defaultdict(set)
+        for record in records:
+            trial = record.trial
+            latest[trial.label, trial.setting, trial.seed] = record
+            mine[trial.label].add(trial.version)
+            theirs[trial.dataset_label].add(trial.fingerprint)
+        versions, data = versions | mine, data | theirs
+        harnesses = {record.trial.harness for record in records} or harnesses
+    kept, counts = [], Counter[str]()
+    for record in latest.values():
+        trial = record.trial
+        if trial.harness not in harnesses:
+            reason = f"of version {trial.harness} of the harness"
+        elif trial.version not in versions[trial.label]:
+            reason = f"of {trial.label} of other code (version {trial.version})"
+        elif trial.fingerprint not in data[trial.dataset_label]:
+            reason = f"on {trial.dataset_label} when it was other data (fingerprint {trial.fingerprint})"
+        else:
+            kept.append(record)
+            continue
+        counts[reason] += record.status != "planned"
+    return kept, [f"left out: {n} trial{'s' * (n > 1)} {reason}; `bench run` asks them anew" for reason, n in counts.items() if n]
 
 
 def named(records: Iterable[Record], winners: Sequence[Winner]) -> list[Record]:

@@ -22,7 +22,7 @@ from bench.question.suite import Suite, suite_from
 from bench.question.trial import Trial
 from bench.question.winners import latest as latest_winners
 from bench.question.winners import winners_of
-from bench.records.answers import Answers, StoredPredictions, named
+from bench.records.answers import Answers, StoredPredictions, current, named
 from bench.records.predictions import Predictions
 from bench.records.record import Finding, Record
 
@@ -158,8 +158,8 @@ class Store:
         """The latest run's suite, every record comparable with it, and what belongs to them. Predictions are read when asked for.
 
         Runs are comparable if they share budget, selection and what varies; under a suite's name, those of other suites are left out.
-        Where a label was planned twice (its source changed), the latest plan counts. Raises: UsageError if nothing was run, or nothing
-        under that suite name.
+        Records of earlier code or data are left out and named (see `answers.current`). Raises: UsageError if nothing was run, or
+        nothing under that suite name.
         """
         with self._explained():
             runs = self.connection.execute("SELECT run, suite, toml, family, command FROM runs ORDER BY run").fetchall()
@@ -172,19 +172,17 @@ class Store:
             found = suite_from(name, tomllib.loads(toml))
             tables = [table for row in runs if row[3] == family for table in tomllib.loads(row[2]).get("tuned", [])]
             found = replace(found, tuned=latest_winners(tables))
-            latest: dict[tuple, str] = {}
             records = {record.trial.id: record for record in named(self.records(), winners_of(found))}
-            commands = []
+            commands, planned = [], []
             for run, _, _, run_family, command in runs:
                 if run_family == family:
                     commands.append(command)
-                    for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,)):
-                        trial = records[id_].trial
-                        latest[trial.label, trial.setting, trial.seed] = id_
+                    ids = self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,))
+                    planned.append([records[id_] for (id_,) in ids])
         found = _with_pairs(found, [plan for plan in self.plans_to_resolve(family) if suite in (None, plan.name)])
-        chosen = [records[id_] for id_ in latest.values()]
+        chosen, left_out = current(planned)
         predictions = StoredPredictions((record.trial.id for record in chosen), self._read_later)
-        return Answers(found, chosen, predictions, self.audits(), list(dict.fromkeys(commands)))
+        return Answers(found, chosen, predictions, self.audits(), list(dict.fromkeys(commands)), left_out=left_out)
 
     def _read_later(self, ids: Iterable[str]) -> dict[str, Predictions]:
         """What `predictions` finds, also once this store is closed."""

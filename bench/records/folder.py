@@ -33,6 +33,7 @@ class Folder:
             self.suite = suite_from(self.folder.name, tomllib.loads((self.folder / "suite.toml").read_text(encoding="utf-8")))
             lines = [json.loads(line) for line in (self.folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
             self.commands: list[str] = next((line["commands"] for line in lines if "commands" in line), [])
+            self.left_out: list[str] = next((line.get("left_out", []) for line in lines if "commands" in line), [])
             self._records = [_record(line) for line in lines if "commands" not in line]
             path = self.folder / "audit.json"  # absent where it was published before there were audits
             self._audits = [Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
@@ -54,7 +55,8 @@ class Folder:
             raise UsageError(f"{self.folder} holds one suite, {self.suite.name!r}, got {suite!r}; leave --suite out")
         records = named(self.records(), winners_of(self.suite))
         predictions = StoredPredictions((record.trial.id for record in records), self.predictions)
-        return Answers(self.suite, records, predictions, self.audits(), self.commands, f"leaderboards/{self.folder.resolve().name}")
+        name = f"leaderboards/{self.folder.resolve().name}"
+        return Answers(self.suite, records, predictions, self.audits(), self.commands, name, self.left_out)
 
     def records(self) -> list[Record]:
         return list(self._records)

@@ -43,6 +43,7 @@ def public(answers: Answers) -> Answers:
         audits=[Finding(**clean(asdict(finding))) for finding in answers.audits],
         commands=[clean.command(command) for command in answers.commands],
         folder=answers.folder,
+        left_out=[clean.text(line) for line in answers.left_out],
     )
 
 
