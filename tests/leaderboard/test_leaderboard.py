@@ -266,7 +266,7 @@ def with_surface(rules=("mcar(0)", "mcar(0.5)", "fixed(N)", "fixed(E)", "fixed(N
             metrics = {rule: {"accuracy": (hits - (place % 3) * (method == "muse")) / 10} for place, rule in enumerate(rules)}
             facts = {rule: Evaluated(found, missing=0.5, mask=rule, histogram=[5, 5]) for rule, found in metrics.items()}
             trial = replace(record.trial, evaluations=rules)
-            further = dict.fromkeys(rules, arrays.scores)
+            further = dict.fromkeys(rules, arrays.outputs)
             pairs.append(
                 (replace(record, trial=trial, facts=replace(record.facts, evaluations=facts)), replace(arrays, evaluations=further))
             )
@@ -430,7 +430,7 @@ def test_methods_tested_on_different_samples_are_not_compared(change):
     ("spoil", "reason"),
     [
         (lambda record, arrays: (record, None), "predictions of 1 of 3 trials are not stored"),
-        (lambda record, arrays: (record, replace(arrays, scores=np.full((10, 2), np.nan, np.float32))), "some class scores are not finite"),
+        (lambda record, arrays: (record, replace(arrays, outputs=np.full((10, 2), np.nan, np.float32))), "some class scores are not finite"),
         (lambda record, arrays: shuffled((record, arrays), ids=arrays.ids[::-1]), "seeds were tested on different samples"),
     ],
     ids=["no predictions", "NaN scores", "other samples"],
@@ -574,9 +574,9 @@ def test_predictions_of_one_test_part_share_ids_and_targets(tmp_path):
     found = Folder(tmp_path / "parts").predictions(predictions)
     assert set(found) == set(predictions)
     for id_, arrays in predictions.items():
-        for mine, theirs in ((arrays.ids, found[id_].ids), (arrays.target, found[id_].target), (arrays.scores, found[id_].scores)):
+        for mine, theirs in ((arrays.ids, found[id_].ids), (arrays.target, found[id_].target), (arrays.outputs, found[id_].outputs)):
             assert np.array_equal(mine, theirs)
-        assert found[id_].scores.dtype == np.float32
+        assert found[id_].outputs.dtype == np.float32
         assert {rule: a.tolist() for rule, a in arrays.evaluations.items()} == {
             rule: a.tolist() for rule, a in found[id_].evaluations.items()
         }

@@ -38,8 +38,8 @@ def test_record_holds_scores_cost_and_provenance():
     assert record.facts.test_evaluations == 1
     assert sum(record.facts.histogram) == len(predictions.target) == record.facts.rows["test"]
     assert {"commit", "dirty", "packages", "hardware_id", "device", "threads"} <= set(record.provenance.as_json())
-    assert predictions.scores.dtype == np.float32
-    assert np.allclose(predictions.scores.sum(1), 1, atol=1e-6)
+    assert (predictions.form, predictions.outputs.dtype, predictions.scores.dtype) == ("logits", np.float32, np.float64)
+    assert np.allclose(predictions.scores.sum(1), 1, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", ["Mine", "mean-mlp", pytest.param("moe-retriever", marks=pytest.mark.slow), "gradient-boosting"])
@@ -132,7 +132,7 @@ def test_further_evaluations_change_no_bit_of_the_main_scores(method):
     assert not before.facts.evaluations
     assert list(predictions.evaluations) == list(record.facts.evaluations) == list(tested.evaluations)
     facts = record.facts.evaluations
-    assert np.array_equal(predictions.evaluations["mcar(0.3)"], predictions.scores)
+    assert np.array_equal(predictions.evaluations["mcar(0.3)"], predictions.outputs)
     assert facts["mcar(0.3)"].metrics == record.metrics
     assert (facts["mcar(0.3)"].mask, facts["mcar(0.3)"].missing) == (record.facts.masks["test"], record.facts.missing["test"])
     assert np.array_equal(predictions.evaluations["mcar(0)"], predictions.evaluations["fixed(MEW)"])
@@ -149,7 +149,7 @@ def test_an_evaluation_does_not_depend_on_those_before_it():
 def test_rows_left_with_nothing_are_predicted_too():
     trial = replace(make_trial("mean-logistic"), protocol="train=natural;test=fixed(MW)", evaluations=("fixed(M)",))
     record, predictions = run_trial(trial)
-    assert predictions.evaluations["fixed(M)"].shape == predictions.scores.shape
+    assert predictions.scores_under("fixed(M)").shape == predictions.scores.shape
     assert np.isfinite(predictions.evaluations["fixed(M)"]).all()
     assert record.facts.evaluations["fixed(M)"].metrics["accuracy"] > 0.6
 
@@ -157,7 +157,7 @@ def test_rows_left_with_nothing_are_predicted_too():
 def test_ceiling_is_exact_under_every_evaluation():
     trial = make_trial("bayes", dataset="gaussian", combination="ABC", protocol="natural", evaluations=("fixed(A)", "fixed(ABC)"))
     record, predictions = run_trial(trial)
-    assert np.array_equal(predictions.evaluations["fixed(ABC)"], predictions.scores)
+    assert np.array_equal(predictions.evaluations["fixed(ABC)"], predictions.outputs)
     assert 0.25 < record.facts.evaluations["fixed(A)"].metrics["accuracy"] < record.metrics["accuracy"]
 
 
