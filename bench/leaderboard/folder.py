@@ -133,7 +133,7 @@ class Checked:
     """What does not agree in a published folder: nothing, if it is as it should be."""
 
     stale: tuple[Path, ...]  # files that a fresh rendering would not leave as they are, and records.jsonl if it has mismatches
-    mismatches: tuple[Mismatch, ...]  # numbers of records that their predictions do not give
+    mismatches: tuple[Mismatch, ...]  # numbers of records that their predictions do not give, the largest difference first
 
 
 def stale_files(folder: Path) -> list[Path]:
@@ -156,7 +156,7 @@ def checked(folder: Path) -> Checked:
     hashes = plots.data_hashes(board)
     found += [path for name, path in pictures.items() if plots.hash_in(path) != hashes.get(name)]
     found += [folder / "records.jsonl"] if off else []
-    return Checked(tuple(sorted([*found, *_left_over(folder, (*fresh, *pictures))])), tuple(off))
+    return Checked(tuple(sorted([*found, *_left_over(folder, (*fresh, *pictures))])), tuple(sorted(off, key=lambda one: -one.size)))
 
 
 def _left_over(folder: Path, fresh: Iterable[str]) -> list[Path]:

@@ -46,6 +46,12 @@ class Mismatch:
     recorded: object
     stored: object  # what the predictions give
 
+    @property
+    def size(self) -> float:
+        """Difference of the two; infinite where they are no two numbers."""
+        a, b = self.recorded, self.stored
+        return abs(a - b) if isinstance(a, float) and isinstance(b, float) and math.isfinite(a - b) else math.inf
+
     def __str__(self) -> str:
         under = f" under {self.rule}" if self.rule else ""
         return f"trial {self.trial}: {self.metric}{under} is recorded as {self.recorded}, its predictions give {self.stored}"
