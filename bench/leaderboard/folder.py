@@ -82,7 +82,8 @@ def rescore(folder: Path) -> list[str]:
         if line.get("id") in moved:
             record = finite(new[line["id"]].as_json())
             line["metrics"] = record["metrics"]
-            line["facts"] |= {"metric_reasons": {}, **record["facts"]}
+            gone = {"metric_reasons": {}} if "metric_reasons" in line["facts"] else {}  # facts do not name what they lack
+            line["facts"] |= {**gone, **record["facts"]}
     if moved:
         path.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines), encoding="utf-8")
     return moved
