@@ -49,8 +49,8 @@ def leaderboard(
 
     A published folder holds a page over all settings (README.md), one a dataset, CSV, LaTeX, every test in significance.json, and
     plots where matplotlib is installed (extra plot). Of plots --check compares the numbers they show. Every metric in records.jsonl
-    is that of the trial's line in predictions.npz; folders of before, whose predictions were cut after they were scored, are brought
-    there by --rescore.
+    is what the trial's predictions give; folders of before, whose predictions were cut after they were scored, are brought there by
+    --rescore.
 
     \b
     FILE.csv has the columns dataset, combination, protocol, metric, method, mean,

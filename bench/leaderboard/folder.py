@@ -78,14 +78,17 @@ def rescore(folder: Path) -> list[str]:
     moved = [id_ for id_, record in new.items() if record is not records[id_]]
     path = folder / "records.jsonl"
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    for line in lines:
-        if line.get("id") in moved:
-            record = finite(new[line["id"]].as_json())
-            line["metrics"] = record["metrics"]
-            gone = {"metric_reasons": {}} if "metric_reasons" in line["facts"] else {}  # facts do not name what they lack
-            line["facts"] |= {**gone, **record["facts"]}
+    of_moved = {line["id"]: line for line in lines if line.get("id") in set(moved)}
+    for id_, line in of_moved.items():
+        record = finite(new[id_].as_json())
+        line["metrics"] = record["metrics"]
+        if "metric_reasons" in line["facts"]:
+            line["facts"]["metric_reasons"] = {}  # the new facts name theirs, if there are any
+        line["facts"] |= record["facts"]
     if moved:
-        path.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines), encoding="utf-8")
+        fresh = path.with_name(f"{path.name}.new")  # a folder is never left with half of its records
+        fresh.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines), encoding="utf-8")
+        fresh.replace(path)
     return moved
 
 
