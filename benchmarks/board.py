@@ -28,7 +28,7 @@ from bench.question.trial import Trial
 from bench.records.answers import Answers
 from bench.records.facts import Facts, Origin
 from bench.records.folder import Folder
-from bench.records.predictions import Predictions
+from bench.records.predictions import LOGITS, Predictions
 from bench.records.record import Record
 from bench.stats.metrics import score
 
@@ -64,14 +64,16 @@ def made(trials: int, folder: Path) -> int:
                         seed=seed,
                     )
                     logits = rng.normal(size=(SAMPLES, CLASSES)) + (2 - 2 * noise + method / METHODS) * np.eye(CLASSES)[target]
-                    scores = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+                    given = Predictions(ids, target, logits.astype(np.float32), form=LOGITS)
                     facts = {"rows": {"test": SAMPLES, "train": 4000}, "missing": {"test": noise}, "masks": {"test": f"{dataset}{noise}"},
                              "ended": "2026-01-01", "histogram": [300, 300, 400]}  # fmt: skip
                     cost = {"gflops_per_sample": 0.001 * method, "parameters": 1000 * method, "latency_ms_64": 1.0}
                     records.append(
-                        Record(trial, "done", None, score(target, scores)[0], cost, Facts.from_json(facts), Origin.from_json(PROVENANCE))
+                        Record(
+                            trial, "done", None, score(target, given.scores)[0], cost, Facts.from_json(facts), Origin.from_json(PROVENANCE)
+                        )
                     )
-                    predictions[trial.id] = Predictions(ids, target, scores.astype(np.float32))
+                    predictions[trial.id] = given
     suite = Suite("board", (Settings(tuple(f"d{i}" for i in range(DATASETS)), noise=NOISE),), metric="f1_macro", seeds=tuple(range(SEEDS)))
     publish(folder, Answers(suite, records, predictions, commands=["bench run"]), draw=False)
     return len(records)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.options import explained, json_option, of_suite_option, out_option, print_json
+
+if TYPE_CHECKING:
+    from bench.records.scoring import Mismatch
+
+SHOWN = 5  # mismatches of a folder that --check names one by one
 
 
 @click.command()
@@ -19,19 +27,30 @@ from bench.cli.options import explained, json_option, of_suite_option, out_optio
     "--beside", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.csv",
     help="Show printed numbers beside ours where setting, metric and method match.",
 )  # fmt: skip
-@click.option("--check", is_flag=True, help="Re-render published folders and compare bytes. Takes folders, else all of leaderboards/.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Compare published folders: records with their predictions, pages with their records. Takes folders, else all of leaderboards/.",
+)
 @click.option("--render", is_flag=True, help="Write the pages of published folders anew. Takes folders, else all of leaderboards/.")
+@click.option(
+    "--rescore",
+    is_flag=True,
+    help="Take the metrics of published folders anew from their predictions, and render. Takes folders, else all of leaderboards/.",
+)
 @click.argument("folders", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
 @json_option
 @explained
 def leaderboard(
     *, out: str, suite: str | None, metric: str | None, publish: Path | None, beside: Path | None, check: bool, render: bool,
-    folders: tuple[Path, ...], as_json: bool,
+    rescore: bool, folders: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Print the table of a results folder, publish it, or check published ones.
 
     A published folder holds a page over all settings (README.md), one a dataset, CSV, LaTeX, every test in significance.json, and
-    plots where matplotlib is installed (extra plot). Of plots --check compares the numbers they show.
+    plots where matplotlib is installed (extra plot). Of plots --check compares the numbers they show. Every metric in records.jsonl
+    is what the trial's predictions give; folders of before, whose predictions were cut after they were scored, are brought there by
+    --rescore.
 
     \b
     FILE.csv has the columns dataset, combination, protocol, metric, method, mean,
@@ -42,8 +61,8 @@ def leaderboard(
     if check:
         _check(folders, as_json)
         return
-    if render:
-        _render(folders, as_json)
+    if render or rescore:
+        _render(folders, as_json, rescore)
         return
     from bench.api import board
     from bench.leaderboard import markdown
@@ -79,24 +98,41 @@ def _published(folders: tuple[Path, ...]) -> tuple[Path, ...]:
     return chosen
 
 
-def _render(folders: tuple[Path, ...], as_json: bool) -> None:
-    from bench.leaderboard import write
+def _render(folders: tuple[Path, ...], as_json: bool, anew: bool) -> None:
+    from bench.leaderboard import rescore, write
+    from bench.text import count
 
-    found = [{"folder": str(folder), "files": [path.name for path in write(folder)]} for folder in _published(folders)]
+    found = []
+    for folder in _published(folders):
+        moved = {"rescored": rescore(folder)} if anew else {}
+        found.append({"folder": str(folder), **moved, "files": [path.name for path in write(folder)]})
     if as_json:
         print_json(found)
-    else:
-        click.echo("\n".join(f"wrote  {entry['folder']}  {' '.join(entry['files'])}" for entry in found))
+        return
+    for entry in found:
+        told = f"  {count(len(entry['rescored']), 'trial')} rescored" if anew else ""
+        click.echo(f"wrote  {entry['folder']}{told}  {' '.join(entry['files'])}")
 
 
 def _check(folders: tuple[Path, ...], as_json: bool) -> None:
-    from bench.leaderboard import stale_files
+    from dataclasses import asdict
 
-    found = [{"folder": str(folder), "stale": [path.name for path in stale_files(folder)]} for folder in _published(folders)]
+    from bench.leaderboard import checked
+
+    found = {folder: checked(folder) for folder in _published(folders)}
     if as_json:
-        print_json(found)
+        shape = [(folder, [path.name for path in one.stale], list(map(asdict, one.mismatches))) for folder, one in found.items()]
+        print_json([{"folder": str(folder), "stale": stale, "mismatches": off} for folder, stale, off in shape])
     else:
-        for entry in found:
-            click.echo(f"{'stale' if entry['stale'] else 'ok   '}  {entry['folder']}  {' '.join(entry['stale'])}")
-    if any(entry["stale"] for entry in found):
+        for folder, one in found.items():
+            click.echo(f"{'stale' if one.stale else 'ok   '}  {folder}  {' '.join(path.name for path in one.stale)}")
+            click.echo("".join(f"       {line}\n" for line in _told(folder, one.mismatches)), nl=False)
+    if any(one.stale for one in found.values()):
         sys.exit(1)
+
+
+def _told(folder: Path, mismatches: Sequence[Mismatch]) -> list[str]:
+    """The first of them, how many more there are, and the way on."""
+    more = [f"and {len(mismatches) - SHOWN} more"] * (len(mismatches) > SHOWN)
+    way = [f"`bench leaderboard --rescore {shlex.quote(str(folder))}` takes them anew"] * bool(mismatches)
+    return [*map(str, mismatches[:SHOWN]), *more, *way]

@@ -85,7 +85,7 @@ def self_test(answers: Answers, methods: Iterable[str], halvings: int = 20) -> S
         elif np.ptp(scores) == 0:
             left_out.append(f"{key[0]} on {key[1]}: every seed has the same score")
         else:
-            values = np.stack([pseudo_values(suite.metric, x.target, x.scores.astype(float)) for x in own])
+            values = np.stack([pseudo_values(suite.metric, x.target, x.scores) for x in own])
             rng = stream(0, "statistics", "self-test", *key)
             orders = [rng.permutation(len(here) // 2 * 2) for _ in range(halvings - 1)]
             further = [crossed_test(values[i[::2]], values[i[1::2]], scores[i[::2]], scores[i[1::2]]).p for i in orders]

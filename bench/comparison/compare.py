@@ -186,7 +186,7 @@ def _difference(pair: _Pair, table: SettingTable) -> Difference:
         reason = "needs the stored predictions of every trial"
         return replace(result, estimate=replace(result.estimate, difference=scores[0].mean() - scores[1].mean(), reason=reason))
     _check_samples(table, [*arrays[0], *arrays[1]])
-    values = [np.stack([sign * stats.pseudo_values(metric, x.target, x.scores.astype(float)) for x in side]) for side in arrays]
+    values = [np.stack([sign * stats.pseudo_values(metric, x.target, x.scores) for x in side]) for side in arrays]
     masks = {record.test_mask for side in runs for record in side}
     patterns = _patterns(table, pair.observed[masks.pop()], arrays) if len(masks) == 1 and masks <= set(pair.observed) else ()
     return replace(result, estimate=stats.crossed_test(*values, *scores), patterns=patterns)

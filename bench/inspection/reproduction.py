@@ -20,11 +20,12 @@ from bench.question.machine import Machine
 from bench.question.trial import HARNESS_VERSION
 from bench.records.database import Store
 from bench.records.folder import Folder
-from bench.records.predictions import Predictions
+from bench.records.predictions import SCORES, Predictions
 from bench.records.reached import Report
 from bench.records.record import Record
 
 UNKNOWN = "not known"
+LAST_BITS = 2.0**-50  # relative; what two exponentials in double precision may differ by
 SLOWER = 10  # a repeat may take this many times as long as the trial took
 
 
@@ -43,7 +44,7 @@ class Repeat:
 
     record: Record  # as stored
     again: Record
-    differing: tuple[str, ...]  # stored arrays that are not the same: ids, target, scores, evaluation RULE
+    differing: tuple[str, ...]  # stored arrays that are not the same: ids, target, logits or scores, evaluation RULE
     rows: int
     largest: float  # largest difference of a class score; NaN if rows or classes are others
     changed: int | None  # rows with another predicted class; None if rows or classes are others
@@ -156,15 +157,41 @@ def reproduce(
 
 
 def differences(stored: Predictions, new: Predictions) -> tuple[tuple[str, ...], int, float, int | None]:
-    """Names of arrays that are not the same to the last bit, rows, largest difference of a score, rows with another predicted class."""
-    then, now = stored.named(), new.named()
+    """Names of arrays that are not the same to the last bit, rows, largest difference of a score, rows with another predicted class.
+
+    Of a trial stored when probabilities were cut to float32, the bits are those of the new probabilities cut so.
+    """
+    then, now = stored.named(), (_cut(new, stored) if _is_cut(stored) and not _is_cut(new) else new).named()
     differing = tuple(sorted(name for name in then.keys() | now.keys() if not _same(then.get(name), now.get(name))))
     differing = tuple(name.replace("evaluations/", "evaluation ", 1) for name in differing)
-    if {"ids", "target"} & set(differing) or stored.scores.shape != new.scores.shape:
+    if {"ids", "target"} & set(differing) or stored.outputs.shape != new.outputs.shape:
         return differing, len(stored.ids), math.nan, None
-    pairs = [(then[name], now[name]) for name in then if name in now and name not in ("ids", "target")]
-    largest = max(float(np.abs(a.astype(float) - b.astype(float)).max()) for a, b in pairs if a.shape == b.shape)
-    return differing, len(stored.ids), largest, int((stored.scores.argmax(1) != new.scores.argmax(1)).sum())
+    changed = int((stored.scores.argmax(1) != new.scores.argmax(1)).sum())
+    if not differing:
+        return differing, len(stored.ids), 0.0, changed
+    shared = [rule for rule, outputs in new.evaluations.items() if rule in stored.evaluations and outputs.shape == stored.outputs.shape]
+    pairs = [(stored.scores, new.scores), *((stored.scores_under(rule), new.scores_under(rule)) for rule in shared)]
+    return differing, len(stored.ids), max(float(np.abs(a - b).max()) for a, b in pairs), changed
+
+
+def _is_cut(predictions: Predictions) -> bool:
+    """Whether they are probabilities in float32, as every method's were before logits were stored."""
+    return predictions.form == SCORES and predictions.outputs.dtype == np.float32
+
+
+def _cut(new: Predictions, stored: Predictions) -> Predictions:
+    """The new predictions in the form of stored ones that were cut to float32."""
+    evaluations = {rule: _as_float32(new.scores_under(rule), stored.evaluations.get(rule)) for rule in new.evaluations}
+    return Predictions(new.ids, new.target, _as_float32(new.scores, stored.outputs), evaluations, SCORES)
+
+
+def _as_float32(scores: np.ndarray, stored: np.ndarray | None) -> np.ndarray:
+    """The scores in float32; halfway between two of these the last bit of an exponential decides, and either is what was stored."""
+    cut = scores.astype(np.float32)
+    if stored is None or stored.shape != cut.shape:
+        return cut
+    low, high = ((scores * (1 + step)).astype(np.float32) for step in (-LAST_BITS, LAST_BITS))
+    return np.where((low <= stored) & (stored <= high), stored, cut)
 
 
 def _same(then: np.ndarray | None, now: np.ndarray | None) -> bool:

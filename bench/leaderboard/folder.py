@@ -1,10 +1,10 @@
-"""Published folders: question and answers, the pages rendered from them, and whether the two still agree."""
+"""Published folders: question and answers, the pages rendered from them, and whether predictions, records and pages still agree."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +22,20 @@ from bench.records.folder import Folder
 from bench.records.predictions import stack
 from bench.records.public import public
 from bench.records.record import Record
+from bench.records.scoring import Mismatch, mismatches, rescored
 from bench.text import finite
 
 
 def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), draw: bool = True) -> list[Path]:
     """Write question, answers and rendered pages into a leaderboard folder, plots where matplotlib is there; returns the files.
 
-    No path of this machine is in them (see `bench.records.public`).
+    No path of this machine is in them (see `bench.records.public`). A record whose metrics are not those of its predictions, as
+    versions before logits were stored left some, is written with those.
     Of `printed`, what stands beside a row goes into the folder too, so that its pages need no other file.
 
     Raises: UsageError if a trial is given twice.
     """
-    answers = public(answers)
+    answers = _agreeing(public(answers))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(answers.suite.to_toml(), encoding="utf-8")
     lines = [json.dumps(_as_dict(record), sort_keys=True) for record in answers.records]
@@ -49,6 +51,46 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
     if beside:
         (folder / FILE).write_text(to_csv(beside), encoding="utf-8")
     return write(folder, draw)
+
+
+def _agreeing(answers: Answers) -> Answers:
+    """The answers with every record saying what its predictions give."""
+    off = {found.trial for found in _mismatches(answers)}
+    ids = [record.trial.id for record in answers.records]
+    records = [rescored(r, answers.predictions[id_]) if id_ in off else r for id_, r in zip(ids, answers.records, strict=True)]
+    return replace(answers, records=records)
+
+
+def _mismatches(answers: Answers) -> list[Mismatch]:
+    known = [record for record in answers.records if record.status == "done" and record.trial.id in answers.predictions]
+    return [found for record in known for found in mismatches(record, answers.predictions[record.trial.id])]
+
+
+def rescore(folder: Path) -> list[str]:
+    """Take the metrics of a published folder's records anew from its predictions; returns the ids of the trials that had others.
+
+    Nothing else in `records.jsonl` moves, and `predictions.npz` is only read; `write` renders the pages that follow.
+    Raises: UsageError if the folder cannot be read, or a class score is not finite.
+    """
+    with Folder(folder) as found:
+        records = {record.trial.id: record for record in found.records() if record.status == "done"}
+        predictions = found.predictions(records)
+    new = {id_: rescored(records[id_], arrays) for id_, arrays in predictions.items()}
+    moved = [id_ for id_, record in new.items() if record is not records[id_]]
+    path = folder / "records.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    of_moved = {line["id"]: line for line in lines if line.get("id") in set(moved)}
+    for id_, line in of_moved.items():
+        record = finite(new[id_].as_json())
+        line["metrics"] = record["metrics"]
+        if "metric_reasons" in line["facts"]:
+            line["facts"]["metric_reasons"] = {}  # the new facts name theirs, if there are any
+        line["facts"] |= record["facts"]
+    if moved:
+        fresh = path.with_name(f"{path.name}.new")  # a folder is never left with half of its records
+        fresh.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines), encoding="utf-8")
+        fresh.replace(path)
+    return moved
 
 
 def write(folder: Path, draw: bool = True) -> list[Path]:
@@ -68,8 +110,16 @@ def _as_dict(record: Record) -> dict[str, object]:
 
 def board_of(folder: Path) -> Board:
     """The board of a published folder, from its question and answers alone. Raises: UsageError if they cannot be read."""
+    return _board(folder, _answers(folder))
+
+
+def _answers(folder: Path) -> Answers:
     with Folder(folder) as found:
-        return build(found.answers(), read_printed(folder / FILE) if (folder / FILE).exists() else ())
+        return found.answers()
+
+
+def _board(folder: Path, answers: Answers) -> Board:
+    return build(answers, read_printed(folder / FILE) if (folder / FILE).exists() else ())
 
 
 def render(folder: Path) -> dict[str, str]:
@@ -83,19 +133,35 @@ def _rendered(board: Board, pictures: Sequence[str]) -> dict[str, str]:
     return {**pages(board, pictures), **tables, **further}
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What does not agree in a published folder: nothing, if it is as it should be."""
+
+    stale: tuple[Path, ...]  # files that a fresh rendering would not leave as they are, and records.jsonl if it has mismatches
+    mismatches: tuple[Mismatch, ...]  # numbers of records that their predictions do not give, the largest difference first
+
+
 def stale_files(folder: Path) -> list[Path]:
-    """Files of a published folder that a fresh rendering would not leave as they are.
+    """The stale files of a published folder; see `checked`."""
+    return list(checked(folder).stale)
+
+
+def checked(folder: Path) -> Checked:
+    """Whether a published folder's records say what its predictions give, and its pages what its records say.
 
     Text is compared byte for byte. Of a plot its data are compared, whose hash it carries: the picture itself depends on the version of
-    matplotlib and its fonts.
+    matplotlib and its fonts. Raises: UsageError if the folder cannot be read, or a class score is not finite.
     """
-    board = board_of(folder)
+    answers = _answers(folder)
+    off = _mismatches(answers)
+    board = _board(folder, answers)
     pictures = {path.name: path for path in folder.glob("*.svg")}
     fresh = _rendered(board, list(pictures))
     found = [folder / name for name, text in fresh.items() if not _holds(folder / name, text)]
     hashes = plots.data_hashes(board)
     found += [path for name, path in pictures.items() if plots.hash_in(path) != hashes.get(name)]
-    return sorted([*found, *_left_over(folder, (*fresh, *pictures))])
+    found += [folder / "records.jsonl"] if off else []
+    return Checked(tuple(sorted([*found, *_left_over(folder, (*fresh, *pictures))])), tuple(sorted(off, key=lambda one: -one.size)))
 
 
 def _left_over(folder: Path, fresh: Iterable[str]) -> list[Path]:

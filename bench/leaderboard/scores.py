@@ -92,9 +92,9 @@ def _values(metric: str, scored: int, arrays: Sequence[Predictions]) -> tuple[np
         return None, f"predictions of {scored - len(arrays)} of {scored} trials are not stored"
     if not all(found.shares_rows(arrays[0]) for found in arrays):
         return None, "seeds were tested on different samples"
-    if not all(np.isfinite(found.scores).all() for found in arrays):
+    if not all(np.isfinite(found.outputs).all() for found in arrays):
         return None, "some class scores are not finite"
-    return np.stack([pseudo_values(metric, found.target, found.scores.astype(float)) for found in arrays]), ""
+    return np.stack([pseudo_values(metric, found.target, found.scores) for found in arrays]), ""
 
 
 def interval(metric: str, found: Scores, vary: str) -> tuple[float, float]:

@@ -182,7 +182,7 @@ def _interval(
     scores = np.array([[score_under(record, rule, metric) for record in records] for rule in rules])  # (L, S)
     if not np.isfinite(scores).all():
         return math.nan, math.nan
-    values = np.stack([[pseudo_values(metric, a.target, a.evaluations[rule].astype(float)) for a in arrays] for rule in rules])  # (L, S, N)
+    values = np.stack([[pseudo_values(metric, a.target, a.scores_under(rule)) for a in arrays] for rule in rules])  # (L, S, N)
     if len(rules) > 1:
         return crossed_interval(noise_area(rates, values), noise_area(rates, scores))
     return crossed_interval(values[0], scores[0])

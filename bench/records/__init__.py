@@ -1,7 +1,7 @@
 """What came of it: answers, and the files that hold them. Free of torch.
 
 `record`: what is known of one trial or audit. `facts`: of its training and test, and of the code and machine behind it. `predictions`:
-scores of test rows, and their bytes. `reached`: how far a training has come. `answers`: a question with its records, as tables name them.
-`public`: the same without the paths of this machine. `database`: a results folder. `folder`: a published one. `provenance`: this code and
-machine. `page`: everything about one trial.
+what a method gave for test rows, and its bytes. `scoring`: the metrics of that. `reached`: how far a training has come. `answers`: a
+question with its records, as tables name them. `public`: the same without the paths of this machine. `database`: a results folder.
+`folder`: a published one. `provenance`: this code and machine. `page`: everything about one trial.
 """

@@ -26,7 +26,7 @@ from bench.records.answers import Answers, StoredPredictions, current, named
 from bench.records.predictions import Predictions
 from bench.records.record import Finding, Record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: predictions may be logits; what version 1 wrote is read as it is
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     run INTEGER PRIMARY KEY, started REAL NOT NULL, suite TEXT NOT NULL, toml TEXT NOT NULL, family TEXT NOT NULL, command TEXT NOT NULL

@@ -62,6 +62,7 @@ class Facts(_Known):
     config: Mapping[str, Any] = field(default_factory=dict)  # the method's whole Config, plain values alone
     train_gflops: float | None = None  # of a suggestion
     ended: str | None = None  # UTC
+    rescored: str | None = None  # version of bench that took the metrics anew from the stored predictions
     seconds: Mapping[str, float] = field(default_factory=dict)  # load, train, total
     evaluations: Mapping[str, Evaluated] = field(default_factory=dict)  # by their rules
 

@@ -1,4 +1,4 @@
-"""Predictions of test rows: what a trial hands over, what is stored, and what statistics read. Free of torch."""
+"""Predictions of test rows: what a trial hands over, what is stored, and the scores that all metrics and tests read. Free of torch."""
 
 from __future__ import annotations
 
@@ -9,31 +9,54 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-EVALUATION = "evaluations/"  # heads the name of the scores under an evaluation's rule
+from bench.stats.metrics import softmax
+
+LOGITS = "logits"  # unnormalised log-probabilities of a method that the suite trains
+SCORES = "scores"  # class probabilities of a method that fits itself; of every method in files of before there were logits
+EVALUATION = "evaluations/"  # heads the name of the outputs under an evaluation's rule
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Test predictions of one trial. Shapes: ids (N,), target (N,) int64, scores (N, C) float32, rows summing to 1.
+    """Test predictions of one trial, as its method gave them. Shapes: ids (N,), target (N,) int64, outputs (N, C) float32 or float64.
 
-    `evaluations` holds the scores (N, C) of the same rows, by the rule of each evaluation.
+    `outputs` are logits or class probabilities, as `form` says, in the precision that the method computed in: they are stored
+    untouched, so nothing that tells two rows apart is lost. Files of before hold probabilities cut to float32. `evaluations` holds the
+    outputs (N, C) of the same rows, by the rule of each evaluation. Whoever wants class scores takes `scores` and `scores_under`: what
+    is scored is then what is stored.
     """
 
     ids: np.ndarray
     target: np.ndarray
-    scores: np.ndarray
+    outputs: np.ndarray
     evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
+    form: str = SCORES
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Class probabilities (N, C) float64, worked out from the stored outputs each time."""
+        return self._scores(self.outputs)
+
+    def scores_under(self, rule: str) -> np.ndarray:
+        """Class probabilities (N, C) float64 of the same rows under the rule of an evaluation. Raises: KeyError if there is none."""
+        return self._scores(self.evaluations[rule])
+
+    def _scores(self, outputs: np.ndarray) -> np.ndarray:
+        # sums depend on the order of the bytes in their last digits, which a file does not keep for a transposed array
+        values = np.ascontiguousarray(outputs, dtype=np.float64)
+        return softmax(values) if self.form == LOGITS else values
 
     def named(self) -> dict[str, np.ndarray]:
         """All arrays by the names they have in a file."""
-        arrays = {"ids": self.ids.astype(str), "target": self.target, "scores": self.scores}
-        return arrays | {f"{EVALUATION}{rule}": scores for rule, scores in self.evaluations.items()}
+        arrays = {"ids": self.ids.astype(str), "target": self.target, self.form: self.outputs}
+        return arrays | {f"{EVALUATION}{rule}": outputs for rule, outputs in self.evaluations.items()}
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Predictions:
         """From arrays by their names. Raises: KeyError if one is absent."""
         evaluations = {name.removeprefix(EVALUATION): array for name, array in arrays.items() if name.startswith(EVALUATION)}
-        return cls(arrays["ids"], arrays["target"], arrays["scores"], evaluations)
+        form = LOGITS if LOGITS in arrays else SCORES
+        return cls(arrays["ids"], arrays["target"], arrays[form], evaluations, form)
 
     def write(self) -> bytes:
         """As compressed bytes (npz, no pickles), which `read` takes."""
@@ -53,15 +76,15 @@ class Predictions:
 
 
 def stack(predictions: Mapping[str, Predictions]) -> dict[str, np.ndarray]:
-    """Predictions by trial as few arrays: trials tested on the same samples share ids and targets, and their scores are stacked.
+    """Predictions by trial as few arrays: trials tested on the same samples share ids and targets, and outputs of one kind are stacked.
 
-    Test part k has `k/ids` (N,), `k/target` (N,), `k/trials` (T,), `k/scores` (T, N, C) and, for each evaluation's rule,
+    Part k has `k/ids` (N,), `k/target` (N,), `k/trials` (T,), `k/logits` or `k/scores` (T, N, C) and, for each evaluation's rule,
     `k/evaluations/RULE` (T, N, C).
     """
     parts: list[tuple[Predictions, list[str]]] = []
     index: dict[tuple, list[int]] = defaultdict(list)
     for id_, found in predictions.items():
-        kind = (found.scores.shape, tuple(found.evaluations), len(found.ids), hash(found.target.tobytes()))
+        kind = (found.form, found.outputs.dtype, found.outputs.shape, tuple(found.evaluations), hash(found.target.tobytes()))
         place = next((number for number in index[kind] if parts[number][0].shares_rows(found)), None)
         if place is None:
             place = len(parts)
@@ -72,7 +95,7 @@ def stack(predictions: Mapping[str, Predictions]) -> dict[str, np.ndarray]:
     for number, (first, ids) in enumerate(parts):
         own = [predictions[id_] for id_ in ids]
         arrays |= {f"{number}/ids": first.ids.astype(str), f"{number}/target": first.target, f"{number}/trials": np.array(ids)}
-        arrays[f"{number}/scores"] = np.stack([found.scores for found in own])
+        arrays[f"{number}/{first.form}"] = np.stack([found.outputs for found in own])
         arrays |= {f"{number}/{EVALUATION}{rule}": np.stack([found.evaluations[rule] for found in own]) for rule in first.evaluations}
     return arrays
 
@@ -92,7 +115,7 @@ def unstack(arrays: Mapping[str, np.ndarray], names: Iterable[str], wanted: Iter
             part = {name.partition("/")[2]: arrays[name] for name in own}
             shared = {name: part.pop(name) for name in ("ids", "target", "trials")}
             places = [(place, str(id_)) for place, id_ in enumerate(shared["trials"].tolist()) if str(id_) in asked]
-            found |= {id_: Predictions.of({**shared, **{name: scores[place] for name, scores in part.items()}}) for place, id_ in places}
+            found |= {id_: Predictions.of({**shared, **{name: outputs[place] for name, outputs in part.items()}}) for place, id_ in places}
         elif head in asked:
             found[head] = Predictions.of({name.partition("/")[2]: arrays[name] for name in own})
     return found

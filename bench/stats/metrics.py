@@ -55,6 +55,12 @@ def _f1_macro(target: np.ndarray, scores: np.ndarray) -> float:
     return float(np.divide(2 * hits, total, out=np.zeros(classes), where=total > 0).mean())
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Class probabilities of logits: equal rows get equal ones to the bit, and none overflows. Shapes: (N, C) float64 -> (N, C)."""
+    weights = np.exp(logits - logits.max(1, keepdims=True))
+    return weights / weights.sum(1, keepdims=True)
+
+
 def auroc(positive: np.ndarray, score: np.ndarray) -> float:
     """Chance that a positive scores above a negative, ties counting half, from midranks. Shapes: (N,) bool, (N,)."""
     n1 = positive.sum()

@@ -79,7 +79,7 @@ def fit_to_best(
             training_step(method, adam, train.rows(rows), config.clip_norm, f"epoch {epoch + 1}, batch {step + 1}")
         method.tracer = None
         if method.is_selectable:
-            scores = predict(method, valid, config.batch_size)
+            scores = predict(method, valid, config.batch_size).double().softmax(1).cpu().numpy()
             candidate = selection_score(trial.selection, parts.valid.samples.target, scores)
             if best is None or candidate > best:
                 best, best_epoch = candidate, epoch + 1
@@ -136,12 +136,12 @@ def evaluate(method: Method, batch: Batch, batches: Iterable[Tensor]) -> Tensor:
     return torch.cat(logits)
 
 
-def predict(method: Method, batch: Batch, batch_size: int) -> np.ndarray:
-    """Class probabilities (N, C) in evaluation, row by row in order. Raises: TrialError on wrong or non-finite logits."""
+def predict(method: Method, batch: Batch, batch_size: int) -> Tensor:
+    """Logits (N, C) in evaluation, row by row in order. Raises: TrialError on wrong or non-finite logits."""
     logits = evaluate(method, batch, row_batches(len(batch), batch_size, batch.observed.device))
     if not torch.isfinite(logits).all():
         raise TrialError(f"{_not_finite(method, Prediction(logits))} (evaluation)")
-    return logits.double().softmax(1).cpu().numpy()
+    return logits
 
 
 def check_prediction(method: Method, prediction: object, rows: int, where: str) -> None:

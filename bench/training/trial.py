@@ -19,7 +19,7 @@ import torch
 from bench import registry
 from bench.data.grammar import parse_rule
 from bench.data.parts import Part, Parts
-from bench.datasets.base import Dataset, Samples, as_batch
+from bench.datasets.base import Batch, Dataset, Samples, as_batch
 from bench.errors import TrialError, UsageError
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.methods.tracing import Tracer
@@ -28,12 +28,13 @@ from bench.question.machine import Machine
 from bench.question.parts import parts_of
 from bench.question.trial import HARNESS_VERSION, Trial
 from bench.records.facts import Facts
-from bench.records.predictions import Predictions
+from bench.records.predictions import LOGITS, SCORES, Predictions
 from bench.records.provenance import provenance
 from bench.records.reached import Reached, Report
 from bench.records.record import Record
+from bench.records.scoring import scored
 from bench.seeds import number
-from bench.stats.metrics import score, selection_score
+from bench.stats.metrics import selection_score
 from bench.training.cost import forward_count, latency_ms, resident_mb, training_flops
 from bench.training.loop import (
     build_method,
@@ -124,21 +125,21 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report, trace
         outcome.cost["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     else:
         outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before)
-    scores = checked_scores(outcome.scores, len(test), len(opened.classes))
-    metrics, reasons = score(test.samples.target, scores)
-    surface, evaluated = {}, {}
+    outputs, hidden = {}, {}
     for rule in trial.evaluations:
         part = parts.under(parse_rule(rule))
-        found = checked_scores(outcome.predict(part), *scores.shape)
-        surface[rule] = _evaluation_facts(part, found)
-        evaluated[rule] = found.astype(np.float32)
+        outputs[rule] = outcome.predict(part)
+        hidden[rule] = {"missing": part.missing, "mask": part.mask}
+    predictions = Predictions(test.samples.ids, test.samples.target, outcome.outputs, outputs, outcome.form)
+    metrics, reasons, histogram = scored(predictions.target, predictions.scores)
+    surface = {rule: {**scored(predictions.target, predictions.scores_under(rule))._asdict(), **hidden[rule]} for rule in outputs}
     facts = {
         "missing": parts.missing,
         "masks": {name: part.mask for name, part in parts.named().items()},
         "rows": {name: len(part) for name, part in parts.named().items()},
         "unseen": list(parts.unseen),
         "classes": list(opened.classes),
-        "histogram": _histogram(scores),
+        "histogram": histogram,
         "metric_reasons": reasons,
         "valid": outcome.valid,
         "best_epoch": outcome.best_epoch,
@@ -152,23 +153,7 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report, trace
     }
     where = replace(provenance(), device=device.type, threads=threads, torch_device=_device_name(device))
     record = Record(trial, "done", None, metrics, outcome.cost, Facts.from_json(facts), where)
-    return record, Predictions(test.samples.ids, test.samples.target, scores.astype(np.float32), evaluated)
-
-
-def _evaluation_facts(part: Part, scores: np.ndarray) -> dict[str, object]:
-    metrics, reasons = score(part.samples.target, scores)
-    return {
-        "metrics": metrics,
-        "metric_reasons": reasons,
-        "missing": part.missing,
-        "mask": part.mask,
-        "histogram": _histogram(scores),
-    }
-
-
-def _histogram(scores: np.ndarray) -> list[int]:
-    """How often each class is the predicted one."""
-    return np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist()
+    return record, predictions
 
 
 def _validate(trial: Trial, device: torch.device, threads: int, report: Report) -> Record:
@@ -226,8 +211,9 @@ def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[fl
 
 @dataclass
 class _Outcome:
-    scores: np.ndarray  # (N, C) test probabilities
-    predict: Callable[[Part], np.ndarray]  # of the same model on the test part under another rule, (N, C)
+    outputs: np.ndarray  # (N, C) of the test part
+    form: str  # logits or scores: what the outputs are
+    predict: Callable[[Part], np.ndarray]  # outputs of the same model on the test part under another rule, (N, C)
     cost: dict[str, float | None]
     valid: float  # selection metric of the chosen checkpoint
     best_epoch: int | None = None
@@ -242,8 +228,12 @@ def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
         valid, seconds = math.nan, 0.0
     else:
         estimator, valid, seconds = _fitted(opened, trial)
-    test = without_labels(rows_for(cls, parts.test))
-    scores = estimator.predict_proba(test)
+
+    def probabilities(part: Part) -> np.ndarray:
+        found = estimator.predict_proba(without_labels(rows_for(cls, part)))
+        return _as_computed(checked_scores(found, len(part), len(opened.classes)))
+
+    outputs, test = probabilities(parts.test), without_labels(rows_for(cls, parts.test))
     flops, parameters = estimator.flops_per_sample(), estimator.parameters()
     cost = {
         "gflops_per_sample": None if flops is None else flops / 1e9,
@@ -253,11 +243,12 @@ def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
         "latency_ms_64": _estimator_latency(estimator, test, 64),
         "train_seconds": seconds,
     }
+    return _Outcome(outputs, SCORES, probabilities, cost, valid)
 
-    def again(part: Part) -> np.ndarray:
-        return estimator.predict_proba(without_labels(rows_for(cls, part)))
 
-    return _Outcome(scores, again, cost, valid)
+def _as_computed(outputs: np.ndarray) -> np.ndarray:
+    """In the precision that the method computes in, single or double: nothing that tells two rows apart is lost."""
+    return np.ascontiguousarray(outputs, dtype=np.float32 if outputs.dtype in (np.float16, np.float32) else np.float64)
 
 
 def _fitted(opened: Opened, trial: Trial) -> tuple[Estimator, float, float]:
@@ -287,13 +278,18 @@ def _train_method(opened: Opened, trial: Trial, device: torch.device, report: Re
     seconds = time.perf_counter() - begin
     test = unlabelled_batch(parts.test.samples, device)
     state = method.generator.get_state()
+
+    def logits_of(batch: Batch) -> np.ndarray:
+        logits = predict(method, batch, config.batch_size)
+        return _as_computed((logits if logits.dtype == torch.float64 else logits.float()).cpu().numpy())
+
     method.tracer = tracer
-    scores = predict(method, test, config.batch_size)
+    outputs = logits_of(test)
     method.tracer = None
 
     def again(part: Part) -> np.ndarray:
         method.generator.set_state(state)  # what an evaluation draws does not depend on what was scored before it
-        return predict(method, unlabelled_batch(part.samples, device), config.batch_size)
+        return logits_of(unlabelled_batch(part.samples, device))
 
     batches = [test.rows(rows) for rows in row_batches(len(test), config.batch_size, device)]
     count = forward_count(method, batches)
@@ -305,7 +301,7 @@ def _train_method(opened: Opened, trial: Trial, device: torch.device, report: Re
         "latency_ms_64": latency_ms(method, [test.rows(torch.arange(min(len(test), 64), device=device))]),
         "train_seconds": seconds,
     }
-    return _Outcome(scores, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
+    return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
 
 
 def _device_name(device: torch.device) -> str | None:

@@ -14,7 +14,7 @@ from bench.cli import main
 from bench.errors import UsageError
 from bench.inspection.reproduction import differences, reproduce
 from bench.records.database import Store
-from bench.records.predictions import Predictions
+from bench.records.predictions import LOGITS, Predictions
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
 
@@ -43,16 +43,16 @@ def id_of(out, method):
 def changed(out, tmp_path):
     """A copy of the results whose stored mean-mlp trial is given other contents."""
 
-    def write(scores=None, **columns):
+    def write(outputs=None, **columns):
         id_ = id_of(out, "mean-mlp")
         with Store(out) as source, sqlite3.connect(tmp_path / "bench.db") as target:
             source.connection.backup(target)
             for name, value in columns.items():
                 target.execute(f"UPDATE trials SET {name} = ? WHERE id = ?", (json.dumps(value), id_))
-            if scores is not None:
+            if outputs is not None:
                 stored = source.predictions([id_])[id_]
                 target.execute(
-                    "UPDATE predictions SET arrays = ? WHERE id = ?", (replace(stored, scores=scores(stored.scores)).write(), id_)
+                    "UPDATE predictions SET arrays = ? WHERE id = ?", (replace(stored, outputs=outputs(stored.outputs)).write(), id_)
                 )
         target.close()
         return id_
@@ -80,10 +80,10 @@ def test_python_and_json_say_the_same(out):
 
 
 def test_other_scores_are_measured_and_have_exit_code_1(changed, tmp_path):
-    id_ = changed(scores=lambda scores: scores[:, ::-1])
+    id_ = changed(outputs=lambda logits: logits[:, ::-1])
     result = called("reproduce", id_, "--out", tmp_path, "-q", code=1)
     assert result.stdout.startswith("different: mean-mlp on breast-cancer")
-    assert "in scores; largest difference of a class score" in result.stdout
+    assert "in logits; largest difference of a class score" in result.stdout
     assert "86 of 86 predicted classes changed" in result.stdout
     assert "nothing that the record names has changed, and two runs now give the same answer" in result.stdout
     assert "not deterministic" not in result.stdout
@@ -92,12 +92,12 @@ def test_other_scores_are_measured_and_have_exit_code_1(changed, tmp_path):
 def test_what_changed_since_is_named(changed, tmp_path):
     packages = {"torch": "1.0.0", "numpy": np.__version__}
     id_ = changed(
-        scores=lambda scores: scores + np.float32(2**-20),
+        outputs=lambda logits: logits + np.float32([0, 2**-18]),
         provenance={"device": "cpu", "threads": 1, "hardware": "abacus", "commit": 40 * "a", "packages": packages},
     )
     found = bench.reproduce(id_, tmp_path)
     assert not found.same
-    assert found.largest == pytest.approx(2**-20, rel=0.1)
+    assert 0 < found.largest <= 2**-20  # a probability moves by a quarter of what its logit moves, at the most
     assert found.changed == 0
     what = {change.what: change.then for change in found.changes}
     assert (what["torch"], what["hardware"]) == ("1.0.0", "abacus")
@@ -131,15 +131,65 @@ ROWS = Predictions(
     [
         (ROWS, ((), 2, 0.0, 0)),
         (replace(ROWS, ids=np.array(["a", "c"])), (("ids",), 2, np.nan, None)),
-        (replace(ROWS, scores=ROWS.scores[:, ::-1]), (("scores",), 2, 1.0, 1)),
-        (replace(ROWS, scores=ROWS.scores.astype(float)), (("scores",), 2, 0.0, 0)),
+        (replace(ROWS, outputs=ROWS.outputs[:, ::-1]), (("scores",), 2, 1.0, 1)),
         (replace(ROWS, evaluations={}), (("evaluation mcar(0.5)",), 2, 0.0, 0)),
         (replace(ROWS, evaluations={"mcar(0.5)": 1 - np.eye(2, dtype=np.float32)}), (("evaluation mcar(0.5)",), 2, 1.0, 0)),
     ],
-    ids=["same", "rows", "scores", "precision", "evaluation gone", "evaluation"],
+    ids=["same", "rows", "scores", "evaluation gone", "evaluation"],
 )
 def test_differences_name_arrays_and_sizes(new, expected):
     assert str(differences(ROWS, new)) == str(expected)
+
+
+LOGITS_NOW = Predictions(
+    ROWS.ids, ROWS.target, np.float32([[3, 1], [0.25, 0.5]]), {"mcar(0.5)": np.float32([[0, 1], [7, 0]])}, form=LOGITS
+)  # fmt: skip
+
+
+def as_before(predictions):
+    """What was stored when probabilities were cut to float32."""
+    evaluations = {rule: predictions.scores_under(rule).astype(np.float32) for rule in predictions.evaluations}
+    return Predictions(predictions.ids, predictions.target, predictions.scores.astype(np.float32), evaluations)
+
+
+@pytest.mark.parametrize("form", ["logits", "probabilities"])
+def test_trial_stored_in_float32_is_compared_in_float32(form):
+    now = LOGITS_NOW
+    if form == "probabilities":
+        now = Predictions(now.ids, now.target, now.scores, {rule: now.scores_under(rule) for rule in now.evaluations})
+    assert differences(as_before(now), now) == ((), 2, 0.0, 0)
+    moved = replace(now, outputs=now.outputs + np.array([0, 1e-5], now.outputs.dtype))
+    names, _, largest, changed = differences(as_before(now), moved)
+    assert (names, changed) == (("scores",), 0)
+    assert 1e-7 < largest < 1e-4
+    assert differences(as_before(now), replace(now, evaluations={}))[0] == ("evaluation mcar(0.5)",)
+
+
+def test_probability_halfway_between_two_of_float32_is_either():
+    halfway = np.float64(np.float32(0.3)) + 2.0**-26  # 0.3 lies in [1/4, 1/2), where float32 steps by 2^-25
+    second = np.nextafter([halfway, halfway, halfway], [0, halfway, 1])
+    now = Predictions(np.array(["a", "b", "c"]), np.array([0, 1, 0]), np.column_stack([1 - second, second]))
+    cut = as_before(now)
+    assert len(np.unique(cut.outputs[:, 1])) == 2
+    swapped = np.where(cut.outputs[:, 1:] == cut.outputs[0, 1], cut.outputs[2, 1], cut.outputs[0, 1])
+    assert differences(replace(cut, outputs=np.column_stack([cut.outputs[:, 0], swapped])), now)[0] == ()
+    assert differences(replace(cut, outputs=np.column_stack([cut.outputs[:, 0], swapped + np.float32(1e-6)])), now)[0] == ("scores",)
+
+
+def test_logits_that_give_the_same_scores_are_not_the_same_bits():
+    names, _, largest, changed = differences(LOGITS_NOW, replace(LOGITS_NOW, outputs=LOGITS_NOW.outputs + np.float32(1)))
+    assert (names, largest, changed) == (("logits",), 0.0, 0)
+
+
+def test_results_of_before_come_again(out, tmp_path):
+    """A store as versions before logits were stored wrote it."""
+    id_ = id_of(out, "mean-mlp")
+    with Store(out) as source, sqlite3.connect(tmp_path / "bench.db") as target:
+        source.connection.backup(target)
+        target.execute("UPDATE predictions SET arrays = ? WHERE id = ?", (as_before(source.predictions([id_])[id_]).write(), id_))
+        target.execute("PRAGMA user_version = 1")
+    target.close()
+    assert bench.reproduce(id_, tmp_path).same
 
 
 def test_trial_without_predictions_is_refused(out):

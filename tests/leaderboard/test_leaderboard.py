@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import bench
+from bench.cli import main
 from bench.errors import UsageError
-from bench.leaderboard import build, markdown, pages, publish, render, significance_json, stale_files, table_csv, table_tex, write
+from bench.leaderboard import build, markdown, pages, publish, render, rescore, significance_json, stale_files, table_csv, table_tex, write
+from bench.leaderboard.folder import Checked, checked
 from bench.leaderboard.folder import board_of as board
 from bench.leaderboard.printed import read_printed
 from bench.leaderboard.setting_page import PAGE_END
@@ -19,8 +23,10 @@ from bench.question.trial import Trial
 from bench.records.answers import Answers
 from bench.records.facts import Evaluated, Facts, Origin
 from bench.records.folder import Folder
-from bench.records.predictions import Predictions, stack
+from bench.records.predictions import LOGITS, Predictions, stack
 from bench.records.record import Finding, Record
+from bench.records.scoring import scored
+from bench.stats.metrics import score
 
 SUITE = Suite("golden", (Settings(("digits",), noise=(0.1, 0.3)),), title="Golden", methods=("muse", "constant"), training={"epochs": 2})
 BASE = Trial(
@@ -76,6 +82,11 @@ def full():
 
 def found(method, check="poison", passed=True, declared=False, version="v"):
     return Finding(method, "default" if method == "constant" else "paper", check, passed, declared, "", version)
+
+
+def agreeing(pairs):
+    """The same pairs, each record with the metrics that its predictions give."""
+    return [(replace(record, metrics=scored(arrays.target, arrays.scores).metrics), arrays) for record, arrays in pairs]
 
 
 AUDITS = (
@@ -242,7 +253,7 @@ def test_json_has_the_documented_shape():
 
 
 def test_published_folder_renders_to_its_own_bytes(tmp_path):
-    pairs = [*full(), made("shaspec", status="failed", reason="x")]
+    pairs = [*agreeing(full()), made("shaspec", status="failed", reason="x")]
     folder = tmp_path / "golden"
     publish(folder, answers_of(pairs), draw=False)
     assert (folder / "table.csv").read_text() == table_csv(board_of(*pairs))
@@ -266,7 +277,7 @@ def with_surface(rules=("mcar(0)", "mcar(0.5)", "fixed(N)", "fixed(E)", "fixed(N
             metrics = {rule: {"accuracy": (hits - (place % 3) * (method == "muse")) / 10} for place, rule in enumerate(rules)}
             facts = {rule: Evaluated(found, missing=0.5, mask=rule, histogram=[5, 5]) for rule, found in metrics.items()}
             trial = replace(record.trial, evaluations=rules)
-            further = dict.fromkeys(rules, arrays.scores)
+            further = dict.fromkeys(rules, arrays.outputs)
             pairs.append(
                 (replace(record, trial=trial, facts=replace(record.facts, evaluations=facts)), replace(arrays, evaluations=further))
             )
@@ -430,7 +441,10 @@ def test_methods_tested_on_different_samples_are_not_compared(change):
     ("spoil", "reason"),
     [
         (lambda record, arrays: (record, None), "predictions of 1 of 3 trials are not stored"),
-        (lambda record, arrays: (record, replace(arrays, scores=np.full((10, 2), np.nan, np.float32))), "some class scores are not finite"),
+        (
+            lambda record, arrays: (record, replace(arrays, outputs=np.full((10, 2), np.nan, np.float32))),
+            "some class scores are not finite",
+        ),
         (lambda record, arrays: shuffled((record, arrays), ids=arrays.ids[::-1]), "seeds were tested on different samples"),
     ],
     ids=["no predictions", "NaN scores", "other samples"],
@@ -574,12 +588,84 @@ def test_predictions_of_one_test_part_share_ids_and_targets(tmp_path):
     found = Folder(tmp_path / "parts").predictions(predictions)
     assert set(found) == set(predictions)
     for id_, arrays in predictions.items():
-        for mine, theirs in ((arrays.ids, found[id_].ids), (arrays.target, found[id_].target), (arrays.scores, found[id_].scores)):
+        for mine, theirs in ((arrays.ids, found[id_].ids), (arrays.target, found[id_].target), (arrays.outputs, found[id_].outputs)):
             assert np.array_equal(mine, theirs)
-        assert found[id_].scores.dtype == np.float32
+        assert found[id_].outputs.dtype == np.float32
         assert {rule: a.tolist() for rule, a in arrays.evaluations.items()} == {
             rule: a.tolist() for rule, a in found[id_].evaluations.items()
         }
+
+
+def test_record_that_its_predictions_contradict_is_named_and_mended(tmp_path):
+    folder = tmp_path / "golden"
+    publish(folder, answers_of(agreeing(full())), draw=False)
+    path = folder / "records.jsonl"
+    before = path.read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in before.splitlines()]
+    lines[0]["metrics"]["auroc"] += 2e-9
+    lines[1]["metrics"]["brier"] += 0.5
+    lines[2]["metrics"]["ece"] += 1e-12  # as another machine may have it
+    path.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines), encoding="utf-8")
+    found = checked(folder)
+    assert folder / "records.jsonl" in found.stale
+    assert [(one.trial, one.metric) for one in found.mismatches] == [(lines[1]["id"], "brier"), (lines[0]["id"], "auroc")]
+    shown = CliRunner().invoke(main, ["leaderboard", "--check", str(folder)])
+    assert shown.exit_code == 1
+    assert f"trial {lines[1]['id']}: brier is recorded as {lines[1]['metrics']['brier']}, its predictions give" in shown.stdout
+    assert f"`bench leaderboard --rescore {folder}` takes them anew" in shown.stdout
+    result = json.loads(CliRunner().invoke(main, ["leaderboard", "--rescore", str(folder), "--json"]).stdout)
+    assert result[0]["rescored"] == [line["id"] for line in lines[:3]]
+    assert checked(folder) == Checked((), ())
+    after = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line.get("facts", {}).pop("rescored", None) for line in after] == [*3 * [bench.__version__], *(len(lines) - 3) * [None]]
+    assert after == [json.loads(line) for line in before.splitlines()]
+
+
+def test_rescoring_keeps_what_this_version_does_not_know(tmp_path):
+    publish(tmp_path / "b", answers_of(agreeing(full())), draw=False)
+    path = tmp_path / "b" / "records.jsonl"
+    first, *others = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    odd = {
+        **first,
+        "colour": "blue",
+        "facts": {**first["facts"], "unseen": [], "mood": "good"},
+        "metrics": {**first["metrics"], "auroc": None},
+    }
+    path.write_text("".join(json.dumps(line) + "\n" for line in [odd, *others]), encoding="utf-8")
+    assert rescore(tmp_path / "b") == [first["id"]]
+    line = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
+    assert line == {**odd, "metrics": first["metrics"], "facts": {**odd["facts"], "rescored": bench.__version__}}
+
+
+def test_results_scored_before_they_were_cut_are_published_as_their_predictions_give_them(tmp_path):
+    """Of scores that hardly vary, half became ties in float32: their record says more than what is stored."""
+    target = np.arange(1000) % 2
+    second = 0.3 + 1e-9 * np.random.default_rng(0).normal(size=1000) + 1e-9 * target
+    sharp = np.column_stack([1 - second, second])
+    record, _ = made("muse")
+    record = replace(record, metrics=score(target, sharp)[0])
+    arrays = Predictions(np.array([f"r{i}" for i in range(1000)]), target, sharp.astype(np.float32))
+    assert abs(record.metrics["auroc"] - score(target, arrays.scores)[0]["auroc"]) > 0.05
+    publish(tmp_path / "b", answers_of([(record, arrays)]), draw=False)
+    assert Folder(tmp_path / "b").records()[0].metrics == score(target, arrays.scores)[0]
+    assert stale_files(tmp_path / "b") == []
+
+
+def test_old_and_new_forms_share_a_board(tmp_path):
+    old, as_logits, sharp = (made("muse", seed=seed) for seed in range(3))
+    logits = replace(as_logits[1], outputs=np.log(as_logits[1].outputs), form=LOGITS)
+    double = replace(sharp[1], outputs=sharp[1].outputs.astype(float))
+    pairs = agreeing([old, (as_logits[0], logits), (sharp[0], double)])
+    assert {key for key in stack({record.trial.id: arrays for record, arrays in pairs}) if key.count("/") == 1} >= {
+        "0/scores", "1/logits", "2/scores",
+    }  # fmt: skip
+    publish(tmp_path / "b", answers_of(pairs), draw=False)
+    found = Folder(tmp_path / "b").predictions(record.trial.id for record, _ in pairs)
+    for record, arrays in pairs:
+        read = found[record.trial.id]
+        assert (read.form, read.outputs.dtype, read.outputs.tobytes()) == (arrays.form, arrays.outputs.dtype, arrays.outputs.tobytes())
+    assert stale_files(tmp_path / "b") == []
+    assert board(tmp_path / "b").settings[0].rows[0].n == 3
 
 
 def test_published_printed_numbers_are_rendered_again_and_go_with_the_file(tmp_path):

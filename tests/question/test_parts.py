@@ -1,8 +1,8 @@
 """bench/question/parts.py and the trial's own process: a record is of the code and the data that its id stands for."""
 
-import os
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ def test_code_of_a_posterior_is_part_of_the_data(table):
 
 
 def test_data_without_more_than_samples_keep_the_fingerprint_of_these():
-    dataset, samples, found = load(parse_choice("digits"))
+    _, samples, found = load(parse_choice("digits"))
     assert found == samples.fingerprint()[:16] == fingerprint_of(Dataset(), samples)
 
 
@@ -195,7 +195,7 @@ def test_trials_run_where_the_driver_is_by_then(table, tmp_path, monkeypatch):
         (tmp_path / place / "table_data.py").write_text((tmp_path / "table_data.py").read_text())
         monkeypatch.chdir(tmp_path / place)
         assert [row[1] for row in accuracies("out", name)] == ["done"]
-        assert os.path.exists("out/bench.db")
+        assert Path("out/bench.db").exists()
 
 
 def test_class_from_a_module_that_imports_others_runs_and_is_the_same_trial_as_by_its_file(table, tmp_path, monkeypatch):

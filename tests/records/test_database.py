@@ -13,7 +13,7 @@ from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.records.database import SCHEMA_VERSION, Store
 from bench.records.facts import Facts, Origin
-from bench.records.predictions import Predictions
+from bench.records.predictions import LOGITS, Predictions
 from bench.records.record import Record
 
 SUITE = Suite("small", (Settings(("digits",), noise=(0.3,)),), methods=("muse",))
@@ -153,6 +153,21 @@ def test_newer_database_is_refused_and_untouched(tmp_path):
     for create in (True, False):
         with pytest.raises(UsageError, match=r"written by a newer bench .*upgrade"):
             Store(tmp_path, create)
+
+
+def test_database_of_before_is_read_and_then_written_in_the_new_form(tmp_path):
+    before = Record(trial_of(0), "done", metrics={"accuracy": 1.0})
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of(0), trial_of(1)])
+        store.write(before, arrays())
+        store.connection.execute("PRAGMA user_version = 1")
+    with Store(tmp_path, create=False) as store:
+        assert np.array_equal(store.predictions([before.trial.id])[before.trial.id].scores, arrays().outputs.astype(float))
+    with Store(tmp_path) as store:
+        store.write(Record(trial_of(1), "done"), replace(arrays(), outputs=np.float32([[2, 0], [0, 2]]), form=LOGITS))
+        found = store.predictions([trial_of(0).id, trial_of(1).id])
+        assert [one.form for one in found.values()] == ["scores", "logits"]
+        assert store.connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION  # an earlier bench would not read it
 
 
 def test_absent_and_broken_databases_are_explained(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as reference
 
 from bench.stats.bootstrap import RESAMPLERS
-from bench.stats.metrics import METRICS, expected_calibration_error, score, selection_score
+from bench.stats.metrics import METRICS, expected_calibration_error, score, selection_score, softmax
 from bench.stats.pseudo import LEAVE_ONE_OUT, PER_SAMPLE
 
 
@@ -35,6 +35,16 @@ def test_scores_equal_scikit_learn(classes, digits):
     )
     assert found["auprc"] == pytest.approx(expected)
     assert not reasons
+
+
+def test_softmax_is_its_formula_and_keeps_ties():
+    logits = np.random.default_rng(0).normal(size=(50, 4))
+    assert softmax(logits) == pytest.approx(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), abs=1e-15)
+    assert softmax(np.array([[0.0, 0, 0], [1e300, -1e300, 0], [-5, -5, -800]])) == pytest.approx(
+        np.array([[1, 1, 1], [3, 0, 0], [1.5, 1.5, 0]]) / 3, abs=1e-15
+    )
+    rows = softmax(np.array([[0.5, 1.25], [64.5, 65.25]]))
+    assert np.array_equal(rows[0], rows[1])
 
 
 def test_brier_of_two_classes_is_the_usual_one():

@@ -1,15 +1,19 @@
 """bench/training/trial.py: one loop for all methods, nothing hidden can be read, the same seed gives the same bits."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from bench import registry
 from bench.errors import TrialError
 from bench.methods.tracing import read_traces
 from bench.question.trial import Trial
+from bench.records.predictions import Predictions, stack, unstack
+from bench.stats.metrics import auroc, score
 from bench.training import loop
 from bench.training import trial as trial_module
 from bench.training.loop import resolve_device, schedule_factor
@@ -38,8 +42,8 @@ def test_record_holds_scores_cost_and_provenance():
     assert record.facts.test_evaluations == 1
     assert sum(record.facts.histogram) == len(predictions.target) == record.facts.rows["test"]
     assert {"commit", "dirty", "packages", "hardware_id", "device", "threads"} <= set(record.provenance.as_json())
-    assert predictions.scores.dtype == np.float32
-    assert np.allclose(predictions.scores.sum(1), 1, atol=1e-6)
+    assert (predictions.form, predictions.outputs.dtype, predictions.scores.dtype) == ("logits", np.float32, np.float64)
+    assert np.allclose(predictions.scores.sum(1), 1, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", ["Mine", "mean-mlp", pytest.param("moe-retriever", marks=pytest.mark.slow), "gradient-boosting"])
@@ -132,7 +136,7 @@ def test_further_evaluations_change_no_bit_of_the_main_scores(method):
     assert not before.facts.evaluations
     assert list(predictions.evaluations) == list(record.facts.evaluations) == list(tested.evaluations)
     facts = record.facts.evaluations
-    assert np.array_equal(predictions.evaluations["mcar(0.3)"], predictions.scores)
+    assert np.array_equal(predictions.evaluations["mcar(0.3)"], predictions.outputs)
     assert facts["mcar(0.3)"].metrics == record.metrics
     assert (facts["mcar(0.3)"].mask, facts["mcar(0.3)"].missing) == (record.facts.masks["test"], record.facts.missing["test"])
     assert np.array_equal(predictions.evaluations["mcar(0)"], predictions.evaluations["fixed(MEW)"])
@@ -149,7 +153,7 @@ def test_an_evaluation_does_not_depend_on_those_before_it():
 def test_rows_left_with_nothing_are_predicted_too():
     trial = replace(make_trial("mean-logistic"), protocol="train=natural;test=fixed(MW)", evaluations=("fixed(M)",))
     record, predictions = run_trial(trial)
-    assert predictions.evaluations["fixed(M)"].shape == predictions.scores.shape
+    assert predictions.scores_under("fixed(M)").shape == predictions.scores.shape
     assert np.isfinite(predictions.evaluations["fixed(M)"]).all()
     assert record.facts.evaluations["fixed(M)"].metrics["accuracy"] > 0.6
 
@@ -157,7 +161,7 @@ def test_rows_left_with_nothing_are_predicted_too():
 def test_ceiling_is_exact_under_every_evaluation():
     trial = make_trial("bayes", dataset="gaussian", combination="ABC", protocol="natural", evaluations=("fixed(A)", "fixed(ABC)"))
     record, predictions = run_trial(trial)
-    assert np.array_equal(predictions.evaluations["fixed(ABC)"], predictions.scores)
+    assert np.array_equal(predictions.evaluations["fixed(ABC)"], predictions.outputs)
     assert 0.25 < record.facts.evaluations["fixed(A)"].metrics["accuracy"] < record.metrics["accuracy"]
 
 
@@ -171,6 +175,79 @@ def test_ceiling_scores_the_exact_posterior():
     assert np.allclose(full.scores, dataset.posterior(dataset.load().rows(np.array(rows))), atol=1e-6)
     assert natural.metrics["accuracy"] > record.metrics["accuracy"]
     assert len(predictions.ids) == len(full.ids)
+
+
+CLOSE = OUTSIDE.with_name("close_scores.py")
+KINDS = {
+    "Mine": "logits", "HardlyVaries": "logits", "InDouble": "logits", "InHalf": "logits", "mean-logistic": "scores", "constant": "scores",
+    "Barely": "scores", "Certain": "scores", "InSingle": "scores", "Steps": "scores", "bayes": "scores",
+}  # fmt: skip
+
+
+def trial_on(method, dataset="breast-cancer"):
+    rules = ("mcar(0)", "mcar(0.6)")
+    if method == "bayes" or dataset == "gaussian":
+        return replace(make_trial("bayes", dataset="gaussian", combination="ABC"), method=method, evaluations=rules)
+    trial = make_trial(method, evaluations=rules) if method != "mean-logistic" else replace(make_trial(method), evaluations=rules)
+    if method[0].isupper() and method != "Mine":
+        trial = replace(trial, method=f"{CLOSE}:{method}")
+    return replace(trial, training={}) if KINDS[method] == "scores" else trial
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_what_is_scored_is_what_is_stored(method):
+    record, predictions = run_trial(trial_on(method))
+    found = Predictions.read(predictions.write())
+    assert found.form == KINDS[method]
+    assert (record.metrics, record.facts.metric_reasons) == score(found.target, found.scores)
+    for rule, evaluated in record.facts.evaluations.items():
+        assert (evaluated.metrics, evaluated.metric_reasons) == score(found.target, found.scores_under(rule))
+        assert evaluated.histogram == np.bincount(found.scores_under(rule).argmax(1), minlength=found.scores.shape[1]).tolist()
+    assert set(found.evaluations) == set(record.facts.evaluations) == {"mcar(0)", "mcar(0.6)"}
+    packed = stack({"a": predictions, "b": predictions})
+    assert score(found.target, unstack(packed, packed, ["b"])["b"].scores)[0] == record.metrics
+
+
+def test_order_of_scores_that_hardly_vary_is_scored_and_stored():
+    """As M3Care's on support2: probabilities in float32 make ties of what the logits tell apart."""
+    method = registry.method_class(f"{CLOSE}:HardlyVaries")
+    method.given.clear()
+    record, predictions = run_trial(trial_on("HardlyVaries"))
+    assert any(np.array_equal(predictions.outputs, np.concatenate(batches)) for batches in pairwise(method.given))  # 64 and 22 rows
+    margin = predictions.outputs[:, 1].astype(float) - predictions.outputs[:, 0]
+    assert record.metrics["auroc"] == pytest.approx(auroc(predictions.target == 1, margin), abs=1e-12)
+    cut = predictions.scores.astype(np.float32).astype(float)
+    assert len(np.unique(cut[:, 1])) < len(np.unique(predictions.scores[:, 1])) == len(np.unique(margin))
+    assert abs(score(predictions.target, cut)[0]["auroc"] - record.metrics["auroc"]) > 1e-4
+
+
+def test_probabilities_closer_than_float32_keep_their_order():
+    estimator = registry.method_class(f"{CLOSE}:Barely")
+    estimator.given.clear()
+    record, predictions = run_trial(trial_on("Barely"))
+    given = next(found for found in estimator.given[1:] if len(found) == len(predictions.ids))
+    assert np.array_equal(predictions.scores[:, 1], given)
+    assert record.metrics["auroc"] == auroc(predictions.target == 1, given)
+    assert len(np.unique(given)) > 80 > 2 > len(np.unique(given.astype(np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    [("Mine", "float32"), ("InDouble", "float64"), ("InHalf", "float32"), ("Barely", "float64"), ("InSingle", "float32")],
+)
+def test_outputs_are_kept_in_the_precision_of_their_method(method, precision):
+    predictions = run_trial(trial_on(method))[1]
+    kept = [predictions.outputs, *predictions.evaluations.values()]
+    assert {outputs.dtype.name for outputs in kept} == {precision}
+    if method == "InHalf":
+        assert torch.equal(torch.from_numpy(predictions.outputs).bfloat16().float(), torch.from_numpy(predictions.outputs))
+
+
+def test_equal_votes_stay_ties_whatever_the_other_classes_got():
+    trial = replace(trial_on("Steps", "gaussian"), method=f"{CLOSE}:Steps")
+    record, predictions = run_trial(trial)
+    assert len(np.unique(predictions.scores)) <= 6
+    assert record.metrics == score(predictions.target, np.round(predictions.scores * 5) / 5)[0]
 
 
 @pytest.mark.parametrize(("schedule", "factors"), [("constant", [1, 1]), ("poly", [1, 0.5**0.9]), ("step", [1, 0.9])])

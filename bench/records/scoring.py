@@ -1,0 +1,104 @@
+"""What predictions score: where every metric of a record comes from, and whether a record still says the same. Free of torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+import bench
+from bench.errors import UsageError
+from bench.records.facts import Evaluated
+from bench.records.predictions import Predictions
+from bench.records.record import Record
+from bench.stats.metrics import score
+
+CLOSE = 1e-9  # two machines may differ in the last bits of an exponential or a sum, far below this
+
+
+class Scored(NamedTuple):
+    """What the predictions of one part come to, named as records name it."""
+
+    metrics: Mapping[str, float]
+    metric_reasons: Mapping[str, str]  # of metrics that are NaN
+    histogram: list[int]  # how often each class is the predicted one
+
+
+def scored(target: np.ndarray, scores: np.ndarray) -> Scored:
+    """All metrics of class scores. Shapes: target (N,), scores (N, C). Raises: UsageError if a score is not finite."""
+    bad = (~np.isfinite(scores)).any(1).sum()
+    if bad:
+        raise UsageError(f"class scores must be finite, got {bad} of {len(scores)} rows with NaN or infinity")
+    return Scored(*score(target, scores), np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist())
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A number of a record that its stored predictions do not give."""
+
+    trial: str
+    rule: str  # of the evaluation; empty for the main scores
+    metric: str  # or "histogram"
+    recorded: object
+    stored: object  # what the predictions give
+
+    @property
+    def size(self) -> float:
+        """Difference of the two; infinite where they are no two numbers."""
+        a, b = self.recorded, self.stored
+        return abs(a - b) if isinstance(a, float) and isinstance(b, float) and math.isfinite(a - b) else math.inf
+
+    def __str__(self) -> str:
+        under = f" under {self.rule}" if self.rule else ""
+        return f"trial {self.trial}: {self.metric}{under} is recorded as {self.recorded}, its predictions give {self.stored}"
+
+
+def mismatches(record: Record, predictions: Predictions) -> list[Mismatch]:
+    """Numbers of a record that differ from those of its predictions by more than `CLOSE`. Raises: UsageError if these are not finite."""
+    facts = record.facts
+    told = {"": Scored(record.metrics, facts.metric_reasons, facts.histogram)}
+    told |= {rule: Scored(one.metrics, one.metric_reasons, one.histogram) for rule, one in facts.evaluations.items()}
+    found = []
+    for rule, (metrics, _, histogram) in _all_scored(record, predictions).items():
+        then = told.get(rule, Scored({}, {}, []))
+        pairs = [(name, then.metrics[name], metrics[name]) for name in metrics if name in then.metrics]
+        found += [Mismatch(record.trial.id, rule, name, a, b) for name, a, b in pairs if not _close(a, b)]
+        if then.histogram and then.histogram != histogram:
+            found.append(Mismatch(record.trial.id, rule, "histogram", then.histogram, histogram))
+    return found
+
+
+def rescored(record: Record, predictions: Predictions) -> Record:
+    """The record with every metric and histogram as its predictions give them; itself if they are the same to the bit.
+
+    Its facts then name the version that took them anew. Raises: UsageError if a class score is not finite.
+    """
+    found, before = _all_scored(record, predictions), record.facts.evaluations
+    metrics, reasons, histogram = found.pop("")
+    evaluations = {rule: replace(before.get(rule, Evaluated()), **given._asdict()) for rule, given in found.items()}
+    facts = replace(record.facts, metric_reasons=reasons, histogram=histogram, evaluations={**before, **evaluations})
+    new = replace(record, metrics={**record.metrics, **metrics}, facts=facts)
+    return record if _text(new) == _text(record) else replace(new, facts=replace(facts, rescored=bench.__version__))
+
+
+def _all_scored(record: Record, predictions: Predictions) -> dict[str, Scored]:
+    """By rule, the main scores under the empty one."""
+    target = predictions.target
+    try:
+        found = {"": scored(target, predictions.scores)}
+        return found | {rule: scored(target, predictions.scores_under(rule)) for rule in predictions.evaluations}
+    except UsageError as error:
+        raise UsageError(f"predictions of trial {record.trial.id} are damaged: {error}; run the trial again") from None
+
+
+def _close(a: float, b: float) -> bool:
+    return abs(a - b) <= CLOSE or (math.isnan(a) and math.isnan(b))
+
+
+def _text(record: Record) -> str:
+    """Equal for equal records: as a number, NaN is not equal to itself."""
+    return json.dumps(record.as_json(), sort_keys=True)

@@ -1,0 +1,111 @@
+"""bench/records/scoring.py: a record's numbers are those of its stored predictions, on every committed board too."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bench
+from bench.errors import UsageError
+from bench.question.trial import Trial
+from bench.records.facts import Evaluated, Facts
+from bench.records.predictions import Predictions
+from bench.records.record import Record
+from bench.records.scoring import mismatches, rescored, scored
+from bench.stats.metrics import METRICS, score
+
+BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"
+TRIAL = Trial(
+    method="muse", preset="paper", options={}, training={}, dataset="digits", dataset_options={}, combination="NEWS",
+    protocol="mcar(0.3)", seed=0, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
+    evaluations=("mcar(0.5)",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("board", sorted(path.parent.name for path in BOARDS.glob("*/records.jsonl")))
+def test_every_metric_of_a_committed_board_is_that_of_its_predictions(board):
+    """Closer than any digit shown: the last bits of a sum may differ between machines."""
+    lines = [json.loads(line) for line in (BOARDS / board / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+    recorded = {line["id"]: line for line in lines if line.get("status") == "done"}
+    seen = set()
+    with np.load(BOARDS / board / "predictions.npz") as arrays:
+        for part in {name.partition("/")[0] for name in arrays.files}:
+            target = arrays[f"{part}/target"]
+            for id_, scores in zip(arrays[f"{part}/trials"].tolist(), arrays[f"{part}/scores"].astype(float), strict=True):
+                found = score(target, scores)[0]
+                for name, value in found.items():
+                    told = recorded[id_]["metrics"][name]
+                    assert (told is None and np.isnan(value)) or abs(told - value) < 1e-12, (id_, name, told, value)
+                assert recorded[id_]["facts"]["histogram"] == np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist()
+                seen.add(id_)
+    assert seen == set(recorded)
+
+
+def agreeing():
+    rng = np.random.default_rng(0)
+    target = np.arange(60) % 3
+    outputs, under = (rng.dirichlet(np.ones(3), size=60) for _ in range(2))
+    predictions = Predictions(np.array([f"r{i}" for i in range(60)]), target, outputs, {"mcar(0.5)": under})
+    metrics, reasons, histogram = scored(target, outputs)
+    facts = Facts(
+        histogram=histogram, metric_reasons=reasons, evaluations={"mcar(0.5)": Evaluated(**scored(target, under)._asdict(), mask="m")}
+    )
+    return Record(TRIAL, "done", None, metrics, {}, facts), predictions
+
+
+def test_agreeing_record_is_left_as_it_is():
+    record, predictions = agreeing()
+    assert mismatches(record, predictions) == []
+    assert rescored(record, predictions) is record
+    reordered = replace(record, metrics=dict(reversed(record.metrics.items())))  # as a file sorts them
+    assert rescored(reordered, predictions) is reordered
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("rule", ["", "mcar(0.5)"], ids=["main", "evaluation"])
+def test_each_wrong_metric_is_found_and_mended(metric, rule):
+    record, predictions = agreeing()
+    one = record.facts.evaluations["mcar(0.5)"]
+    if rule:
+        wrong = {**one.metrics, metric: one.metrics[metric] + 1e-8}
+        off = replace(record, facts=replace(record.facts, evaluations={rule: replace(one, metrics=wrong)}))
+    else:
+        off = replace(record, metrics={**record.metrics, metric: record.metrics[metric] + 1e-8})
+    (found,) = mismatches(off, predictions)
+    assert (found.trial, found.rule, found.metric) == (TRIAL.id, rule, metric)
+    assert found.recorded - found.stored == pytest.approx(1e-8, rel=1e-6)
+    mended = rescored(off, predictions)
+    assert mended == replace(record, facts=replace(record.facts, rescored=bench.__version__))
+    assert mended.facts.evaluations["mcar(0.5)"].mask == "m"
+
+
+def test_number_where_there_is_none_and_other_classes_are_found():
+    record, predictions = agreeing()
+    predictions = replace(predictions, target=np.zeros(60, dtype=int))
+    found = {
+        one.metric: one
+        for one in mismatches(replace(record, facts=replace(record.facts, histogram=[60, 0, 0])), predictions)
+        if not one.rule
+    }
+    assert {"auroc", "auprc", "histogram"} <= set(found)
+    assert np.isnan(found["auroc"].stored)
+    assert found["histogram"].recorded == [60, 0, 0]
+    mended = rescored(record, predictions)
+    assert mended.facts.metric_reasons["auroc"] == "class 1, 2 is absent from the scored part"
+    assert mismatches(mended, predictions) == []
+
+
+def test_record_of_before_is_held_to_what_it_tells_alone():
+    record, predictions = agreeing()
+    early = replace(record, metrics={"accuracy": record.metrics["accuracy"]}, facts=Facts())
+    assert mismatches(early, predictions) == []
+    assert rescored(early, predictions).metrics == record.metrics
+
+
+def test_damaged_predictions_are_named_with_their_trial():
+    record, predictions = agreeing()
+    predictions.outputs[7] = np.nan
+    with pytest.raises(UsageError, match=f"predictions of trial {TRIAL.id} are damaged: .* got 1 of 60 rows with NaN"):
+        mismatches(record, predictions)
