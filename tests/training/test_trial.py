@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from bench import registry
+from bench.data.loading import load
 from bench.errors import TrialError
 from bench.methods.tracing import read_traces
+from bench.names import Choice
 from bench.question.trial import Trial
 from bench.records.predictions import Predictions, stack, unstack
 from bench.stats.metrics import auroc, score
@@ -20,15 +22,23 @@ from bench.training.loop import resolve_device, schedule_factor
 from bench.training.trial import run_trial
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
+CLOSE = OUTSIDE.with_name("close_scores.py")
 
 
 def make_trial(method="Mine", epochs=2, seed=0, dataset="breast-cancer", combination="MEW", protocol="mcar(0.3)", **changes):
-    name = f"{OUTSIDE}:{method}" if method[0].isupper() else method
+    file = CLOSE if f"class {method}(" in CLOSE.read_text() else OUTSIDE
+    name = f"{file}:{method}" if method[0].isupper() else method
     training = {} if method in ("constant", "mean-logistic", "bayes") else {"epochs": epochs, "batch_size": 64}
-    return Trial(
+    trial = Trial(
         method=name, preset="default", options={}, training=training, dataset=dataset, dataset_options={}, combination=combination,
-        protocol=protocol, seed=seed, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v", **changes,
+        protocol=protocol, seed=seed, selection="accuracy", vary="training", fixed_seed=0, fingerprint="", version="", **changes,
     )  # fmt: skip
+    return identified(replace(trial, fingerprint=load(Choice(dataset, "", trial.dataset_options)).fingerprint))
+
+
+def identified(trial):
+    """The trial with the version of its method's code."""
+    return replace(trial, version=registry.source_version(registry.method_class(trial.method)))
 
 
 def test_record_holds_scores_cost_and_provenance():
@@ -96,6 +106,7 @@ def test_labels_are_absent_from_evaluation():
 
 def test_methods_that_fit_themselves_get_no_labels_to_predict_from():
     peeking = replace(make_trial(), method=f"{OUTSIDE.with_name('violations.py')}:FitsLabels", training={}, evaluations=("mcar(0)",))
+    peeking = identified(peeking)
     record, _ = run_trial(peeking)
     assert record.metrics["accuracy"] < 0.9
     assert record.facts.evaluations["mcar(0)"].metrics["accuracy"] < 0.9
@@ -177,7 +188,6 @@ def test_ceiling_scores_the_exact_posterior():
     assert len(predictions.ids) == len(full.ids)
 
 
-CLOSE = OUTSIDE.with_name("close_scores.py")
 KINDS = {
     "Mine": "logits", "HardlyVaries": "logits", "InDouble": "logits", "InHalf": "logits", "mean-logistic": "scores", "constant": "scores",
     "Barely": "scores", "Certain": "scores", "InSingle": "scores", "Steps": "scores", "bayes": "scores",
@@ -187,10 +197,8 @@ KINDS = {
 def trial_on(method, dataset="breast-cancer"):
     rules = ("mcar(0)", "mcar(0.6)")
     if method == "bayes" or dataset == "gaussian":
-        return replace(make_trial("bayes", dataset="gaussian", combination="ABC"), method=method, evaluations=rules)
+        return identified(replace(make_trial("bayes", dataset="gaussian", combination="ABC"), method=method, evaluations=rules))
     trial = make_trial(method, evaluations=rules) if method != "mean-logistic" else replace(make_trial(method), evaluations=rules)
-    if method[0].isupper() and method != "Mine":
-        trial = replace(trial, method=f"{CLOSE}:{method}")
     return replace(trial, training={}) if KINDS[method] == "scores" else trial
 
 
@@ -244,7 +252,7 @@ def test_outputs_are_kept_in_the_precision_of_their_method(method, precision):
 
 
 def test_equal_votes_stay_ties_whatever_the_other_classes_got():
-    trial = replace(trial_on("Steps", "gaussian"), method=f"{CLOSE}:Steps")
+    trial = identified(replace(trial_on("Steps", "gaussian"), method=f"{CLOSE}:Steps"))
     record, predictions = run_trial(trial)
     assert len(np.unique(predictions.scores)) <= 6
     assert record.metrics == score(predictions.target, np.round(predictions.scores * 5) / 5)[0]
