@@ -142,7 +142,7 @@ class FileDataset(Dataset):
         hashes = {}
         for step, path in enumerate(sources):
             report(step, len(sources), f"hashing {path.name}")
-            hashes[path.relative_to(folder).as_posix()] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+            hashes[Path(os.path.relpath(path, folder)).as_posix()] = {"sha256": sha256(path), "bytes": path.stat().st_size}
         chosen = {key: getattr(self, key) for key in self.options}
         write_prepared(self.prepared_folder, samples, {"dataset": self.name, "options": chosen, "sources": hashes})
         return self.prepared_folder
