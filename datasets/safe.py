@@ -7,6 +7,7 @@ Pickles and torch files go through `pickles.Machine`, HDF5 through a process of 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -33,7 +34,7 @@ import numpy as np
 from bench.datasets.base import DataError
 from bench.datasets.pickles import ARRAYS, NAMES, Machine, Refused, Token, plain_dtype, resolve
 from bench.datasets.stand_ins import refuse_stand_in
-from bench.datasets.tables import LARGEST_NUMBER, Table, advice, plain_number, read_table
+from bench.datasets.tables import LARGEST_NUMBER, Table, advice, listed, plain_number, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,13 +76,19 @@ def may_swell(packed: int) -> int:
 
 
 def _line_of_byte(path: Path) -> str:
-    """Where a text first is no UTF-8, for a message."""
-    with open_text(path) as stream:
-        for number, line in enumerate(stream, start=1):
+    """Where a text, plain or gzip, first is no UTF-8, for a message."""
+    decoder, lines = codecs.getincrementaldecoder("utf-8")(), 1
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        for _ in range(1 + may_swell(path.stat().st_size) // MB):
+            block = stream.read(MB)
             try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return f" in line {number}"
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                before = error.object[: error.start]
+                return f" in line {lines + before.count(10)}"  # line feeds
+            lines += block.count(b"\n")
+            if not block:
+                break
     return ""
 
 
@@ -232,7 +239,7 @@ def read_chunks(path: Path, columns: Mapping[str, str], rows: int, optional: Seq
             present = list(pd.read_csv(stream, nrows=0, dtype=str, encoding="utf-8-sig").columns)
         absent = [name for name in columns if name not in present and name not in optional]
         if absent:
-            raise Refused(f"it has no column {', '.join(absent)}; it has {', '.join(present[:30])}")
+            raise Refused(f"it has no column {', '.join(absent)}; it has {listed(present)}")
         kinds = {name: kind for name, kind in columns.items() if name in present}
         texts = {name: "str" for name, kind in kinds.items() if kind in ("str", "id")}
         empty = {name: [""] for name in kinds if name not in texts}

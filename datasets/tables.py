@@ -42,7 +42,7 @@ class Table:
     def column(self, name: str) -> np.ndarray:
         """Shapes: -> (N,) str. Raises: DataError if the table has no such column."""
         if name not in self.names:
-            raise DataError(f"{self.path.name} has no column {name!r}; it has {', '.join(self.names)}")
+            raise DataError(f"{self.path.name} has no column {name!r}; it has {listed(self.names)}")
         return self.cells[:, self.names.index(name)]
 
     def numbers(self, names: Sequence[str] | None = None) -> np.ndarray:
@@ -134,7 +134,7 @@ def read_table(path: Path, names: Sequence[str] | None = None, missing: str = ""
     if not rows:
         raise DataError(f"{path.name} holds no rows; the file is damaged or cut short")
     if len(set(names)) != len(names):
-        raise DataError(f"column names of {path.name} must be unique, got {', '.join(names)}")
+        raise DataError(f"column names of {path.name} must be unique, got {listed(names)}")
     return Table(path, tuple(names), np.array(rows, dtype=object), np.array(lines), missing)
 
 
@@ -143,7 +143,12 @@ def check_unique(table: Table, name: str, values: np.ndarray) -> None:
     first = np.unique(values, return_index=True)[1]
     if len(first) < len(values):
         row = np.setdiff1d(np.arange(len(values)), first)[0]
-        raise DataError(f"{table.where(row)}: {name} {str(values[row])!r} comes twice; ids must be unique")
+        raise DataError(f"{table.where(row)}: {name} {str(values[row])[:60]!r} comes twice; ids must be unique")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of a file's own making in one line of bounded length."""
+    return " ".join(", ".join(names).split())[:300]
 
 
 def plain_number(cell: str) -> float:

@@ -522,6 +522,16 @@ def test_cell_of_a_wrong_kind_is_named_with_line_column_and_value(tmp_path, rows
         list(safe.read_chunks(path, {"id": "int64", "x": "float64", "y": kind}, 10))
 
 
+@pytest.mark.parametrize("before", [9, 1_048_571, 1_048_574, 3_000_000], ids=["first-block", "on-the-edge", "across", "later"])
+def test_byte_that_is_no_utf_8_is_found_in_any_block(tmp_path, before):
+    text = b"\n" * (before - 5) + 'a"\xe9'.encode() + b"\n\xe2\x82"  # a cut euro sign
+    for path, content in ((tmp_path / "a.txt", text), (tmp_path / "a.txt.gz", gzip.compress(text))):
+        path.write_bytes(content)
+        assert safe._line_of_byte(path) == f" in line {before - 3}"
+    (tmp_path / "a.txt").write_bytes(text[:-2])
+    assert safe._line_of_byte(tmp_path / "a.txt") == ""
+
+
 def test_numbers_may_be_written_in_any_common_way(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"id,x,y\n 1,.5,\n+2,5.,7\n3,-1e3, 8\n004,7,9\n")
     chunk = next(safe.read_chunks(tmp_path / "a.csv", {"id": "int64", "x": "float64", "y": "id"}, 10))

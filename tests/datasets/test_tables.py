@@ -120,6 +120,12 @@ def test_unknown_column_is_named(table_of):
         table_of("a,b\n1,2\n").numbers(["a", "c"])
 
 
+def test_names_of_the_file_stay_in_one_line(table_of):
+    with pytest.raises(DataError, match=r"has no column 'c'; it has a b, b{290}") as caught:
+        table_of(f'"a\nb",{"b" * 5000}\n1,2\n').column("c")
+    assert len(str(caught.value)) < 400
+
+
 def test_repeated_id_is_named_with_its_line(table_of):
     table = table_of("a\np\nq\np\n")
     with pytest.raises(DataError, match="line 4: patient 'p' comes twice"):
