@@ -134,7 +134,8 @@ def _fold(where: str, fold: Mapping[str, Any]) -> Fold:
         raise DataError(f"{where}: {label} must hold one number an utterance, got shape {scores.shape}")
     scores = scores.reshape(n)
     if not (np.abs(scores) <= LARGEST).all():  # NaN fails too
-        raise DataError(f"{where}: {label} must be in [-3, 3], got {scores[~(np.abs(scores) <= LARGEST)][0]}")
+        row = np.flatnonzero(~(np.abs(scores) <= LARGEST))[0]
+        raise DataError(f"{where}: {label} must be in [-3, 3], got {scores[row]} in utterance {row}")
     values = {name: _features(where, name, fold[name], n) for name in NAMES}
     widths = tuple(values[name].shape[2] for name in NAMES)
     if label == "labels" and widths not in WIDTHS:
