@@ -179,6 +179,7 @@ def pickles(fixtures: ModuleType, folder: Path) -> list[Target]:
                 fold[name] = fold[name][:, -4:] if not flavour.startswith("mmsa") else fold[name][:, :4]
             if "text_bert" in fold:
                 fold["text_bert"] = fold["text_bert"][:, :, :4]
+        data |= {"kept": {1, 2, 3}, "left": frozenset({4, 5})}  # of numbers: texts would be pickled in another order each time
         packed = fixtures.pickled(data, protocol, python2=False) if protocol >= 0 else fixtures.pickled(data, python2=True)
         (place / "mosi.pkl").write_bytes(packed)
         targets.append(Target("cmu-mosi", place, "mosi.pkl", structure_of_pickle(packed)))
@@ -201,6 +202,12 @@ def tables(fixtures: ModuleType, folder: Path) -> list[Target]:
     names = ("label.csv", "clinical/clinical_merged.csv", "biospecimen/biospecimen_merged.csv", "image/ADNI_subj.txt")
     found = [Target("adni", folder / "adni", name) for name in names]
     found += [Target("enrico[size=32x16]", folder / "enrico", "design_topics.csv"), Target("mimic-iv", folder / "mimic", "labels.csv")]
+    fixtures.write_mimic_iv(folder / "raw", "raw", 40)
+    for name in ("hosp/patients", "hosp/diagnoses_icd", "note/discharge"):
+        packed = folder / "raw" / f"{name}.csv.gz"
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+        packed.unlink()
+        found.append(Target("mimic-iv[origin=raw]", folder / "raw", f"{name}.csv"))
     return [*found, Target("enrico[size=32x16,exclude=high]", folder / "enrico", "issues.csv")]
 
 

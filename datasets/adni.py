@@ -8,7 +8,7 @@ Modalities: I image: grey-matter density (RAVENS) of 84090 voxels, the latest sc
             2 x 2 x 2 voxels, which makes 8.6 GB of volumes 1.1 GB.
             G genomic: SNPs 0, 1 or 2. C clinical and B biospecimen: numbers. Single gaps in G, C and B stay gaps, which the suite fills
             from the training part.
-Split:      the official `PTID_splits.json`; participants it does not name are left out, as in the released code, and so are those of
+Split:      Flex-MoE's `PTID_splits.json`; participants it does not name are left out, as in the released code, and so are those of
             whom nothing is observed.
 Differs:    the released code scales and fills with statistics of all participants, test included, and takes the mean-filled tables;
             here nothing is scaled, and `clinical_merged.csv` comes before `clinical_merged_mean.csv` (the same for biospecimen). Clinical
@@ -54,6 +54,7 @@ class Adni(FileDataset):
     )
     terms = "ADNI data use agreement: no redistribution, not even of derived vectors; acknowledge ADNI."
     restricted = True
+    split_kind = "Flex-MoE"
     options = {"image": "vector", "pool": 1}
     choices = {"image": ("vector", "volume")}
     image: str
@@ -66,14 +67,9 @@ class Adni(FileDataset):
         if self.pool > 1 and self.image != "volume":
             raise ValueError(f"pool={self.pool} averages voxels of volumes; it goes with image=volume alone")
 
-    def sources(self, folder: Path) -> list[Path]:
-        found = super().sources(folder)
-        for names in ALTERNATIVES:
-            there = [folder / name for name in names if (folder / name).is_file()]
-            if not there:
-                raise DataError(f"{self.name} needs {' or '.join(names)} in {folder}, and neither is there. {self.obtain}")
-            found.append(there[0])
-        return found
+    @property
+    def needed(self) -> tuple[tuple[str, ...], ...]:
+        return (*super().needed, *ALTERNATIVES)
 
     def read(self, folder: Path, report: Report) -> Samples:
         labels, splits, scans, subjects, mask, genome, clinic, laboratory = self.sources(folder)
@@ -161,7 +157,10 @@ def _genome(path: Path) -> tuple[list[str], np.ndarray]:
         names, values = ptids.tolist(), values.astype(np.float32, copy=False)
     lowest, highest = (reduce(values, axis=None, initial=1.0) for reduce in (np.fmin.reduce, np.fmax.reduce))
     if not 0 <= lowest <= highest <= 2:
-        raise DataError(f"{path.name}: SNPs must be 0 to 2 or missing, got {lowest} to {highest}")
+        name, place, value = next(
+            (name, place, row[place]) for name, row in zip(names, values, strict=True) for place in np.flatnonzero((row < 0) | (row > 2))
+        )
+        raise DataError(f"{path.name}: SNPs must be 0 to 2 or missing, got {value} of {name[:60]!r} in column {place + 1}")
     return names, values
 
 

@@ -28,6 +28,7 @@ from scipy.fft import rfft
 
 from bench.datasets.base import DataError, Modality, Samples, Schema
 from bench.datasets.files import FileDataset, Report
+from bench.datasets.stand_ins import refuse_stand_in, stand_in_of
 from bench.datasets.tables import read_table
 
 RATE = 8000  # samples a second
@@ -114,9 +115,12 @@ def read_images(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     for path in paths:
         table = read_table(path, (*(f"pixel {pixel}" for pixel in range(64)), "digit"), comment="#")
         pixels = table.numbers(table.names[:64])
-        wrong = np.flatnonzero(~((pixels >= 0) & (pixels <= 16)).all(1))
+        wrong = np.argwhere(~((pixels >= 0) & (pixels <= 16)))
         if len(wrong):
-            raise DataError(f"{table.where(wrong[0])}: pixels must be numbers from 0 to 16")
+            row, pixel = wrong[0]
+            raise DataError(
+                f"{table.where(row)}: pixels must be numbers from 0 to 16, got {table.cells[row, pixel][:60]!r} in {table.names[pixel]}"
+            )
         digit = table.codes("digit", tuple(range(10)))
         if (digit < 0).any():
             raise DataError(f"{table.where(np.flatnonzero(digit < 0)[0])}: the last column must be the digit, and it is empty")
@@ -131,6 +135,7 @@ def read_recordings(path: Path, report: Report) -> tuple[list[Recording], np.nda
     Nothing is unpacked to the disk; a member is read only if its name is one of a recording and its size that of a short sound.
     """
     try:
+        refuse_stand_in(path)
         with zipfile.ZipFile(path) as archive:
             recordings = sorted(_recording(member) for member in archive.infolist() if not member.is_dir())
             if not 0 < len(recordings) <= MOST_RECORDINGS:
@@ -165,17 +170,19 @@ def _recording(member: zipfile.ZipInfo) -> Recording:
 
 def _sound(data: bytes, name: str) -> np.ndarray:
     """Samples of a wav file. Shapes: -> (S,) int16. Raises: DataError if it is not 8 kHz mono 16 bit PCM, or empty."""
+    if found := stand_in_of(data):
+        raise DataError(f"{name} is {found}")
     try:
         with wave.open(io.BytesIO(data)) as file:
             form = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             if form != (1, 2, RATE):
                 raise DataError(f"{name} must be mono, 2 bytes a sample, {RATE} samples a second, got {form}")
-            expected, found = file.getnframes(), file.readframes(file.getnframes())
+            expected, frames = file.getnframes(), file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
         raise DataError(f"{name} is no readable wav file ({error})") from error
-    if len(found) != 2 * expected or not expected:
-        raise DataError(f"{name} must hold {expected} samples, got {len(found) // 2}; it is empty or cut short")
-    return np.frombuffer(found, dtype="<i2")
+    if len(frames) != 2 * expected or not expected:
+        raise DataError(f"{name} must hold {expected} samples, got {len(frames) // 2}; it is empty or cut short")
+    return np.frombuffer(frames, dtype="<i2")
 
 
 def log_spectrogram(sounds: np.ndarray) -> np.ndarray:

@@ -235,14 +235,16 @@ class DataError(ValueError):
 class Dataset:
     """One source of samples. A subclass states its facts as class attributes and writes `load`.
 
-    `parts` gives an official split, if there is one; otherwise the suite splits 70/15/15. `posterior` exists for synthetic
-    data alone: the exact class probabilities, which make the ceiling row.
+    `parts` gives the split that the samples bring, if there is one; otherwise the suite splits 70/15/15. `split_kind` says whose it is,
+    in the word before "split": official (of the data's source), fixed (a rule of this suite), or the name of another author.
+    `posterior` exists for synthetic data alone: the exact class probabilities, which make the ceiling row.
     """
 
     title: ClassVar[str] = ""  # one line for lists and leaderboards
     source: ClassVar[str] = ""  # where the data come from, with citation
     licence: ClassVar[str] = ""
     synthetic: ClassVar[bool] = False  # True is printed wherever the data are shown
+    split_kind: str = "official"  # whose split it is, where `parts` gives one
     keeps_groups: bool = True  # a split never parts the rows of one group; False: groups only say where a row comes from
     options: ClassVar[Mapping[str, object]] = {}  # keyword arguments of __init__ with their defaults
 
@@ -251,7 +253,7 @@ class Dataset:
         raise TypeError(f"{type(self).__name__} must define load(self) -> Samples")
 
     def parts(self, samples: Samples) -> Mapping[str, np.ndarray] | None:
-        """Row indices of the official split by part, or None; without `valid` the suite carves one from `train`."""
+        """Row indices of the dataset's own split by part, or None; without `valid` the suite carves one from `train`."""
         if samples.split is None:
             return None
         return {part: np.flatnonzero(samples.split == part) for part in PARTS if (samples.split == part).any()}

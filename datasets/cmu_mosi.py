@@ -3,8 +3,9 @@
 Source:     Zadeh et al. 2016 (arXiv:1606.06259); features as packed by MultiBench (`mosi_raw.pkl`), MulT (`mosi_data.pkl`,
             `mosi_data_noalign.pkl`) or MMSA (`aligned_50.pkl`, `unaligned_50.pkl`). The keys and feature numbers tell which, not the name.
 Licence:    corpus for research use; the packing code is MIT.
-Sizes:      2199 utterances of 93 videos, standard folds 1284 / 229 / 686. labels=nonzero (default, the paper's): the 97 utterances with
-            label 0 are dropped, test 277 positive of 656. labels=ge0: 0 is positive (307 of 686). labels=gt0: 0 is negative (277 of 686).
+Sizes:      2199 utterances of 93 videos, standard folds 1284 / 229 / 686. labels=nonzero (default, the paper's): the 96 utterances with
+            label 0 (53, 13 and 30 of the folds) are dropped, 2103 stay, test 277 positive of 656. labels=ge0: 0 is positive (307 of
+            686). labels=gt0: 0 is negative (277 of 686).
 Modalities: V vision, A audio, T text, sequences of at most 50 steps (unaligned files: more). MultiBench 35 / 74 / 300 features,
             MulT 20 / 5 / 300, MMSA 20 / 5 / 768 (BERT).
 Split:      the standard folds, which the file holds; no video is in two.
@@ -109,6 +110,11 @@ class Fold:
 def _folds(path: Path) -> dict[str, dict[str, Any]]:
     """The three folds of a pickle. Raises: DataError if it is not one of the known packings."""
     data = read_pickle(path)
+    if isinstance(data, list | tuple) and [isinstance(item, set | frozenset) for item in data[-3:]] == [True] * 3:
+        raise DataError(
+            f"{path.name} is the label file of GCNet and MoMKE: ids, labels, sentences and folds without features; it is no packing of "
+            f"CMU-MOSI that is known here. {CmuMosi.obtain}"
+        )
     if not isinstance(data, dict) or not all(isinstance(data.get(part), dict) for part in PARTS):
         raise DataError(f"{path.name} must hold a dictionary with train, valid and test; it is no packing of CMU-MOSI that is known here")
     return {part: data[part] for part in PARTS}
@@ -128,7 +134,8 @@ def _fold(where: str, fold: Mapping[str, Any]) -> Fold:
         raise DataError(f"{where}: {label} must hold one number an utterance, got shape {scores.shape}")
     scores = scores.reshape(n)
     if not (np.abs(scores) <= LARGEST).all():  # NaN fails too
-        raise DataError(f"{where}: {label} must be in [-3, 3], got {scores[~(np.abs(scores) <= LARGEST)][0]}")
+        row = np.flatnonzero(~(np.abs(scores) <= LARGEST))[0]
+        raise DataError(f"{where}: {label} must be in [-3, 3], got {scores[row]} in utterance {row}")
     values = {name: _features(where, name, fold[name], n) for name in NAMES}
     widths = tuple(values[name].shape[2] for name in NAMES)
     if label == "labels" and widths not in WIDTHS:
@@ -158,6 +165,9 @@ def _numbers(where: str, key: str, column: Any) -> np.ndarray:
     except ValueError:
         array = np.empty(0, dtype=object)  # rows of different lengths
     if array.dtype.kind not in "biuf" or not array.ndim:
+        for row, item in enumerate(column if array.ndim else ()):
+            if item is None or isinstance(item, str | bytes):
+                raise DataError(f"{where}: {key} must hold numbers, got {str(_text(item))[:60]!r} in utterance {row}")
         raise DataError(f"{where}: {key} must hold numbers in rows of equal length")
     return array
 
@@ -228,7 +238,7 @@ def _check_whole(path: Path, ids: np.ndarray, videos: np.ndarray, split: np.ndar
     if len(unique) < len(ids):
         raise DataError(f"{path.name} holds utterance {unique[counts > 1][0]} {counts.max()} times; ids must be unique")
     for video in np.unique(videos):
-        folds = np.unique(split[videos == video])
+        folds = [part for part in PARTS if part in split[videos == video]]
         if len(folds) > 1:
             raise DataError(f"{path.name} holds video {video} in {' and '.join(folds)}; in the standard folds a video is in one alone")
 

@@ -9,7 +9,7 @@ Sizes:      1460 screens, 20 topics of 6 (calculator) to 265 (list). exclude=unr
 Modalities: S screenshot, W wireframe, RGB images of size=256x128 (height x width, as MultiBench), values 0 to 1. At that size both
             take 1.2 GB; size=128x64 takes a quarter.
 Split:      split=stratified (default): the suite's 70/15/15 by topic, the paper's shares. split=multibench: 947 / 219 / 292 by
-            random.Random(42), not stratified, for comparison with MultiBench. No natural gaps.
+            random.Random(42), not stratified: MultiBench's own, for comparison with it. No natural gaps.
 Differs:    MultiBench's noisy "test" loaders draw from its training part; here test is test.
 """
 
@@ -50,6 +50,7 @@ class Enrico(FileDataset):
     terms = "MIT; cite Leiva, Hota and Oulasvirta 2020."
     options = {"size": "256x128", "exclude": "unreadable", "split": "stratified"}
     choices = {"exclude": ("unreadable", "high", "medium", "none"), "split": ("stratified", "multibench")}
+    split_kind = "MultiBench"
     size: str
     exclude: str
     split: str
@@ -63,13 +64,9 @@ class Enrico(FileDataset):
         if self.split == "multibench" and self.exclude != "unreadable":
             raise ValueError("split=multibench is of the 1458 readable screens; it goes with exclude=unreadable alone")
 
-    def sources(self, folder: Path) -> list[Path]:
-        found = super().sources(folder)
-        if self.exclude in SEVERITIES:
-            found.append(folder / "issues.csv")
-            if not found[-1].is_file():
-                raise DataError(f"{self.name} needs issues.csv in {folder} for exclude={self.exclude}, and it is not there. {self.obtain}")
-        return found
+    @property
+    def needed(self) -> tuple[tuple[str, ...], ...]:
+        return (*super().needed, *((("issues.csv",),) if self.exclude in SEVERITIES else ()))
 
     def read(self, folder: Path, report: Report) -> Samples:
         table = read_labels(folder / "design_topics.csv")
@@ -107,6 +104,7 @@ class Enrico(FileDataset):
         if self.exclude not in SEVERITIES:
             return UNREADABLE if self.exclude == "unreadable" else ()
         issues = read_labels(folder / "issues.csv")
+        issues.codes("severity", ("low", *SEVERITIES["medium"]))  # one that is misspelt would leave a screen in
         found = np.isin(issues.column("source"), tuple(IMAGES)) & np.isin(issues.column("severity"), SEVERITIES[self.exclude])
         return tuple(issues.column("screen_id")[found])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ import numpy as np
 import platformdirs
 
 from bench.datasets.base import DataError, Dataset, Modality, Samples, Schema
+from bench.datasets.stand_ins import refuse_stand_in
 
 FORMAT = 1  # of prepared copies
 Report = Callable[[int, int, str], None]  # steps done, steps in all (0: not known), what is being done
@@ -40,7 +42,10 @@ class Prepared:
 
 
 class FileDataset(Dataset):
-    """A dataset of files. A subclass states its facts and writes `read`; options are attributes, checked in `__init__`."""
+    """A dataset of files. A subclass states its facts and writes `read`; options are attributes, checked in `__init__`.
+
+    `sources` alone says which files count, for these options: loading, preparing, `bench data status` and `verify` all ask it.
+    """
 
     name: ClassVar[str]  # as in the catalog
     folder: ClassVar[str]  # its folder under the data root
@@ -65,15 +70,33 @@ class FileDataset(Dataset):
         """Samples from the raw files of a folder that holds them. Raises: DataError."""
         raise TypeError(f"{type(self).__name__} must define read(self, folder, report) -> Samples")
 
+    @property
+    def needed(self) -> tuple[tuple[str, ...], ...]:
+        """The files or patterns that these options need; of each group of alternatives, the first that is there."""
+        return tuple((pattern,) for pattern in self.files)
+
     def sources(self, folder: Path) -> list[Path]:
         """The files that `read` uses, all present, in a fixed order. Raises: DataError naming the first that is absent."""
         found: list[Path] = []
-        for pattern in self.files:
-            matches = sorted(path for path in folder.glob(pattern) if path.is_file())
-            if not matches:
-                raise DataError(f"{self.name} needs {pattern} in {folder}, and it is not there. {self.obtain}")
+        for alternatives in self.needed:
+            matches = next(filter(None, (matching(folder, pattern) for pattern in alternatives)), None)
+            if matches is None:
+                absent = "it is not there" if len(alternatives) == 1 else "neither is there"
+                raise DataError(f"{spelled(self)} needs {' or '.join(alternatives)} in {folder}, and {absent}. {self.way_on(alternatives)}")
             found.extend(matches)
         return found
+
+    def way_on(self, absent: tuple[str, ...]) -> str:
+        """What to do where none of some alternatives is there, in a sentence or two."""
+        return self.obtain
+
+    def lack(self, folder: Path) -> str:
+        """Why `read` cannot begin in a folder: what `sources` says of it; "" if all it needs is there."""
+        try:
+            self.sources(folder)
+        except DataError as error:
+            return str(error)
+        return ""
 
     @property
     def raw_folder(self) -> Path:
@@ -84,7 +107,7 @@ class FileDataset(Dataset):
         """Whether `load` finds what it needs: a prepared copy, or all raw files where these may be read."""
         if (self.prepared_folder / "meta.json").is_file():
             return True
-        return not self.must_prepare and all(any(self.raw_folder.glob(pattern)) for pattern in self.files)
+        return not self.must_prepare and not self.lack(self.raw_folder)
 
     @property
     def prepared_folder(self) -> Path:
@@ -100,27 +123,41 @@ class FileDataset(Dataset):
         if not self.raw_folder.is_dir():
             raise DataError(
                 f"{self.name} is not here: there is no folder {self.raw_folder}. {self.obtain} Then put the files there, or run "
-                f"`bench data prepare {self.name} --from DIR`; `bench data status` shows what is there"
+                f"`bench data prepare {shlex.quote(spelled(self))} --from DIR`; `bench data status` shows what is there"
             )
         self.sources(self.raw_folder)
         if self.must_prepare:
-            raise DataError(f"the raw files of {self.name} are read once: run `bench data prepare {self.name} --from {self.raw_folder}`")
+            command = f"bench data prepare {shlex.quote(spelled(self))} --from {shlex.quote(str(self.raw_folder))}"
+            raise DataError(f"the raw files of {self.name} are read once: run `{command}`")
         return self.read(self.raw_folder, lambda *_: None)
 
     def prepare(self, folder: Path, report: Report = lambda *_: None) -> Path:
         """Read raw files, check them, and write the prepared copy in one step; returns its folder. Raises: DataError."""
         if not folder.is_dir():
-            raise DataError(f"there is no folder {folder}; give the folder that holds {', '.join(self.files)}")
+            files = ", ".join(" or ".join(alternatives) for alternatives in self.needed)
+            raise DataError(f"there is no folder {folder}; give the folder that holds {files}")
         sources = self.sources(folder)
         samples = self.read(folder, report)
         check(samples, self.name)
         hashes = {}
         for step, path in enumerate(sources):
             report(step, len(sources), f"hashing {path.name}")
-            hashes[path.relative_to(folder).as_posix()] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+            hashes[Path(os.path.relpath(path, folder)).as_posix()] = {"sha256": sha256(path), "bytes": path.stat().st_size}
         chosen = {key: getattr(self, key) for key in self.options}
         write_prepared(self.prepared_folder, samples, {"dataset": self.name, "options": chosen, "sources": hashes})
         return self.prepared_folder
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder that a pattern names, in order."""
+    return sorted(path for path in folder.glob(pattern) if path.is_file())
+
+
+def spelled(dataset: FileDataset, **changed: object) -> str:
+    """How one asks for a dataset with its options: NAME[option=value,...], defaults left out; `changed` gives some another value."""
+    chosen = {key: changed.get(key, getattr(dataset, key)) for key in dataset.options}
+    words = [f"{key}={value}" for key, value in chosen.items() if value != dataset.options[key]]
+    return f"{dataset.name}[{','.join(words)}]" if words else dataset.name
 
 
 def check(samples: Samples, name: str) -> None:
@@ -192,6 +229,8 @@ def read_prepared(folder: Path) -> Prepared:
     """A prepared copy. Raises: DataError if it is damaged or of another format, saying how to make it anew."""
     again = "make it anew with `bench data prepare`"
     try:
+        for file in ("meta.json", "data.npz"):
+            refuse_stand_in(folder / file)
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         if meta["format"] != FORMAT:
             raise DataError(f"the prepared copy in {folder} has format {meta['format']}, this bench reads {FORMAT}; {again}")

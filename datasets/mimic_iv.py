@@ -5,10 +5,11 @@ Licence:    PhysioNet credentialed health data licence: no redistribution, no th
 Options:    origin=preprocessed (default): `labels.csv`, `lab_x.pt`, `note_x.pt`, `code_x.pt` and `PTID_splits_mimic.json` as Flex-MoE and
             MoE-Retriever read them; 9003 patients, 22.6 % die (paper).
             origin=raw: built from the CSV files of versions 2 and 3, see `mimic_raw.py`; labs=256, notes=512 and codes=512 are the numbers
-            of features, icd=9 keeps codes of ICD-9 alone, as the paper does. Our cohort is larger: the paper's cut is not documented.
-Modalities: L lab, N note, C code, vectors.
-Split:      preprocessed: the official one; patients it does not name are left out. raw: a fixed rule, stored in the prepared copy,
-            because words, codes and laboratory items are chosen on its training part.
+            of features, 0 leaves the modality out and needs none of its tables (notes=0 for the open demo, which has no notes), icd=9
+            keeps codes of ICD-9 alone, as the paper does. Our cohort is larger: the paper's cut is not documented.
+Modalities: L lab, N note, C code, vectors. Those of origin=preprocessed are left out in a run, by its combinations.
+Split:      preprocessed: Flex-MoE's, which comes with the files; patients it does not name are left out. raw: a fixed rule of this suite,
+            stored in the prepared copy, because words, codes and laboratory items are chosen on its training part.
 Gaps:       preprocessed: a row whose cells are all NaN or all zero does not observe that modality (a patient without any laboratory value,
             word or code); the released loader calls every row observed, though the paper reports gaps. raw: no row in the source files.
 """
@@ -20,13 +21,20 @@ from pathlib import Path
 import numpy as np
 
 from bench.datasets.base import PARTS, DataError, Modality, Samples, Schema
-from bench.datasets.files import FileDataset, Report
+from bench.datasets.files import FileDataset, Report, spelled
 from bench.datasets.safe import read_labels, read_split, read_torch
 from bench.datasets.tables import check_unique
 
 NAMES = ("lab", "note", "code")
 CLASSES = ("survived", "died")
-TABLES = ("hosp/admissions", "hosp/patients", "hosp/labevents", "hosp/diagnoses_icd", "hosp/procedures_icd", "note/discharge")
+TABLES = {  # table: the number of features that needs it, "" for all
+    "hosp/admissions": "",
+    "hosp/patients": "",
+    "hosp/labevents": "labs",
+    "hosp/diagnoses_icd": "codes",
+    "hosp/procedures_icd": "codes",
+    "note/discharge": "notes",
+}
 COUNTS = ("labs", "notes", "codes")
 MOST = 20_000  # features of one modality
 
@@ -59,28 +67,45 @@ class MimicIv(FileDataset):
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
         for key in COUNTS:
-            if type(getattr(self, key)) is not int or not 1 <= getattr(self, key) <= MOST:
-                raise ValueError(f"{key} must be a whole number from 1 to {MOST}, got {getattr(self, key)!r}")
+            if type(getattr(self, key)) is not int or not 0 <= getattr(self, key) <= MOST:
+                raise ValueError(f"{key} must be a whole number from 0 (left out) to {MOST}, got {getattr(self, key)!r}")
         given = sorted(key for key in options if key != "origin" and options[key] != self.options[key])
         if given and self.origin != "raw":
-            raise ValueError(f"{', '.join(given)} say how raw files are read; they go with origin=raw alone")
+            raise ValueError(
+                f"{', '.join(given)} say how raw files are read; they go with origin=raw alone (combinations leave modalities out of a run)"
+            )
+        if not any(getattr(self, key) for key in COUNTS):
+            raise ValueError("labs, notes and codes are all 0; one modality at least must stay")
+        if self.icd == 9 and not self.codes:
+            raise ValueError("icd=9 says which codes are kept; it does not go with codes=0")
+        self.split_kind = "fixed" if self.origin == "raw" else "Flex-MoE"
 
-    def sources(self, folder: Path) -> list[Path]:
+    @property
+    def needed(self) -> tuple[tuple[str, ...], ...]:
         if self.origin != "raw":
-            return super().sources(folder)
-        found = []
-        for table in TABLES:
-            there = [path for ending in (".csv.gz", ".csv") if (path := folder / f"{table}{ending}").is_file()]
-            if not there:
-                raise DataError(f"{self.name} needs {table}.csv.gz or {table}.csv in {folder}, and neither is there. {self.obtain}")
-            found.append(there[0])
-        return found
+            return super().needed
+        return tuple((f"{table}.csv.gz", f"{table}.csv") for table in self._tables)
+
+    @property
+    def _tables(self) -> list[str]:
+        return [table for table, count in TABLES.items() if not count or getattr(self, count)]
+
+    def way_on(self, absent: tuple[str, ...]) -> str:
+        count = TABLES.get(absent[0].partition(".")[0], "") if self.origin == "raw" else ""
+        if not count:
+            return self.obtain
+        without = {key: 0 if key == count else getattr(self, key) for key in COUNTS}
+        if not any(without.values()):
+            return self.obtain
+        demo = "The openly licensed demo has no notes: use" if count == "notes" else f"Without {count}: use"
+        return f"{demo} {spelled(self, **{count: 0})}. {self.obtain}"
 
     def read(self, folder: Path, report: Report) -> Samples:
         if self.origin == "raw":
             from bench.datasets.mimic_raw import build  # brings pandas and scikit-learn
 
-            return build(self.sources(folder), self.icd == 9, self.labs, self.notes, self.codes, report)
+            tables = dict(zip(self._tables, self.sources(folder), strict=True))
+            return build(tables, self.icd == 9, self.labs, self.notes, self.codes, report)
         labels, split, *tensors = self.sources(folder)
         table = read_labels(labels)
         ids = table.column("subject_id")
@@ -114,7 +139,8 @@ def _vectors(path: Path, labels: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(over="ignore", invalid="ignore"):
         values = array.astype(np.float32)
     if np.isinf(values).any():
-        raise DataError(f"{path.name} holds an infinite number in row {np.argwhere(np.isinf(values))[0][0]}")
+        row, column = np.argwhere(np.isinf(values))[0]
+        raise DataError(f"{path.name} holds an infinite number in row {row}, column {column}, both counted from 0")
     there = ((values != 0) & ~np.isnan(values)).any(1)
     if not there.any():
         raise DataError(f"{path.name} is zero in every row; the file is not what it should be")

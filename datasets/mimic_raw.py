@@ -18,12 +18,13 @@ Codes:   diagnoses and procedures of the admissions left, one column a code with
          have. Hospitals assign codes after discharge from the stay's record; they tell nothing that happened later.
 Split:   70/15/15 within each class, in the order of the SHA-256 of subject_id. Whatever is chosen or fitted sees the training part alone.
 Memory:  large files are read in pieces, and what is kept grows with the cohort, not with the files.
+Modalities may be left out (labs, notes or codes 0): their tables are not read, and who is in the cohort stays as it is.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +35,8 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
 from bench.datasets.base import PARTS, DataError, Modality, Samples, Schema
 from bench.datasets.files import Report
-from bench.datasets.mimic_iv import CLASSES
-from bench.datasets.safe import read_chunks
+from bench.datasets.mimic_iv import CLASSES, NAMES
+from bench.datasets.safe import read_chunks, wrong_cell
 
 ROWS = 500_000  # of a table in memory at once
 NOTES = 2_000  # rows of the table of notes, which hold some 10 kB each
@@ -43,6 +44,7 @@ PENDING = 2_000_000  # laboratory means kept apart before they are merged
 HASHED = 2**16
 HORIZON = 365  # days
 SHARES = (0.7, 0.85)  # where the training part ends, and the validation part
+TIME = "read 2180-05-07 or 2180-05-07 13:30:00"
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,22 @@ class Cohort:
         return self.split == "train"
 
 
-def build(paths: list[Path], icd9: bool, labs: int, notes: int, codes: int, report: Report) -> Samples:
-    """Samples of all patients of whom anything is observed, from the six files in the order above. Raises: DataError."""
-    admissions, patients, labevents, diagnoses, procedures, discharge = paths
+def build(tables: Mapping[str, Path], icd9: bool, labs: int, notes: int, codes: int, report: Report) -> Samples:
+    """Samples of all patients of whom anything is observed, from the tables above by name (`hosp/admissions`). A modality of 0 features
+    is left out, and its tables need not be there. Raises: DataError."""
+    found: dict[str, np.ndarray] = {}
     report(0, 4, "choosing patients")
-    cohort = choose_patients(admissions, patients)
-    report(1, 4, "reading notes")
-    note = note_values(cohort, discharge, notes, report)
-    report(2, 4, "reading codes")
-    code = code_values(cohort, diagnoses, procedures, icd9, codes)
-    report(3, 4, "reading laboratory values")
-    values = {"lab": lab_values(cohort, labevents, labs, report), "note": note, "code": code}
+    cohort = choose_patients(tables["hosp/admissions"], tables["hosp/patients"])
+    if notes:
+        report(1, 4, "reading notes")
+        found["note"] = note_values(cohort, tables["note/discharge"], notes, report)
+    if codes:
+        report(2, 4, "reading codes")
+        found["code"] = code_values(cohort, tables["hosp/diagnoses_icd"], tables["hosp/procedures_icd"], icd9, codes)
+    if labs:
+        report(3, 4, "reading laboratory values")
+        found["lab"] = lab_values(cohort, tables["hosp/labevents"], labs, report)
+    values = {name: found[name] for name in NAMES if name in found}
     observed = np.stack([np.isfinite(array).any(1) for array in values.values()], axis=1)
     kept = np.flatnonzero(observed.any(1))
     if len(kept) < len(cohort):
@@ -92,6 +99,7 @@ def choose_patients(admissions: Path, patients: Path) -> Cohort:
     """Raises: DataError if the tables are damaged or leave fewer than a patient of each class in a part."""
     kinds = {"subject_id": "int64", "hadm_id": "int64", "dischtime": "str", "deathtime": "str", "hospital_expire_flag": "float64"}
     stays = pd.concat(read_chunks(admissions, kinds, ROWS), ignore_index=True)
+    _check(admissions, stays.hospital_expire_flag, stays.hospital_expire_flag.isin((0, 1)) | stays.hospital_expire_flag.isna(), "be 0 or 1")
     if stays.hadm_id.duplicated().any():
         raise DataError(f"{admissions.name} holds hadm_id {stays.hadm_id[stays.hadm_id.duplicated()].iloc[0]} twice; ids must be unique")
     died = pd.concat(read_chunks(patients, {"subject_id": "int64", "dod": "str"}, ROWS), ignore_index=True)
@@ -189,8 +197,7 @@ def lab_values(cohort: Cohort, path: Path, features: int, report: Report) -> np.
             stored = _times(path, chunk.storetime)
             in_time &= stored.isna().to_numpy() | (stored.to_numpy() <= until)
         items = chunk.itemid.to_numpy(np.int64)
-        if len(items) and not 0 <= items.min() <= items.max() < 2**31:
-            raise DataError(f"{path.name}: itemid must be in [0, 2^31), got {items.min()} to {items.max()}")
+        _check(path, chunk.itemid, chunk.itemid.between(0, 2**31 - 1), "be in [0, 2^31)")
         means.add(rows[in_time], items[in_time], chunk.valuenum.to_numpy(np.float64)[in_time])
     patients, items, mean = means.means()
     kept, column = _commonest(items, cohort.is_train[patients], features)
@@ -243,9 +250,8 @@ def _last_notes(cohort: Cohort, path: Path) -> np.ndarray:
     last = np.full(len(cohort), -1, dtype=np.int64)
     last_time = np.full(len(cohort), np.datetime64("NaT", "s"))
     read = 0
-    for chunk in read_chunks(path, {"hadm_id": "float64", "note_type": "str", "charttime": "str"}, NOTES):
-        hadm = chunk.hadm_id.to_numpy(np.float64)  # empty for some notes
-        stay, known = _positions(cohort.admissions, np.where((hadm >= 0) & (hadm < 2**53), hadm, -1).astype(np.int64))
+    for chunk in read_chunks(path, {"hadm_id": "id", "note_type": "str", "charttime": "str"}, NOTES):
+        stay, known = _positions(cohort.admissions, chunk.hadm_id.to_numpy(np.int64))  # -1: some notes are of no admission
         rows = cohort.admission_rows[stay]
         times = _times(path, chunk.charttime).to_numpy("datetime64[s]")
         known &= (chunk.note_type == "DS").to_numpy() & (times <= cohort.index_time[rows])
@@ -284,6 +290,7 @@ def _code_pairs(cohort: Cohort, path: Path, kind: str, icd9: bool, names: dict[s
     """Pairs of patient and code, as one number; new codes are entered into `names`. Shapes: -> (n,) int64 each time."""
     kinds = {"hadm_id": "int64", "icd_code": "str", "icd_version": "int64", "chartdate": "str"}
     for chunk in read_chunks(path, kinds, ROWS, optional=("chartdate",)):
+        _check(path, chunk.icd_version, chunk.icd_version.isin((9, 10)), "be 9 or 10")
         stay, known = _positions(cohort.admissions, chunk.hadm_id.to_numpy(np.int64))
         known &= chunk.icd_code.str.strip().ne("").to_numpy(bool)
         if icd9:
@@ -302,13 +309,18 @@ def _code_pairs(cohort: Cohort, path: Path, kind: str, icd9: bool, names: dict[s
 
 
 def _times(path: Path, column: pd.Series) -> pd.Series:
-    """Times or dates of a column, NaT where empty. Raises: DataError on anything else."""
-    for style in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d"):
-        try:
-            return pd.to_datetime(column, format=style).astype("datetime64[s]")
-        except ValueError as error:
-            reason = error
-    raise DataError(f"{path.name}: {column.name} must read 2180-05-07 or 2180-05-07 13:30:00: {' '.join(str(reason).split())[:120]}")
+    """Times or dates of a column, NaT where empty. Raises: DataError naming the first cell that is anything else."""
+    times = pd.to_datetime(column, format="%Y-%m-%d %H:%M:%S", errors="coerce")
+    if times.isna().any():
+        times = times.fillna(pd.to_datetime(column, format="%Y-%m-%d", errors="coerce"))
+    _check(path, column, times.notna() | (column == ""), TIME)
+    return times.astype("datetime64[s]")
+
+
+def _check(path: Path, column: pd.Series, good: pd.Series, rule: str) -> None:
+    """Raises: DataError naming the first cell that is not good; the index counts the rows of the file."""
+    if not good.all():
+        raise wrong_cell(path, column[~good], rule)
 
 
 def _positions(known: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,15 +1,17 @@
 """A pickle machine that can only make plain Python values and numpy arrays.
 
-A pickle is a program. This machine knows the instructions of protocols 0 to 5 that build numbers, texts, lists, dictionaries and
+A pickle is a program. This machine knows the instructions of protocols 0 to 5 that build numbers, texts, lists, sets, dictionaries and
 arrays, and no other. A name in the file (`numpy.ndarray`, `os.system`) is never imported: it becomes an inert `Token`, and calling a
 token does what this module says for the few names it knows, or refuses. Arrays are made by us from their bytes, whose number must fit
 the declared shape, so that a short file cannot ask for much memory, and no numpy or torch code sees what the file says about types.
+Sets and keys are texts and numbers, whose hashes do not collide by the thousand.
 """
 
 from __future__ import annotations
 
 import math
 import pickle
+import pickletools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, ClassVar
@@ -26,6 +28,7 @@ _CODES = (
     "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "TUPLE", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "LIST",
     "EMPTY_LIST", "APPEND", "APPENDS", "DICT", "EMPTY_DICT", "SETITEM", "SETITEMS", "GET", "BINGET", "LONG_BINGET", "PUT", "BINPUT",
     "LONG_BINPUT", "MEMOIZE", "PROTO", "FRAME", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "PERSID", "BINPERSID",
+    "EMPTY_SET",
 )  # fmt: skip
 
 
@@ -134,15 +137,30 @@ def _encode(text: object, codec: object = "utf-8") -> bytes:
     return text.encode("latin-1")
 
 
+def _set(kind: type) -> Callable[..., object]:
+    """A set or frozenset of a list, as protocols 0 to 3 make one."""
+
+    def make(items: object = ()) -> object:
+        if type(items) not in (list, tuple):
+            raise Refused("it makes a set of something that is no list")
+        return kind(_members(items))  # type: ignore[arg-type]
+
+    return make
+
+
 Calls = Mapping[str, Callable[..., object]]  # what calling a name does
 _CORE: Calls = {"multiarray._reconstruct": _reconstruct, "multiarray.scalar": _scalar, "numeric._frombuffer": _from_buffer}
 ARRAYS: Calls = {
     "numpy.dtype": lambda code, *_: _Type(code),
     "_codecs.encode": _encode,
     "__builtin__.bytes": lambda: b"",  # how protocols 0 to 2 write no bytes
+    **{f"{module}.{kind.__name__}": _set(kind) for module in ("builtins", "__builtin__") for kind in (set, frozenset)},
     **{f"numpy.{core}.{name}": function for core in ("core", "_core") for name, function in _CORE.items()},
 }
 NAMES = frozenset({"numpy.ndarray"})  # what may be mentioned but not called
+
+
+_INSTRUCTIONS = {ord(instruction.code): instruction.name for instruction in pickletools.opcodes}
 
 
 class _Counted(dict):
@@ -153,12 +171,17 @@ class _Counted(dict):
         self.steps = 0
 
     def __getitem__(self, code: int) -> Callable:
-        self.steps += 1
+        self.spend(1)
+        if code not in self:
+            if code not in _INSTRUCTIONS:
+                raise Refused(f"its pickle has byte {code:#04x} where an instruction should be; it is damaged or no pickle")
+            raise Refused(f"its pickle uses instruction {_INSTRUCTIONS[code]}, which arrays do not need")
+        return super().__getitem__(code)
+
+    def spend(self, steps: int) -> None:
+        self.steps += steps
         if self.steps > MAX_STEPS:
             raise Refused(f"its pickle has more than {MAX_STEPS} instructions")
-        if code not in self:
-            raise Refused(f"its pickle uses instruction {bytes([code])!r}, which arrays do not need")
-        return super().__getitem__(code)
 
 
 class Machine(pickle._Unpickler):
@@ -182,6 +205,7 @@ class Machine(pickle._Unpickler):
         arguments, function = self.stack.pop(), self.stack.pop()  # type: ignore[attr-defined]
         if not isinstance(function, Token) or function.name not in self.calls or not isinstance(arguments, tuple):
             raise Refused("it calls something that is no part of an array; nothing was run")
+        self.dispatch.spend(sum(len(item) for item in arguments if isinstance(item, list | tuple)))  # a call may copy one list many times
         self.stack.append(self.calls[function.name](*arguments))  # type: ignore[attr-defined]
 
     def load_build(self) -> None:
@@ -213,6 +237,16 @@ class Machine(pickle._Unpickler):
         items = self.pop_mark()  # type: ignore[attr-defined]
         _extend(self.stack[-1], items)  # type: ignore[attr-defined]
 
+    def load_additems(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        if type(self.stack[-1]) is not set:  # type: ignore[attr-defined]
+            raise Refused("it adds to something that is no set")
+        self.stack[-1].update(_members(items))  # type: ignore[attr-defined]
+
+    def load_frozenset(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        self.append(frozenset(_members(items)))  # type: ignore[attr-defined]
+
     def load_bytearray8(self) -> None:
         size = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
         self.append(self.read(size))  # type: ignore[attr-defined]
@@ -220,7 +254,7 @@ class Machine(pickle._Unpickler):
     def persistent_load(self, key: object) -> object:
         raise Refused("its pickle refers to something outside the file")
 
-    for _name in ("reduce", "build", "setitem", "setitems", "dict", "append", "appends", "bytearray8"):
+    for _name in ("reduce", "build", "setitem", "setitems", "dict", "append", "appends", "additems", "frozenset", "bytearray8"):
         TABLE[getattr(pickle, _name.upper())[0]] = locals()[f"load_{_name}"]
 
 
@@ -248,9 +282,26 @@ class _Bounded:
 
 
 def _fill(target: object, items: list) -> None:
-    if not isinstance(target, dict) or len(items) % 2 or not all(isinstance(key, str | bytes | int) for key in items[::2]):
-        raise Refused("it holds a dictionary whose keys are not texts or numbers")
+    if (
+        not isinstance(target, dict)
+        or len(items) % 2
+        or not all(isinstance(key, str | bytes | int) and _is_plain(key) for key in items[::2])
+    ):
+        raise Refused("it holds a dictionary whose keys are not texts or numbers of 64 bits")
     target.update(zip(items[::2], items[1::2], strict=True))
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value may be a key or in a set: nothing that has parts, and no whole number so large that thousands could share a hash."""
+    if isinstance(value, int):
+        return value.bit_length() <= 64
+    return value is None or isinstance(value, str | bytes | float | np.generic)
+
+
+def _members(items: list | tuple) -> list | tuple:
+    if not all(map(_is_plain, items)):
+        raise Refused("it holds a set of something other than texts and numbers of 64 bits")
+    return items
 
 
 def _extend(target: object, items: list) -> None:
@@ -276,6 +327,6 @@ def resolve(value: object, depth: int = 0, done: dict[int, object] | None = None
             else:
                 done[id(value)] = type(value)(resolve(item, depth + 1, done) for item in value)
         return done[id(value)]
-    if value is None or isinstance(value, bool | int | float | str | bytes | np.ndarray | np.generic):
-        return value
+    if value is None or isinstance(value, bool | int | float | str | bytes | set | frozenset | np.ndarray | np.generic):
+        return value  # sets hold plain values alone
     raise Refused("it holds something that is neither text, number nor array")

@@ -7,6 +7,7 @@ Pickles and torch files go through `pickles.Machine`, HDF5 through a process of 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -32,7 +33,8 @@ import numpy as np
 
 from bench.datasets.base import DataError
 from bench.datasets.pickles import ARRAYS, NAMES, Machine, Refused, Token, plain_dtype, resolve
-from bench.datasets.tables import Table, read_table
+from bench.datasets.stand_ins import refuse_stand_in
+from bench.datasets.tables import LARGEST_NUMBER, Table, advice, listed, plain_number, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +52,9 @@ SPLITS = {"training": "train", "validation": "valid", "testing": "test"}
 
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
-    """Whatever a damaged file makes its reader raise becomes one line that names the file."""
+    """Whatever a damaged file makes its reader raise becomes one line that names the file; what stands in for data is named before."""
     try:
+        refuse_stand_in(path)
         yield
     except DataError:
         raise
@@ -59,6 +62,9 @@ def reading(path: Path, what: str) -> Iterator[None]:
         raise DataError(f"{path} is not there") from None
     except Refused as error:
         raise DataError(f"{path} is refused as {what}: {error}") from error
+    except UnicodeDecodeError as error:
+        byte = f"byte {error.object[error.start]:#04x}{_line_of_byte(path)}"
+        raise DataError(f"{path} cannot be read as {what}: it must be UTF-8 text, and holds {byte}; save it again as UTF-8") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or "no further reason"
         raise DataError(f"{path} cannot be read as {what} ({type(error).__name__}: {reason}); get the file anew") from error
@@ -67,6 +73,23 @@ def reading(path: Path, what: str) -> Iterator[None]:
 def may_swell(packed: int) -> int:
     """Bytes that so many compressed bytes may grow to."""
     return max(SWELL, RATIO * packed)
+
+
+def _line_of_byte(path: Path) -> str:
+    """Where a text, plain or gzip, first is no UTF-8, for a message."""
+    decoder, lines = codecs.getincrementaldecoder("utf-8")(), 1
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        for _ in range(1 + may_swell(path.stat().st_size) // MB):
+            block = stream.read(MB)
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                before = error.object[: error.start]
+                return f" in line {lines + before.count(10)}"  # line feeds
+            lines += block.count(b"\n")
+            if not block:
+                break
+    return ""
 
 
 # Text
@@ -96,8 +119,11 @@ def read_split(path: Path) -> dict[str, str]:
     part_of: dict[str, str] = {}
     for key, part in SPLITS.items():
         ids = data.get(key) if isinstance(data, dict) else None
-        if not isinstance(ids, list) or not ids or not all(type(one) in (str, int) for one in ids):
+        if not isinstance(ids, list) or not ids:
             raise DataError(f"{path.name} must hold {', '.join(SPLITS)}, each a list of ids; {key} is none")
+        for place, one in enumerate(ids):
+            if type(one) not in (str, int):
+                raise DataError(f"{path.name}: entry {place + 1} of {key} must be a text or a whole number, got {str(one)[:60]!r}")
         for one in map(str, ids):
             if part_of.setdefault(one, part) != part:
                 raise DataError(f"{path.name} puts {one} into {part_of[one]} and into {part}; an id is in one part alone")
@@ -110,21 +136,26 @@ def read_split(path: Path) -> dict[str, str]:
 class _Lines(io.RawIOBase):
     """A stream of CSV text that may not swell beyond its bound, run on without a new line, or open a quote and never close it.
 
-    With `alike`, every line must have as many cells as the first and the last must end, which pandas does not ask for.
+    With `alike`, every line must have as many cells as the first, which pandas does not ask for. The last one needs no line end: it is
+    whole if it has them all, and so is the file if `is_packed`, for gzip knows its length.
     """
 
-    def __init__(self, stream: BinaryIO | gzip.GzipFile, most: int, alike: bool) -> None:
-        self.stream, self.left, self.alike = stream, most, alike
+    def __init__(self, path: Path, stream: BinaryIO | gzip.GzipFile, most: int, alike: bool) -> None:
+        self.path, self.stream, self.left, self.alike = path, stream, most, alike
+        self.is_packed = isinstance(stream, gzip.GzipFile)
         self.since_line = self.since_quote = self.lines = 0
         self.commas = 0  # in the line that the last block began
         self.expected = -1
-        self.quoted = False
+        self.quoted = self.begun = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         data = self.stream.read(len(buffer))
+        if self.is_packed and not self.begun:
+            refuse_stand_in(self.path, data)
+        self.begun = True
         self.left -= len(data)
         if self.left < 0:
             raise Refused(f"it unpacks to more than {RATIO} times its size")
@@ -134,17 +165,15 @@ class _Lines(io.RawIOBase):
         self.since_quote = 0 if quotes or not self.quoted else self.since_quote + len(data)
         if max(self.since_line, self.since_quote) > MAX_LINE:
             raise Refused(f"one of its lines, or a quoted cell, has more than {MAX_LINE} bytes")
-        if self.alike:
+        if not data:
+            self._end()
+        elif self.alike:
             self._compare(np.frombuffer(data, dtype=np.uint8), was_quoted, quotes)
         buffer[: len(data)] = data
         return len(data)
 
     def _compare(self, data: np.ndarray, quoted: bool, quotes: int) -> None:
         """Count the commas of each line that ends in this block."""
-        if not len(data):
-            if self.since_line or self.quoted:
-                raise Refused("its last line has no end; it is cut short")
-            return
         comma, end = data == ord(","), data == ord("\n")
         if quotes or quoted:
             outside = (np.cumsum(data == ord('"'), dtype=np.uint8) + np.uint8(quoted)) & 1 == 0
@@ -163,6 +192,19 @@ class _Lines(io.RawIOBase):
         self.lines += len(ends)
         self.commas += int(np.count_nonzero(comma) - total[-1])
 
+    def _end(self) -> None:
+        """Is the last line whole, though it may have no end?"""
+        if self.quoted:
+            raise Refused("it ends inside a quoted cell; it is cut short")
+        if not self.alike or not self.since_line:
+            return
+        if self.expected < 0 and not self.is_packed:
+            raise Refused("its one line has no end; it is cut short, or append a line feed if the file is whole")
+        if 0 <= self.expected != self.commas:
+            raise Refused(
+                f"its last row has {self.commas + 1} cells and no line end, the header {self.expected + 1} cells; it is cut short"
+            )
+
 
 @contextmanager
 def open_text(path: Path, alike: bool = False) -> Iterator[io.BufferedReader]:
@@ -171,9 +213,9 @@ def open_text(path: Path, alike: bool = False) -> Iterator[io.BufferedReader]:
     with path.open("rb") as raw:
         if path.suffix == ".gz":
             with gzip.GzipFile(fileobj=raw) as unpacked:
-                yield io.BufferedReader(_Lines(unpacked, may_swell(size), alike), MB)
+                yield io.BufferedReader(_Lines(path, unpacked, may_swell(size), alike), MB)
         else:
-            yield io.BufferedReader(_Lines(raw, size, alike), MB)
+            yield io.BufferedReader(_Lines(path, raw, size, alike), MB)
 
 
 def read_labels(path: Path) -> Table:
@@ -185,10 +227,10 @@ def read_labels(path: Path) -> Table:
 
 
 def read_chunks(path: Path, columns: Mapping[str, str], rows: int, optional: Sequence[str] = ()) -> Iterator[pd.DataFrame]:
-    """The named columns of a large CSV file, plain or gzip, so many rows at a time.
+    """The named columns of a large CSV file, plain or gzip, so many rows at a time; the index counts the rows of the file from 0.
 
-    `columns` gives each column's type: int64, float64 (an empty cell is NaN) or str (an empty cell is ""). Those of `optional` may be
-    absent. Raises: DataError if another is, if a cell is not of its type, or if a row has another length than the header.
+    `columns` gives each column's kind (see KINDS). Those of `optional` may be absent. Raises: DataError if another is, if a cell is not
+    of its kind, naming its line, or if a row has another length than the header.
     """
     import pandas as pd
 
@@ -197,14 +239,97 @@ def read_chunks(path: Path, columns: Mapping[str, str], rows: int, optional: Seq
             present = list(pd.read_csv(stream, nrows=0, dtype=str, encoding="utf-8-sig").columns)
         absent = [name for name in columns if name not in present and name not in optional]
         if absent:
-            raise Refused(f"it has no column {', '.join(absent)}; it has {', '.join(present[:30])}")
+            raise Refused(f"it has no column {', '.join(absent)}; it has {listed(present)}")
         kinds = {name: kind for name, kind in columns.items() if name in present}
-        empty = {name: [""] for name, kind in kinds.items() if kind != "str"}
+        texts = {name: "str" for name, kind in kinds.items() if kind in ("str", "id")}
+        empty = {name: [""] for name in kinds if name not in texts}
         with open_text(path, alike=True) as stream:
-            yield from pd.read_csv(
-                stream, usecols=list(kinds), dtype=kinds, chunksize=rows, encoding="utf-8-sig", keep_default_na=False, na_values=empty,
+            table = pd.read_csv(
+                stream, usecols=list(kinds), dtype=texts, chunksize=rows, encoding="utf-8-sig", keep_default_na=False, na_values=empty,
                 index_col=False,
             )  # fmt: skip
+            while True:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # of a column of mixed types, at which `_typed` looks again
+                    chunk = next(table, None)
+                if chunk is None:
+                    return
+                yield chunk.assign(**{name: _typed(path, chunk[name], kind) for name, kind in kinds.items() if kind != "str"})
+
+
+KINDS = {  # of a column: what its cells must be. `id` is for few rows: its cells are looked at one by one
+    "int64": "a whole number",
+    "float64": "a finite number or empty",  # NaN where empty
+    "id": "a whole number or empty",  # -1 where empty
+    "str": "text",  # "" where empty
+}
+
+
+def _typed(path: Path, column: pd.Series, kind: str) -> np.ndarray:
+    """A column as its kind. pandas guesses its type, and guesses int64 only where every cell is a whole number written as one: asked for
+    int64, it would take 1.0, 2.26E+07 and True. Raises: DataError naming the first cell that is not of its kind."""
+    if not len(column):
+        return np.empty(0, dtype=np.float64 if kind == "float64" else np.int64)
+    if kind == "float64" and column.dtype.kind in "iuf" and not np.isinf(column.to_numpy(np.float64)).any():
+        return column.to_numpy(np.float64)
+    if kind == "int64" and column.dtype == np.int64:
+        return column.to_numpy(np.int64)
+    if kind == "id":
+        found, wrong = _parsed(column, kind)
+        if wrong.any():
+            raise wrong_cell(path, column[wrong], f"be {KINDS[kind]}")
+        return found
+    return _parsed_again(path, column, kind)
+
+
+def _parsed_again(path: Path, column: pd.Series, kind: str) -> np.ndarray:
+    """The rows of a column once more, from their text, which pandas did not keep. Raises: DataError naming the first wrong cell."""
+    import pandas as pd
+
+    with (
+        open_text(path) as stream,
+        pd.read_csv(stream, usecols=[column.name], dtype=str, iterator=True, encoding="utf-8-sig", keep_default_na=False) as table,
+    ):
+        before = int(column.index[0])
+        while before > 0:
+            before -= len(table.get_chunk(min(before, 10 * len(column))))
+        texts = table.get_chunk(len(column))[column.name]
+    found, wrong = _parsed(texts, kind)
+    if wrong.any():
+        raise wrong_cell(path, texts[wrong], f"be {KINDS[kind]}")
+    return found
+
+
+def _parsed(texts: pd.Series, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of texts, and which are none of their kind. Shapes: (n,) str -> (n,) int64 or float64, (n,) bool."""
+    cells = [cell.strip() for cell in texts]
+    if kind == "float64":
+        numbers = np.array([plain_number(cell) if cell else math.nan for cell in cells])
+        return numbers, ~np.isfinite(numbers) & np.array([cell != "" for cell in cells], dtype=bool)
+    known = [bool(re.fullmatch(r"[+-]?[0-9]{1,18}", cell)) for cell in cells]
+    wrong = [not good and (kind != "id" or cell != "") for good, cell in zip(known, cells, strict=True)]
+    return np.array([int(cell) if good else -1 for good, cell in zip(known, cells, strict=True)], dtype=np.int64), np.array(
+        wrong, dtype=bool
+    )
+
+
+def wrong_cell(path: Path, cells: pd.Series, rule: str) -> DataError:
+    """What to say of the first of some cells that break a rule; their index counts the rows of the file."""
+    cell = str(cells.iloc[0])
+    return DataError(f"{path.name} line {line_of(path, int(cells.index[0]))}: {cells.name} must {rule}, got {cell[:60]!r}{advice(cell)}")
+
+
+def line_of(path: Path, row: int) -> int:
+    """The line of a CSV file on which a row begins; rows count from 0 after the header, and a quoted cell may hold line ends."""
+    quoted, rows, begin = False, -1, 1
+    with open_text(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            begin = begin if quoted else number
+            quoted ^= bool(line.count(b'"') % 2)
+            rows += not quoted
+            if rows > row:
+                break
+    return begin
 
 
 def read_matrix(path: Path) -> tuple[list[str], list[str], np.ndarray]:
@@ -221,12 +346,11 @@ def read_matrix(path: Path) -> tuple[list[str], list[str], np.ndarray]:
         for cells in reader:
             if len(cells) != len(header):
                 raise Refused(f"line {reader.line_num} has {len(cells)} cells, the header {len(header)}; it is damaged or cut short")
-            try:
-                row = np.array([float(cell) if cell else math.nan for cell in cells[1:]], dtype=np.float64)
-            except ValueError as error:
-                raise Refused(f"line {reader.line_num} holds a cell that is no number: {error}") from None
-            if (np.abs(row) > np.finfo(np.float32).max).any():
-                raise Refused(f"line {reader.line_num} holds an infinite number")
+            row = np.array([plain_number(cell) if cell else math.nan for cell in cells[1:]], dtype=np.float64)
+            for place in 1 + np.flatnonzero(~(np.abs(row) <= LARGEST_NUMBER)):
+                if cells[place].lower() not in ("", "nan"):
+                    where, cell = f"{path.name} line {reader.line_num}: {' '.join(header[place].split())[:60]}", cells[place]
+                    raise DataError(f"{where} must be a finite number or empty, got {cell[:60]!r}{advice(cell)}")
             ids.append(cells[0])
             rows.append(row.astype(np.float32))
         if not rows:
@@ -450,9 +574,9 @@ def read_h5ad(path: Path) -> tuple[list[str], np.ndarray]:
 
     Shapes: -> N names, (N, F) float32. Raises: DataError; also if the HDF5 library crashes, loops or asks for too much memory.
     """
-    if find_spec("h5py") is None:
-        raise DataError(f"reading {path.name} needs h5py: pip install 'missing-modality-bench[adni]'")
     with reading(path, "h5ad file"), tempfile.TemporaryFile() as complaints:
+        if find_spec("h5py") is None:
+            raise DataError(f"reading {path.name} needs h5py: pip install 'missing-modality-bench[adni]'")
         size = path.stat().st_size
         most = may_swell(size)
         seconds, megabytes = 2 + size // (4 * MB), 150 + 2 * size // MB  # the process itself takes the other 50
@@ -502,6 +626,7 @@ def read_nifti(path: Path) -> np.ndarray:
         size = path.stat().st_size
         stream: Any = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
         header = stream.read(348)
+        refuse_stand_in(path, header)
         if len(header) < 348 or header[344:347] != b"n+1":
             raise Refused("it has no NIfTI-1 header of a single file")
         order = "<" if struct.unpack_from("<i", header)[0] == 348 else ">"
@@ -533,11 +658,11 @@ def read_nifti(path: Path) -> np.ndarray:
 
 def read_image(path: Path, height: int, width: int) -> np.ndarray:
     """A JPEG or PNG image as RGB, resized. Shapes: -> (height, width, 3) uint8. Raises: DataError, also if it has too many pixels."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise DataError(f"reading {path.name} needs pillow: pip install 'missing-modality-bench[image]'") from None
     with reading(path, "image"), warnings.catch_warnings():
+        try:
+            from PIL import Image
+        except ImportError:
+            raise DataError(f"reading {path.name} needs pillow: pip install 'missing-modality-bench[image]'") from None
         warnings.simplefilter("ignore")  # pillow's own size warning: the rule below is stricter
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             if not 0 < image.width * image.height <= MAX_PIXELS:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from bench.datasets.base import DataError
+from bench.datasets.stand_ins import refuse_stand_in
 
 Categories = Sequence[str] | Sequence[int]
 LARGEST = 256 * 2**20  # bytes of a table; ours have 3 MB
+LARGEST_NUMBER = float(np.finfo(np.float32).max)  # what a float32 holds
+_REWRITTEN = re.compile(  # what spreadsheets make of dates, long numbers and formulas
+    r"\d{1,4}[/.]\d{1,2}[/.]\d{1,4}(\s.*)?|\d{1,2}-[A-Za-z]{3}(-\d{2,4})?|[A-Za-z]{3}-\d{2}|\d{5}([.,]\d+)?|[+-]?\d[.,]?\d*E\+\d+|#[A-Z0-9/?!]*[!?A0]|#+"
+)
+_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 @dataclass(frozen=True)
@@ -35,22 +42,19 @@ class Table:
     def column(self, name: str) -> np.ndarray:
         """Shapes: -> (N,) str. Raises: DataError if the table has no such column."""
         if name not in self.names:
-            raise DataError(f"{self.path.name} has no column {name!r}; it has {', '.join(self.names)}")
+            raise DataError(f"{self.path.name} has no column {name!r}; it has {listed(self.names)}")
         return self.cells[:, self.names.index(name)]
 
     def numbers(self, names: Sequence[str] | None = None) -> np.ndarray:
         """Columns as numbers, NaN where a cell is missing. Shapes: -> (N, K) float64. Raises: DataError if a cell is no finite number."""
         cells = self.cells if names is None else np.stack([self.column(name) for name in names], axis=1)
-        empty = cells == self.missing
-        try:
-            numbers = np.where(empty, "nan", cells).astype(np.float64)
-        except ValueError:
-            numbers = np.array([[_number(cell) for cell in row] for row in np.where(empty, "nan", cells)])
-        wrong = ~np.isfinite(numbers) & ~empty.astype(bool)
+        empty = (cells == self.missing).astype(bool)
+        numbers = np.array([np.nan if cell == self.missing else plain_number(cell) for cell in cells.flat]).reshape(cells.shape)
+        wrong = ~(np.abs(numbers) <= LARGEST_NUMBER) & ~empty
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
-            name = (names or self.names)[column]
-            raise DataError(f"{self.where(row)}: {name} must be a finite number{self._or_missing}, got {str(cells[row, column])!r}")
+            name, cell = (names or self.names)[column], str(cells[row, column])
+            raise DataError(f"{self.where(row)}: {name} must be a finite number{self._or_missing}, got {cell[:60]!r}{advice(cell)}")
         return numbers
 
     def codes(self, name: str, categories: Categories) -> np.ndarray:
@@ -67,7 +71,8 @@ class Table:
         if len(wrong):
             row = wrong[0]
             known = ", ".join(map(str, categories))
-            raise DataError(f"{self.where(row)}: {name} must be one of {known}{self._or_missing}, got {str(cells[row])!r}")
+            cell = str(cells[row])
+            raise DataError(f"{self.where(row)}: {name} must be one of {known}{self._or_missing}, got {cell[:60]!r}{advice(cell)}")
         return codes
 
     def one_hot(self, name: str, categories: Categories) -> np.ndarray:
@@ -105,6 +110,7 @@ def read_table(path: Path, names: Sequence[str] | None = None, missing: str = ""
     try:
         if path.stat().st_size > LARGEST:
             raise DataError(f"{path.name} holds {path.stat().st_size} bytes, more than the {LARGEST} a table may have")
+        refuse_stand_in(path)
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -128,7 +134,7 @@ def read_table(path: Path, names: Sequence[str] | None = None, missing: str = ""
     if not rows:
         raise DataError(f"{path.name} holds no rows; the file is damaged or cut short")
     if len(set(names)) != len(names):
-        raise DataError(f"column names of {path.name} must be unique, got {', '.join(names)}")
+        raise DataError(f"column names of {path.name} must be unique, got {listed(names)}")
     return Table(path, tuple(names), np.array(rows, dtype=object), np.array(lines), missing)
 
 
@@ -137,11 +143,29 @@ def check_unique(table: Table, name: str, values: np.ndarray) -> None:
     first = np.unique(values, return_index=True)[1]
     if len(first) < len(values):
         row = np.setdiff1d(np.arange(len(values)), first)[0]
-        raise DataError(f"{table.where(row)}: {name} {str(values[row])!r} comes twice; ids must be unique")
+        raise DataError(f"{table.where(row)}: {name} {str(values[row])[:60]!r} comes twice; ids must be unique")
 
 
-def _number(cell: str) -> float:
+def listed(names: Sequence[str]) -> str:
+    """Names of a file's own making in one line of bounded length."""
+    return " ".join(", ".join(names).split())[:300]
+
+
+def plain_number(cell: str) -> float:
+    """The number a cell holds, NaN if it holds none. Unlike `float` it takes no underscore and no digit but 0 to 9."""
     try:
-        return float(cell)
+        number = float(cell)
     except ValueError:
         return np.nan
+    return number if "_" not in cell and cell.isascii() else np.nan
+
+
+def advice(cell: str) -> str:
+    """What else to say of a cell that is not of its kind, if one sees how it came to be.
+
+    >>> advice("1/1/2150")
+    '; a spreadsheet has rewritten the file, get it anew'
+    """
+    if _COMMA.fullmatch(cell):
+        return "; a decimal comma must be a point"
+    return "; a spreadsheet has rewritten the file, get it anew" if _REWRITTEN.fullmatch(cell) else ""

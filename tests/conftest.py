@@ -1,8 +1,9 @@
-"""Fixtures every room's tests use: tiny schemas and samples, batches, the stored outputs of released code, and the real data."""
+"""Fixtures every room's tests use: tiny schemas, samples and datasets, batches, the stored outputs of released code, and the real data."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -55,6 +56,18 @@ def real_data(monkeypatch):
         pytest.skip(f"no real data: BENCH_DATA is not set and {REAL} is not there")
     monkeypatch.setenv("BENCH_DATA", str(REAL))
     return REAL
+
+
+@pytest.fixture(scope="session")
+def fixtures():
+    """`support/fixtures.py`, which writes small copies of the paper's datasets, as a module; tests are no package, so it has no name."""
+    if "bench_fixtures" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("bench_fixtures", Path(__file__).parent / "support" / "fixtures.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules["bench_fixtures"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["bench_fixtures"])
+    return sys.modules["bench_fixtures"]
 
 
 @pytest.fixture(scope="session")

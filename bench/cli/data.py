@@ -35,13 +35,15 @@ def data_status(as_json: bool) -> None:
     click.echo(f"data root: {data_root()}  (--data-root or BENCH_DATA changes it)")
     for entry in found:
         tested = {True: ", as tested", False: ", not the files this suite was tested with", None: ""}[entry["tested"]]
-        click.secho(f"\n{entry['name']}: {entry['state']}{tested}", bold=True)
+        click.secho(f"\n{entry['asked']}: {entry['state']}{tested}", bold=True)
         for copy in entry["prepared"]:
             options = ",".join(f"{key}={value}" for key, value in copy["options"].items())
             click.echo(f"  prepared  {copy['folder']}  {copy['rows']} samples  {options}")
         click.echo(f"  folder    {entry['folder']}")
         if entry["missing"]:
             click.echo(f"  missing   {', '.join(entry['missing'])}\n  get it    {entry['obtain']}")
+        elif entry["problem"]:
+            click.echo(f"  problem   {entry['problem']}")
         click.echo(f"  licence   {entry['licence']}\n  terms     {entry['terms']}")
 
 

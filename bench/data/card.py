@@ -16,7 +16,7 @@ import numpy as np
 from bench import registry
 from bench.data.files import file_datasets
 from bench.data.missingness import Little, MaskScore, indicators, little_test, mask_score, summaries
-from bench.datasets.base import Dataset, Samples
+from bench.datasets.base import PARTS, Dataset, Samples
 from bench.datasets.files import FileDataset, prepared_copies
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice
@@ -93,7 +93,8 @@ class Card:
     samples: int
     classes: Mapping[str, int]  # class -> samples
     groups: int | None  # None where samples are no groups
-    split: Mapping[str, int] | None  # part -> samples, of an official split
+    split: Mapping[str, int] | None  # part -> samples, of the split that comes with the dataset; train, valid, test
+    split_kind: str | None  # whose it is: official, fixed, or a name (`Dataset.split_kind`)
     modalities: tuple[ModalityRow, ...]
     missing: float  # share of cells (sample x modality) that are not observed
     combinations: tuple[CombinationRow, ...]  # most frequent first
@@ -121,7 +122,7 @@ def card(text: str) -> Card:
     whole, single = indicators(samples)
     mask, values = (mask_score(samples, missing, dataset.keeps_groups) if missing.any() else None for missing in (whole, single))
     counts = np.bincount(samples.target, minlength=len(samples.schema.classes)).tolist()
-    parts = None if samples.split is None else np.unique(samples.split).tolist()
+    parts = dataset.parts(samples)
     return Card(
         name=text,
         title=dataset.title,
@@ -130,7 +131,8 @@ def card(text: str) -> Card:
         samples=len(samples),
         classes=dict(zip(samples.schema.classes, counts, strict=True)),
         groups=None if samples.groups is None else len(np.unique(samples.groups)),
-        split=None if parts is None else {part: int((samples.split == part).sum()) for part in parts},
+        split=None if parts is None else {part: len(parts[part]) for part in PARTS if part in parts},
+        split_kind=None if parts is None else dataset.split_kind,
         modalities=tuple(_modality(samples, position) for position in range(len(samples.schema))),
         missing=float(1 - samples.observed.mean()),
         combinations=_combinations(samples),
@@ -251,7 +253,7 @@ def _combination_lines(found: Card) -> list[str]:
 def _groups(found: Card) -> str:
     text = f", {found.groups} groups" if found.groups else ""
     if found.split:
-        text += ", official split " + ", ".join(f"{part} {count}" for part, count in sorted(found.split.items(), reverse=True))
+        text += f", {found.split_kind} split " + ", ".join(f"{part} {count}" for part, count in found.split.items())
     return text
 
 

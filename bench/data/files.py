@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import registry
 from bench.datasets.base import DataError
-from bench.datasets.files import FileDataset, Report, prepared_copies, read_prepared, sha256
+from bench.datasets.files import FileDataset, Report, matching, prepared_copies, read_prepared, sha256, spelled
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice
 
-STATES = ("prepared", "here", "to prepare", "incomplete", "absent")
+STATES = ("prepared", "here", "to prepare", "incomplete", "absent")  # incomplete: some files are here, and `problem` says what is wrong
 
 
 def file_datasets() -> dict[str, FileDataset]:
@@ -32,36 +33,76 @@ def file_dataset_of(text: str) -> FileDataset:
 def status() -> list[dict[str, Any]]:
     """Each dataset of files: its state (see STATES), its folder, the files that are not there, its prepared copies, where to get it.
 
-    `tested` says whether the files are those the suite was tested with; None where there is nothing to compare.
+    `asked` is the dataset with the options that state, missing files and problem are of: the default ones, or others where the folder
+    holds the files of those. What is prepared misses nothing. `tested` says whether the files are those the suite was tested with; None
+    where there is nothing to compare.
     """
     return [_status(dataset) for dataset in file_datasets().values()]
 
 
 def _status(dataset: FileDataset) -> dict[str, Any]:
     folder = dataset.raw_folder
-    missing = [pattern for pattern in dataset.files if not any(folder.glob(pattern))]
     copies = [
         {"folder": str(path), "options": meta.get("options", {}), "rows": meta.get("rows")} for path, meta in prepared_copies(dataset)
     ]
+    asked = dataset if copies else _asked(dataset, folder)
+    problem = "" if copies else asked.lack(folder)
+    missing = _missing(asked, folder) if problem else []
     if copies:
         state = "prepared"
-    elif not missing:
+    elif not problem:
         state = "to prepare" if dataset.must_prepare else "here"
     else:
-        state = "incomplete" if len(missing) < len(dataset.files) else "absent"
+        state = "incomplete" if _some(asked, folder) else "absent"
     there = {file: digest for file, digest in dataset.checksums.items() if (folder / file).is_file()}
     return {
         "name": dataset.name,
+        "asked": spelled(asked),
         "state": state,
         "folder": str(folder),
         "missing": missing,
+        "problem": problem,
         "prepared": copies,
         "tested": all(sha256(folder / file) == digest for file, digest in there.items()) if there else None,
         "options": {key: list(dataset.choices.get(key, (value,))) for key, value in dataset.options.items()},
-        "obtain": dataset.obtain,
+        "obtain": next((asked.way_on(names) for names in asked.needed if missing and not _there(folder, names)), dataset.obtain),
         "licence": dataset.licence,
         "terms": dataset.terms,
     }
+
+
+def _asked(dataset: FileDataset, folder: Path) -> FileDataset:
+    """The options whose files a folder holds: all of them, else some, the default ones first; the default ones where it holds none."""
+    others = _with_other_choices(dataset)
+    whole = (one for one in (dataset, *others) if not one.lack(folder))
+    return next(whole, None) or next((one for one in (dataset, *others) if _some(one, folder)), dataset)
+
+
+def _with_other_choices(dataset: FileDataset) -> list[FileDataset]:
+    """The dataset with each choice that is not the default, one at a time: other options may read other files."""
+    found = []
+    for key, values in dataset.choices.items():
+        for value in values:
+            if value != dataset.options[key]:
+                try:
+                    found.append(type(dataset)(**{key: value}))
+                except ValueError:  # a choice that goes with another option alone
+                    continue
+    return found
+
+
+def _missing(dataset: FileDataset, folder: Path) -> list[str]:
+    """What these options need and the folder lacks; alternatives joined by "or"."""
+    return [" or ".join(names) for names in dataset.needed if not _there(folder, names)]
+
+
+def _some(dataset: FileDataset, folder: Path) -> bool:
+    """Whether anything that these options need is in the folder."""
+    return any(_there(folder, names) for names in dataset.needed)
+
+
+def _there(folder: Path, alternatives: tuple[str, ...]) -> bool:
+    return any(matching(folder, name) for name in alternatives)
 
 
 def prepare(text: str, folder: Path | None = None, report: Report = lambda *_: None) -> dict[str, Any]:
@@ -82,10 +123,10 @@ def verify(text: str, folder: Path | None = None, report: Report = lambda *_: No
     """
     dataset = file_dataset_of(text)
     folder = folder or dataset.raw_folder
-    raw = folder.is_dir() and all(any(folder.glob(pattern)) for pattern in dataset.files)
+    lack = dataset.lack(folder)
     prepared = (dataset.prepared_folder / "meta.json").is_file()
-    if not raw and not prepared:
-        raise UsageError(f"there is nothing to verify: {dataset.name} is not in {folder}. {dataset.obtain}")
+    if lack and not prepared:
+        raise UsageError(f"there is nothing to verify: {_absence(dataset, folder, lack)}")
     checks: list[dict[str, Any]] = []
     fingerprint = None
     if prepared:
@@ -96,11 +137,12 @@ def verify(text: str, folder: Path | None = None, report: Report = lambda *_: No
         checks.append(_check("prepared copy", True, f"{len(made.samples)} samples in {dataset.prepared_folder}"))
         found, fingerprint = made.samples.fingerprint(), made.meta["fingerprint"]
         checks.append(_compare("fingerprint", found, fingerprint, "the copy was changed; make it anew with `bench data prepare`"))
-        if raw:
-            checks += _against_sources(folder, made.meta["sources"], report)
-    if not raw:
-        checks.append(_check("files", True, f"not in {folder}, so the prepared copy alone was checked"))
-        return checks
+        if lack and not _some(dataset, folder):
+            return [*checks, _check("files", True, f"not in {folder}, so the prepared copy alone was checked")]
+        now = [] if lack else [Path(os.path.relpath(path, folder)).as_posix() for path in dataset.sources(folder)]
+        checks += _against_sources(folder, made.meta["sources"], now, report)
+    if lack:
+        return [*checks, _check("files can be read", False, lack)]
     for file, digest in dataset.checksums.items():
         if (folder / file).is_file():
             checks.append(
@@ -111,13 +153,18 @@ def verify(text: str, folder: Path | None = None, report: Report = lambda *_: No
     except DataError as error:
         return [*checks, _check("files can be read", False, str(error))]
     if fingerprint is None:
-        checks.append(_check("files can be read", True, f"fingerprint {again}"))
+        checks.append(_check("files can be read", True, f"fingerprint {again}; no prepared copy to compare with"))
     else:
         checks.append(_compare("files read again", again, fingerprint, "the copy was made of other files, or by other code"))
     return checks
 
 
-def _against_sources(folder: Path, sources: Mapping[str, Mapping[str, Any]], report: Report) -> list[dict[str, Any]]:
+def _absence(dataset: FileDataset, folder: Path, lack: str) -> str:
+    return lack if _some(dataset, folder) else f"{spelled(dataset)} is not in {folder}. {dataset.obtain}"
+
+
+def _against_sources(folder: Path, sources: Mapping[str, Mapping[str, Any]], now: Sequence[str], report: Report) -> list[dict[str, Any]]:
+    """The files a copy was made of against those of the folder, and those that are read `now` though it was not made of them."""
     checks = []
     for step, (file, facts) in enumerate(sources.items()):
         report(step, len(sources), f"hashing {file}")
@@ -125,7 +172,7 @@ def _against_sources(folder: Path, sources: Mapping[str, Mapping[str, Any]], rep
             checks.append(_compare(file, sha256(folder / file), facts["sha256"], "changed since the copy was made"))
         else:
             checks.append(_check(file, False, f"not in {folder}, and the prepared copy was made of it"))
-    return checks
+    return checks + [_check(file, False, "is read now, and the prepared copy was not made of it") for file in now if file not in sources]
 
 
 def _check(name: str, passed: bool, detail: str) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def split_rows(dataset: Dataset, samples: Samples, seed: int) -> dict[str, np.nd
             rows["train"], rows["valid"] = np.sort(train), np.sort(valid)
         together = np.concatenate(list(rows.values()))
         if len(np.unique(together)) != len(together):
-            raise UsageError(f"official split of {dataset.title!r} puts a row into two parts; repair the dataset's `parts`")
+            raise UsageError(f"the {dataset.split_kind} split of {dataset.title!r} puts a row into two parts; repair the dataset's `parts`")
         return rows
     everything = np.arange(len(samples))
     rest, test = _cut(dataset, samples, everything, TEST_SHARE, state)

@@ -1,6 +1,8 @@
 """bench/data/card.py and `bench data`: what is here is told apart from what is not, damage is found, pages follow from the data."""
 
+import gzip
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.data import card, files
+from bench.datasets.adni import Adni
 from bench.datasets.uci_heart import SITES, UciHeart
 from bench.errors import UsageError
 
@@ -78,6 +81,45 @@ def test_status_lists_prepared_copies_with_their_options(root):
     assert entry["state"] == "prepared"
     assert entry["prepared"][0]["options"] == {"target": "five", "split": "stratified"}
     assert entry["prepared"][0]["rows"] == 48
+
+
+def test_status_counts_the_files_that_options_name(root, fixtures):
+    """`sources` says which, never the list of the default options."""
+    fixtures.write_adni(root / "adni", "npz")
+    assert state_of("adni")["state"] == "here"
+    (root / "adni" / "clinical" / "clinical_merged.csv").unlink()
+    entry = state_of("adni")
+    assert entry["state"] == "incomplete"
+    assert entry["missing"] == ["clinical/clinical_merged.csv or clinical/clinical_merged_mean.csv"]
+    assert not Adni().is_here
+    assert Adni().lack(root / "adni").startswith("adni needs clinical/clinical_merged.csv or")
+
+
+def test_status_finds_files_of_other_options(root, fixtures):
+    fixtures.write_mimic_iv(root / "mimic_iv", "raw", 40)
+    entry = state_of("mimic-iv")
+    assert (entry["asked"], entry["state"], entry["missing"]) == ("mimic-iv[origin=raw]", "to prepare", [])
+    assert "mimic-iv[origin=raw]: to prepare" in bench("data", "status").stdout
+    (root / "mimic_iv" / "note" / "discharge.csv.gz").unlink()
+    entry = state_of("mimic-iv")
+    assert (entry["state"], entry["missing"]) == ("incomplete", ["note/discharge.csv.gz or note/discharge.csv"])
+    assert "use mimic-iv[origin=raw,notes=0]" in bench("data", "status").stdout
+
+
+def test_status_of_a_prepared_copy_misses_no_file(root, tmp_path, fixtures):
+    folder = fixtures.write_mimic_iv(tmp_path / "raw", "raw", 40)
+    files.prepare("mimic-iv[origin=raw]", folder)
+    entry = state_of("mimic-iv")
+    assert (entry["state"], entry["missing"], entry["problem"]) == ("prepared", [], "")
+    assert "labels.csv" not in bench("data", "status").stdout.partition("mimic-iv: prepared")[2].partition("\n\n")[0]
+
+
+def test_status_says_what_is_wrong_where_nothing_is_missing(root, fixtures):
+    for name in ("a.pkl", "b.pkl"):
+        fixtures.write_cmu_mosi(root / "cmu_mosi", name=name)
+    entry = state_of("cmu-mosi")
+    assert (entry["state"], entry["missing"]) == ("incomplete", [])
+    assert re.search(r"problem   cmu-mosi reads one pickle; .* holds a\.pkl, b\.pkl\. Choose one", bench("data", "status").stdout)
 
 
 def test_status_knows_every_dataset_of_files(root):
@@ -187,6 +229,113 @@ def test_copy_without_its_files_is_checked_alone(root):
     assert all(entry["passed"] for entry in found)
 
 
+RAW = "mimic-iv[origin=raw]"
+RAW_TABLES = [f"hosp/{name}.csv.gz" for name in ("admissions", "patients", "labevents", "diagnoses_icd", "procedures_icd")]
+RAW_TABLES.append("note/discharge.csv.gz")
+
+
+@pytest.fixture
+def raw(root, tmp_path, fixtures):
+    """Raw tables of mimic-iv and a prepared copy of them."""
+    folder = fixtures.write_mimic_iv(tmp_path / "raw tables", "raw", 40)
+    files.prepare(RAW, folder)
+    return folder
+
+
+def without_death(folder, patients):
+    """Remove the date of death of some patients."""
+    path = folder / "hosp" / "patients.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    lines = [line[: line.rfind(",") + 1] if line[:8] in patients else line for line in lines]
+    path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
+
+
+def test_verify_reads_the_files_that_options_name(raw):
+    found = files.verify(RAW, raw)
+    assert [entry["check"] for entry in found] == ["prepared copy", "fingerprint", *RAW_TABLES, "files read again"]
+    assert all(entry["passed"] for entry in found)
+
+
+def test_verify_sees_dates_of_death_that_were_removed(raw):
+    without_death(raw, ("10000000", "10000004"))
+    failed = {entry["check"]: entry["detail"] for entry in files.verify(RAW, raw) if not entry["passed"]}
+    assert list(failed) == ["hosp/patients.csv.gz", "files read again"]
+    assert "changed since the copy was made" in failed["hosp/patients.csv.gz"]
+    assert bench("data", "verify", RAW, "--from", raw, code=1).stdout.count("FAIL") == 2
+
+
+def test_verify_names_what_an_incomplete_folder_lacks(raw):
+    (raw / "hosp" / "labevents.csv.gz").unlink()
+    failed = {entry["check"]: entry["detail"] for entry in files.verify(RAW, raw) if not entry["passed"]}
+    assert list(failed) == ["hosp/labevents.csv.gz", "files can be read"]
+    assert "not in" in failed["hosp/labevents.csv.gz"]
+    assert "needs hosp/labevents.csv.gz or hosp/labevents.csv" in failed["files can be read"]
+
+
+def test_verify_names_a_file_that_is_read_though_the_copy_was_not_made_of_it(raw):
+    packed = raw / "hosp" / "patients.csv.gz"
+    packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.unlink()
+    found = {entry["check"]: entry for entry in files.verify(RAW, raw)}
+    assert "the prepared copy was made of it" in found["hosp/patients.csv.gz"]["detail"]
+    assert not found["hosp/patients.csv.gz"]["passed"]
+    assert "the prepared copy was not made of it" in found["hosp/patients.csv"]["detail"]
+    assert found["files read again"]["passed"]
+
+
+def test_verify_without_a_copy_reads_the_files_alone(raw):
+    assert [entry["check"] for entry in files.verify("mimic-iv[origin=raw,notes=0]", raw)] == ["files can be read"]
+    (raw / "hosp" / "patients.csv.gz").unlink()
+    with pytest.raises(UsageError, match=r"nothing to verify: mimic-iv\[origin=raw,notes=0\] needs hosp/patients\.csv\.gz or"):
+        files.verify("mimic-iv[origin=raw,notes=0]", raw)
+    with pytest.raises(UsageError, match=r"nothing to verify: mimic-iv is not in .*raw tables\. Complete"):
+        files.verify("mimic-iv", raw)
+
+
+def test_verify_of_a_copy_far_from_its_files_checks_it_alone(raw):
+    found = files.verify(RAW)
+    assert [entry["check"] for entry in found] == ["prepared copy", "fingerprint", "files"]
+    assert "so the prepared copy alone was checked" in found[-1]["detail"]
+
+
+def test_verify_asks_a_plugin_for_its_sources(root, tmp_path):
+    """One that overrides `sources` alone, and lists no file of these options in `files`."""
+    (tmp_path / "plugin.py").write_text(PLUGIN, encoding="utf-8")
+    name = f"{tmp_path / 'plugin.py'}:Rows[form=long]"
+    (root / "rows").mkdir()
+    (root / "rows" / "long.txt").write_text("1 0 1 0", encoding="utf-8")
+    files.prepare(name)
+    assert [entry["check"] for entry in files.verify(name)] == ["prepared copy", "fingerprint", "long.txt", "files read again"]
+    (root / "rows" / "long.txt").write_text("0 1 0 1", encoding="utf-8")
+    assert [entry["check"] for entry in files.verify(name) if not entry["passed"]] == ["long.txt", "files read again"]
+
+
+PLUGIN = """
+import numpy as np
+
+from bench.datasets.base import DataError, Modality, Samples, Schema
+from bench.datasets.files import FileDataset
+
+
+class Rows(FileDataset):
+    name = folder = "rows"
+    files = ("short.txt",)
+    options = {"form": "short"}
+
+    def sources(self, folder):
+        path = folder / f"{self.form}.txt"
+        if not path.is_file():
+            raise DataError(f"rows needs {path}")
+        return [path]
+
+    def read(self, folder, report):
+        target = np.array(self.sources(folder)[0].read_text().split(), dtype=np.int64)
+        schema = Schema((Modality("number", "N", "vector", (1,)),), ("no", "yes"))
+        values = {"number": np.ones((len(target), 1), dtype=np.float32)}
+        return Samples(schema, values, np.ones((len(target), 1), bool), target, np.arange(len(target)).astype(str))
+"""
+
+
 # data root
 
 
@@ -259,6 +408,24 @@ def test_card_states_the_facts_of_the_file(root):
     assert {"Source", "Licence", "Sizes", "Modalities", "Missing", "Split", "Obtain", "Terms"} <= set(facts)
     assert facts["Licence"].startswith("CC BY 4.0")
     assert "\n" not in "".join(facts.values())
+
+
+def test_split_is_named_after_its_author_with_parts_in_order(root, raw):
+    found = card.card(RAW)
+    assert found.split_kind == "fixed"
+    assert list(found.split.items()) == [("train", 28), ("valid", 5), ("test", 6)]
+    assert ", fixed split train 28, valid 5, test 6." in card.page(found)
+    assert list(found.as_json()["split"]) == ["train", "valid", "test"]
+    assert card.card("uci-heart").split_kind is None
+
+
+def test_split_of_other_authors_is_theirs(root, fixtures):
+    fixtures.write_enrico(root / "enrico", 42)
+    fixtures.write_adni(root / "adni", "npz")
+    fixtures.write_cmu_mosi(root / "cmu_mosi")
+    kinds = {name: card.card(name).split_kind for name in ("enrico[size=32x16,split=multibench]", "enrico[size=32x16]", "adni", "cmu-mosi")}
+    assert list(kinds.values()) == ["MultiBench", None, "Flex-MoE", "official"]
+    assert ", MultiBench split train " in card.page(card.card("enrico[size=32x16,split=multibench]"))
 
 
 def test_page_is_rendered_from_the_card_and_twice_alike(root):

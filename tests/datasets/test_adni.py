@@ -213,9 +213,9 @@ DAMAGE = {
     "cut-npz": (truncate("genomic/genomic.npz"), r"genomic\.npz is refused"),
     "cut-table": (truncate("clinical/clinical_merged.csv"), r"clinical_merged\.csv"),
     "table-twice": (lambda f: repeat(f / "biospecimen" / "biospecimen_merged.csv"), "participants twice"),
-    "table-text": (text_cell, "line 2 holds a cell that is no number"),
+    "table-text": (text_cell, "line 2: EDUC must be a finite number or empty, got 'low'"),
     "strangers": (strangers, "no participant of label.csv has anything in biospecimen"),
-    "snps": (other_snps, "SNPs must be 0 to 2"),
+    "snps": (other_snps, r"SNPs must be 0 to 2 or missing, got \S+ of '\d{3}_S_\d+' in column \d+"),
     "npz-rows": (mismatched_npz, "a row for each PTID"),
 }
 

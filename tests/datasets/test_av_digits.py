@@ -153,9 +153,9 @@ def test_archive_with_a_damaged_member_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("tra", "message"),
     [
-        (image(17, 0), r"optdigits\.tra line 2: pixels must be numbers from 0 to 16"),
+        (image(17, 0), r"optdigits\.tra line 2: pixels must be numbers from 0 to 16, got '17' in pixel 63"),
         (image("nan", 0), r"line 2: pixel 63 must be a finite number"),
-        (image("", 0), r"line 2: pixels must be numbers from 0 to 16"),
+        (image("", 0), r"line 2: pixels must be numbers from 0 to 16, got '' in pixel 63"),
         (image(3, 10), r"line 2: digit must be one of 0, 1"),
         (image(3, ""), r"line 2: the last column must be the digit"),
         ("1,2,3\n", "line 2 must have 65 columns, got 3"),

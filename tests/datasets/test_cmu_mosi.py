@@ -5,8 +5,10 @@ import pickle
 import numpy as np
 import pytest
 
+from bench.datasets import cmu_mosi
 from bench.datasets.base import PARTS, DataError
 from bench.datasets.cmu_mosi import CmuMosi
+from bench.datasets.tables import read_table
 
 FLAVOURS = ("multibench", "mult", "mult_noalign", "mmsa_aligned", "mmsa_unaligned")
 
@@ -169,6 +171,10 @@ WRONG = {
     "rows": (part("audio", lambda array: array[1:]), "audio must be utterances x steps x features with 36 utterances"),
     "rank": (part("audio", lambda array: array[0]), "audio must be utterances x steps x features"),
     "text-type": (part("text", lambda array: array.astype("U1")), "text must hold numbers"),
+    "text-label": (
+        part("labels", lambda array: [*array.ravel()[:-1].tolist(), "1,5"]),
+        "labels must hold numbers, got '1,5' in utterance 35",
+    ),
     "ragged": (part("labels", lambda array: [[1], [1, 2]]), "labels must hold numbers"),
     "classes": (part("labels", lambda array: np.repeat(array, 7, axis=2)), "labels must hold one number an utterance"),
     "range": (part("labels", lambda array: array + 2), r"labels must be in \[-3, 3\]"),
@@ -192,8 +198,32 @@ def test_video_in_two_folds_is_refused(changed):
     def leak(data):
         data["test"]["id"][0] = data["train"]["id"][0].split("[")[0] + "[999]"
 
-    with pytest.raises(DataError, match="video vid0_00abcd in test and train"):
+    with pytest.raises(DataError, match="video vid0_00abcd in train and test"):
         changed(leak)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_label_file_without_features_is_named(tmp_path, protocol):
+    """As GCNet and MoMKE pack it: ids, labels, speakers and sentences by video, then three sets of videos."""
+    ids, labels = {"vid0": ["vid0_1", "vid0_2"]}, {"vid0": [np.float64(1.5), -0.2]}
+    packed = [ids, labels, {"vid0": ["", ""]}, {"vid0": ["a", "b"]}, {"vid0"}, {"vid1"}, {"vid2"}]
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(packed, protocol))
+    with pytest.raises(DataError, match=r"a\.pkl is the label file of GCNet and MoMKE: .* no packing of CMU-MOSI that is known here"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("value", [[1, 2, 3], {"train": {1, 2}}, {"x"}, frozenset()], ids=["list", "set-as-fold", "set", "frozenset"])
+def test_other_pickles_are_no_known_packing(tmp_path, value):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
+    with pytest.raises(DataError, match="no packing of CMU-MOSI that is known here"):
+        read(tmp_path)
+
+
+def test_sets_beside_the_folds_change_nothing(changed, tmp_path, fixtures):
+    def add(data):
+        data["videos"], data["train"]["speakers"] = {"a", "b"}, frozenset({1, 2})
+
+    assert changed(add).fingerprint() == read(fixtures.write_cmu_mosi(tmp_path / "plain")).fingerprint()
 
 
 def test_modality_that_is_zero_everywhere_is_refused(changed):
@@ -240,3 +270,18 @@ def test_malicious_pickle_runs_nothing(tmp_path, fixtures):
 def test_unknown_label_rule_is_refused():
     with pytest.raises(ValueError, match="labels must be one of nonzero, ge0, gt0, got 'has0'"):
         CmuMosi(labels="has0")
+
+
+# Real labels
+
+
+def test_page_counts_the_utterances_of_label_0_right(real_data):
+    path = real_data / "mosi_labels" / "labels.csv"
+    if not path.is_file():
+        pytest.skip(f"the labels of CMU-MOSI are not in {real_data}")
+    table = read_table(path)
+    scores, folds = table.numbers(["sentiment"])[:, 0], table.column("fold")
+    assert (len(table), (scores == 0).sum(), (scores != 0).sum()) == (2199, 96, 2103)
+    assert [((scores == 0) & (folds == part)).sum() for part in PARTS] == [53, 13, 30]
+    page = " ".join(cmu_mosi.__doc__.split())
+    assert "the 96 utterances with label 0 (53, 13 and 30 of the folds) are dropped, 2103 stay" in page

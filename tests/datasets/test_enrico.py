@@ -108,8 +108,16 @@ def test_absent_issue_table_is_named(tmp_path, fixtures):
     folder = fixtures.write_enrico(tmp_path, 6)
     (folder / "issues.csv").unlink()
     assert len(read(folder)) == 5
-    with pytest.raises(DataError, match=r"issues\.csv .* for exclude=high"):
+    with pytest.raises(DataError, match=r"enrico\[exclude=high\] needs issues\.csv in .*and it is not there\. Get"):
         Enrico(exclude="high").sources(folder)
+
+
+def test_severity_that_is_misspelt_is_named(tmp_path, fixtures):
+    folder = fixtures.write_enrico(tmp_path, 6)
+    issues = (folder / "issues.csv").read_text(encoding="utf-8")
+    (folder / "issues.csv").write_text(issues.replace("mismatch,high", "mismatch,High"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"issues\.csv line 2: severity must be one of low, high, medium or empty, got 'High'"):
+        read(folder, exclude="high")
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b""], ids=["truncated", "empty"])

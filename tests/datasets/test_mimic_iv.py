@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from bench.datasets import mimic_raw
-from bench.datasets.base import DataError
+from bench.datasets.base import PARTS, DataError
+from bench.datasets.files import spelled
 from bench.datasets.mimic_iv import TABLES, MimicIv
 from bench.datasets.mimic_raw import Means, choose_patients, code_values, fixed_split, lab_values, note_values
 
@@ -311,7 +312,11 @@ def test_means_agree_with_plain_ones(monkeypatch):
 RAW_DAMAGE = {
     "hosp/admissions": [
         (lambda lines: [lines[0], lines[1], *lines[1:]], "hadm_id 20000000 twice"),
-        (lambda lines: [line.replace("2150-", "last year ") for line in lines], "dischtime must read"),
+        (
+            lambda lines: [line.replace("2150-", "last year ") for line in lines],
+            r"admissions\.csv\.gz line 2: dischtime must read 2180-05-07 or 2180-05-07 13:30:00, got 'last year",
+        ),
+        (lambda lines: [*lines[:3], lines[3][:-1] + "2", *lines[4:]], "line 4: hospital_expire_flag must be 0 or 1, got '2.0'"),
         (lambda lines: [lines[0].replace("deathtime", "died"), *lines[1:]], "no column deathtime"),
         (lambda lines: lines[:3], "leaves 1 patients|lacks a class"),
     ],
@@ -319,16 +324,36 @@ RAW_DAMAGE = {
         (lambda lines: [lines[0], lines[1], *lines[1:]], "subject_id 10000000 twice"),
         (lambda lines: [line for line in lines if "10000000" not in line], "are both of one version"),
         (lambda lines: [line.replace("F,60", "F") for line in lines[:2]] + lines[2:], "row 2, .* has 5 cells"),
+        (lambda lines: [line.replace("2150-05-21", "54563") for line in lines], "line 2: dod must read .* got '54563'; a spreadsheet has"),
     ],
     "hosp/labevents": [
-        (lambda lines: [line.replace("50912", "-5") for line in lines], "itemid must be in"),
+        (lambda lines: [line.replace("50912", "-5") for line in lines], r"line 2: itemid must be in \[0, 2\^31\), got '-5'"),
+        (lambda lines: [*lines[:9], lines[9].replace(",7,", ",7,5.1E+04", 1), *lines[10:]], "line 10: itemid .* got '5.1E.*a spreadsheet"),
+        (
+            lambda lines: [*lines[:2], re.sub(r",-?\d\.\d+,mg", ',"2,5",mg', lines[2]), *lines[3:]],
+            "line 3: valuenum .* got '2,5'; a decimal",
+        ),
+        (lambda lines: [lines[0], lines[1].replace("12:00:00", "12:00", 1), *lines[2:]], "line 2: charttime must read"),
         (lambda lines: lines[:1], "no value of a training patient"),
-        (lambda lines: [lines[0], "1,x" + lines[1][10:], *lines[2:]], r"labevents\.csv\.gz cannot be read as CSV"),
+        (
+            lambda lines: [lines[0], "1,x" + lines[1][10:], *lines[2:]],
+            r"labevents\.csv\.gz line 2: subject_id must be a whole number, got 'x'",
+        ),
     ],
-    "hosp/diagnoses_icd": [(lambda lines: [*lines, "1,2"], "has 2 cells, the header 5")],
+    "hosp/diagnoses_icd": [
+        (lambda lines: [*lines, "1,2"], "has 2 cells, the header 5"),
+        (lambda lines: [lines[0], lines[1][:-1] + "11", *lines[2:]], "line 2: icd_version must be 9 or 10, got '11'"),
+    ],
+    "hosp/procedures_icd": [
+        (
+            lambda lines: [*lines[:2], re.sub(r"(\d{4})-(\d\d)-(\d\d)", r"\2/\3/\1", lines[2]), *lines[3:]],
+            r"procedures_icd\.csv\.gz line 3: chartdate must .* got '\d\d/\d\d/2150'; a spreadsheet has rewritten the file, get it anew$",
+        ),
+    ],
     "note/discharge": [
         (lambda lines: lines[:1], "no discharge summary of a training patient"),
         (lambda lines: [*lines[:-1], lines[-1] + '"'], r"discharge\.csv\.gz"),
+        (lambda lines: [line.replace("20000010", "2.000001E+07") for line in lines], "line 10: hadm_id must be a whole number or empty"),
     ],
 }
 RAW_CASES = [(name, change, reason) for name, cases in RAW_DAMAGE.items() for change, reason in cases]
@@ -358,10 +383,124 @@ def test_absent_or_truncated_raw_table_is_named(raw_copy, name):
     ("options", "reason"),
     [
         ({"origin": "demo"}, "origin must be one of preprocessed, raw"), ({"labs": 9}, "go with origin=raw alone"),
-        ({"origin": "raw", "notes": 0}, "notes must be a whole number"), ({"origin": "raw", "icd": 10}, "icd must be one of all, 9"),
+        ({"origin": "raw", "notes": -1}, "notes must be a whole number"), ({"origin": "raw", "icd": 10}, "icd must be one of all, 9"),
+        ({"notes": 0}, "notes say how raw files are read; .*combinations leave modalities out"),
+        ({"origin": "raw", "labs": False}, "labs must be a whole number"),
+        ({"origin": "raw", "labs": 0, "notes": 0, "codes": 0}, "one modality at least must stay"),
+        ({"origin": "raw", "icd": 9, "codes": 0}, "icd=9 says which codes are kept"),
     ],
-    ids=["origin", "labs", "notes", "icd"],
+    ids=["origin", "labs", "notes", "icd", "preprocessed", "truth", "nothing", "icd-without-codes"],
 )  # fmt: skip
 def test_impossible_options_are_refused(options, reason):
     with pytest.raises(ValueError, match=reason):
         MimicIv(**options)
+
+
+# Raw: modalities left out
+
+
+LEFT_OUT = {
+    "labs": ("NC", ("hosp/labevents",)),
+    "notes": ("LC", ("note/discharge",)),
+    "codes": ("LN", ("hosp/diagnoses_icd", "hosp/procedures_icd")),
+}
+
+
+@pytest.mark.parametrize(("count", "letters", "tables"), [(count, *rest) for count, rest in LEFT_OUT.items()], ids=LEFT_OUT)
+def test_modality_of_0_features_is_left_out_with_its_tables(raw_copy, samples, count, letters, tables):
+    for table in tables:
+        (raw_copy / f"{table}.csv.gz").unlink()
+    found, expected = read(raw_copy, origin="raw", **{count: 0}), samples.select(letters)
+    expected = expected.rows(expected.observed.any(1))
+    assert found.schema == expected.schema
+    assert found.fingerprint() == expected.fingerprint()  # the others, the cohort and the split stay as they are
+
+
+def test_absent_notes_say_how_to_go_on_without_them(raw_copy):
+    (raw_copy / "note" / "discharge.csv.gz").unlink()
+    with pytest.raises(DataError, match=r"demo has no notes: use mimic-iv\[origin=raw,labs=9,notes=0\]\. Complete"):
+        read(raw_copy, origin="raw", labs=9)
+    (raw_copy / "hosp" / "patients.csv.gz").unlink()
+    with pytest.raises(DataError, match=r"patients\.csv .* neither is there\. Complete"):
+        read(raw_copy, origin="raw", notes=0)
+
+
+def test_dataset_is_spelled_as_one_asks_for_it():
+    assert spelled(MimicIv()) == "mimic-iv"
+    assert spelled(MimicIv(origin="raw", icd=9), notes=0) == "mimic-iv[origin=raw,icd=9,notes=0]"
+
+
+def test_split_is_called_what_it_is():
+    assert MimicIv().split_kind == "Flex-MoE"
+    assert MimicIv(origin="raw").split_kind == "fixed"
+
+
+# Raw: tables as they come
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["gz", "plain"])
+def test_tables_without_a_last_line_end_give_the_same_samples(raw_copy, samples, packed):
+    for path in raw_copy.rglob("*.csv.gz"):
+        text = gzip.decompress(path.read_bytes())
+        assert text.endswith(b"\n")
+        path.unlink()
+        path.with_suffix(".gz" if packed else "").write_bytes(gzip.compress(text[:-1]) if packed else text[:-1])
+    assert read(raw_copy, origin="raw").fingerprint() == samples.fingerprint()
+
+
+def test_times_and_dates_may_stand_in_one_column(raw_copy, samples):
+    def shorter(lines):
+        return [
+            re.sub(r"(\d{4}-\d\d-\d\d) 12:00:00(,[^,]*,\w*,0)$", r"\1\2", line) if number % 2 else line for number, line in enumerate(lines)
+        ]
+
+    edit(raw_copy / "hosp" / "admissions.csv.gz", shorter)
+    cohort = choose_patients(raw_copy / "hosp" / "admissions.csv.gz", raw_copy / "hosp" / "patients.csv.gz")
+    assert {str(time)[11:] for time in cohort.index_time} == {"12:00:00", "00:00:00"}
+    assert len(cohort) == len(samples)
+
+
+# The open demo, version 2.2: 100 real patients
+
+
+@pytest.fixture
+def demo(real_data, tmp_path):
+    """The demo's tables with a laboratory table of our own. Of the procedures the copy with ISO dates is taken, whose first and last line
+    are no rows: the other was saved by a spreadsheet."""
+    folder = real_data / "mimic_iv_demo"
+    if not folder.is_dir():
+        pytest.skip(f"the open demo of MIMIC-IV is not in {real_data}")
+    (tmp_path / "hosp").mkdir()
+    for table in ("admissions", "patients", "diagnoses_icd"):
+        (tmp_path / "hosp" / f"{table}.csv").write_bytes((folder / "hosp" / f"{table}.csv").read_bytes())
+    _, *rows, header = (folder / "flat_procedures_icd.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "hosp" / "procedures_icd.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    lines = ["subject_id,itemid,charttime,storetime,valuenum"]
+    for row, line in enumerate((folder / "hosp" / "admissions.csv").read_text(encoding="utf-8").splitlines()[1:]):
+        subject, _, admitted, *_ = line.split(",")
+        lines += [f"{subject},{50912 + item},{admitted},{admitted},{row % 7 + item}" for item in range(3)]
+    (tmp_path / "hosp" / "labevents.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_demo_runs_the_whole_raw_path(demo, monkeypatch):
+    monkeypatch.setenv("BENCH_DATA", str(demo / "root"))
+    dataset = MimicIv(origin="raw", notes=0)
+    dataset.prepare(demo)
+    samples = dataset.load()
+    assert samples.schema.combination == "LC"
+    assert samples.fingerprint() == dataset.read(demo, quiet).fingerprint()
+    assert len(samples) == 42
+    assert samples.target.sum() == 14
+    assert samples.observed.all()
+    assert samples.schema.modalities[0].shape == (3,)
+    assert [[(samples.target[samples.split == part] == code).sum() for part in PARTS] for code in (0, 1)] == [[20, 4, 4], [10, 2, 2]]
+
+
+def test_demo_says_what_it_lacks_and_what_a_spreadsheet_did(demo, real_data):
+    with pytest.raises(DataError, match=r"demo has no notes: use mimic-iv\[origin=raw,notes=0\]"):
+        read(demo, origin="raw")
+    rewritten = real_data / "mimic_iv_demo" / "hosp" / "procedures_icd.csv"
+    (demo / "hosp" / "procedures_icd.csv").write_bytes(rewritten.read_bytes())
+    with pytest.raises(DataError, match=r"procedures_icd\.csv line 2: chartdate must read .* got '5/7/2180'; a spreadsheet has rewritten"):
+        read(demo, origin="raw", notes=0)

@@ -143,7 +143,7 @@ def test_full_disk_leaves_the_old_copy(written, monkeypatch, text):
 
 def test_raw_mimic_must_be_prepared(written):
     dataset = written("mimic-iv[origin=raw]")
-    with pytest.raises(DataError, match="bench data prepare mimic-iv"):
+    with pytest.raises(DataError, match=r"run `bench data prepare 'mimic-iv\[origin=raw\]' --from"):
         dataset.load()
 
 

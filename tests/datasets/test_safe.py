@@ -30,13 +30,16 @@ HONEST = {
     "empty": np.zeros((0, 3)),
     "scalar": np.float32(3.5),
     "plain": ["a", 1, 2.5, True, None, (1, 2), b"", 10**30],
+    "set": {"a", b"b", 1, 2.5, None, 2**63, -(2**63)},
+    "frozenset": frozenset({"x", "y"}),
+    "empty-sets": [set(), frozenset()],
 }
 
 
 def same(found, expected):
     if isinstance(expected, np.ndarray | np.generic):
         return found.dtype == expected.dtype and np.array_equal(found, expected)
-    return found == expected
+    return type(found) is type(expected) and found == expected
 
 
 class Calls:
@@ -66,6 +69,11 @@ def test_pickled_arrays_come_back_exactly(tmp_path, protocol):
     found = safe.read_pickle(tmp_path / "a.pkl")
     assert list(found) == list(HONEST)
     assert all(same(found[key], value) for key, value in HONEST.items())
+
+
+def test_sets_of_python_2_are_read(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(b"c__builtin__\nset\n((lp0\nS'x'\naS'y'\natR.")
+    assert safe.read_pickle(tmp_path / "a.pkl") == {b"x", b"y"}
 
 
 def test_pickles_of_python_2_are_read(tmp_path, fixtures):
@@ -101,7 +109,16 @@ def test_same_pickle_run_by_python_would_have_sung(tmp_path):
         b"c_codecs\nencode\n(Vx\nVzlib\ntR.",  # another codec
         b"cnumpy\ndtype\n(Vf8\ntR}Vx\nK\x01sb.",  # state of a dtype that is a dictionary
         b"cnumpy\ndtype\n}Vx\nK\x01sb.",  # attributes of an allowed name
-        b"\x80\x04\x8f.",  # a set
+        b"\x80\x04\x8f(]\x90.",  # a list in a set
+        b"\x80\x04\x8f(cnumpy\nndarray\n\x90.",  # a name in a set
+        b"\x80\x04\x8f((K\x01t\x90.",  # a tuple in a set
+        b"\x80\x04((K\x01\x91\x91.",  # a frozenset in a frozenset
+        b"\x80\x04](K\x01\x90.",  # adding to a list
+        b"\x80\x04(\x91(K\x01\x90.",  # adding to a frozenset
+        b"cbuiltins\nset\n(Vab\ntR.",  # a set of a text's letters
+        b"cbuiltins\nset\n(((tltR.",  # a list of tuples made a set
+        b"cbuiltins\nset\n}Vx\nK\x01sb.",  # attributes of set
+        b"\x80\x02}\x8a\x09" + b"\xff" * 8 + b"\x7fK\x01s.",  # a key of more than 64 bits
         b"\x80\x02\x82\x01.",  # the extension registry
         b"((tK\x01dNs.",  # a tuple as key
         b"I1\nPsomething\n.",  # something outside the file
@@ -113,7 +130,8 @@ def test_same_pickle_run_by_python_would_have_sung(tmp_path):
         b"\x80\x63N.",
     ],
     ids=[
-        "ndarray", "new", "inst", "codec", "dtype-state", "token-state", "set", "extension", "tuple-key", "persistent", "frame",
+        "ndarray", "new", "inst", "codec", "dtype-state", "token-state", "set-list", "set-name", "set-tuple", "set-frozenset",
+        "add-list", "add-frozenset", "set-text", "set-call", "set-state", "long-key", "extension", "tuple-key", "persistent", "frame",
         "bytearray", "bytes", "empty", "stop", "protocol",
     ],
 )  # fmt: skip
@@ -136,6 +154,41 @@ def test_pickle_of_very_many_instructions_is_refused(tmp_path, monkeypatch):
     (tmp_path / "a.pkl").write_bytes(b"]0" * 600 + b"N.")
     with pytest.raises(DataError, match="instructions"):
         safe.read_pickle(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [(b"(inumpy\nndarray\n.", "INST"), (b"\x80\x02\x82\x01.", "EXT1"), (b"\x80\x02N)\x81.", "NEWOBJ"), (b"\x80\x05\x97.", "NEXT_BUFFER")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refused_instruction_has_its_name(tmp_path, program, name):
+    (tmp_path / "a.pkl").write_bytes(program)
+    with pytest.raises(DataError, match=f"uses instruction {name}, which arrays do not need"):
+        safe.read_pickle(tmp_path / "a.pkl")
+
+
+def test_byte_that_is_no_instruction_is_shown(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(b"\xfe\xff")
+    with pytest.raises(DataError, match="byte 0xfe where an instruction should be; it is damaged or no pickle"):
+        safe.read_pickle(tmp_path / "a.pkl")
+
+
+def test_one_list_cannot_become_many_sets(tmp_path, monkeypatch):
+    """Each call copies the list: what is copied counts as instructions do."""
+    monkeypatch.setattr(pickles, "MAX_STEPS", 1000)
+    numbers = b"(" + b"".join(b"K" + bytes([number]) for number in range(100)) + b"l"
+    (tmp_path / "a.pkl").write_bytes(b"]" + numbers + b"p1\n0" + b"cbuiltins\nset\n(g1\ntR0" * 20 + b".")
+    with pytest.raises(DataError, match="more than 1000 instructions"):
+        safe.read_pickle(tmp_path / "a.pkl")
+
+
+def test_whole_numbers_that_share_a_hash_are_refused(tmp_path):
+    """A hundred thousand of them in one set, or as keys, would take minutes."""
+    colliding = [number * (2**61 - 1) for number in range(1, 40)]
+    for value in (set(colliding), dict.fromkeys(colliding)):
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
+        with pytest.raises(DataError, match="numbers of 64 bits"):
+            safe.read_pickle(tmp_path / "a.pkl")
 
 
 def test_lists_that_share_a_list_do_not_multiply(tmp_path):
@@ -332,6 +385,7 @@ def test_h5ad_that_declares_a_huge_matrix_is_refused(tmp_path, fixtures):
 
 def test_missing_h5py_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(safe, "find_spec", lambda name: None)
+    (tmp_path / "a.h5ad").write_bytes(b"\x89HDF")
     with pytest.raises(DataError, match=r"pip install 'missing-modality-bench\[adni\]'"):
         safe.read_h5ad(tmp_path / "a.h5ad")
 
@@ -415,17 +469,15 @@ def test_large_tables_come_in_chunks(tmp_path):
 
 WRONG_TABLES = {
     "column": (b"id,y\n1,2\n", "no column x"),
-    "nan": (b"id,x\n1,nan\n", "cannot be read as CSV"),
-    "text": (b"id,x\none,2\n", "cannot be read as CSV"),
-    "empty-id": (b"id,x\n,2\n", "cannot be read as CSV"),
-    "number": (b"id,x\n1,two\n", "cannot be read as CSV"),
     "long-first": (b"id,x\n1,2,3\n", "row 2, .* has 3 cells"),
     "long-row": (b'id,x\n1,2\n"1",2,3\n', "row 3, .* has 3 cells"),
     "short-row": (b'id,x\n"1\n",2\n1\n', "row 3, .* has 1 cells"),
     "blank": (b"id,x\n1,2\n\n", "row 3, .* has 1 cells"),
-    "quote": (b'id,x\n1,"2\n', "EOF inside string"),
-    "cut": (b"id,x\n1,2\n3", "cut short"),
-    "encoding": (b"id,\xff\n1,2\n", "cannot be read as CSV"),
+    "quote": (b'id,x\n1,"2\n', "ends inside a quoted cell; it is cut short"),
+    "cut": (b"id,x\n1,2\n3", "last row has 1 cells and no line end, the header 2 cells; it is cut short"),
+    "one-line": (b"id,x", "append a line feed if the file is whole"),
+    "encoding": (b"id,\xff\n1,2\n", "cannot be read as CSV .*must be UTF-8 text, and holds byte 0xff in line 1"),
+    "encoding-below": (b"id,x,y\n1,2,a\n3,4,M\xfcller\n", "holds byte 0xfc in line 3; save it again as UTF-8"),
     "empty": (b"", "cannot be read as CSV"),
     "endless-line": (b'id,x\n1,"' + b"a" * (5 * 2**20) + b"\n", "one of its lines"),
     "endless-quote": (b'id,x\n1,"' + (b"a" * 99 + b"\n") * 60_000, "one of its lines"),
@@ -437,6 +489,92 @@ def test_wrong_tables_are_refused(tmp_path, text, reason):
     (tmp_path / "a b.csv").write_bytes(text)
     with pytest.raises(DataError, match=rf"a b\.csv .*{reason}"):
         list(safe.read_chunks(tmp_path / "a b.csv", {"id": "int64", "x": "float64"}, 10))
+
+
+WRONG_CELLS = {
+    "nan": (b"1,nan,a\n", "line 2: x must be a finite number or empty, got 'nan'"),
+    "word": (b"1,two,a\n", "line 2: x must be a finite number or empty, got 'two'"),
+    "comma": (b'1,"12,5",a\n', "line 2: x must be a finite number or empty, got '12,5'; a decimal comma must be a point"),
+    "overflow": (b"1,1e400,a\n", "line 2: x must be a finite number or empty, got '1e400'"),
+    "infinite": (b"1,2,a\n1,-inf,a\n", "line 3: x must be a finite number or empty, got '-inf'"),
+    "truth": (b"1,True,a\n", "line 2: x must be a finite number or empty, got 'True'"),
+    "underscore": (b"1,1_000,a\n", "line 2: x must be a finite number or empty, got '1_000'"),
+    "formula": (b"1,#DIV/0!,a\n", "got '#DIV/0!'; a spreadsheet has rewritten the file, get it anew"),
+    "date": (b"1,5/7/2180,a\n", "got '5/7/2180'; a spreadsheet has rewritten the file, get it anew"),
+    "id-word": (b"one,2,a\n", "line 2: id must be a whole number, got 'one'"),
+    "id-empty": (b"1,2,a\n,2,a\n", "line 3: id must be a whole number, got ''"),
+    "id-fraction": (b"1.0,2,a\n", "line 2: id must be a whole number, got '1.0'"),
+    "id-rounded": (b"2.26E+07,2,a\n", "got '2.26E\\+07'; a spreadsheet has rewritten the file, get it anew"),
+    "id-truth": (b"True,2,a\n", "line 2: id must be a whole number, got 'True'"),
+    "id-overflow": (b"99999999999999999999,2,a\n", "line 2: id must be a whole number, got '99999999999999999999'"),
+    "line-ends": (b'1,2,"a\nb\nc"\n1,2,"d\n"\nx,2,a\n', "line 7: id must be a whole number, got 'x'"),
+    "later-chunk": (b"1,2,a\n" * 25 + b"1,x,a\n", "line 27: x must be a finite number or empty, got 'x'"),
+    "optional-id": (b"1,2,3.5\n", "line 2: y must be a whole number or empty, got '3.5'"),
+}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+@pytest.mark.parametrize(("rows", "message"), WRONG_CELLS.values(), ids=WRONG_CELLS)
+def test_cell_of_a_wrong_kind_is_named_with_line_column_and_value(tmp_path, rows, message, ending):
+    path, kind = tmp_path / f"a b{ending}", "id" if "y must" in message else "str"
+    path.write_bytes(gzip.compress(b"id,x,y\n" + rows) if ending.endswith(".gz") else b"id,x,y\n" + rows)
+    with pytest.raises(DataError, match=rf"^a b\{ending} .*{message}$"):
+        list(safe.read_chunks(path, {"id": "int64", "x": "float64", "y": kind}, 10))
+
+
+@pytest.mark.parametrize("before", [9, 1_048_571, 1_048_574, 3_000_000], ids=["first-block", "on-the-edge", "across", "later"])
+def test_byte_that_is_no_utf_8_is_found_in_any_block(tmp_path, before):
+    text = b"\n" * (before - 5) + 'a"\xe9'.encode() + b"\n\xe2\x82"  # a cut euro sign
+    for path, content in ((tmp_path / "a.txt", text), (tmp_path / "a.txt.gz", gzip.compress(text))):
+        path.write_bytes(content)
+        assert safe._line_of_byte(path) == f" in line {before - 3}"
+    (tmp_path / "a.txt").write_bytes(text[:-2])
+    assert safe._line_of_byte(tmp_path / "a.txt") == ""
+
+
+def test_numbers_may_be_written_in_any_common_way(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"id,x,y\n 1,.5,\n+2,5.,7\n3,-1e3, 8\n004,7,9\n")
+    chunk = next(safe.read_chunks(tmp_path / "a.csv", {"id": "int64", "x": "float64", "y": "id"}, 10))
+    assert chunk.id.tolist() == [1, 2, 3, 4]
+    assert chunk.x.tolist() == [0.5, 5, -1000, 7]
+    assert chunk.y.tolist() == [-1, 7, 8, 9]
+    (tmp_path / "b.csv").write_bytes(b"x\n1\n99999999999999999999\n3\n")  # whole numbers beyond 64 bits, which pandas leaves as text
+    chunks = list(safe.read_chunks(tmp_path / "b.csv", {"x": "float64"}, 2))
+    assert [chunk.x.tolist() for chunk in chunks] == [[1, 1e20], [3]]
+
+
+WHOLE = b'id,note\r\n1,"a, ""b""\r\nc"\r\n2,"z"\r\n'
+
+
+@pytest.mark.parametrize("cut", [1, 2], ids=["carriage-return", "nothing"])
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_last_row_needs_no_line_end(tmp_path, ending, cut):
+    (tmp_path / f"a{ending}").write_bytes(gzip.compress(WHOLE[:-cut]) if ending.endswith(".gz") else WHOLE[:-cut])
+    found = next(safe.read_chunks(tmp_path / f"a{ending}", {"id": "int64", "note": "str"}, 10))
+    assert found.id.tolist() == [1, 2]
+    assert found.note.tolist() == ['a, "b"\r\nc', "z"]
+
+
+OPEN = [size for size in range(len(WHOLE)) if WHOLE[:size].count(b'"') % 2]  # cuts inside a quoted cell
+LACKING = [WHOLE.index(row) + len(row) for row in (b"\r\n1", b"\r\n2")]  # cuts after the first cell
+
+
+@pytest.mark.parametrize("size", OPEN + LACKING)
+def test_table_cut_inside_a_row_is_refused(tmp_path, size):
+    (tmp_path / "a.csv").write_bytes(WHOLE[:size])
+    with pytest.raises(DataError, match="cut short"):
+        list(safe.read_chunks(tmp_path / "a.csv", {"id": "int64", "note": "str"}, 10))
+
+
+def test_packed_table_without_its_end_is_refused(tmp_path):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(WHOLE)[:-9])
+    with pytest.raises(DataError, match=r"a\.csv\.gz"):
+        list(safe.read_chunks(tmp_path / "a.csv.gz", {"id": "int64"}, 10))
+
+
+def test_packed_header_alone_is_whole(tmp_path):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"id,x"))
+    assert [len(chunk) for chunk in safe.read_chunks(tmp_path / "a.csv.gz", {"id": "int64", "x": "float64"}, 10)] == [0]
 
 
 def test_gzip_bomb_is_refused_as_it_unfolds(tmp_path, monkeypatch):
@@ -457,11 +595,18 @@ def test_matrix_keeps_gaps_and_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"PTID,x\na,1,2\n", "line 2 has 3 cells"), (b"PTID,x\na\n", "line 2 has 1 cells"), (b"PTID,x\na,low\n", "no number"),
-        (b"PTID,x\na,inf\n", "infinite"), (b"PTID,x\na,1e300\n", "infinite"), (b"PTID\na\n", "1 columns"), (b"PTID,x\n", "no rows"),
-        (b"PTID,x\n\xe9,1\n", "cannot be read"),
+        (b"PTID,x\na,1,2\n", "line 2 has 3 cells"), (b"PTID,x\na\n", "line 2 has 1 cells"),
+        (b"PTID\na\n", "1 columns"), (b"PTID,x\n", "no rows"),
+        (b"PTID,x\n\xe9,1\n", "holds byte 0xe9 in line 2"), (b'PTID,x\na,"1', "ends inside a quoted cell"),
+        (b"PTID,x,y\na,1,low\n", "line 2: y must be a finite number or empty, got 'low'"),
+        (b"PTID,x\na,1\nb,inf\n", "line 3: x must be a finite number or empty, got 'inf'"),
+        (b"PTID,x\na,1e300\n", "x must be a finite number or empty, got '1e300'"),
+        (b'PTID,x\na,"12,5"\n', "got '12,5'; a decimal comma must be a point"), (b"PTID,x\na,1_0\n", "got '1_0'"),
+        (b'PTID,"x\ny"\na,z\n', "line 3: x y must be a finite number"),
     ],
-    ids=["long", "short", "text", "inf", "overflow", "narrow", "empty", "encoding"],
+    ids=[
+        "long", "short", "narrow", "empty", "encoding", "quote", "text", "inf", "overflow", "comma", "underscore", "two-line-name",
+    ],
 )  # fmt: skip
 def test_wrong_matrix_is_refused(tmp_path, text, reason):
     (tmp_path / "a.csv").write_bytes(text)
@@ -475,10 +620,14 @@ def test_wrong_matrix_is_refused(tmp_path, text, reason):
         ({"training": ["a"], "validation": ["b"], "testing": ["a"]}, "puts a into train and into test"),
         ({"training": ["a"], "validation": ["b"]}, "testing is none"),
         ({"training": ["a"], "validation": [], "testing": ["c"]}, "validation is none"),
-        ({"training": ["a"], "validation": [1.5], "testing": ["c"]}, "validation is none"),
+        (
+            {"training": ["a"], "validation": [1, 1.5], "testing": ["c"]},
+            "entry 2 of validation must be a text or a whole number, got '1.5'",
+        ),
+        ({"training": ["a"], "validation": "b", "testing": ["c"]}, "validation is none"),
         ([], "training is none"),
     ],
-    ids=["overlap", "absent", "empty", "float", "list"],
+    ids=["overlap", "absent", "empty", "float", "text", "list"],
 )
 def test_wrong_split_is_refused(tmp_path, content, reason):
     (tmp_path / "split.json").write_text(json.dumps(content), encoding="utf-8")

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from bench.datasets.base import DataError
-from bench.datasets.tables import check_unique, read_table
+from bench.datasets.tables import advice, check_unique, read_table
+
+SHEET = "a spreadsheet has rewritten the file, get it anew"
 
 
 @pytest.fixture
@@ -62,10 +64,23 @@ def test_table_that_is_far_too_large_is_not_read(table_of, monkeypatch):
         table_of("a,b\n1,2\n")
 
 
-@pytest.mark.parametrize("cell", ["nan", "inf", "-Infinity", "1e400", "x", "1,", "0x10"])
+@pytest.mark.parametrize("cell", ["nan", "inf", "-Infinity", "1e400", "1e300", "x", "1,", "0x10", "1_000", "\u0661"])
 def test_number_that_is_none_is_named(table_of, cell):
     with pytest.raises(DataError, match=r"line 3: b must be a finite number or empty, got"):
         table_of(f'a,b\n1,2\n3,"{cell}"\n').numbers(["b"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("12,5", "a decimal comma must be a point"), ("-0,5", "a decimal comma must be a point"),
+        ("1/1/2150", SHEET), ("31.12.2150", SHEET),
+        ("12-May-50", SHEET), ("May-50", SHEET), ("#REF!", SHEET), ("#N/A", SHEET), ("#####", SHEET), ("2.26E+07", SHEET),
+        ("unknown", ""), ("2150-01-01", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_advice_names_what_a_spreadsheet_did(cell, said):
+    assert advice(cell) == (f"; {said}" if said else "")
 
 
 def test_missing_cells_are_nan_by_their_own_mark(table_of):
@@ -103,6 +118,12 @@ def test_impossible_numbers_become_missing(table_of):
 def test_unknown_column_is_named(table_of):
     with pytest.raises(DataError, match=r"table\.csv has no column 'c'; it has a, b"):
         table_of("a,b\n1,2\n").numbers(["a", "c"])
+
+
+def test_names_of_the_file_stay_in_one_line(table_of):
+    with pytest.raises(DataError, match=r"has no column 'c'; it has a b, b{290}") as caught:
+        table_of(f'"a\nb",{"b" * 5000}\n1,2\n').column("c")
+    assert len(str(caught.value)) < 400
 
 
 def test_repeated_id_is_named_with_its_line(table_of):
