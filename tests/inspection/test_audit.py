@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import bench
 from bench.cli import main
 from bench.errors import UsageError
 from bench.grid.how import How
@@ -278,3 +279,41 @@ def test_tolerance_stands_between_rounding_and_the_smallest_dependence_known():
     changes = [float(detail.partition("up to ")[2].split()[0]) for detail in details.values()]
     assert changes[0] < TOLERANCE / 5
     assert changes[1] > TOLERANCE * 5
+
+
+HELPED = """
+from torch import nn
+
+from bench.methods.base import Method, Prediction
+from bench.methods.encoders import Encoders
+from helper_of_helped import mixed
+
+
+class Helped(Method):
+    def __init__(self, schema, config):
+        super().__init__(schema, config)
+        self.encode = Encoders(schema, tokens=1, width=8)
+        self.head = nn.Linear(8, len(schema.classes))
+
+    def forward(self, batch):
+        return Prediction(self.head(mixed(self.encode(batch).mean((1, 2)))))
+"""
+
+
+def test_audit_belongs_to_the_exact_code_helpers_included(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "helped.py").write_text(HELPED)
+    (tmp_path / "helper_of_helped.py").write_text("def mixed(x): return x\n")
+    ask = {"methods": "helped.py:Helped", "datasets": "breast-cancer", "noise": 0.3, "training": {"epochs": 1}}
+
+    def audited():
+        bench.run(seeds=[0], out="out", quiet=True, **ask)
+        (row,) = [row for row in bench.board("out").settings[0].rows if row.label.endswith("Helped")]
+        return row.audit
+
+    bench.audit("helped.py:Helped", out="out", quiet=True)
+    assert audited() == "passed"
+    (tmp_path / "helper_of_helped.py").write_text("def mixed(x): return x + x.mean(0)  # its batch mates\n")
+    assert audited() == "not audited"
+    bench.audit("helped.py:Helped", out="out", quiet=True)
+    assert "batch-mate" in audited()

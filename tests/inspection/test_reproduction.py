@@ -198,3 +198,40 @@ def test_trial_without_predictions_is_refused(out):
         reproduce(store, id_)
     assert "no trial with id 'zz' here; `bench show --from" in called("reproduce", "zz", "--from", out / "board", code=2).stderr
     assert "trials have an id that starts with ''" in called("reproduce", "", "--out", out, code=2).stderr
+
+
+DRAWS = """
+import os
+import numpy as np
+from bench.methods.base import Estimator
+
+class Draws(Estimator):
+    def fit(self, train, valid): self.classes = len(train.schema.classes)
+
+    def predict_proba(self, samples):
+        scores = np.random.default_rng(list(os.urandom(8))).random((len(samples), self.classes))
+        return scores / scores.sum(1, keepdims=True)
+"""
+
+
+def test_not_deterministic_is_said_of_what_gave_two_answers_on_the_same_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "draws.py").write_text(DRAWS)
+    bench.run(methods="draws.py:Draws", datasets="breast-cancer", noise=0.3, seeds=[0], out="out", quiet=True)
+    found = reproduce(Store("out"), id_of("out", "Draws"))
+    assert found.is_repeatable is False
+    assert "this trial is not deterministic: two runs now, on the same code and data, give two answers" in str(found)
+
+
+def test_other_code_is_named_before_anyone_speaks_of_chance(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "steady.py").write_text(DRAWS.replace("list(os.urandom(8))", "SEED").replace("import os", "from beside_steady import SEED"))
+    (tmp_path / "beside_steady.py").write_text("SEED = 1\n")
+    bench.run(methods="steady.py:Draws", datasets="breast-cancer", noise=0.3, seeds=[0], out="out", quiet=True)
+    id_ = id_of("out", "Draws")
+    assert reproduce(Store("out"), id_).same
+    (tmp_path / "beside_steady.py").write_text("SEED = 2\n")
+    found = reproduce(Store("out"), id_)
+    assert [change.what for change in found.changes] == ["code of the method"]
+    assert found.is_repeatable is None
+    assert not found.same

@@ -197,7 +197,8 @@ KINDS = {
 def trial_on(method, dataset="breast-cancer"):
     rules = ("mcar(0)", "mcar(0.6)")
     if method == "bayes" or dataset == "gaussian":
-        return identified(replace(make_trial("bayes", dataset="gaussian", combination="ABC"), method=method, evaluations=rules))
+        name = method if method == "bayes" else f"{CLOSE}:{method}"
+        return identified(replace(make_trial("bayes", dataset="gaussian", combination="ABC"), method=name, evaluations=rules))
     trial = make_trial(method, evaluations=rules) if method != "mean-logistic" else replace(make_trial(method), evaluations=rules)
     return replace(trial, training={}) if KINDS[method] == "scores" else trial
 
@@ -252,8 +253,7 @@ def test_outputs_are_kept_in_the_precision_of_their_method(method, precision):
 
 
 def test_equal_votes_stay_ties_whatever_the_other_classes_got():
-    trial = identified(replace(trial_on("Steps", "gaussian"), method=f"{CLOSE}:Steps"))
-    record, predictions = run_trial(trial)
+    record, predictions = run_trial(trial_on("Steps", "gaussian"))
     assert len(np.unique(predictions.scores)) <= 6
     assert record.metrics == score(predictions.target, np.round(predictions.scores * 5) / 5)[0]
 
