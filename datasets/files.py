@@ -45,6 +45,7 @@ class FileDataset(Dataset):
     name: ClassVar[str]  # as in the catalog
     folder: ClassVar[str]  # its folder under the data root
     files: ClassVar[tuple[str, ...]] = ()  # files it needs there, relative; a pattern such as "wireframes/*.png" needs one match at least
+    extra: ClassVar[tuple[str, ...]] = ()  # files that some options alone need: `sources` names them
     obtain: ClassVar[str] = ""  # where to get them, in one or two sentences with the address
     terms: ClassVar[str] = ""  # what its owners ask of users
     must_prepare: ClassVar[bool] = False  # True: raw files are too large to be read for every run
@@ -84,7 +85,12 @@ class FileDataset(Dataset):
         """Whether `load` finds what it needs: a prepared copy, or all raw files where these may be read."""
         if (self.prepared_folder / "meta.json").is_file():
             return True
-        return not self.must_prepare and all(any(self.raw_folder.glob(pattern)) for pattern in self.files)
+        if self.must_prepare:
+            return False
+        try:
+            return bool(self.sources(self.raw_folder))
+        except DataError:
+            return False
 
     @property
     def prepared_folder(self) -> Path:
@@ -117,7 +123,7 @@ class FileDataset(Dataset):
         hashes = {}
         for step, path in enumerate(sources):
             report(step, len(sources), f"hashing {path.name}")
-            hashes[path.relative_to(folder).as_posix()] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+            hashes[Path(os.path.relpath(path, folder)).as_posix()] = {"sha256": sha256(path), "bytes": path.stat().st_size}
         chosen = {key: getattr(self, key) for key in self.options}
         write_prepared(self.prepared_folder, samples, {"dataset": self.name, "options": chosen, "sources": hashes})
         return self.prepared_folder
