@@ -327,5 +327,5 @@ def test_pages_that_owners_forbid_are_not_published(root, tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_committed_pages_follow_from_the_data(real_data):
     found = {Path(entry["page"]).stem: entry["state"] for entry in card.stale_pages(ROOT / "docs" / "data")}
-    pages = ("av-digits", "eicu-demo", "mi-complications", "mosi-utterance", "support2", "three-sources")
+    pages = ("av-digits", "eicu-demo", "mi-complications", "mosi-utterance", "mosi-utterance[split=standard]", "support2", "three-sources")
     assert found == dict.fromkeys((*pages, "uci-heart"), "ok")

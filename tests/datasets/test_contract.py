@@ -12,7 +12,7 @@ from bench.datasets.catalog import DATASETS
 from bench.datasets.files import FileDataset
 from bench.names import parse_choice
 
-VERSIONS = ("mi-complications[modalities=four]",)  # with modalities of their own
+VERSIONS = ("mi-complications[modalities=four]", "mosi-utterance[split=standard]")  # with modalities of their own
 FACTS = ("obtain", "terms", "folder", "files")
 _loaded = {}
 
