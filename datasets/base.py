@@ -7,7 +7,7 @@ make or move tensors, so that `bench list` and the leaderboards work where torch
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -158,6 +158,17 @@ class Samples:
         lengths = {name: self.lengths[name] for name in schema.names if name in self.lengths}
         return replace(self, schema=schema, values=values, observed=self.observed[:, positions], lengths=lengths)
 
+    def with_values(self, values: Mapping[str, np.ndarray]) -> Samples:
+        """The same rows with other values of the modalities named, whose shapes the schema takes over.
+
+        Shapes: values[name] (N, *shape) float32, of the rank of its kind. Raises: ValueError if a name is no modality.
+        """
+        unknown = [name for name in values if name not in self.schema.names]
+        if unknown:
+            raise ValueError(f"values may be of {', '.join(self.schema.names)} alone, got {', '.join(unknown)}")
+        modalities = tuple(replace(m, shape=values[m.name].shape[1:]) if m.name in values else m for m in self.schema)
+        return replace(self, schema=replace(self.schema, modalities=modalities), values={**self.values, **values})
+
     def hide(self, hidden: np.ndarray) -> Samples:
         """A sealed copy in which the cells of `hidden` are not observed. Shapes: hidden (N, M) bool."""
         return replace(self, observed=self.observed & ~hidden).sealed()
@@ -259,7 +270,17 @@ class Dataset:
         return {part: np.flatnonzero(samples.split == part) for part in PARTS if (samples.split == part).any()}
 
     def posterior(self, samples: Samples) -> np.ndarray | None:
-        """P(class | observed values) (N, C) where it is known in closed form, else None."""
+        """P(class | observed values) (N, C) where it is known in closed form, else None. Samples come as `load` gives them."""
+        return None
+
+    def learn(self, train: Samples) -> Callable[[Samples], Samples] | None:
+        """What must be learnt from data before a method can read them (a vocabulary, a cut of rare terms, their weights); None: nothing.
+
+        `train` holds the training rows of a trial as far as its method may see them: hidden and sealed, not scaled. What comes back is
+        called with the rows of each part and gives them with other values: each row changed by itself, all rows to the same shapes.
+        It keeps ids, target, groups, split, what is observed, and the names, letters, kinds and classes of the schema
+        (`Samples.with_values` does).
+        """
         return None
 
 

@@ -50,6 +50,7 @@ class FileDataset(Dataset):
     name: ClassVar[str]  # as in the catalog
     folder: ClassVar[str]  # its folder under the data root
     files: ClassVar[tuple[str, ...]] = ()  # files it needs there, relative; a pattern such as "wireframes/*.png" needs one match at least
+    extra: ClassVar[tuple[str, ...]] = ()  # files that some options alone need: `sources` names them
     obtain: ClassVar[str] = ""  # where to get them, in one or two sentences with the address
     terms: ClassVar[str] = ""  # what its owners ask of users
     must_prepare: ClassVar[bool] = False  # True: raw files are too large to be read for every run

@@ -1,4 +1,4 @@
-"""From a dataset to what a method sees: splits, masks, scaling fitted on train, sealed batches."""
+"""From a dataset to what a method sees: splits, masks, what is learnt and scaled on train, sealed batches."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
+from bench.data.learning import Learnt
 from bench.data.protocol import PARTS, Draws, Protocol, Rule, mask_hash
 from bench.datasets.base import Dataset, Samples, Schema
 from bench.errors import UsageError
@@ -20,10 +21,10 @@ VALID_SHARE = TEST_SHARE = 0.15
 class Part:
     """The rows of one split part under one rule."""
 
-    samples: Samples  # hidden, scaled and sealed: what a method gets
+    samples: Samples  # hidden, learnt, scaled and sealed: what a method gets
     missing: float | None  # share of cells not observed after hiding, None without rows
     mask: str  # hash of the observed mask
-    raw: Samples | None = None  # of the test part alone, hidden and sealed but not scaled: what a known posterior needs
+    raw: Samples | None = None  # of the test part alone, hidden and sealed, else as `load` gave it: what a known posterior needs
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -38,6 +39,7 @@ class Parts:
     test: Part
     unseen: tuple[str, ...]  # modalities that no training row observes, hidden everywhere
     hider: Hider = field(repr=False)
+    learnt: Learnt = field(repr=False)
     scaler: Scaler = field(repr=False)
 
     def named(self) -> dict[str, Part]:
@@ -50,20 +52,21 @@ class Parts:
         return {name: part.missing for name, part in self.named().items() if part.missing is not None}
 
     def under(self, rule: Rule) -> Part:
-        """The test part under another rule: the same rows and the same scaling. Raises: UsageError if the rule cannot act on them."""
-        return _part(_unseen_hidden(self.hider("test", rule), self.unseen), self.scaler, keep_raw=True)
+        """The test part under another rule: the same rows, learnt and scaled alike. Raises: UsageError if the rule cannot act on them."""
+        hidden = _unseen_hidden(self.hider("test", rule), self.unseen)
+        return _part(hidden, self.learnt(hidden), self.scaler, keep_raw=True)
 
 
 def build_parts(
     dataset: Dataset, samples: Samples, combination: str, protocol: Protocol, seed: int, fixed_seed: int, vary: str, test: bool = True
 ) -> Parts:
-    """Split, hide, scale and seal. With `test=False` the test part is empty: none of its rows is looked up.
+    """Split, hide, learn, scale and seal. With `test=False` the test part is empty: none of its rows is looked up.
 
     The split and the valid and test masks come from `fixed_seed`, the training mask from `seed`; `vary="split"` takes all from `seed`.
     Rows that observe nothing of the combination leave the training part; elsewhere they stay and must be predicted. A modality that no
     training row observes is hidden in the other parts too: nothing can be learnt about it, and no method shall feed it to an
     encoder that was never trained.
-    Raises: UsageError if the protocol cannot act on these samples or no training row is left.
+    Raises: UsageError if the protocol cannot act on these samples, no training row is left, or the dataset cannot learn from them.
     """
     root = seed if vary == "split" else fixed_seed
     rows = split_rows(dataset, samples, root)
@@ -76,14 +79,17 @@ def build_parts(
     if not len(train):
         raise UsageError(f"no training row observes any of combination {combination!r}; choose another combination or protocol")
     unseen = tuple(train.schema.names[column] for column in np.flatnonzero(~train.observed.any(0)))
-    scaler = Scaler(train)
+    learnt = Learnt(dataset, train)
+    shown = learnt(train)
+    scaler = Scaler(shown)
     valid, tested = (_unseen_hidden(hider(part, protocol.part(part)), unseen) for part in ("valid", "test"))
-    return Parts(_part(train, scaler), _part(valid, scaler), _part(tested, scaler, keep_raw=True), unseen, hider, scaler)
+    seen_test = _part(tested, learnt(tested), scaler, keep_raw=True)
+    return Parts(_part(train, shown, scaler), _part(valid, learnt(valid), scaler), seen_test, unseen, hider, learnt, scaler)
 
 
-def _part(hidden: Samples, scaler: Scaler, keep_raw: bool = False) -> Part:
+def _part(hidden: Samples, learnt: Samples, scaler: Scaler, keep_raw: bool = False) -> Part:
     missing = float(1 - hidden.observed.mean()) if len(hidden) else None
-    return Part(scaler(hidden), missing, mask_hash(hidden.observed), hidden if keep_raw else None)
+    return Part(scaler(learnt), missing, mask_hash(hidden.observed), hidden if keep_raw else None)
 
 
 def _unseen_hidden(samples: Samples, unseen: tuple[str, ...]) -> Samples:

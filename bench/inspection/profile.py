@@ -230,7 +230,7 @@ def _estimator(opened: Opened, whole: Part, seed: int) -> dict[str, Any]:
     tracemalloc.start()
     try:
         if issubclass(cls, Ceiling):
-            estimator = cls(parts.train.samples.schema, config, opened.dataset.posterior)
+            estimator = cls(rows_for(cls, parts.test).schema, config, opened.dataset.posterior)
         else:
             estimator = cls(parts.train.samples.schema, config, number(seed, "init") % 2**32)
             estimator.fit(parts.train.samples, parts.valid.samples)

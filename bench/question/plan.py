@@ -86,7 +86,7 @@ class PlannedSetting:
     dataset: Choice
     fingerprint: str
     has_posterior: bool
-    schema: Schema
+    schema: Schema  # of `load`: letters and kinds hold for every method, shapes may be learnt in the trial (`Dataset.learn`)
     protocol: Protocol
     rates: set[float] = field(default_factory=set)
     combinations: set[str] = field(default_factory=set)

@@ -28,7 +28,8 @@ from bench.registry import cells, files, live
 from bench.registry.text import digest
 
 OURS = ("bench.methods.", "bench.datasets.")  # their classes are hashed by their source wherever the suite lies
-BASES = ("bench.datasets.base", "bench.datasets.files")  # what datasets are built on: the harness
+READERS = ("base", "catalog", "files", "hdf5", "pickles", "safe", "stand_ins", "tables")  # of datasets: what they give is in the samples
+BASES = tuple(f"bench.datasets.{name}" for name in READERS)
 _run: dict[str, tuple[ModuleSpec | None, str]] = {}  # modules by name: what tells one import from the next, and the text that was run
 
 
@@ -279,7 +280,7 @@ def _find(name: str, folder: files.Folder | None, cls: type, is_running: bool) -
             raise UsageError(f"{first} is a module of Python and a file beside the method's, so an import may mean either; rename the file")
         return
     if first == "bench":
-        if name.startswith(OURS[0]) and (specification := importlib.util.find_spec(".".join(name.split(".")[:3]))) is not None:
+        if name.startswith(OURS) and not name.startswith(BASES) and (specification := importlib.util.find_spec(".".join(name.split(".")[:3]))) is not None:
             assert specification.origin is not None
             yield Source(specification.name, path := Path(specification.origin), _text(specification.name, path, None, cls, is_running))
         return

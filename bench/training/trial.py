@@ -224,7 +224,7 @@ def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
     """Fit a method that fits itself. A ceiling learns nothing."""
     cls, parts = opened.cls, opened.parts
     if issubclass(cls, Ceiling):
-        estimator: Estimator = cls(parts.train.samples.schema, opened.config, opened.dataset.posterior)
+        estimator: Estimator = cls(rows_for(cls, parts.test).schema, opened.config, opened.dataset.posterior)
         valid, seconds = math.nan, 0.0
     else:
         estimator, valid, seconds = _fitted(opened, trial)

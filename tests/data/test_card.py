@@ -139,7 +139,8 @@ def test_status_command_prints_both_forms(root):
 
 def test_real_files_are_those_the_suite_was_tested_with(real_data):
     found = {entry["name"]: entry["tested"] for entry in files.status()}
-    assert [found[name] for name in ("support2", "uci-heart", "av-digits", "mosi-utterance")] == [True] * 4
+    names = ("support2", "uci-heart", "three-sources", "mi-complications", "eicu-demo", "av-digits", "mosi-utterance")
+    assert {name: found[name] for name in names} == dict.fromkeys(names, True)
 
 
 # prepare and verify
@@ -360,7 +361,7 @@ def test_list_tells_absent_datasets_without_failing(root, monkeypatch):
     assert rows["support2"]["samples"] is None
     assert rows["digits"]["here"]
     page = bench("list", "datasets").stdout
-    assert "not here: support2, av-digits" in page
+    assert "not here: support2, three-sources" in page
     assert "bench data status" in page
 
 
@@ -493,4 +494,5 @@ def test_pages_that_owners_forbid_are_not_published(root, tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_committed_pages_follow_from_the_data(real_data):
     found = {Path(entry["page"]).stem: entry["state"] for entry in card.stale_pages(ROOT / "docs" / "data")}
-    assert found == dict.fromkeys(("av-digits", "mosi-utterance", "support2", "uci-heart"), "ok")
+    pages = ("av-digits", "eicu-demo", "mi-complications", "mosi-utterance", "mosi-utterance[split=standard]", "support2", "three-sources")
+    assert found == dict.fromkeys((*pages, "uci-heart"), "ok")

@@ -4,17 +4,22 @@ import numpy as np
 import pytest
 
 from bench import registry
+from bench.data.card import facts_of
+from bench.data.grammar import parse_protocol
+from bench.data.parts import build_parts
+from bench.datasets.base import Dataset
 from bench.datasets.catalog import DATASETS
 from bench.datasets.files import FileDataset
-from bench.names import Choice
+from bench.names import parse_choice
 
+VERSIONS = ("mi-complications[modalities=four]", "mosi-utterance[split=standard]")  # with modalities of their own
 FACTS = ("obtain", "terms", "folder", "files")
 _loaded = {}
 
 
-@pytest.fixture(params=DATASETS)
+@pytest.fixture(params=[*DATASETS, *VERSIONS])
 def dataset(request):
-    return registry.dataset_of(Choice(request.param))
+    return registry.dataset_of(parse_choice(request.param))
 
 
 @pytest.fixture
@@ -24,9 +29,10 @@ def samples(dataset, request):
         request.getfixturevalue("real_data")
         if not dataset.is_here:
             pytest.skip(f"the files of {dataset.name} are not here: {dataset.obtain}")
-    if dataset.title not in _loaded:
-        _loaded[dataset.title] = dataset.load()
-    return _loaded[dataset.title]
+    name = request.node.callspec.params["dataset"]
+    if name not in _loaded:
+        _loaded[name] = dataset.load()
+    return _loaded[name]
 
 
 @pytest.mark.slow
@@ -53,6 +59,18 @@ def test_samples_arrive_sealed(samples):
         assert np.array_equal(array, sealed.values[name], equal_nan=True)
 
 
+def test_what_is_learnt_keeps_the_rules_of_the_seam(dataset, samples):
+    """`build_parts` checks them (bench/data/learning.py); a dataset that learns says so on its page."""
+    if type(dataset).learn is Dataset.learn:
+        pytest.skip("learns nothing from data")
+    parts = build_parts(dataset, samples, samples.schema.combination, parse_protocol("mcar(0.5)"), 0, 0, "training")
+    for part in parts.named().values():
+        assert part.samples.schema == parts.train.samples.schema
+        for position, array in enumerate(part.samples.values.values()):
+            assert np.isfinite(array[part.samples.observed[:, position]]).all()
+    assert "Learnt" in facts_of(dataset)
+
+
 def test_facts_are_stated(dataset):
     assert dataset.title
     assert dataset.source
@@ -61,7 +79,7 @@ def test_facts_are_stated(dataset):
     if isinstance(dataset, FileDataset):
         assert DATASETS[dataset.name].endswith(f":{type(dataset).__name__}")
         assert all(getattr(dataset, fact) for fact in FACTS)
-        assert set(dataset.checksums) <= set(dataset.files)
+        assert set(dataset.checksums) <= {*dataset.files, *dataset.extra}
 
 
 def test_option_defaults_are_among_their_choices(dataset):
