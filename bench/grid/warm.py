@@ -31,9 +31,10 @@ def look_at_code() -> None:
     """Note the text of every method that is loaded here, for those are what trials run; and parse it once for all of them."""
     from bench import registry
     from bench.errors import UsageError
+    from bench.methods.catalog import METHODS
 
     registry.code.remember(name for name in list(sys.modules) if name.startswith(registry.code.OURS))
-    for name, place in registry.method_names().items():
+    for name, place in METHODS.items():
         if place.partition(":")[0] in sys.modules:
             with suppress(UsageError):  # left to the trial that needs it, which says so
                 registry.source_version(registry.method_class(name), is_running=True)

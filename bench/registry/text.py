@@ -42,10 +42,12 @@ def canonical(source: str) -> str:
     Raises: SyntaxError.
     """
     source = source.replace("\r\n", "\n").replace("\r", "\n")
-    cuts = sorted(_cuts(ast.parse(source), source.split("\n")))
+    cuts = sorted(_cuts(ast.parse(source), source.split("\n")), reverse=True)
     rows: list[list[str]] = [[]]
     for start, kind, text in _tokens(source):
-        if any(first <= start < last for first, last in cuts):
+        while cuts and cuts[-1][1] <= start:
+            cuts.pop()
+        if cuts and cuts[-1][0] <= start:
             continue
         if kind in (token.INDENT, token.DEDENT):
             rows += [["{" if kind == token.INDENT else "}"], []]
