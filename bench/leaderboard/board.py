@@ -29,7 +29,7 @@ from bench.leaderboard.scores import Scores, interval, pairs_of, refusal, scores
 from bench.leaderboard.significance import Across, Family, Place, across, family_of
 from bench.leaderboard.surface import surface_of
 from bench.methods.catalog import CEILING, FLOOR, UNRANKED, role
-from bench.names import Choice, Setting
+from bench.names import Choice, Setting, bare_choice
 from bench.question.suite import Suite
 from bench.question.winners import winners_of
 from bench.records.answers import Answers, named
@@ -181,7 +181,7 @@ def _row(suite: Suite, one: Scores, bounds: _Bounds, standing: _Standing, audite
         flags=_flags(metric, one),
         others={other: _mean([r.metrics.get(other, math.nan) for r in one.done]) for other in EXTRA_METRICS if other != metric},
         cost=_cost(one),
-        audit=_worst_audit(audited.get((r.trial.choice, r.trial.version), NOT_AUDITED) for r in one.records),
+        audit=_worst_audit(audited.get((bare_choice(r.trial.choice), r.trial.version), NOT_AUDITED) for r in one.records),
         done=len(one.done),
         trials=one.ids,
         above_floor=sign * (one.mean - bounds.floor),
@@ -258,7 +258,7 @@ def _audited(audits: Iterable[Finding]) -> dict[tuple[str, str], str]:
     """What was found in each audited method, by choice and version: a tuned row is audited as the configuration it has."""
     findings: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in audits:
-        findings[finding.label, finding.version].append(finding)
+        findings[bare_choice(finding.label), finding.version].append(finding)
     return {key: audit_summary(group) for key, group in findings.items()}
 
 
