@@ -195,7 +195,7 @@ def write(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png",), s
             here, stem = at_setting(analysis, setting, by), file_stem(analysis.what, tuple(setting))
             for ending, frame in here.tables().items():
                 files.append(folder / f"{stem}{ending}.csv")
-                frame.to_csv(files[-1], index=False, float_format="%.6g")
+                frame.to_csv(files[-1], index=False, float_format="%.6g", encoding="utf-8")
             if missing() is None:
                 files += figures.draw(here, folder / stem, formats)
     except OSError as error:

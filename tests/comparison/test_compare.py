@@ -37,7 +37,8 @@ IDS = np.array([f"r{i}" for i in range(ROWS)])
 
 def made(method, seed=0, quality=1.0, status="done", where=None, facts=None, target=None, ids=IDS, **changes):
     """A record and predictions of two classes, the better the higher `quality`; tests share the samples' difficulty."""
-    trial = replace(BASE, method=method, seed=seed, **changes)
+    data = {"fingerprint": f"of {changes.get('dataset', BASE.dataset)}", **changes}
+    trial = replace(BASE, method=method, seed=seed, **data)
     if status != "done":
         return Record(trial, status, "out of memory"), None
     target = np.arange(ROWS) % 2 if target is None else target
