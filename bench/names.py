@@ -220,8 +220,8 @@ def format_value(value: Value) -> str:
     """
     if not isinstance(value, str):
         return str(value).lower() if isinstance(value, bool) else f"{value}"
-    plain = value.strip() == value and not set('[]"\n') & set(value) and _split(value) == [value] and parse_value(value) == value
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    is_plain = not set('[]"\n') & set(value) and _is_closed(value) and _split(value) == [value] and parse_value(value) == value
+    return value if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 def _unquoted(text: str) -> str:
@@ -259,7 +259,17 @@ def words_of(given: object) -> list[str]:
 
 def list_item(text: str) -> str:
     """An item as `split_list` reads it back, wherever its file lies."""
-    return text if _split(text) == [text] and _unquoted(text) == text else json.dumps(text, ensure_ascii=False)
+    return text if _is_closed(text) and _split(text) == [text] and _unquoted(text) == text else json.dumps(text, ensure_ascii=False)
+
+
+def _is_closed(text: str) -> bool:
+    """Whether every bracket and quote that opens closes again: what stands behind the text in a list is then read as it is."""
+    depth = 0
+    for sign in re.sub(QUOTED, "", text, flags=re.DOTALL):
+        depth += (sign in "[(") - (sign in "])")
+        if depth < 0 or sign == '"':
+            return False
+    return depth == 0
 
 
 def _split(text: str, by_file: bool = False) -> list[str]:
