@@ -27,7 +27,20 @@ from bench.names import (
     words_of,
 )
 
-FOLDERS = ["me@mail.org", "Company, Inc", "run [3]", "half [open", "a=b;c", "(x)", "käse und brot", "it's", 'say "so"', "p.py:q", "~x", "a.toml"]
+FOLDERS = [
+    "me@mail.org",
+    "Company, Inc",
+    "run [3]",
+    "half [open",
+    "a=b;c",
+    "(x)",
+    "käse und brot",
+    "it's",
+    'say "so"',
+    "p.py:q",
+    "~x",
+    "a.toml",
+]
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=12)
 folders = st.lists(words.filter(lambda part: part.strip(". ") == part and part), max_size=3).map("/".join)
 values = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=12).map(str.strip).filter(bool))
