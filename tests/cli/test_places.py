@@ -191,9 +191,9 @@ def test_published_pages_are_utf8_whatever_is_printed(out, tmp_path):
 
 @pytest.fixture
 def snapshot(out, tmp_path):
-    """The database alone, in a folder where SQLite can make no file beside it: a folder stands there."""
+    """The database alone, in a folder where SQLite can make no file beside it: a link that leads nowhere stands there."""
     shutil.copy(out / "bench.db", tmp_path / "bench.db")
-    (tmp_path / "bench.db-shm").mkdir()
+    (tmp_path / "bench.db-shm").symlink_to(tmp_path / "nowhere" / "shared")
     (tmp_path / "bench.db").chmod(0o444)
     return tmp_path
 
