@@ -12,7 +12,7 @@ import re
 from collections.abc import Container, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.errors import UsageError
 
@@ -324,7 +324,7 @@ def parse_seeds(value: object) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def plain(value: object) -> object:
+def plain(value: object) -> Any:
     """A value as TOML could hold it: lists for ranges, sets, iterators, numpy arrays and pandas columns, Python's numbers for numpy's.
 
     A numpy float of fewer than 64 bits is the number that it prints: 0.3 in float32 stays 0.3. Sets come sorted.

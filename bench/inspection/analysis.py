@@ -49,7 +49,7 @@ ANALYSES = (*TRACED, "cost")
 @loaded_once()
 def analyse(
     what: str,
-    suite: str | Suite | None = None,
+    suite: str | Path | Suite | None = None,
     options: dict[str, object] | None = None,
     out: Path | str = "runs",
     how: How | None = None,
