@@ -672,3 +672,11 @@ def test_copy_with_other_scores_gives_its_setting_their_mean():
     row = {row.label: row for row in overall.rows}["mmformer"]
     assert row.mean == pytest.approx((0.7 + 0.9) / 2)
     assert row.n == 12
+
+
+def test_audit_of_a_file_counts_wherever_the_file_lies():
+    pairs = [(replace(r, trial=replace(r.trial, method="/a/net.py:Net")), arrays) for r, arrays in (made("muse"), made("muse", seed=1))]
+    rows = board_of(*pairs, audits=(found("net.py:Net"),)).settings[0].rows
+    assert [row.audit for row in rows] == ["passed"]
+    rows = board_of(*pairs, audits=(found("net.py:Net", version="other"),)).settings[0].rows
+    assert [row.audit for row in rows] == ["not audited"]
