@@ -1,7 +1,8 @@
 """The commands as Python functions, for notebooks: `bench.run`, `bench.results`, `bench.board`, and one for each further command.
 
 What is natural comes first and may go by position, everything else by name. Suites are names, files or `Suite` values; methods are names,
-`file.py:Class` or classes; lists may be text with commas, any iterable or numpy values. Bad input raises UsageError, a ValueError.
+`file.py:Class` or classes; lists may be text with commas or any iterable; numbers and texts may be numpy's or pandas'; paths are texts or
+`Path`, and `~` is a home folder. Bad input raises UsageError, a ValueError.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.names import Value, split_list
+from bench.names import Value, Words, path_of, plain, words_of
 
 if TYPE_CHECKING:
     import pandas
@@ -31,7 +32,7 @@ DEFAULT_OUT = "runs"
 
 
 def run(
-    suite: str | Suite = "quick",
+    suite: str | Path | Suite = "quick",
     *,
     methods: Names | None = None,
     datasets: str | Iterable[str] | None = None,
@@ -40,7 +41,7 @@ def run(
     noise: float | str | Iterable[float] | None = None,
     seeds: int | str | Iterable[int] | None = None,
     training: Mapping[str, Value] | None = None,
-    configs: str | Iterable[str] | None = None,
+    configs: Words | None = None,
     out: str | Path = DEFAULT_OUT,
     jobs: int = 1,
     retry_failed: bool = False,
@@ -64,7 +65,7 @@ def run(
     from bench.studies.looks import resolve
 
     asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
-    chosen = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out)
+    chosen, out = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out), path_of(out)
     how = _how(jobs, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, is_traced=is_traced)
     return tidy(resolve(chosen, out, how).records)
 
@@ -120,11 +121,7 @@ def stored(
 
     with opened(out, published) as source:
         records = source.records()
-    return selected(records, names_of(methods or ()), _items(settings))
-
-
-def _items(given: str | Iterable[str] | None) -> list[str]:
-    return split_list(given) if isinstance(given, str) else list(given or ())
+    return selected(records, () if methods is None else names_of(methods), words_of(settings))
 
 
 def results(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
@@ -209,6 +206,7 @@ def profile(
     from bench.data.loading import loaded_once
     from bench.inspection import profile as profiling
 
+    threads, depth = int(threads), int(depth)
     with loaded_once():
         trials = profiling.trials_of(
             methods, dataset, combination=combination, protocol=protocol, noise=noise, seed=seed, training=training, device=device,
@@ -221,14 +219,14 @@ def analyze(
     what: str,
     methods: Names | None = None,
     *,
-    suite: str | Suite | None = None,
+    suite: str | Path | Suite | None = None,
     datasets: str | Iterable[str] | None = None,
     noise: float | str | Iterable[float] | None = None,
     seeds: int | str | Iterable[int] | None = None,
     training: Mapping[str, Value] | None = None,
     out: str | Path = DEFAULT_OUT,
     figures: str | Path | None = None,
-    formats: Iterable[str] = ("png",),
+    formats: str | Iterable[str] = ("png",),
     jobs: int = 1,
     quiet: bool = False,
     **options: object,
@@ -244,17 +242,19 @@ def analyze(
 
     from bench.grid.progress import Lines
     from bench.inspection.analysis import analyse, write
+    from bench.inspection.figures import check_formats
 
+    wanted = check_formats(words_of(formats))
     given = {"methods": methods, "datasets": datasets, "noise": noise, "seeds": seeds, "training": training, **options}
     found = analyse(what, suite, given, out, _how(jobs, quiet, partial(Lines, "accuracy"), command="bench.analyze(...)"))
     if figures is not None:
-        write(found, Path(figures), list(formats))
+        write(found, path_of(figures), wanted)
     return found
 
 
 def compare(
-    a: str,
-    b: str,
+    a: str | type,
+    b: str | type,
     out: str | Path = DEFAULT_OUT,
     *,
     suite: str | None = None,
@@ -276,14 +276,17 @@ def compare(
     from bench.comparison.belonging import in_settings, label_of
     from bench.comparison.compare import compare as compared
     from bench.comparison.masks import masks_of
+    from bench.question.assemble import names_of
+    from bench.question.keys import number
     from bench.records.folder import answers_of
 
-    wanted, allowed = _items(settings), _items(allow)
+    a, b = (text if isinstance(text, str) else names_of(text)[0] for text in (a, b))
+    wanted, allowed = words_of(settings), words_of(allow)
     answers = answers_of(out, published, suite)
     labels = [label_of(text, answers.records) for text in (a, b)]
     own = [record for record in in_settings(answers.records, wanted) if record.trial.label in labels]
     observed, notes = masks_of(own) if patterns else (None, [])
-    margin = None if rope is None else rope / 100
+    margin = None if rope is None else number("rope", plain(rope)) / 100
     return compared(answers, a, b, metric=metric, settings=wanted, rope=margin, allow=allowed, observed=observed, notes=notes)
 
 
@@ -300,7 +303,7 @@ def reproduce(trial: str, out: str | Path = DEFAULT_OUT, *, published: str | Pat
 
 
 def tune(
-    suite: str | Suite = "quick",
+    suite: str | Path | Suite = "quick",
     *,
     methods: Names | None = None,
     datasets: str | Iterable[str] | None = None,
@@ -341,13 +344,14 @@ def tune(
 
     asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
     chosen = assemble(suite, {**asked, "training": training, **options})
-    if plot is not None:
-        check_plot(Path(plot))
-    budget = Budget(suggestions, budget_gflops, budget_minutes)
+    drawn = None if plot is None else path_of(plot)
+    if drawn is not None:
+        check_plot(drawn)
+    budget = Budget(*map(plain, (suggestions, budget_gflops, budget_minutes)))
     how = _how(jobs, quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
     found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
-    if plot is not None:
-        draw(found.results, Path(plot))
+    if drawn is not None:
+        draw(found.results, drawn)
     frame = pandas.DataFrame([result.as_json() for result in found.results])
     frame.attrs["file"] = str(found.file)
     return frame

@@ -30,7 +30,11 @@ Report = Callable[[int, int, str], None]  # steps done, steps in all (0: not kno
 
 def data_root() -> Path:
     """The folder of all file datasets: `BENCH_DATA`, else a folder of this user."""
-    return Path(os.environ.get("BENCH_DATA") or platformdirs.user_data_path("missing-modality-bench"))
+    given = Path(os.environ.get("BENCH_DATA") or platformdirs.user_data_path("missing-modality-bench"))
+    try:
+        return given.expanduser()
+    except RuntimeError:  # `~name` of nobody: a folder is called so
+        return given
 
 
 @dataclass(frozen=True)

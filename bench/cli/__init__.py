@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any, TextIO
+
 import click
 
 from bench import __version__
@@ -19,10 +22,21 @@ GROUPS = {
 class Grouped(click.Group):
     """Lists its commands under the headings of GROUPS, in their order, each with the whole first sentence of its help."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            _takes_every_sign(stream)
+        return super().main(*args, **kwargs)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([(str(command.name), command.get_short_help_str(limit=formatter.width * 2)) for command in commands])
+
+
+def _takes_every_sign(stream: TextIO) -> None:
+    """Write `?` for a sign that the encoding of a terminal, or of what stdout goes to, lacks: the numbers around it are worth more."""
+    if getattr(stream, "errors", None) in ("strict", "surrogateescape") and hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")
 
 
 @click.group(cls=Grouped, context_settings=CONTEXT)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bench.cli.options import (
+    UserPath,
     asked,
     bundle,
     explained,
@@ -48,7 +49,7 @@ analysis_options = bundle(
     seeds_option,
     machine_options,
     wait_option,
-    click.option("--figures", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where.  [default: OUT/analysis]"),
+    click.option("--figures", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", help="Where.  [default: OUT/analysis]"),
     click.option("--format", "formats", default="png", show_default=True, metavar="LIST", help="png, svg, pdf."),
     place_options,
     output_options,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import explained, json_option, of_suite_option, out_option, print_json
+from bench.cli.options import UserPath, explained, json_option, of_suite_option, out_option, print_json
 
 if TYPE_CHECKING:
     from bench.records.scoring import Mismatch
@@ -22,9 +22,9 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
 @out_option
 @of_suite_option
 @click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
-@click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
+@click.option("--publish", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
 @click.option(
-    "--beside", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.csv",
+    "--beside", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE.csv",
     help="Show printed numbers beside ours where setting, metric and method match.",
 )  # fmt: skip
 @click.option(
@@ -38,7 +38,7 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
     is_flag=True,
     help="Take the metrics of published folders anew from their predictions, and render. Takes folders, else all of leaderboards/.",
 )
-@click.argument("folders", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folders", nargs=-1, type=UserPath(file_okay=False, path_type=Path))
 @json_option
 @explained
 def leaderboard(

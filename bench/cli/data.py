@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import data_root_option, explained, json_option, output_options, print_checks, print_json, steps
+from bench.cli.options import UserPath, data_root_option, explained, json_option, output_options, print_checks, print_json, steps
 
 files_option = click.option(
-    "--from", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
+    "--from", "folder", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
 )
 
 
@@ -82,8 +82,8 @@ def data_verify(name: str, folder: Path | None, as_json: bool, quiet: bool) -> N
 
 @data.command("card")
 @click.argument("names", nargs=-1, metavar="[NAME[option=value]]...")
-@click.option("--publish", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write DIR/NAME.md, of all that are here.")
-@click.option("--check", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Render the pages of DIR again and compare.")
+@click.option("--publish", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", help="Write DIR/NAME.md, of all that are here.")
+@click.option("--check", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", help="Render the pages of DIR again and compare.")
 @data_root_option
 @json_option
 @explained

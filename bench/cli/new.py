@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import explained, json_option, print_json
+from bench.cli.options import UserPath, explained, json_option, print_json
 
 
 @click.group()
@@ -17,7 +17,7 @@ def new() -> None:
 @new.command("method")
 @click.argument("name")
 @click.option(
-    "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path(), help="Where to write.  [default: here]"
+    "--folder", type=UserPath(exists=True, file_okay=False, path_type=Path), default=Path(), help="Where to write.  [default: here]"
 )
 @json_option
 @explained

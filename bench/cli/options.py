@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.names import path_of
+
 if TYPE_CHECKING:
     from bench.grid.how import How
+
+
+class UserPath(click.Path):
+    """A path as people give it: `~` is a home folder, also where the shell leaves it as it is (`--out=~/runs`)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(str(path_of(value)), param, ctx)
 
 
 def _set_data_root(_: click.Context, __: click.Parameter, folder: Path | None) -> None:
@@ -103,15 +112,17 @@ machine_options = bundle(
 
 # The place: where data and results lie
 data_root_option = click.option(
-    "--data-root", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", expose_value=False, callback=_set_data_root,
+    "--data-root", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", expose_value=False, callback=_set_data_root,
     help="Folder of the datasets that come as files.  [default: BENCH_DATA, or a folder of this user]",
 )  # fmt: skip
-out_option = click.option("--out", default="runs", show_default=True, metavar="DIR", help="Folder of the results database.")
+out_option = click.option(
+    "--out", type=UserPath(path_type=str), default="runs", show_default=True, metavar="DIR", help="Folder of the results database."
+)
 place_options = bundle(data_root_option, out_option)
 source_options = bundle(
     out_option,
     click.option(
-        "--from", "published", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+        "--from", "published", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER",
         help="Read a published leaderboard, such as leaderboards/quick, instead of --out.",
     ),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bench.cli.options import (
+    UserPath,
     device_option,
     explained,
     output_options,
@@ -30,7 +31,7 @@ from bench.cli.options import (
 @click.option("--depth", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Levels of nested components.")
 @device_option
 @threads_option
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw GFLOPs by observed modalities too.")
+@click.option("--plot", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE", help="Draw GFLOPs by observed modalities too.")
 @output_options
 @explained
 def profile(

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bench.cli.options import (
+    UserPath,
     asked,
     explained,
     how,
@@ -32,7 +33,7 @@ from bench.cli.options import (
 @click.option("--pruner", default="median", show_default=True, metavar="median|none", help="What ends a suggestion that lags behind.")
 @click.option("--seed", "seeds", default="0", show_default=True, metavar="LIST", help="Seed of the tuning; several repeat it whole.")
 @click.option("--study", metavar="NAME", help="Name of its folder in OUT/tuning.  [default: from the question]")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw curves and importances.")
+@click.option("--plot", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE", help="Draw curves and importances.")
 @machine_options
 @place_options
 @output_options
@@ -91,9 +92,11 @@ def tune(
 
 def _run_of_winners(given: dict[str, Any], file: Path) -> str:
     """The command that trains the winners beside the default configurations, under the conditions they were found in."""
+    from bench.names import list_item
+
     words, settings = ["bench", "run"], ("methods", "datasets", "combinations", "protocols", "noise")
     for key in ("suite", *settings, "selection", "epochs", "training", "device", "threads", "out"):
         values = given[key] if isinstance(given[key], list) else [given[key]]
         option = "--set" if key == "training" else f"--{key}"
         words += [word for value in values if value is not None for word in (option, str(value))]
-    return shlex.join([*words, "--configs", f"default,{file}"])
+    return shlex.join([*words, "--configs", f"default,{list_item(str(file))}"])

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from bench.errors import UsageError, unknown
-from bench.names import Setting, method_label, parse_choice
+from bench.names import Setting, bare_choice, method_label, one_choice, parse_choice
 from bench.records.record import Record
 
 ALLOW = ("protocols", "data", "commits", "hardware")  # what may be mixed if the caller says so
@@ -15,7 +15,7 @@ ALLOW = ("protocols", "data", "commits", "hardware")  # what may be mixed if the
 
 def spelled(text: str) -> str:
     """A method's name as tables spell it."""
-    choice = parse_choice(text)
+    choice = parse_choice(one_choice(text))
     return method_label(choice.name, choice.preset, choice.options)
 
 
@@ -26,6 +26,7 @@ def label_of(text: str, records: Sequence[Record]) -> str:
     if spelt in known:
         return spelt
     found = {record.trial.label for record in records if record.trial.choice == spelt}
+    found = found or {record.trial.label for record in records if bare_choice(record.trial.choice) == bare_choice(spelt)}
     if len(found) != 1:
         raise unknown("method in these results", spelt, known)
     return found.pop()

@@ -21,6 +21,7 @@ from bench.comparison.page import markdown, opening
 from bench.data.grammar import parse_protocol
 from bench.errors import UsageError, unknown
 from bench.leaderboard import SettingTable, build
+from bench.leaderboard.rows import one_question_each
 from bench.methods.catalog import FLOOR, UNRANKED
 from bench.names import Setting
 from bench.question.suite import Suite
@@ -250,26 +251,31 @@ def _patterns(table: SettingTable, observed: np.ndarray, arrays: list[list[Predi
 def _across(
     metric: str, group: Sequence[Difference], records: Sequence[Record], levels: Levels, synthetic: bool, mixed_protocols: bool
 ) -> Across:
-    differences: dict[tuple[str, str], float] = {}
-    complete: list[float] = []
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    complete: dict[tuple[str, str], bool] = {}
     filled: list[str] = []
     left_out: list[str] = []
+    asked = {id(table): one[0] for one in one_question_each(found.table for found in group) for table in one}
     for found in group:
         table = found.table
+        first = asked[id(table)]  # under two names of the same data a setting has one value, their mean
+        key = first.question[0], first.title
         a, b = METRICS[metric].sign * np.array([found.a.mean, found.b.mean])
+        is_complete = not (math.isnan(a) or math.isnan(b)) and all(row.n == row.planned for row in (found.a, found.b))
         if math.isnan(a) or math.isnan(b):
             here = [record for record in records if record.setting == table.setting]
             a, b = _filled(metric, a, b, here)
             (left_out if math.isnan(a) else filled).append(table.title)
-        elif all(row.n == row.planned for row in (found.a, found.b)):
-            complete.append(float(a - b))
         if math.isfinite(a):
-            differences[table.dataset, table.title] = float(a - b)
+            values[key].append(float(a - b))
+            complete[key] = complete.get(key, True) and is_complete
+    differences = {key: float(np.mean(own)) for key, own in values.items()}
     shapes = sorted({parse_protocol(found.table.protocol).shape for found in group})
     reason = "" if differences else "needs a setting where some method has a score"
     if len(shapes) > 1 and not mixed_protocols:
         reason = f"mixed protocols: {', '.join(shapes)}; choose some with --settings, or accept it with --allow protocols"
-    return Across(synthetic, differences, tuple(complete), tuple(filled), tuple(left_out), levels, reason)
+    whole = tuple(value for key, value in differences.items() if complete[key])
+    return Across(synthetic, differences, whole, tuple(filled), tuple(left_out), levels, reason)
 
 
 def _filled(metric: str, a: float, b: float, here: Sequence[Record]) -> tuple[float, float]:

@@ -92,8 +92,9 @@ def _opening_of_one(found: Comparison, difference: Difference) -> str:
 
 
 def _opening_of_many(found: Comparison, across: Across) -> str:
-    here = [difference for difference in found.differences if difference.table.synthetic == across.synthetic]
-    counts = Counter(difference.verdict for difference in here)
+    own = [difference for difference in found.differences if difference.table.synthetic == across.synthetic]
+    here = {difference.table.question: difference for difference in own}  # one under two names of the same data counts once
+    counts = Counter(difference.verdict for difference in here.values())
     n = len(here)
     clauses = {
         "better": f"{found.a} is reliably better in",

@@ -11,8 +11,9 @@ from bench import registry
 from bench.grid.how import How
 from bench.grid.job import Job, handed_over
 from bench.grid.process import interruptible
+from bench.names import path_of
 from bench.question.plan import budget_key, plan
-from bench.question.suite import Suite
+from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
 from bench.records.record import Record
@@ -38,7 +39,7 @@ def execute(suite: Suite, out: Path | str, how: How | None = None, *, trials: Se
 
     Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
     """
-    how = how or How()
+    how, suite = how or How(), with_one_name(suite)
     trials = plan(suite) if trials is None else trials
     progress, stopped = how.progress(), threading.Event()
     with Store(out) as store, store.writing(how.wait):
@@ -58,6 +59,18 @@ def execute(suite: Suite, out: Path | str, how: How | None = None, *, trials: Se
         records = {record.trial.id: record for record in store.records()}
         summary.records = [records[trial.id] for trial in trials if records[trial.id].status != "planned"]
     return summary
+
+
+def stored(trials: Sequence[Trial], out: Path | str, how: How) -> Summary | None:
+    """What running these trials would give if nothing is left to run; nothing is written, so the folder may refuse it. Else None."""
+    if not (path_of(out) / "bench.db").exists():
+        return None
+    with Store(out, create=False) as store:
+        known = store.statuses()
+        if any(trial.id not in known for trial in trials) or waiting(trials, store, how):
+            return None
+        records = {record.trial.id: record for record in store.records()}
+    return Summary(planned=len(trials), reused=len(trials), records=[records[trial.id] for trial in trials])
 
 
 def waiting(trials: Iterable[Trial], store: Store, how: How) -> list[Trial]:

@@ -102,6 +102,6 @@ def limit_address_space(memory: int) -> None:
     """Let this process take no more than `memory` bytes on top of what it holds now."""
     statm = Path("/proc/self/statm")
     if statm.exists():
-        held = int(statm.read_text().split()[0]) * resource.getpagesize()
+        held = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (held + memory, hard))

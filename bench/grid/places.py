@@ -32,7 +32,7 @@ class Place(ABC):
     def __init__(self, slots: int = 1) -> None:
         if slots < 1:
             raise UsageError(f"jobs, how many trials run at once, must be at least 1, got {slots}")
-        self.slots = slots
+        self.slots = int(slots)
 
     @abstractmethod
     def call(self, task: Task, report: Callable[[Any], None], stopped: threading.Event) -> Any:

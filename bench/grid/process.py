@@ -75,18 +75,21 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
 
 def _start(task: Task) -> tuple[Connection, Any]:
     context = multiprocessing.get_context("forkserver")
+    start_server()
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(sender, task, dict(os.environ), Path.cwd()), daemon=True)
-    start_server()
     with _start_lock:
         # multiprocessing re-imports the caller's main module in every child: an unguarded script or a notebook would run
         # again inside each trial. A trial needs nothing from it, so an empty one stands in while the process starts.
         main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
         try:
             process.start()
+        except OSError as error:  # no more processes, files or memory, now
+            receiver.close()
+            raise Ended(f"no process could be started: {line_of(error)}") from None
         finally:
             sys.modules["__main__"] = main
-    sender.close()  # the child's copy is then the only one: its death closes the pipe
+            sender.close()  # the child's copy is then the only one: its death closes the pipe
     return receiver, process
 
 
@@ -132,7 +135,7 @@ def _end_with_parent() -> None:
 def _resident_bytes(pid: int | None) -> int:
     """Memory a process holds now; 0 where the system does not say."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     except (OSError, IndexError):
         return 0
 

@@ -12,10 +12,14 @@ import json
 import multiprocessing
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
+from pathlib import Path
+
+from bench.errors import UsageError
 
 CHANNEL = "BENCH_WARM"  # {"modules": [...], "datasets": [...]}
 ALWAYS = (
@@ -24,7 +28,10 @@ ALWAYS = (
     "bench.grid.process",  # what a forked process begins with
     "bench.training.trial",
 )
-_lock = threading.Lock()  # of the variable
+SOCKET = 103 if sys.platform == "darwin" else 107  # bytes of a socket's path, a limit of the system
+FOLDER, NAME = len("/pymp-12345678"), len("/listener-12345678")  # what multiprocessing adds to the folder for temporary files
+SHORT = ("XDG_RUNTIME_DIR", "/tmp", "/var/tmp", "/dev/shm")  # folders, or variables that name one, where TMPDIR is too long
+_lock = threading.Lock()  # of the variable, and of where multiprocessing keeps its sockets
 
 
 def look_at_code() -> None:
@@ -41,14 +48,51 @@ def look_at_code() -> None:
 
 
 def start_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
-    """Start the fork server, which loads these modules and datasets in the background. Does nothing where it runs already."""
+    """Start the fork server, which loads these modules and datasets in the background. Does nothing where it runs already.
+
+    Raises: UsageError if it cannot be started.
+    """
     with _lock:
+        _shorten_sockets()
         os.environ[CHANNEL] = json.dumps({"modules": sorted(modules), "datasets": sorted(datasets)})
         multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.grid.server"])
         try:
             forkserver.ensure_running()
+        except OSError as error:
+            raise UsageError(f"no process can be started here: {error}; `bench doctor` says what this machine lacks") from None
         finally:
             del os.environ[CHANNEL]
+
+
+def socket_folder() -> Path:
+    """The folder whose sockets have short enough paths: that of temporary files, or another one. Raises: UsageError if there is none."""
+    usual = tempfile.gettempdir()
+    others = [os.environ.get(name, "") if name.isupper() else name for name in SHORT]
+    for folder in (usual, *others):
+        if folder and len(os.fsencode(folder)) + FOLDER + NAME <= SOCKET and Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            return Path(folder)
+    raise UsageError(
+        f"TMPDIR is too long for a socket, whose path may have {SOCKET} bytes: {usual} has {len(os.fsencode(usual))}; "
+        f"set TMPDIR to a folder of at most {SOCKET - FOLDER - NAME}"
+    )
+
+
+def _shorten_sockets() -> None:
+    """Let multiprocessing, here and in every process started from here, keep its sockets where their paths are short enough.
+
+    It makes one folder for them on first use, in that of temporary files, and hands its name down to its children.
+    """
+    known = multiprocessing.current_process()._config  # type: ignore[attr-defined]  # where multiprocessing.util keeps the name
+    made = known.get("tempdir")
+    if made is not None and len(os.fsencode(made)) + NAME <= SOCKET:
+        return
+    usual, short = tempfile.tempdir, str(socket_folder())
+    known.pop("tempdir", None)
+    tempfile.tempdir = short
+    try:
+        util.get_temp_dir()
+    finally:
+        tempfile.tempdir = usual
 
 
 def warm_up() -> None:

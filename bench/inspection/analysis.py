@@ -18,7 +18,7 @@ from bench import registry
 from bench.data.loading import loaded_once
 from bench.drawing import missing
 from bench.errors import UsageError, unknown
-from bench.grid.engine import execute
+from bench.grid.engine import execute, stored
 from bench.grid.how import How
 from bench.inspection.profile import profiles, tidy
 from bench.inspection.tables import (
@@ -34,7 +34,7 @@ from bench.inspection.tables import (
 )
 from bench.methods.catalog import CEILING
 from bench.methods.tracing import read_traces
-from bench.names import Choice
+from bench.names import Choice, path_of
 from bench.question.assemble import assemble
 from bench.question.plan import plan
 from bench.question.suite import Suite, read_suite
@@ -49,7 +49,7 @@ ANALYSES = (*TRACED, "cost")
 @loaded_once()
 def analyse(
     what: str,
-    suite: str | Suite | None = None,
+    suite: str | Path | Suite | None = None,
     options: dict[str, object] | None = None,
     out: Path | str = "runs",
     how: How | None = None,
@@ -73,13 +73,14 @@ def analyse(
     _check_providers(what, chosen)
     if what == "cost":
         return _cost(replace(chosen, seeds=chosen.seeds[:1]))
-    summary = execute(chosen, out, replace(how or How(), is_traced=True))
+    how, trials = replace(how or How(), is_traced=True), plan(chosen)
+    summary = stored(trials, out, how) or execute(chosen, out, how, trials=trials)
     found, absent = [], []
     for record in summary.records:
         trial = record.trial
         if trial.method == CEILING:  # joins a plan by itself
             continue
-        source, reason = _source(record, what, Path(out))
+        source, reason = _source(record, what, path_of(out))
         found += [source] if source is not None else []
         absent += [reason] if reason is not None else []
     if not found and not summary.interrupted:
@@ -194,7 +195,7 @@ def write(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png",), s
             here, stem = at_setting(analysis, setting, by), file_stem(analysis.what, tuple(setting))
             for ending, frame in here.tables().items():
                 files.append(folder / f"{stem}{ending}.csv")
-                frame.to_csv(files[-1], index=False, float_format="%.6g")
+                frame.to_csv(files[-1], index=False, float_format="%.6g", encoding="utf-8")
             if missing() is None:
                 files += figures.draw(here, folder / stem, formats)
     except OSError as error:

@@ -39,7 +39,7 @@ from bench.inspection.subjects import (
 )
 from bench.methods.base import Method
 from bench.methods.catalog import CEILING, GROUPS
-from bench.names import Choice, parse_choice
+from bench.names import Choice, bare_choice, one_choice, parse_choice
 from bench.question.machine import Limits
 from bench.records.database import Store
 from bench.records.record import Finding, audit_summary
@@ -232,7 +232,7 @@ def expand(texts: Iterable[str]) -> list[Choice]:
     for text in texts:
         names = (*GROUPS[text], *((CEILING,) if text == "all" else ())) if text in GROUPS else ()
         every = [Choice(name, preset) for name in names for preset in registry.method_class(name).presets]
-        for choice in every or [parse_choice(text)]:
+        for choice in every or [parse_choice(one_choice(text))]:
             cls, config = resolved(choice)
             registry.version_of(cls, config)  # or what is found could not be kept
             choice = replace(choice, preset=choice.preset or next(iter(cls.presets)))
@@ -280,7 +280,7 @@ class Audit(Task):
 def _isolated(place: Place, choice: Choice, limits: Limits, store: Store, stopped: threading.Event) -> list[Finding]:
     """All findings on one choice; a process that dies leaves the check it was at failed. Raises: Stopped."""
     findings: list[Finding] = []
-    log = store.folder / "logs" / f"audit-{re.sub(r'[^A-Za-z0-9.=@-]+', '-', str(choice))}.log"
+    log = store.folder / "logs" / f"audit-{re.sub(r'[^A-Za-z0-9.=@-]+', '-', bare_choice(str(choice)))[:200]}.log"
     try:
         place.call(Audit(choice=choice, limits=limits, log=log, given=handed_over([choice.name])), findings.append, stopped)
     except Ended as end:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import sys
 import tempfile
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from bench import registry
-from bench.datasets.files import FileDataset
+from bench.datasets.files import FileDataset, data_root
 from bench.errors import UsageError
+from bench.grid.warm import SOCKET, socket_folder
 from bench.records.provenance import hardware
+from bench.records.reading import connect
+
+SIGNS = "●±→~×é"  # of pages and of names
 
 
 def checks(out: Path) -> list[dict[str, object]]:
@@ -21,8 +28,11 @@ def checks(out: Path) -> list[dict[str, object]]:
         _check("hardware", True, hardware()),
         _torch(),
         _fork_server(),
+        _temporary_files(),
+        _output(),
         *_datasets(),
         _methods(),
+        _data_root(),
         _folder(out),
     ]
 
@@ -64,6 +74,33 @@ def _fork_server() -> dict[str, object]:
     return _check("isolation", passed, "fork server" if passed else "no fork server on this system; use Linux, macOS or WSL")
 
 
+def _temporary_files() -> dict[str, object]:
+    """Processes talk through a socket, whose path the system limits; batch systems set long TMPDIRs."""
+    try:
+        usual, sockets = Path(tempfile.gettempdir()), socket_folder()
+    except (OSError, UsageError) as error:
+        return _check("temporary files", False, str(error))
+    elsewhere = f", too long for a socket, of which a path may have {SOCKET} bytes: those lie in {sockets}"
+    return _check("temporary files", True, f"{usual}{elsewhere if usual != sockets else ''}")
+
+
+def _output() -> dict[str, object]:
+    """Pages hold signs that some encodings lack."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    lacking = [sign for sign in SIGNS if sign.encode(encoding, "ignore").decode(encoding) != sign]
+    told = f", which lacks {len(lacking)} signs of our pages and shows ? for each; PYTHONIOENCODING=utf-8 brings them" if lacking else ""
+    return _check("output", True, f"{encoding}{told}")
+
+
+def _data_root() -> dict[str, object]:
+    """Where files of datasets are looked for, and prepared copies are written: reading is enough where both are there."""
+    root = data_root()
+    if not root.is_dir():
+        return _check("data root", True, f"{root} is not there yet; --data-root or BENCH_DATA names another folder")
+    can = "writable" if os.access(root, os.W_OK) else "not writable: datasets are read from it, and `bench data prepare` needs another"
+    return _check("data root", os.access(root, os.R_OK | os.X_OK), f"{root}, {can}")
+
+
 def _datasets() -> list[dict[str, object]]:
     from bench.data.loading import load
     from bench.names import Choice
@@ -96,8 +133,20 @@ def _folder(out: Path) -> dict[str, object]:
     existing = next(path for path in (out, *out.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryDirectory(dir=existing) as folder:
-            sqlite3.connect(Path(folder) / "probe.db").execute("PRAGMA journal_mode = WAL").close()
+            _write_and_read(Path(folder) / "probe.db")
     except (OSError, sqlite3.Error) as error:
-        return _check("results folder", False, f"{existing} cannot be written: {error}")
+        return _check("results folder", False, f"{existing} cannot hold results: {error}; give another --out, on a disk of this machine")
     free = shutil.disk_usage(existing).free / 1e9
     return _check("results folder", free > 1, f"{out} writable, {free:.0f} GB free")
+
+
+def _write_and_read(path: Path) -> None:
+    """Use a database as a run and its readers do at once; file systems of a network often cannot. Raises: sqlite3.Error, OSError."""
+    with closing(sqlite3.connect(path)) as writer:
+        mode = writer.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise sqlite3.OperationalError("this file system takes no write-ahead log")
+        writer.execute("CREATE TABLE probe (value)")
+        writer.commit()
+        with closing(connect(path)) as reader:
+            reader.execute("SELECT * FROM probe").fetchall()

@@ -24,12 +24,13 @@ from bench.leaderboard.rows import (
     Row,
     SettingTable,
     base_of,
+    one_question_each,
 )
 from bench.leaderboard.scores import Scores, interval, pairs_of, refusal, scores_of
 from bench.leaderboard.significance import Across, Family, Place, across, family_of
 from bench.leaderboard.surface import surface_of
 from bench.methods.catalog import CEILING, FLOOR, UNRANKED, role
-from bench.names import Choice, Setting
+from bench.names import Choice, Setting, alike, bare_choice
 from bench.question.suite import Suite
 from bench.question.winners import winners_of
 from bench.records.answers import Answers, named
@@ -38,6 +39,7 @@ from bench.records.record import Finding, Record, audit_summary
 from bench.stats import pareto_front, ranks
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
+from bench.text import and_list
 
 
 def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
@@ -52,6 +54,8 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
     audited = _audited(answers.audits)
     settings = [_setting_table(answers, setting, methods, audited) for setting, methods in by_setting.items()]
     settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.shape, table.noise or 0.0))
+    first = alike((base_of(table.dataset), (table.synthetic, table.fingerprint or table.dataset)) for table in settings)
+    settings = [replace(table, counts_as=first[base_of(table.dataset)]) for table in settings]
     failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
     kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
     return Board(
@@ -59,7 +63,7 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
         tuple(settings),
         tuple(_overall(suite, [s for s in settings if s.synthetic == kind], by_setting) for kind in kinds),
         tuple((_text(record), reason) for record, reason in failures),
-        (*answers.left_out, *mixtures(done), *_warnings(records, by_setting), *_added_seeds(suite)),
+        (*answers.left_out, *mixtures(done), *_warnings(records, by_setting), *_same_data(first), *_added_seeds(suite)),
         provenance_line(done),
         tuple(answers.commands),
         of_board(printed, records, suite.metric),
@@ -95,6 +99,12 @@ def _warnings(records: Sequence[Record], by_setting: Mapping[Setting, Mapping[st
         if refused:
             found.append(f"{setting.dataset}, {setting.protocol}: {refused}; nothing is tested there")
     return found
+
+
+def _same_data(first: Mapping[str, str]) -> list[str]:
+    """Datasets that are one under several names; `first` maps each to the one it counts as."""
+    names = {own: [name for name, other in first.items() if other == own] for own in first.values()}
+    return [f"{and_list(group)} hold the same data: counted as one dataset" for group in names.values() if len(group) > 1]
 
 
 def _added_seeds(suite: Suite) -> list[str]:
@@ -134,6 +144,7 @@ def _setting_table(
         mixed=mixed,
         timed=on_one_machine(done),
         provenance=provenance_line(done),
+        fingerprint=records[-1].trial.fingerprint,
     )
 
 
@@ -181,7 +192,7 @@ def _row(suite: Suite, one: Scores, bounds: _Bounds, standing: _Standing, audite
         flags=_flags(metric, one),
         others={other: _mean([r.metrics.get(other, math.nan) for r in one.done]) for other in EXTRA_METRICS if other != metric},
         cost=_cost(one),
-        audit=_worst_audit(audited.get((r.trial.choice, r.trial.version), NOT_AUDITED) for r in one.records),
+        audit=_worst_audit(audited.get((bare_choice(r.trial.choice), r.trial.version), NOT_AUDITED) for r in one.records),
         done=len(one.done),
         trials=one.ids,
         above_floor=sign * (one.mean - bounds.floor),
@@ -258,7 +269,7 @@ def _audited(audits: Iterable[Finding]) -> dict[tuple[str, str], str]:
     """What was found in each audited method, by choice and version: a tuned row is audited as the configuration it has."""
     findings: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in audits:
-        findings[finding.label, finding.version].append(finding)
+        findings[bare_choice(finding.label), finding.version].append(finding)
     return {key: audit_summary(group) for key, group in findings.items()}
 
 
@@ -282,14 +293,13 @@ def _overall(suite: Suite, settings: Sequence[SettingTable], by_setting: Mapping
     family = [label for label, rows in found.items() if sum(row.rank is not None for row in rows) == len(settings)]
     over = None
     if len(family) > 1:
-        scores = sign * np.array([[setting.by_label[label].mean for label in family] for setting in settings])
-        complete = np.array([all(setting.by_label[label].is_complete for label in family) for setting in settings])
-        floors = sign * np.array([setting.floor for setting in settings])
-        datasets = [base_of(setting.dataset) for setting in settings]
+        distinct = one_question_each(settings)  # under two names of the same data a setting has one value, their mean
+        scores = sign * np.array([[_mean_known([s.by_label[label].mean for s in one]) for label in family] for one in distinct])
+        complete = np.array([all(s.by_label[label].is_complete for s in one for label in family) for one in distinct])
+        floors = sign * np.array([_mean_known([s.floor for s in one]) for one in distinct])
+        titles, datasets = zip(*((one[0].title, one[0].counts_as) for one in distinct), strict=True)
         kind = "synthetic" if synthetic else "real"
-        over = across(
-            kind, [setting.title for setting in settings], datasets, family, scores, floors, complete, levels=levels, withheld=mixed
-        )
+        over = across(kind, titles, datasets, family, scores, floors, complete, levels=levels, withheld=mixed)
     rows = [_overall_row(label, own, settings, curves, over) for label, own in found.items()]
     points = {row.label: (math.nan if row.mean is None else row.mean, row.cost["gflops_per_sample"]) for row in rows}
     marks = _pareto(metric, points, over.over_settings if over else None)
@@ -317,8 +327,8 @@ def _overall_row(
         n=sum(row.n for row in rows),
         planned=sum(row.planned for row in rows),
         mean_rank=float(over.mean_ranks[over.labels.index(label)]) if over and label in over.labels else None,
-        mean=_mean([row.mean for row in rows]) if scored else None,
-        gap_closed=_known(_mean([row.gap_closed for row in rows])) if scored else None,
+        mean=_mean_of_settings(settings, [row.mean for row in rows]) if scored else None,
+        gap_closed=_known(_mean_of_settings(settings, [row.gap_closed for row in rows])) if scored else None,
         noise_auc=_known(_mean([row.area for row in along])) if has_curves else None,
         drop=_known(_mean([row.drop for row in along])) if has_curves else None,
         rises=sum(len(row.rises) for row in along),
@@ -365,6 +375,17 @@ def _cost(one: Scores) -> dict[str, float | None]:
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else math.nan
+
+
+def _mean_known(values: Sequence[float]) -> float:
+    """Mean of those that are known."""
+    return _mean([value for value in values if not math.isnan(value)])
+
+
+def _mean_of_settings(settings: Sequence[SettingTable], values: Sequence[float]) -> float:
+    """Mean over settings, those counted once that are one under two names of the same data. `values`: one a setting."""
+    value_of = {id(setting): value for setting, value in zip(settings, values, strict=True)}
+    return _mean([_mean([value_of[id(setting)] for setting in one]) for one in one_question_each(settings)])
 
 
 def _known(value: float) -> float | None:

@@ -17,6 +17,7 @@ from bench.leaderboard.printed import FILE, Printed, of_board, read_printed, to_
 from bench.leaderboard.rows import Board
 from bench.leaderboard.setting_page import PAGE_END
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
+from bench.names import bare_choice
 from bench.records.answers import Answers
 from bench.records.folder import Folder
 from bench.records.predictions import stack
@@ -42,8 +43,8 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
     left_out = {"left_out": list(answers.left_out)} if answers.left_out else {}
     lines.append(json.dumps({"commands": list(answers.commands), **left_out}))
     (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    shown = {(record.trial.choice, record.trial.version) for record in answers.records}
-    entries = [json.dumps(asdict(finding)) for finding in answers.audits if (finding.label, finding.version) in shown]
+    shown = {(bare_choice(record.trial.choice), record.trial.version) for record in answers.records}
+    entries = [json.dumps(asdict(finding)) for finding in answers.audits if (bare_choice(finding.label), finding.version) in shown]
     (folder / "audit.json").write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
     np.savez_compressed(folder / "predictions.npz", **stack(answers.predictions))  # type: ignore[arg-type]
     (folder / FILE).unlink(missing_ok=True)

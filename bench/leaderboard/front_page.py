@@ -93,7 +93,7 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
     seeds = sorted({seed for setting in kind.settings for seed in setting.seeds})
     metric, lower = board.suite.metric, "" if METRICS[board.suite.metric].higher_is_better else ", lower is better"
     said = [
-        f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.settings), 'setting')} on "
+        f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.distinct), 'setting')} on "
         f"{count(len(kind.datasets), 'SYNTHETIC dataset' if kind.synthetic else 'real dataset')}, {count(len(seeds), 'seed')}; {n:,} of "
         f"{planned:,} trials gave a score ({metric} x 100{lower})."
     ]
@@ -145,7 +145,7 @@ def _against_reference(kind: Overall, by_rank: Sequence[str], levels: Levels) ->
 def _reference_in_settings(kind: Overall) -> list[str]:
     """In how many settings a published method is significantly better than every simple one."""
     won, tested = 0, 0
-    for setting in kind.settings:
+    for setting in (one[0] for one in kind.distinct):
         role = {row.label: row.role for row in setting.rows}
         family = setting.tests
         simple = [label for label in (family.labels if family else ()) if role[label] == "reference"]
@@ -285,7 +285,7 @@ def _scores(kind: Overall, folded: bool) -> list[str]:
     every = [_matrix(kind, [(f"{s.dataset} {s.protocol}", [s.title]) for s in kind.settings])]
     links = [
         (f"[{name}]({page_of(name)})" if folded else name, [s.title for s in kind.settings if base_of(s.dataset) == name])
-        for name in kind.datasets
+        for name in dict.fromkeys(base_of(setting.dataset) for setting in kind.settings)
     ]
     intro = "Means over the settings of each dataset; the pages of the datasets have spreads, intervals and tests."
     if not folded:

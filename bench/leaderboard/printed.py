@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from bench.data.grammar import parse_protocol
 from bench.errors import UsageError, unknown
-from bench.names import Setting, parse_choice
+from bench.names import Setting, parse_choice, path_of
 from bench.records.record import Record
 from bench.stats.metrics import METRICS
 
@@ -48,7 +48,7 @@ class Printed(NamedTuple):
 def read_printed(path: Path | str) -> tuple[Printed, ...]:
     """The numbers of a file. Raises: UsageError naming file, line and column."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = path_of(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"file of printed numbers {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -88,6 +88,13 @@ class SettingTable:
     mixed: str = ""  # what is mixed in it that forbids tests
     timed: bool = True  # whether its timings may be compared
     provenance: str = ""
+    fingerprint: str = ""  # of its data
+    counts_as: str = ""  # the dataset it counts as in what is said of several: its own without options, or the first with the same data
+
+    @property
+    def question(self) -> tuple[str, ...]:
+        """What settings share that are one, under two names of the same data."""
+        return self.counts_as or base_of(self.dataset), self.fingerprint or self.dataset, self.combination, self.protocol
 
     @cached_property
     def noise(self) -> float | None:
@@ -164,7 +171,13 @@ class Overall:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(base_of(setting.dataset) for setting in self.settings))
+        """Each once, whatever its options, and those that hold the same data once."""
+        return tuple(dict.fromkeys(setting.question[0] for setting in self.settings))
+
+    @property
+    def distinct(self) -> list[list[SettingTable]]:
+        """The settings, those together that are one under two names of the same data."""
+        return one_question_each(self.settings)
 
 
 @dataclass(frozen=True)
@@ -227,6 +240,14 @@ def hp_of(label: str) -> str:
 def page_of(dataset: str) -> str:
     """The file of a dataset's page, in letters that every file system takes."""
     return re.sub(r"[^\w.-]+", "-", base_of(dataset)) + ".md"
+
+
+def one_question_each(settings: Iterable[SettingTable]) -> list[list[SettingTable]]:
+    """Settings by what they ask: each alone, unless its data have two names."""
+    found: dict[tuple[str, ...], list[SettingTable]] = {}
+    for setting in settings:
+        found.setdefault(setting.question, []).append(setting)
+    return list(found.values())
 
 
 def base_of(dataset: str) -> str:

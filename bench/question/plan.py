@@ -18,13 +18,14 @@ from bench.datasets.base import Schema
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import CEILING
 from bench.names import Choice, Setting, parse_choice
-from bench.question.suite import Suite
+from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.question.winners import with_winners
 
 
 def plan(suite: Suite) -> list[Trial]:
     """All trials of a suite, seed by seed, every name and option checked. Raises: UsageError."""
+    suite = with_one_name(suite)
     choices = registry.expand_methods(suite.methods)
     classes = {str(choice): registry.method_class(choice.name) for choice in choices}
     _check_training(suite, choices, classes)
@@ -61,7 +62,7 @@ def plan(suite: Suite) -> list[Trial]:
                     version=version,
                     evaluations=planned.evaluations(),
                 )
-                trials[trial.id] = trial
+                trials.setdefault(trial.id, trial)  # a file and its copy ask one question
     return with_winners(suite, list(trials.values()))
 
 

@@ -5,6 +5,7 @@ A suite file and the command line share their keys; options win.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import tomllib
@@ -12,12 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from itertools import count, islice
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 from bench.data.grammar import parse_protocol, takes_noise
 from bench.errors import UsageError, unknown
-from bench.names import Value, split_list
+from bench.names import Value, list_item, one_choice, one_name, path_of, plain, split_list
 from bench.question import keys
 from bench.question.machine import Limits, Machine
 from bench.stats.levels import Levels
@@ -169,6 +171,7 @@ def _toml(value: object) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 
+NAMED = ("method", "dataset")  # keys of a [[tuned]] table that name what may be a file
 SUITE_TABLES = ("training", "configs", "budgets", "tuned")
 Reader = Callable[[str, object], object]
 SUITE_KEYS: Mapping[str, Reader] = {  # of a suite file beside [[settings]]: how each is read
@@ -215,25 +218,37 @@ def known_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.rglob("*.toml"), key=place)}
 
 
-def read_suite(name_or_path: str) -> Suite:
+def read_suite(name_or_path: str | PathLike[str]) -> Suite:
     """A suite by name, or from a TOML file. Raises: UsageError naming file, line or key."""
-    suites = known_suites()
-    if name_or_path in suites:
-        path = suites[name_or_path]
-    elif name_or_path.endswith(".toml"):
-        path = Path(name_or_path)
+    suites, text = known_suites(), fspath(name_or_path)
+    if text in suites:
+        path = suites[text]
+    elif text.endswith(".toml"):
+        path = path_of(text)
     else:
-        raise unknown("suite", name_or_path, suites)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"suite file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"suite file {path} is not valid TOML: {error}") from None
+        raise unknown("suite", text, suites)
+    table = read_toml(path, "suite file")
     try:
         return suite_from(path.stem, table)
     except UsageError as error:
         raise UsageError(f"{error} ({path})") from None
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The table of a file that a user may have written, with or without a byte-order mark. Raises: UsageError; `what` it is to be."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{what} {path} cannot be read: {error.strerror}") from None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UsageError(f"{what} {path} is in UTF-16, and TOML is UTF-8; save it as UTF-8")
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{what} {path} is not UTF-8 (line {line}), and TOML is; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{what} {path} is not valid TOML: {error}") from None
 
 
 def suite_from(name: str, table: Mapping[str, object]) -> Suite:
@@ -267,7 +282,7 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
 
 
 def _setting(entry: Mapping[str, object]) -> Settings:
-    values = _setting_values({key: value for key, value in entry.items() if key != "datasets" or value})
+    values = _setting_values({key: value for key, value in entry.items() if key != "datasets" or plain(value)})
     if "datasets" not in values:
         raise UsageError("a [[settings]] table needs datasets")
     return Settings(**values)
@@ -288,4 +303,30 @@ def _read(table: Mapping[str, object], readers: Mapping[str, Reader], what: str)
     for key in table:
         if key not in readers:
             raise unknown(what, key, readers)
-    return {key: readers[key](key, value) for key, value in table.items()}
+    return {key: readers[key](key, plain(value)) for key, value in table.items()}
+
+
+def with_one_name(suite: Suite) -> Suite:
+    """The suite with every file under its one name (see `names.one_name`), wherever a method or dataset is named.
+
+    Raises: UsageError if one file is named twice, under two spellings.
+    """
+    tuned = [{key: one_choice(str(value)) if key in NAMED else value for key, value in table.items()} for table in suite.tuned]
+    return replace(
+        suite,
+        methods=_each_once("methods", suite.methods, one_choice),
+        settings=tuple(replace(table, datasets=_each_once("datasets", table.datasets, one_choice)) for table in suite.settings),
+        configs=dict(zip(_each_once("configs", suite.configs, one_name), suite.configs.values(), strict=True)),
+        budgets=dict(zip(_each_once("budgets", suite.budgets, one_name), suite.budgets.values(), strict=True)),
+        until_resolved=tuple(",".join(list_item(one_choice(name)) for name in split_list(pair)) for pair in suite.until_resolved),
+        tuned=tuple(tuned),
+    )
+
+
+def _each_once(key: str, names: Iterable[str], spelled: Callable[[str], str]) -> tuple[str, ...]:
+    found: dict[str, str] = {}
+    for name in names:
+        first = found.setdefault(spelled(name), name)
+        if first != name:
+            raise UsageError(f"{key} names one file twice, as {first} and as {name}; name it once")
+    return tuple(map(spelled, names))

@@ -1,21 +1,24 @@
 """A trial: one training and one evaluation as a plain value, with everything that decides its numbers. Free of torch.
 
-Its id is the SHA-256 of its canonical JSON, so equal questions have equal ids wherever they are asked.
+Its id is the SHA-256 of its canonical JSON, so equal questions have equal ids wherever they are asked. Where the file of a method or
+dataset lies is no part of a question: its code and data are, by version and fingerprint.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from bench.data.grammar import evaluated_at, parse_protocol
 from bench.data.terms import number_text
-from bench.names import Choice, Setting, Value, format_value, method_label
+from bench.names import Choice, Setting, Value, bare, format_value, list_item, method_label
 
 HARNESS_VERSION = 2  # rises with every change of the harness that moves a number; part of each trial's id
+WITHOUT_FOLDERS = 2  # the harness from which on ids leave out the folders of files; trials of before keep the ids they have
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,14 @@ class Trial:
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
     def canonical(self) -> str:
+        """What its id is the hash of: every field but its names in tables and the folders of its files."""
+        found = self.as_dict()
+        if self.harness >= WITHOUT_FOLDERS:
+            found |= {"method": bare(self.method), "dataset": bare(self.dataset)}
+        return json.dumps(found, sort_keys=True, separators=(",", ":"))
+
+    def to_json(self) -> str:
+        """The trial as `from_json` reads it back, with the folders of its files, so that it can run again."""
         return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
 
     def as_dict(self) -> dict[str, object]:
@@ -94,7 +105,7 @@ class Trial:
 
     def command(self) -> str:
         """The command that repeats this trial."""
-        sets = "".join(f" --set {key}={format_value(value)}" for key, value in sorted(self.training.items()))
+        sets = "".join(f" --set {shlex.quote(f'{key}={format_value(value)}')}" for key, value in sorted(self.training.items()))
         vary = f" --vary {self.vary}" if self.vary != "training" else ""
         fixed = f" --fixed-seed {self.fixed_seed}" if self.fixed_seed else ""
         at = [evaluated_at(text) for text in self.evaluations]
@@ -103,6 +114,12 @@ class Trial:
         combinations = "all" if len(fixed_to) == 2 ** len(self.combination) - 1 else ",".join(fixed_to)
         surface = (f" --test-noise {rates}" if rates else "") + (f" --test-combinations {combinations}" if combinations else "")
         return (
-            f"bench run --suite published --methods '{self.choice}' --datasets '{self.dataset_choice}' --combinations {self.combination} "
-            f"--protocols '{self.protocol}' --seeds {self.seed} --selection {self.selection}{sets}{vary}{fixed}{surface}"
+            f"bench run --suite published --methods {_quoted(self.choice)} --datasets {_quoted(self.dataset_choice)} "
+            f"--combinations {self.combination} --protocols '{self.protocol}' --seeds {self.seed} --selection {self.selection}"
+            f"{sets}{vary}{fixed}{surface}"
         )
+
+
+def _quoted(choice: str) -> str:
+    """A choice as the one item of a list that a shell hands over."""
+    return "'" + list_item(choice).replace("'", "'\"'\"'") + "'"

@@ -7,7 +7,6 @@ code, data, setting, training budget and split, and training seeds that the tuni
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
@@ -15,8 +14,8 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from bench.errors import UsageError, unknown
-from bench.names import Choice, Setting, Value, parse_choice, split_list
-from bench.question.suite import Suite, toml_tables
+from bench.names import Choice, Setting, Value, Words, bare_choice, parse_choice, path_of, words_of
+from bench.question.suite import Suite, read_toml, toml_tables
 from bench.question.trial import Trial
 
 FOLDER = "tuning"  # in a results folder
@@ -66,13 +65,21 @@ class Winner:
 
     def is_for(self, trial: Trial) -> bool:
         """Whether `trial` is the method in this setting at its default configuration."""
-        return (trial.choice, trial.asked) == (self.method, self.setting)
+        return self._is(self.method, trial)
 
     def made(self, trial: Trial) -> bool:
         """Whether `trial` is this winner's."""
         base = parse_choice(self.method)
-        label = str(Choice(base.name, base.preset, {**base.options, **self.options}))
-        return (trial.choice, trial.asked) == (label, self.setting)
+        return self._is(str(Choice(base.name, base.preset, {**base.options, **self.options})), trial)
+
+    def _is(self, method: str, trial: Trial) -> bool:
+        """Whether `trial` is of this method in this setting; of files, the same code and data are the same wherever they lie."""
+        names = (
+            (method, trial.choice, self.version == trial.version),
+            (self.dataset, trial.dataset_choice, self.fingerprint == trial.fingerprint),
+        )
+        where = (trial.combination, trial.protocol) == (self.combination, self.protocol)
+        return where and all(own == other or (same and bare_choice(own) == bare_choice(other)) for own, other, same in names)
 
     def applied(self, trial: Trial) -> Trial:
         """The tuned trial in place of the default one. Raises: UsageError if the winner was found under other conditions."""
@@ -129,15 +136,11 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 
 def read_winners(path: Path) -> list[Winner]:
     """The winners of a file. Raises: UsageError naming the file."""
+    table = read_toml(path, "file of tuned configs")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
         if set(table) - {"tuned"} or not isinstance(table.get("tuned"), list) or not table["tuned"]:
             raise UsageError("it holds no [[tuned]] tables alone; write it with `bench tune`")
         return [winner_from(entry) for entry in table["tuned"]]
-    except OSError as error:
-        raise UsageError(f"file of tuned configs {path} cannot be read: {error.strerror}; `bench tune` writes one") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"file of tuned configs {path} is not valid TOML: {error}") from None
     except UsageError as error:
         raise UsageError(f"{error} ({path})") from None
 
@@ -154,18 +157,18 @@ def winners_of(suite: Suite) -> list[Winner]:
     return [winner_from(table) for table in suite.tuned]
 
 
-def with_configs(suite: Suite, configs: str, out: Path | str) -> Suite:
+def with_configs(suite: Suite, configs: Words, out: Path | str) -> Suite:
     """The suite with what `--configs` names: `default`, `tuned` (found in the results folder), files of winners, or several of these.
 
     Raises: UsageError.
     """
     winners: list[Winner] = []
-    names = split_list(configs)
+    names = words_of(configs)
     for name in names:
         if name not in SOURCES and not name.endswith(".toml"):
             raise unknown("value of configs (or a file FILE.toml)", name, SOURCES)
         if name != "default":
-            winners += read_winners(_only_file(Path(out)) if name == "tuned" else Path(name))
+            winners += read_winners(_only_file(path_of(out)) if name == "tuned" else path_of(name))
     if not names:
         raise UsageError("configs names nothing; give default, tuned or FILE.toml")
     return replace(suite, tuned=tuple(winner.table() for winner in winners), untuned="default" in names)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bench import registry
-from bench.names import Choice, Setting, method_label, short_names
+from bench.names import Choice, Setting, alike, bare, bare_choice, is_file, method_label, short_names
 from bench.question.suite import Suite
 from bench.question.trial import Trial
 from bench.question.winners import Winner
@@ -97,11 +97,14 @@ def current(runs: Sequence[Sequence[Record]]) -> tuple[list[Record], list[str]]:
 
 
 def named(records: Iterable[Record], winners: Sequence[Winner]) -> list[Record]:
-    """The records with their trials named as tables name them: tuned ones after their winner, files by what tells them apart."""
+    """The records with their trials named as tables name them: tuned ones after their winner, files by what tells them apart.
+
+    A file of the same name with the same code, or the same data, is the same thing wherever it lies.
+    """
     records = list(records)
     trials = [record.trial for record in records]
-    methods = short_names((trial.method for trial in trials), registry.method_names())
-    datasets = short_names((trial.dataset for trial in trials), registry.dataset_names())
+    methods = _short(((trial.method, trial.version) for trial in trials), registry.method_names())
+    datasets = _short(((trial.dataset, trial.fingerprint) for trial in trials), registry.dataset_names())
     found = []
     for record, trial in zip(records, trials, strict=True):
         winner = next((winner for winner in winners if winner.made(trial)), None)
@@ -116,9 +119,24 @@ def named(records: Iterable[Record], winners: Sequence[Winner]) -> list[Record]:
     return found
 
 
+def _short(known: Iterable[tuple[str, str]], taken: Container[str]) -> dict[str, str]:
+    """Names by file, each given with the hash of its code or data -> what tables call them."""
+    first = alike((name, (bare(name), hash_)) for name, hash_ in known if is_file(name))
+    short = short_names(first.values(), taken)
+    return {name: short[own] for name, own in first.items()}
+
+
 def like(trials: Iterable[Trial], records: Iterable[Record]) -> list[Trial]:
     """The trials under the names that records of the same methods and datasets bear."""
     rows, data = {}, {}
     for trial in (record.trial for record in records):
-        rows[trial.choice], data[trial.dataset_choice] = trial.row, trial.data
-    return [replace(t, row=rows.get(t.choice, t.row), data=data.get(t.dataset_choice, t.data)) for t in trials]
+        rows[_code(trial)], data[_data(trial)] = trial.row, trial.data
+    return [replace(t, row=rows.get(_code(t), t.row), data=data.get(_data(t), t.data)) for t in trials]
+
+
+def _code(trial: Trial) -> tuple[str, str]:
+    return bare_choice(trial.choice), trial.version
+
+
+def _data(trial: Trial) -> tuple[str, str]:
+    return bare_choice(trial.dataset_choice), trial.fingerprint

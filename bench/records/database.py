@@ -18,12 +18,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench.errors import UsageError
+from bench.names import path_of
 from bench.question.suite import Suite, suite_from
 from bench.question.trial import Trial
 from bench.question.winners import latest as latest_winners
 from bench.question.winners import winners_of
 from bench.records.answers import Answers, StoredPredictions, current, named
 from bench.records.predictions import Predictions
+from bench.records.reading import connect
 from bench.records.record import Finding, Record
 
 SCHEMA_VERSION = 2  # 2: predictions may be logits; what version 1 wrote is read as it is
@@ -48,14 +50,14 @@ class Store:
     """`bench.db` in a folder. Raises: UsageError if it cannot be opened, is from a newer version, or the disk refuses."""
 
     def __init__(self, folder: Path | str, create: bool = True) -> None:
-        self.folder = Path(folder)
+        self.folder = path_of(folder)
         self.path = self.folder / "bench.db"
         if not create and not self.path.exists():
             raise UsageError(f"no results in {self.folder}: there is no {self.path.name}; run `bench run --out {self.folder}` first")
         with self._explained():
             if create:
                 (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-            self.connection = sqlite3.connect(self.path if create else f"{self.path.resolve().as_uri()}?mode=ro", uri=not create)
+            self.connection = sqlite3.connect(self.path) if create else connect(self.path)
             version = self.connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 self.connection.close()
@@ -64,7 +66,10 @@ class Store:
                 )
             if version == 0 and not create:  # the version is written last
                 self.connection.close()
-                raise UsageError(f"no results in {self.folder} yet: {self.path.name} is being made; try again in a moment")
+                raise UsageError(
+                    f"no results in {self.folder} yet: {self.path.name} is being made; try again in a moment, and if it is a copy, copy "
+                    f"{self.path.name}-wal beside it too"
+                )
             if create:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 self.connection.execute("PRAGMA synchronous = FULL")
@@ -108,8 +113,9 @@ class Store:
             run = self.connection.execute("INSERT INTO runs (started, suite, toml, family, command) VALUES (?, ?, ?, ?, ?)", row).lastrowid
             for position, trial in enumerate(trials):
                 self.connection.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?)", (run, position, trial.id))
-                self.connection.execute(
-                    "INSERT OR IGNORE INTO trials (id, trial, status) VALUES (?, ?, 'planned')", (trial.id, trial.canonical())
+                self.connection.execute(  # of a trial that is known: where its files lie now
+                    "INSERT INTO trials (id, trial, status) VALUES (?, ?, 'planned') ON CONFLICT (id) DO UPDATE SET trial = excluded.trial",
+                    (trial.id, trial.to_json()),
                 )
 
     def write(self, record: Record, predictions: Predictions | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import UsageError
+from bench.names import path_of
 from bench.question.suite import suite_from
 from bench.question.trial import Trial
 from bench.question.winners import winners_of
@@ -28,10 +29,10 @@ class Folder:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
+        self.folder = path_of(folder)
         try:
-            self.suite = suite_from(self.folder.name, tomllib.loads((self.folder / "suite.toml").read_text(encoding="utf-8")))
-            lines = [json.loads(line) for line in (self.folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+            self.suite = suite_from(self.folder.name, tomllib.loads((self.folder / "suite.toml").read_text(encoding="utf-8-sig")))
+            lines = [json.loads(line) for line in (self.folder / "records.jsonl").read_text(encoding="utf-8-sig").splitlines()]
             self.commands: list[str] = next((line["commands"] for line in lines if "commands" in line), [])
             self.left_out: list[str] = next((line.get("left_out", []) for line in lines if "commands" in line), [])
             self._records = [_record(line) for line in lines if "commands" not in line]

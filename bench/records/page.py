@@ -31,7 +31,7 @@ class TrialPage:
         """Title and text of each part."""
         record, trial = self.record, self.record.trial
         tables = {
-            "trial": {"id": trial.id, **json.loads(trial.canonical())},
+            "trial": {"id": trial.id, **json.loads(trial.to_json())},
             "status": {"status": record.status, "reason": record.reason, "collapsed": record.collapsed},
             "metrics": record.metrics,
             "cost": record.cost,

@@ -26,8 +26,8 @@ HOME = re.compile(r"(?:/(?:home|Users)/[^/]+|/root)/*")
 def public(answers: Answers) -> Answers:
     """The same answers without paths: a method from a file is `mine.py:Mine`, any other path its last part.
 
-    Two files of one name keep as much of their folders as tells them apart. A trial that named a path has another id then, for the path
-    was part of what it said.
+    Two files of one name keep as much of their folders as tells them apart. A trial whose options named a path has another id then, for
+    the path was part of what it said; so has one of the first harness that named a file.
     """
     trials = [record.trial for record in answers.records]
     names = [name for trial in trials for name in (trial.method, trial.dataset)]

@@ -19,7 +19,7 @@ from bench.datasets.base import Dataset
 from bench.datasets.catalog import DATASETS
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import GROUPS, METHODS
-from bench.names import DEFAULT_PRESETS, Choice, Value, parse_choice
+from bench.names import DEFAULT_PRESETS, Choice, Value, one_name, parse_choice
 from bench.registry import code, files
 
 # Classes handed over from Python, by name. Suites and trials hold names, so what a name means must be known to the whole process: that of
@@ -186,7 +186,7 @@ def _find(name: str, table: Mapping[str, str], what: str) -> type[Any]:
         code.remember(found for found in set(sys.modules) - before if found.startswith(code.OURS))
         return getattr(module, class_name)
     if ".py:" in name or name.endswith(".py"):
-        return _from_file(name, what)
+        return _from_file(one_name(name), what)
     raise unknown(what, name, [*table, *(GROUPS if what == "method" else ())])
 
 

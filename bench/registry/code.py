@@ -280,9 +280,10 @@ def _find(name: str, folder: files.Folder | None, cls: type, is_running: bool) -
             raise UsageError(f"{first} is a module of Python and a file beside the method's, so an import may mean either; rename the file")
         return
     if first == "bench":
-        if name.startswith(OURS) and not name.startswith(BASES) and (specification := importlib.util.find_spec(".".join(name.split(".")[:3]))) is not None:
-            assert specification.origin is not None
-            yield Source(specification.name, path := Path(specification.origin), _text(specification.name, path, None, cls, is_running))
+        module = ".".join(name.split(".")[:3])
+        specification = importlib.util.find_spec(module) if name.startswith(OURS) and not name.startswith(BASES) else None
+        if specification is not None and specification.origin is not None:
+            yield Source(module, path := Path(specification.origin), _text(module, path, None, cls, is_running))
         return
     place = _place_of(first)
     if place is None:

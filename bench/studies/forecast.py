@@ -12,8 +12,9 @@ from bench.data.loading import loaded_once
 from bench.datasets.base import DataError
 from bench.errors import UsageError
 from bench.grid.estimate import Estimate, estimate
+from bench.names import path_of
 from bench.question.plan import outline, plan
-from bench.question.suite import Suite
+from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
 from bench.studies.looks import PlannedLook, further_trials, planned_looks
@@ -66,6 +67,7 @@ def forecast(suite: Suite, out: Path | str, jobs: int, begin: Callable[[Trial], 
 
     Raises: UsageError on bad input; data that are not here give an Outline.
     """
+    suite = with_one_name(suite)
     try:
         trials = plan(suite)
     except UsageError as error:
@@ -75,7 +77,7 @@ def forecast(suite: Suite, out: Path | str, jobs: int, begin: Callable[[Trial], 
         return Outline(rows, len(rows) * len(suite.seeds), str(error))
     further = further_trials(suite, trials) if suite.until_resolved else []
     records = []
-    if (Path(out) / "bench.db").exists():
+    if (path_of(out) / "bench.db").exists():
         with Store(out, create=False) as store:
             records = store.records()
     statuses = {record.trial.id: record.status for record in records}

@@ -19,9 +19,9 @@ from bench.data.loading import loaded_once
 from bench.errors import UsageError
 from bench.grid.engine import Summary, execute
 from bench.grid.how import How
-from bench.names import method_label, parse_choice
+from bench.names import method_label, parse_choice, path_of
 from bench.question.plan import budget_key, plan
-from bench.question.suite import Suite
+from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.answers import like
 from bench.records.database import Store
@@ -73,7 +73,7 @@ def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
     The same call after an interruption goes on where it stopped: looks are read from what is stored. `how.say` gets a line a look.
     Raises: UsageError on bad input, also if these pairs were planned otherwise in this folder before.
     """
-    how = how or How()
+    how, suite = how or How(), with_one_name(suite)
     with loaded_once():
         trials = plan(suite)
         further = further_trials(suite, trials) if suite.until_resolved else []
@@ -107,7 +107,7 @@ def _label(name: str) -> str:
 
 def _check_plan(suite: Suite, out: Path | str) -> None:
     """A plan that could be changed after a look would spend alpha twice. Raises: UsageError."""
-    if not (Path(out) / "bench.db").exists():
+    if not (path_of(out) / "bench.db").exists():
         return
     with Store(out, create=False) as store:
         earlier = store.plans_to_resolve(budget_key(suite))

@@ -25,9 +25,9 @@ from bench.grid.how import How
 from bench.grid.job import Job, handed_over
 from bench.grid.process import interruptible
 from bench.methods.catalog import CEILING
-from bench.names import parse_choice
+from bench.names import parse_choice, path_of
 from bench.question.plan import plan
-from bench.question.suite import Suite
+from bench.question.suite import Suite, with_one_name
 from bench.question.trial import HARNESS_VERSION, Trial
 from bench.question.winners import FILE, FOLDER, Winner, read_winners, write_winners
 from bench.records.reached import Reached
@@ -82,7 +82,7 @@ def tune(
     Raises: UsageError on bad input, a study of other code or data, or if no method has a winner.
     """
     begin = time.monotonic()
-    budget, how = budget or Budget(), how or How()
+    budget, how, suite = budget or Budget(), how or How(), with_one_name(suite)
     _check_names(sampler, pruner, name)
     if suite.vary != "training":
         raise UsageError(
@@ -95,7 +95,7 @@ def tune(
         spaces, left_out = _spaces(suite, seeds, budget)
     question = _question(suite, sampler, pruner, seeds)
     name = name or f"{suite.name}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]}"
-    folder = Path(out) / FOLDER / name
+    folder = path_of(out) / FOLDER / name
     with held(folder), Journal(folder, question, pruner) as journal:
         studies = [journal.study(space, seed, sampler, budget) for seed, space in spaces]
         run = _Run(suite, folder, studies, how)

@@ -355,7 +355,7 @@ def resident_mb() -> float:
     Linux's getrusage would also count what the program held that started this one, so there the kernel's own mark of it is read.
     """
     status = Path("/proc/self/status")
-    mark = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    mark = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8", errors="replace")) if status.exists() else None
     if mark:
         return int(mark[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

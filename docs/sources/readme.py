@@ -51,7 +51,7 @@ def numbers(board: Board) -> plots.Data:
         "low": [place.low for _, place in rows],
         "high": [place.high for _, place in rows],
         "datasets": len(real.datasets),
-        "settings": len(real.settings),
+        "settings": len(real.distinct),
         "seeds": len({seed for setting in real.settings for seed in setting.seeds}),
         "pairs": real.across.over_settings.size,
     }

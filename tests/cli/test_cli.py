@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from bench.cli import GROUPS, main
 from bench.methods.catalog import METHODS
+from bench.names import one_name
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
 
@@ -215,7 +216,7 @@ def test_profile_json_is_the_documented_shape_and_nothing_else():
 def test_profile_of_a_method_that_fails_ends_with_code_one():
     result = bench("profile", "constant", f"{OUTSIDE}:Raises", "--dataset", "breast-cancer", code=1)
     assert "constant" in result.stdout
-    assert f"failed: {OUTSIDE}:Raises: KeyError" in result.stderr
+    assert f"failed: {one_name(f'{OUTSIDE}:Raises')}: KeyError" in result.stderr
 
 
 def test_profile_draws_a_plot(tmp_path):

@@ -37,7 +37,8 @@ IDS = np.array([f"r{i}" for i in range(ROWS)])
 
 def made(method, seed=0, quality=1.0, status="done", where=None, facts=None, target=None, ids=IDS, **changes):
     """A record and predictions of two classes, the better the higher `quality`; tests share the samples' difficulty."""
-    trial = replace(BASE, method=method, seed=seed, **changes)
+    data = {"fingerprint": f"of {changes.get('dataset', BASE.dataset)}", **changes}
+    trial = replace(BASE, method=method, seed=seed, **data)
     if status != "done":
         return Record(trial, status, "out of memory"), None
     target = np.arange(ROWS) % 2 if target is None else target
@@ -531,3 +532,25 @@ def test_board_and_comparison_decide_by_the_margin_of_the_suite(rope, verdict):
     assert json.loads(significance_json(board))["rope"] == found.as_json()["rope"] == rope / 100
     for page in (page_of_board(board), markdown(found)):
         assert ("30 points" in page) == (rope == 30)
+
+
+# Datasets that hold the same data
+
+
+def test_two_names_of_the_same_data_are_one_value_over_settings_and_over_datasets():
+    pairs = many(7)
+    again = [(replace(r, trial=replace(r.trial, dataset=f"copy of {r.trial.dataset}")), arrays) for r, arrays in pairs]
+    one, twice = compared(pairs), compared([*pairs, *again])
+    assert twice.as_json()["across"]["datasets"]["n"] == one.as_json()["across"]["datasets"]["n"] == 2
+    assert twice.across[0].signed_rank == one.across[0].signed_rank
+    assert sorted(twice.across[0].values) == pytest.approx(sorted(one.across[0].values))
+    assert twice.summary.startswith("Over 7 settings")
+    assert "breast-cancer and copy of breast-cancer hold the same data: counted as one dataset" in twice.warnings
+
+
+def test_options_of_one_dataset_are_one_value_over_datasets():
+    pairs = runs("muse", 1.5) + runs("fusemoe", 0.5)
+    other = [(replace(r, trial=replace(r.trial, dataset_options={"size": 3}, fingerprint="g")), arrays) for r, arrays in pairs]
+    found = compared([*pairs, *other]).across[0]
+    assert len(found.values) == 2
+    assert len(found.of_datasets) == 1

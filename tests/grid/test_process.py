@@ -138,3 +138,13 @@ def test_script_without_a_guard_runs_once_and_its_class_travels(tmp_path):
     script.write_text(UNGUARDED)
     done = subprocess.run([sys.executable, str(script), str(tmp_path / "out")], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["once", "['done', 'done']"]
+
+
+def test_process_that_cannot_be_started_is_a_failed_trial(tmp_path, monkeypatch):
+    def refuse(_):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.context.ForkServerProcess._Popen", staticmethod(refuse))
+    record, _ = run(job_of(tmp_path, "Mine"))
+    assert record.status == "failed"
+    assert record.reason.startswith("no process could be started: BlockingIOError")

@@ -711,3 +711,58 @@ def test_broken_folder_is_explained(tmp_path):
 )
 def test_committed_leaderboards_render_to_themselves(folder):
     assert stale_files(folder.parent) == []
+
+
+# Datasets that hold the same data
+
+
+def under(dataset, pairs, **changes):
+    """The same answers on a dataset of this name."""
+    renamed = [(replace(record, trial=replace(record.trial, dataset=dataset, **changes)), arrays) for record, arrays in pairs]
+    return [(record, arrays) for record, arrays in renamed]
+
+
+def test_two_names_of_the_same_data_count_as_one_dataset_and_its_settings_once():
+    alone = board_of(*full())
+    both = board_of(*full(), *under("copy.py:Digits", full()), *under("again", full()))
+    assert "Digits, again and digits hold the same data: counted as one dataset" in both.warnings
+    assert not any("same data" in warning for warning in alone.warnings)
+    (one,), (twice,) = alone.overall, both.overall
+    assert len(one.datasets) == len(twice.datasets) == 1
+    assert twice.across.over_settings.n == one.across.over_settings.n == 2
+    assert twice.across.over_settings.reason == one.across.over_settings.reason != ""
+    assert twice.across.mean_ranks.tolist() == one.across.mean_ranks.tolist()
+    assert [row.label for row in twice.rows] == [row.label for row in one.rows]
+    assert [row.mean for row in twice.rows] == pytest.approx([row.mean for row in one.rows])
+    assert [row.gap_closed for row in twice.rows] == pytest.approx([row.gap_closed for row in one.rows])
+    assert "2 settings on 1 real dataset" in markdown(both)
+
+
+def test_other_data_under_another_name_count_as_another_dataset():
+    found = board_of(*full(), *under("wine", full(), fingerprint="another"))
+    assert found.overall[0].datasets == ("digits", "wine")
+    assert found.overall[0].across.over_settings.n == 4
+    assert not any("same data" in warning for warning in found.warnings)
+
+
+def test_options_of_one_dataset_are_settings_of_their_own():
+    found = board_of(*full(), *under("digits", full(), dataset_options={"size": 3}, fingerprint="another"))
+    assert found.overall[0].datasets == ("digits",)
+    assert found.overall[0].across.over_settings.n == 4
+
+
+def test_copy_with_other_scores_gives_its_setting_their_mean():
+    other = [made(method, protocol, seed, hits) for method, hits in (("muse", 6), ("mmformer", 9), ("constant", 5))
+             for protocol in ("mcar(0.1)", "mcar(0.3)") for seed in range(3)]  # fmt: skip
+    (overall,) = board_of(*full(), *under("again", other)).overall
+    row = {row.label: row for row in overall.rows}["mmformer"]
+    assert row.mean == pytest.approx((0.7 + 0.9) / 2)
+    assert row.n == 12
+
+
+def test_audit_of_a_file_counts_wherever_the_file_lies():
+    pairs = [(replace(r, trial=replace(r.trial, method="/a/net.py:Net")), arrays) for r, arrays in (made("muse"), made("muse", seed=1))]
+    rows = board_of(*pairs, audits=(found("net.py:Net"),)).settings[0].rows
+    assert [row.audit for row in rows] == ["passed"]
+    rows = board_of(*pairs, audits=(found("net.py:Net", version="other"),)).settings[0].rows
+    assert [row.audit for row in rows] == ["not audited"]

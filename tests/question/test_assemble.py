@@ -81,3 +81,29 @@ def test_every_key_of_a_suite_has_its_reader():
 
     assert list(SUITE_KEYS) == [key.name for key in fields(Suite) if key.name not in ("name", "settings")]
     assert list(SETTING_KEYS) == [key.name for key in fields(Settings)]
+
+
+def test_suite_and_configs_come_as_paths_whose_folders_hold_commas(tmp_path):
+    folder = tmp_path / "a, b"
+    folder.mkdir()
+    (folder / "mine.toml").write_text(read_suite("quick").to_toml(), encoding="utf-8")
+    assert assemble(folder / "mine.toml", {}).settings == read_suite("quick").settings
+    for configs in (folder / "absent.toml", [folder / "absent.toml"], [str(folder / "absent.toml"), "default"]):
+        with pytest.raises(UsageError, match=r"a, b/absent\.toml cannot be read: No such file"):
+            assemble(SUITE, {}, configs)
+    (folder / "tuned.toml").write_bytes(b"\xff\xfex\x00")
+    with pytest.raises(UsageError, match=r"file of tuned configs .*a, b/tuned\.toml is in UTF-16, and TOML is UTF-8"):
+        assemble(SUITE, {}, f"default,{folder}/tuned.toml")
+
+
+def test_pairs_come_as_texts_or_as_two_names_each(tmp_path):
+    wanted = assemble(SUITE, {"until_resolved": "muse,fusemoe[layers=1,k=2]"}).until_resolved
+    assert assemble(SUITE, {"until_resolved": [("muse", "fusemoe[layers=1,k=2]")]}).until_resolved == wanted
+    assert assemble(SUITE, {"until_resolved": np.array([["muse", "fusemoe[layers=1,k=2]"]])}).until_resolved == wanted
+
+
+def test_dataset_class_becomes_known_under_its_name_too():
+    class Newdata:
+        pass
+
+    assert assemble(SUITE, {"datasets": [Newdata, "digits"]}).settings[0].datasets == ("Newdata", "digits")

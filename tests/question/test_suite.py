@@ -11,8 +11,8 @@ import pytest
 
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice, parse_seeds, split_list
-from bench.question.suite import Settings, Suite, known_suites, read_suite, suite_from, with_options
-from bench.question.trial import Trial
+from bench.question.suite import Settings, Suite, known_suites, read_suite, suite_from, with_one_name, with_options
+from bench.question.trial import WITHOUT_FOLDERS, Trial
 
 TRIAL = Trial(
     method="muse", preset="paper", options={"layers": 3}, training={"epochs": 2}, dataset="digits", dataset_options={}, combination="NEWS",
@@ -239,3 +239,63 @@ def test_read_half_and_help_import_no_torch():
     )
     code = f"{absent}import {modules}\nfrom bench.api import board, compare, results\nassert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""
+
+
+# Files as their users wrote them
+
+
+def test_suite_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "mine.toml").write_text(read_suite("quick").to_toml(), encoding="utf-8-sig")
+    assert read_suite(tmp_path / "mine.toml") == replace(read_suite("quick"), name="mine")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("utf-16", "is in UTF-16, and TOML is UTF-8; save it as UTF-8"),
+        ("latin-1", r"is not UTF-8 \(line 2\), and TOML is; save it as UTF-8"),
+    ],
+)
+def test_suite_in_another_encoding_is_explained_in_our_words(encoding, words, tmp_path):
+    (tmp_path / "mine.toml").write_text('# first\ntitle = "für alle"\n', encoding=encoding)
+    with pytest.raises(UsageError, match=f"suite file .*mine.toml {words}"):
+        read_suite(tmp_path / "mine.toml")
+
+
+def test_id_leaves_out_where_files_lie_and_keeps_all_else():
+    trial = replace(TRIAL, method="/home/me/a/net.py:Net", dataset="sub/data.py:Made", harness=WITHOUT_FOLDERS)
+    moved = replace(trial, method="net.py:Net", dataset="/srv/data.py:Made")
+    assert moved.id == trial.id
+    assert Trial.from_json(trial.to_json()) == trial
+    others = {"method": "a/net.py:Other", "dataset": "sub/other.py:Made", "version": "w", "fingerprint": "g"}
+    assert len({replace(trial, **{key: value}).id for key, value in others.items()} | {trial.id}) == 5
+
+
+def test_trial_of_the_first_harness_keeps_the_id_that_its_path_gave_it():
+    trial = replace(TRIAL, method="a/net.py:Net", harness=1)
+    assert replace(trial, method="net.py:Net").id != trial.id
+    assert trial.canonical() == trial.to_json()
+
+
+def test_command_of_a_trial_survives_the_shell_whatever_its_paths_hold():
+    trial = replace(TRIAL, method="it's, [so/net.py:Net", dataset="a@b, c/data.py:Made", training={"weights": "a b,'c.pt"})
+    words = shlex.split(trial.command())
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert split_list(options["--methods"]) == [trial.choice]
+    assert split_list(options["--datasets"]) == [trial.dataset_choice]
+    assert with_options(Suite("s", (Settings(("digits",)),)), {"training": [options["--set"]]}).training == trial.training
+
+
+def test_tables_of_a_file_are_found_however_it_is_spelled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").touch()
+    (tmp_path / "data.py").touch()
+    tables = {"configs": {"./net.py:Net": {"width": 8}}, "budgets": {f"{tmp_path}/data.py:Made": {"epochs": 2}}}
+    pairs = {"methods": ("muse", "./net.py:Net"), "until_resolved": ("muse,./net.py:Net",), "max_seeds": 5}
+    suite = Suite("s", (Settings(("./data.py:Made[rows=3]",)),), **pairs, **tables)
+    found = with_one_name(suite)
+    assert (found.methods, found.settings[0].datasets) == (("muse", "net.py:Net"), ("data.py:Made[rows=3]",))
+    assert (list(found.configs), list(found.budgets), found.looks.pairs) == (["net.py:Net"], ["data.py:Made"], (("muse", "net.py:Net"),))
+    assert with_one_name(found) == found
+    with pytest.raises(UsageError, match=r"configs names one file twice, as net\.py:Net and as \./net\.py:Net; name it once"):
+        with_one_name(replace(found, configs={"net.py:Net": {}, "./net.py:Net": {}}))

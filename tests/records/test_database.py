@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.question.suite import Settings, Suite
-from bench.question.trial import Trial
+from bench.question.trial import WITHOUT_FOLDERS, Trial
 from bench.records.database import SCHEMA_VERSION, Store
 from bench.records.facts import Facts, Origin
 from bench.records.predictions import LOGITS, Predictions
@@ -222,3 +222,14 @@ def test_id_that_names_no_single_trial_is_explained(tmp_path, id_):
 def test_predictions_are_read_without_pickles():
     packed = Predictions(np.array(["a", "b"], dtype=object), np.array([0, 1]), np.ones((2, 2), dtype=np.float32)).write()
     assert Predictions.read(packed).ids.dtype.kind == "U"
+
+
+def test_trial_whose_file_moved_keeps_its_record_and_runs_from_where_it_lies_now(tmp_path):
+    old = trial_of(method="/old/net.py:Net", harness=WITHOUT_FOLDERS)
+    new = replace(old, method="/new/net.py:Net")
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [old])
+        store.write(Record(old, "done", metrics={"accuracy": 0.5}), arrays())
+        store.plan(SUITE, "family", "bench run", [new])
+        (found,) = store.records()
+    assert (found.trial, found.status, found.metrics) == (new, "done", {"accuracy": 0.5})

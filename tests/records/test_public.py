@@ -14,9 +14,12 @@ from bench.cli import main
 from bench.grid.progress import describe
 from bench.leaderboard import build, markdown, stale_files
 from bench.names import short_names
-from bench.question.trial import Trial
+from bench.question.suite import Settings, Suite
+from bench.question.trial import WITHOUT_FOLDERS, Trial
+from bench.records.answers import Answers
 from bench.records.folder import answers_of
-from bench.records.public import without_paths
+from bench.records.public import public, without_paths
+from bench.records.record import Record
 
 NET = """
 from bench.methods.base import MethodConfig
@@ -171,3 +174,16 @@ def test_progress_names_a_file_by_its_class():
     )
     assert describe(trial) == "Mine[k=1] Data AB natural seed 3"
     assert describe(replace(trial, row="Mine tuned (3 suggestions)")).startswith("Mine tuned (3 suggestions) Data")
+
+
+def test_ids_stay_what_they_are_when_folders_are_taken_away():
+    base = Trial(
+        method="/home/me/a/net.py:Net", preset="paper", options={}, training={}, dataset="/srv/data.py:Made", dataset_options={},
+        combination="NE", protocol="mcar(0.1)", seed=0, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f", version="v",
+        harness=WITHOUT_FOLDERS,
+    )  # fmt: skip
+    trials = [base, replace(base, method="/home/me/b/net.py:Net", version="w")]
+    answers = Answers(Suite("s", (Settings(("/srv/data.py:Made",)),)), [Record(trial, "done") for trial in trials])
+    found = [record.trial for record in public(answers).records]
+    assert [trial.id for trial in found] == [trial.id for trial in trials]
+    assert [(trial.method, trial.dataset) for trial in found] == [("a/net.py:Net", "data.py:Made"), ("b/net.py:Net", "data.py:Made")]
