@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Kind = Literal["vector", "sequence", "image", "volume"]
 PARTS = ("train", "valid", "test")
 RANKS: Mapping[str, int] = {"vector": 1, "sequence": 2, "image": 3, "volume": 4}
+ROUNDING = 2.0**-24  # how far storing a number as float32 moves it, relative to its size
 
 
 @dataclass(frozen=True)
@@ -259,6 +260,20 @@ class Dataset:
     def posterior(self, samples: Samples) -> np.ndarray | None:
         """P(class | observed values) (N, C) where it is known in closed form, else None."""
         return None
+
+
+def varies(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Whether features vary beyond what rounding to float32 makes of a constant: an SD above 2^-24 of their root mean square.
+
+    The one rule of what is constant. It looks at a feature's own size, so that other units (a feature times any number) change nothing.
+    Shapes: any, as of its arguments -> bool; False for NaN.
+    """
+    return sd > ROUNDING * np.hypot(mean, sd)
+
+
+def divisor(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """What a centred feature is divided by: its SD, and 1 where it does not vary (see `varies`). Shapes: as of its arguments."""
+    return np.where(varies(mean, sd), sd, 1.0)
 
 
 def columns_of(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

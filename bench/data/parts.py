@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from bench.data.protocol import PARTS, Draws, Protocol, Rule, mask_hash
-from bench.datasets.base import Dataset, Samples, Schema
+from bench.datasets.base import Dataset, Samples, Schema, divisor
 from bench.errors import UsageError
 from bench.seeds import number
 
@@ -150,11 +150,13 @@ class Scaler:
 
     The SD of a feature that does not vary is taken as 1. Statistics are per feature of a vector or sequence, per channel of an
     image or volume. Samples come sealed: padded steps hold NaN, so they are part of no statistic, and they stay NaN.
+    Raises: UsageError on infinite values, and on one so far from the training mean that it has no float32 once it is scaled.
     """
 
     def __init__(self, train: Samples) -> None:
         self.statistics = {}
         for position, modality in enumerate(train.schema):
+            _check_finite(modality.name, train.values[modality.name])
             seen = train.values[modality.name][train.observed[:, position]].astype(np.float64)
             axes = _reduced_axes(modality.kind, seen.ndim)
             if not len(seen):  # never observed in train: nothing to fit
@@ -162,19 +164,29 @@ class Scaler:
             count = np.isfinite(seen).sum(axes, keepdims=True)
             mean = np.where(count > 0, np.nansum(seen, axes, keepdims=True) / np.maximum(count, 1), 0.0)
             variance = np.nansum((seen - mean) ** 2, axes, keepdims=True) / np.maximum(count, 1)
-            self.statistics[modality.name] = (mean, np.sqrt(np.where(variance > 1e-12, variance, 1.0)))
+            self.statistics[modality.name] = (mean, divisor(mean, np.sqrt(variance)))
 
     def __call__(self, samples: Samples) -> Samples:
         values = {}
         for position, (name, array) in enumerate(samples.values.items()):
             mean, sd = self.statistics[name]
-            scaled = ((array - mean) / sd).astype(np.float32)
+            _check_finite(name, array)
+            with np.errstate(over="ignore"):
+                scaled = ((array - mean) / sd).astype(np.float32)
             gap = np.isnan(scaled) & samples.observed[:, position].reshape(-1, *([1] * (array.ndim - 1)))
             scaled[gap] = 0.0
             if np.isinf(scaled).any():
-                raise UsageError(f"modality {name!r} holds infinite values; the dataset's `load` must replace or drop them")
+                raise UsageError(
+                    f"modality {name!r} holds a value that is {np.finfo(np.float32).max:.0e} SDs and more from its training mean; the "
+                    "dataset's `load` must replace or drop it"
+                )
             values[name] = scaled
         return replace(samples, values=values).sealed()
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    if np.isinf(array).any():
+        raise UsageError(f"modality {name!r} holds infinite values; the dataset's `load` must replace or drop them")
 
 
 def _reduced_axes(kind: str, dimensions: int) -> tuple[int, ...]:
