@@ -127,6 +127,7 @@ class Samples:
     groups: np.ndarray | None = None
     split: np.ndarray | None = None
     lengths: Mapping[str, np.ndarray] = field(default_factory=dict)
+    blank: Mapping[str, int] = field(default_factory=dict)  # modality -> samples that `without_blanks` found without any value of it
 
     def __post_init__(self) -> None:
         n = len(flat_column("target", self.target))
@@ -206,6 +207,16 @@ class Samples:
                 copy[np.arange(array.shape[1]) >= self.lengths[name][:, None]] = np.nan
             values[name] = copy
         return replace(self, values=values)
+
+    def without_blanks(self) -> Samples:
+        """The same rows, where a modality that holds no value in a row, padding aside, is not observed there; `blank` counts them."""
+        found = np.zeros_like(self.observed)
+        for position, array in enumerate(self.sealed().values.values()):
+            found[:, position] = self.observed[:, position] & np.isnan(array).all(tuple(range(1, array.ndim)))
+        if not found.any():
+            return self
+        counts = {name: int(count) for name, count in zip(self.schema.names, found.sum(0), strict=True) if count}
+        return replace(self, observed=self.observed & ~found, blank=counts)
 
     def fingerprint(self) -> str:
         """SHA-256 over schema, values, masks, targets, ids and groups: equal if and only if the data are equal."""

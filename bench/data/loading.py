@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
+import numpy as np
+
 from bench import registry
 from bench.datasets.base import DataError, Dataset, Samples, Schema
 from bench.datasets.files import data_root
@@ -49,9 +51,24 @@ def load(choice: Choice) -> tuple[Dataset, Samples]:
         raise UsageError(f"dataset {str(choice)!r} does not load: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(samples, Samples):
         raise UsageError(f"load of dataset {str(choice)!r} must return Samples, got {type(samples).__name__}")
+    samples = _usable(choice, samples)
     if memory is not None:
         memory[key] = samples
     return dataset, samples
+
+
+def _usable(choice: Choice, samples: Samples) -> Samples:
+    """The samples as they enter: what holds no value is not observed. Raises: UsageError without rows, or with infinite values."""
+    if not len(samples):
+        raise UsageError(f"dataset {str(choice)!r} has no samples; its `load` must return one row at least")
+    for name, array in samples.sealed().values.items():
+        infinite = np.isinf(array).any(tuple(range(1, array.ndim)))
+        if infinite.any():
+            raise UsageError(
+                f"dataset {str(choice)!r} holds infinite values of {name}, first in sample {str(samples.ids[infinite.argmax()])!r}; its "
+                "`load` must replace them, or leave NaN where a value is missing"
+            )
+    return samples.without_blanks()
 
 
 def preload(name: str) -> None:

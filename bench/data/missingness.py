@@ -150,8 +150,9 @@ def indicators(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
 def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool) -> MaskScore | None:
     """How well logistic regression on missing indicators predicts the label of rows it was not fitted on; None where nothing varies.
 
-    Five-fold cross-validation, whole groups where the dataset keeps them together; macro one-vs-rest AUROC; the interval is the percentile
-    bootstrap over rows. Shapes: missing (N, K) bool.
+    Five-fold cross-validation, whole groups where the dataset keeps them together (with fewer groups, as many folds as groups; a fold
+    whose training rows are of one class predicts that class); macro one-vs-rest AUROC; the interval is the percentile bootstrap over rows.
+    None too where a class has fewer than two rows, or there is one group. Shapes: missing (N, K) bool.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -162,9 +163,16 @@ def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool) -> Mas
         return None
     folds = min(FOLDS, int(counts.min()))
     by_group = keeps_groups and samples.groups is not None
+    if by_group:
+        folds = min(folds, len(np.unique(samples.groups)))
+        if folds < 2:
+            return None
     splitter = (StratifiedGroupKFold if by_group else StratifiedKFold)(folds, shuffle=True, random_state=0)
     mask, scores = missing.astype(float), np.zeros((len(samples), len(counts)))
     for train, test in splitter.split(mask, samples.target, samples.groups if by_group else None):
+        if len(np.unique(samples.target[train])) < 2:
+            scores[test] = np.bincount(samples.target[train], minlength=len(counts)) / len(train)
+            continue
         model = fit_logistic(mask[train], samples.target[train], 1.0)
         scores[test] = over_all_classes(model.predict_proba(mask[test]), model.classes_, len(counts))
     auroc, rng = METRICS["auroc"].of, np.random.default_rng(0)

@@ -6,14 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from bench.data.protocol import PARTS, Draws, Protocol, Rule, mask_hash
+from bench.data.splits import noticed, split_rows
 from bench.datasets.base import Dataset, Samples, Schema, divisor
 from bench.errors import UsageError
-from bench.seeds import number
-
-VALID_SHARE = TEST_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class Parts:
     unseen: tuple[str, ...]  # modalities that no training row observes, hidden everywhere
     hider: Hider = field(repr=False)
     scaler: Scaler = field(repr=False)
+    notes: tuple[str, ...] = ()  # what a reader must know of the samples and their split; empty without a test part
 
     def named(self) -> dict[str, Part]:
         """Each part by its name, in order."""
@@ -67,6 +65,7 @@ def build_parts(
     """
     root = seed if vary == "split" else fixed_seed
     rows = split_rows(dataset, samples, root)
+    notes = noticed(dataset, samples, rows) if test else ()
     if not test:
         rows["test"] = rows["test"][:0]
     hider = Hider(samples.select(combination), samples.schema, rows, {"train": seed, "valid": root, "test": root})
@@ -78,7 +77,7 @@ def build_parts(
     unseen = tuple(train.schema.names[column] for column in np.flatnonzero(~train.observed.any(0)))
     scaler = Scaler(train)
     valid, tested = (_unseen_hidden(hider(part, protocol.part(part)), unseen) for part in ("valid", "test"))
-    return Parts(_part(train, scaler), _part(valid, scaler), _part(tested, scaler, keep_raw=True), unseen, hider, scaler)
+    return Parts(_part(train, scaler), _part(valid, scaler), _part(tested, scaler, keep_raw=True), unseen, hider, scaler, notes)
 
 
 def _part(hidden: Samples, scaler: Scaler, keep_raw: bool = False) -> Part:
@@ -106,43 +105,6 @@ class Hider:
         draws = Draws(self.seeds[part], part, self.schema, len(self.samples), self.rows[part])
         rule = rule.on(self.samples.schema, self.samples.groups is not None)
         return found.hide(~rule.left(found, draws, lambda: self.samples.rows(self.rows["train"])))
-
-
-def split_rows(dataset: Dataset, samples: Samples, seed: int) -> dict[str, np.ndarray]:
-    """Row indices of each part: the official split, or 70/15/15 by whole groups where there are some, else stratified by class.
-
-    An official split without a validation part gets one from its training part, cut in the same way.
-    Raises: UsageError if a class is too small to be in every part, or an official split overlaps.
-    """
-    official, state = dataset.parts(samples), number(seed, "split") % 2**32
-    if official is not None:
-        rows = {part: np.sort(np.asarray(official[part])) for part in PARTS if part in official}
-        if "valid" not in rows:
-            train, valid = _cut(dataset, samples, rows["train"], VALID_SHARE / (1 - TEST_SHARE), state)
-            rows["train"], rows["valid"] = np.sort(train), np.sort(valid)
-        together = np.concatenate(list(rows.values()))
-        if len(np.unique(together)) != len(together):
-            raise UsageError(f"official split of {dataset.title!r} puts a row into two parts; repair the dataset's `parts`")
-        return rows
-    everything = np.arange(len(samples))
-    rest, test = _cut(dataset, samples, everything, TEST_SHARE, state)
-    train, valid = _cut(dataset, samples, rest, VALID_SHARE / (1 - TEST_SHARE), state)
-    return {"train": np.sort(train), "valid": np.sort(valid), "test": np.sort(test)}
-
-
-def _cut(dataset: Dataset, samples: Samples, rows: np.ndarray, share: float, state: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a share off some rows: whole groups where the dataset keeps them together, else stratified by class."""
-    if samples.groups is not None and dataset.keeps_groups:
-        first, second = next(GroupShuffleSplit(1, test_size=share, random_state=state).split(rows, groups=samples.groups[rows]))
-        return rows[first], rows[second]
-    counts = np.bincount(samples.target[rows], minlength=len(samples.schema.classes))
-    smallest = np.where(counts > 0, counts, len(rows) + 1).argmin()
-    if counts[smallest] < 2:
-        raise UsageError(
-            f"a stratified split needs 4 rows of every class, got {counts[smallest]} of {samples.schema.classes[smallest]!r} to cut in two"
-        )
-    first, second = train_test_split(rows, test_size=share, stratify=samples.target[rows], random_state=state)
-    return first, second
 
 
 class Scaler:
