@@ -130,7 +130,7 @@ METHOD_FACTS: Mapping[str, tuple[Any, str]] = {
     "deviations": (tuple | list, "a tuple of texts; one text needs a comma after it"),
     "traces": (tuple | list, "a tuple of texts; one text needs a comma after it"),
     "search": (Mapping, "a mapping, Config field -> values"),
-    "presets": (Mapping, "a mapping, name -> changes to Config, the default first"),
+    "presets": (Mapping, "a mapping, name -> changes to Config"),
 }
 
 
@@ -140,7 +140,8 @@ def _check_stated(cls: type[Any], name: str) -> None:
         given = getattr(cls, fact)
         texts = all(isinstance(one, str) for one in given) if isinstance(given, tuple | list) else True
         if not isinstance(given, kind) or (fact == "year" and isinstance(given, bool)) or not texts:
-            raise UsageError(f"{fact} of method {name!r} must be {words}, got {given!r}")
+            came = type(given).__name__ if kind is Mapping else repr(given)
+            raise UsageError(f"{fact} of method {name!r} must be {words}, got {came}")
     from bench.methods.base import EstimatorConfig, Method, MethodConfig
 
     base = MethodConfig if issubclass(cls, Method) else EstimatorConfig

@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-import numpy as np
-
 from bench import registry
 from bench.datasets.base import DataError, Dataset, Samples, Schema
 from bench.datasets.files import data_root
@@ -58,16 +56,9 @@ def load(choice: Choice) -> tuple[Dataset, Samples]:
 
 
 def _usable(choice: Choice, samples: Samples) -> Samples:
-    """The samples as they enter: what holds no value is not observed. Raises: UsageError without rows, or with infinite values."""
+    """The samples as they enter: what holds no value is not observed. Raises: UsageError without rows."""
     if not len(samples):
         raise UsageError(f"dataset {str(choice)!r} has no samples; its `load` must return one row at least")
-    for name, array in samples.sealed().values.items():
-        infinite = np.isinf(array).any(tuple(range(1, array.ndim)))
-        if infinite.any():
-            raise UsageError(
-                f"dataset {str(choice)!r} holds infinite values of {name}, first in sample {str(samples.ids[infinite.argmax()])!r}; its "
-                "`load` must replace them, or leave NaN where a value is missing"
-            )
     return samples.without_blanks()
 
 

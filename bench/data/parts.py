@@ -118,7 +118,7 @@ class Scaler:
     def __init__(self, train: Samples) -> None:
         self.statistics = {}
         for position, modality in enumerate(train.schema):
-            _check_finite(modality.name, train.values[modality.name])
+            _check_finite(modality.name, train.values[modality.name], train.ids)
             seen = train.values[modality.name][train.observed[:, position]].astype(np.float64)
             axes = _reduced_axes(modality.kind, seen.ndim)
             if not len(seen):  # never observed in train: nothing to fit
@@ -132,7 +132,7 @@ class Scaler:
         values = {}
         for position, (name, array) in enumerate(samples.values.items()):
             mean, sd = self.statistics[name]
-            _check_finite(name, array)
+            _check_finite(name, array, samples.ids)
             with np.errstate(over="ignore"):
                 scaled = ((array - mean) / sd).astype(np.float32)
             gap = np.isnan(scaled) & samples.observed[:, position].reshape(-1, *([1] * (array.ndim - 1)))
@@ -146,9 +146,13 @@ class Scaler:
         return replace(samples, values=values).sealed()
 
 
-def _check_finite(name: str, array: np.ndarray) -> None:
-    if np.isinf(array).any():
-        raise UsageError(f"modality {name!r} holds infinite values; the dataset's `load` must replace or drop them")
+def _check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
+    infinite = np.isinf(array).any(tuple(range(1, array.ndim)))
+    if infinite.any():
+        raise UsageError(
+            f"modality {name!r} holds infinite values, first in sample {str(ids[infinite.argmax()])!r}; the dataset's `load` must replace "
+            "them, or leave NaN where a value is missing"
+        )
 
 
 def _reduced_axes(kind: str, dimensions: int) -> tuple[int, ...]:

@@ -75,24 +75,6 @@ def test_blanks_are_counted_and_said_where_parts_are_made_and_on_the_card(make_s
     assert described.as_json()["blank"] == {"beta": 7}
 
 
-def test_infinite_values_are_refused_with_their_sample(make_samples, loaded):
-    samples = make_samples(n=24, missing=0.3)
-    row = int(np.flatnonzero(samples.observed[:, 1])[2])
-    samples.values["beta"][row, 0] = -np.inf
-    with pytest.raises(UsageError, match=rf"dataset 'Entering' holds infinite values of beta, first in sample 'row{row}'"):
-        loaded(samples)
-
-
-def test_infinite_values_in_padding_or_behind_a_gap_are_nothing(loaded):
-    schema = Schema((Modality("sound", "S", "sequence", (3, 1)),), ("no", "yes"))
-    sound = np.ones((4, 3, 1), np.float32)
-    sound[:, 2] = np.inf
-    sound[0] = np.inf
-    observed = np.array([[False], [True], [True], [True]])
-    samples = Samples(schema, {"sound": sound}, observed, np.arange(4) % 2, np.array(list("abcd")), lengths={"sound": np.full(4, 2)})
-    assert loaded(samples)[1].blank == {}
-
-
 def test_a_dataset_without_rows_is_refused(make_samples, loaded):
     with pytest.raises(UsageError, match="dataset 'Entering' has no samples"):
         loaded(make_samples(n=24).rows(np.arange(0)))

@@ -117,5 +117,5 @@ def test_values_near_the_end_of_float32_are_scaled_and_what_leaves_it_is_named(m
 def test_an_infinite_training_value_does_not_blank_its_feature(make_samples):
     samples = make_samples(n=40, missing=0.0)
     samples.values["alpha"][0, 0] = np.inf
-    with pytest.raises(UsageError, match="modality 'alpha' holds infinite values"):
+    with pytest.raises(UsageError, match="modality 'alpha' holds infinite values, first in sample 'row0'"):
         Scaler(samples)

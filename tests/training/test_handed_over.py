@@ -145,7 +145,7 @@ SCORES = {
     "objects": (lambda rows: even(rows).astype(object), "its values must be numbers, got object"),
     "true and false": (lambda rows: np.eye(2, dtype=bool)[np.zeros(rows, int)], "its values must be numbers, got bool"),
     "not finite": (lambda rows: even(rows) * [np.nan, 2], "row 0 holds a value that is not finite"),
-    "negative": (lambda rows: even(rows) + [-0.7, 0.7], "a probability must not be negative, got -0.2"),
+    "negative": (lambda rows: even(rows) + np.array([-0.7, 0.7]), "a probability must not be negative, got -0.2"),
     "not normalised": (lambda rows: even(rows) * 1.5, "each row must sum to 1, got sums 1.5000 to 1.5000"),
 }
 
@@ -215,5 +215,5 @@ def test_a_record_that_cannot_be_written_fails_where_it_was_made(outcome):
     record, _ = outcome(predicting(even))
     Outcome(record).check()
     odd = Record(record.trial, "done", metrics={"accuracy": np.float32(0.5)}, facts=Facts(config={"width": np.int64(3)}))
-    with pytest.raises(TrialError, match="the record cannot be stored: Object of type (float32|int64) is not JSON serializable"):
+    with pytest.raises(TrialError, match=r"the record cannot be stored: Object of type (float32|int64) is not JSON serializable"):
         Outcome(odd).check()
