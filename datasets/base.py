@@ -316,8 +316,11 @@ def varies(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
 
 
 def divisor(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """What a centred feature is divided by: its SD, and 1 where it does not vary (see `varies`). Shapes: as of its arguments."""
-    return np.where(varies(mean, sd), sd, 1.0)
+    """What a centred feature is divided by: its SD, and infinity where it does not vary (see `varies`), which makes 0 of any value.
+
+    Where a feature is constant there is no unit to measure another value in, and nothing was learnt of one. Shapes: as of its arguments.
+    """
+    return np.where(varies(mean, sd), sd, np.inf)
 
 
 def columns_of(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

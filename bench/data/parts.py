@@ -110,8 +110,8 @@ class Hider:
 class Scaler:
     """Standardises every feature with mean and SD of the observed training cells; single missing features become the mean.
 
-    The SD of a feature that does not vary is taken as 1. Statistics are per feature of a vector or sequence, per channel of an
-    image or volume. Samples come sealed: padded steps hold NaN, so they are part of no statistic, and they stay NaN.
+    A feature that does not vary in training is 0 everywhere. Statistics are per feature of a vector or sequence, per channel of an image
+    or volume. Samples come sealed: padded steps hold NaN, so they are part of no statistic, and they stay NaN.
     Raises: UsageError on infinite values, and on one so far from the training mean that it has no float32 once it is scaled.
     """
 

@@ -84,7 +84,19 @@ def test_a_constant_is_constant_at_any_size_and_rounding_makes_it_no_feature(siz
     for column in (np.array([value, value] * 10), np.array([value, neighbour] * 10)):
         column = column.astype(np.float64)
         assert not varies(column.mean(), column.std())
-        assert divisor(column.mean(), column.std()) == 1
+        assert (7 - column.mean()) / divisor(column.mean(), column.std()) == 0
+
+
+@pytest.mark.parametrize("factor", [1.0, *UNITS])
+@pytest.mark.parametrize("constant", [0.0, 3.0])
+def test_what_training_holds_constant_is_0_elsewhere_in_any_unit(make_samples, constant, factor):
+    """Left as it is, a pixel that is on in one test image alone would count a million times as much in another unit."""
+    samples = make_samples(n=120, missing=0.0)
+    train = parts_of(samples, "natural").train.samples.ids
+    samples.values["alpha"][:, 1] = np.where(np.isin(samples.ids, train), constant, 5.0)
+    parts = parts_of(in_units(samples, factor), "natural")
+    for part in parts.named().values():
+        assert (part.samples.values["alpha"][:, 1] == 0).all()
 
 
 def test_small_variation_on_a_large_offset_is_a_feature(make_samples):
