@@ -175,8 +175,9 @@ def _cut_groups(groups: np.ndarray, rows: np.ndarray, share: float, state: int, 
 def _by_rows(sizes: np.ndarray, aim: float, spare: int, generator: np.random.Generator) -> np.ndarray:
     """Groups in random order, each taken if it brings the number of rows nearer to `aim`; at least one, and `spare` are left."""
     order = generator.permutation(len(sizes))
-    taken, total = [], 0
-    for group in order:
+    taken: list[int] = []
+    total = 0
+    for group in order.tolist():
         if len(taken) < len(sizes) - spare and abs(total + sizes[group] - aim) < abs(total - aim):
             taken.append(group)
             total += sizes[group]

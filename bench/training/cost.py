@@ -294,10 +294,10 @@ def stated_number(what: str, value: object, whole: bool = False) -> float | int 
     """A number that a method states of itself, as JSON knows numbers. Raises: TrialError if it is none, negative or not finite."""
     if value is None:
         return None
-    kind = Integral if whole else Real
-    if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value < math.inf:
+    number = float(value) if isinstance(value, Integral if whole else Real) and not isinstance(value, bool) else math.nan
+    if not 0 <= number < math.inf:
         raise TrialError(f"{what} must return {'a whole number' if whole else 'a number'} of at least 0, or None, got {value!r}")
-    return int(value) if whole else float(value)
+    return int(number) if whole else number
 
 
 def latency_ms(method: Method, batches: Sequence[Batch], passes: int = 20, seconds: float = 0.1) -> float:
