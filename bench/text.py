@@ -63,6 +63,20 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]], left: Sequence[str
     return tabulate(cells[1:], cells[0], tablefmt="pipe", colalign=align if body else None, disable_numparse=True)
 
 
+def in_page(text: str) -> str:
+    """A text of a user in a page of markdown: it opens no HTML.
+
+    >>> in_page("<50K & more")
+    '&lt;50K & more'
+    """
+    return text.replace("<", "&lt;")
+
+
+def in_cell(text: str) -> str:
+    """The same in a cell of a table, where a bar would end the cell."""
+    return in_page(text).replace("|", "\\|")
+
+
 def terminal_table(rows: Sequence[Mapping[str, object]], left: Sequence[str] = ()) -> str:
     """Rows as a table for a terminal, texts as they are, numbers to the right."""
     sides = ["left" if title in left else "right" for title in rows[0]]

@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+
+from bench.datasets.columns import flat_column, kind_of, named, plain, text
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 Kind = Literal["vector", "sequence", "image", "volume"]
 PARTS = ("train", "valid", "test")
 RANKS: Mapping[str, int] = {"vector": 1, "sequence": 2, "image": 3, "volume": 4}
+ROUNDING = 2.0**-24  # how far storing a number as float32 moves it, relative to its size
 
 
 @dataclass(frozen=True)
@@ -36,22 +40,36 @@ class Modality:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if len(self.letter) != 1 or not self.letter.isupper():
+        object.__setattr__(self, "name", text("name of a modality", self.name))
+        if not isinstance(self.letter, str) or len(self.letter) != 1 or not self.letter.isupper():
             raise ValueError(f"letter of modality {self.name!r} must be one capital letter, got {self.letter!r}")
         if self.kind not in RANKS:
             raise ValueError(f"kind of modality {self.name!r} must be one of {', '.join(RANKS)}, got {self.kind!r}")
-        if len(self.shape) != RANKS[self.kind] or min(self.shape) < 1:
+        sizes = tuple(self.shape) if isinstance(self.shape, Sequence) and not isinstance(self.shape, str) else ()
+        whole = all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes)
+        if len(sizes) != RANKS[self.kind] or not whole or min(sizes) < 1:
             raise ValueError(f"shape of {self.kind} modality {self.name!r} must have {RANKS[self.kind]} positive sizes, got {self.shape}")
+        object.__setattr__(self, "shape", tuple(map(int, sizes)))
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The modalities of a dataset, in their fixed order, and its class names."""
+    """The modalities of a dataset, in their fixed order, and its class names.
+
+    Raises: ValueError if there is no modality, there are fewer than two classes, or a name, letter or class is no text or comes twice.
+    """
 
     modalities: tuple[Modality, ...]
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        for what, kind in (("modalities", Modality), ("classes", str)):
+            given = getattr(self, what)
+            if not isinstance(given, list | tuple):
+                raise ValueError(f"{what} of a schema must be a tuple, got {kind_of(given)}; use tuple(...)")
+            if kind is Modality and not all(isinstance(one, Modality) for one in given):
+                raise ValueError(f"modalities of a schema must be Modality values, got {', '.join(map(kind_of, given))}")
+            object.__setattr__(self, what, tuple(given) if kind is Modality else tuple(text("a class of a schema", one) for one in given))
         if not self.modalities or len(self.classes) < 2:
             raise ValueError(f"a schema needs a modality and two classes, got {len(self.modalities)} and {len(self.classes)}")
         for what, values in (("names", self.names), ("letters", tuple(self.combination)), ("classes", self.classes)):
@@ -94,7 +112,8 @@ class Samples:
     Shapes: values[name] (N, *shape) float32; observed (N, M) bool, True = the value is there; target (N,) int64;
     ids (N,) str, unique; groups (N,) (patient, speaker, video) or None; split (N,) str, the official part of each row (`train`,
     `valid`, `test`; without `valid` the suite carves it from `train`), or None; lengths[name] (N,) int64 in [1, T], the steps of a
-    sequence that are real (any number where it is not observed); a sequence not named there has no padding.
+    sequence that are real (any number where it is not observed); a sequence not named there has no padding. All are plain numpy arrays;
+    `ids`, `groups` and `split` name something in every row; arrays of objects are taken if these are all texts or all whole numbers.
     Sequences start at step 0 and are padded at the end. A cell that is not observed, or padding, holds NaN (see `sealed`). An observed
     modality may hold NaN in single features; the loader fills those.
     Raises: ValueError if a shape, type or value breaks these rules.
@@ -108,36 +127,52 @@ class Samples:
     groups: np.ndarray | None = None
     split: np.ndarray | None = None
     lengths: Mapping[str, np.ndarray] = field(default_factory=dict)
+    blank: Mapping[str, int] = field(default_factory=dict)  # modality -> samples that `without_blanks` found without any value of it
 
     def __post_init__(self) -> None:
-        n = len(self.target)
-        if tuple(self.values) != self.schema.names:
-            raise ValueError(f"values must hold the modalities {self.schema.names}, in this order, got {tuple(self.values)}")
+        n = len(flat_column("target", self.target))
+        if not isinstance(self.values, Mapping) or tuple(self.values) != self.schema.names:
+            came = tuple(self.values) if isinstance(self.values, Mapping) else kind_of(self.values)
+            raise ValueError(f"values must hold the modalities {self.schema.names}, in this order, got {came}")
+        plain("observed", self.observed, n)
         if self.observed.dtype != bool or self.observed.shape != (n, len(self.schema)):
             raise ValueError(f"observed must be bool {(n, len(self.schema))}, got {self.observed.dtype} {self.observed.shape}")
         if self.target.dtype != np.int64 or (n and not 0 <= self.target.min() <= self.target.max() < len(self.schema.classes)):
-            raise ValueError(
-                f"target must be int64 in [0, {len(self.schema.classes)}), got {self.target.dtype} {np.unique(self.target)[:20]}"
-            )
-        if len(self.ids) != n or len(np.unique(self.ids)) != n:
-            raise ValueError(f"ids must be {n} unique values, got {len(self.ids)} with {len(np.unique(self.ids))} unique")
-        if self.groups is not None and len(self.groups) != n:
-            raise ValueError(f"groups must have {n} rows, got {len(self.groups)}")
-        if self.split is not None and (len(self.split) != n or not set(self.split.tolist()) <= set(PARTS)):
-            raise ValueError(f"split must name one of {', '.join(PARTS)} for each of {n} rows, got {np.unique(self.split)[:10]}")
+            raise ValueError(f"target must be int64 in [0, {len(self.schema.classes)}), got {self._targets()}")
+        for name, what in (("ids", "a sample"), ("groups", "a group"), ("split", "a part")):
+            if name == "ids" or getattr(self, name) is not None:
+                object.__setattr__(self, name, named(name, what, getattr(self, name), n))
+        first = np.unique(self.ids, return_index=True)[1]
+        if len(first) != n:
+            twice = self.ids[np.setdiff1d(np.arange(n), first)[0]]
+            rows = np.flatnonzero(self.ids == twice)
+            raise ValueError(f"ids must be {n} unique values, got {twice.item()!r} in rows {rows[0]} and {rows[1]}")
+        if self.split is not None and not set(self.split.tolist()) <= set(PARTS):
+            row = next(row for row, part in enumerate(self.split.tolist()) if part not in PARTS)
+            raise ValueError(f"split must name one of {', '.join(PARTS)} for each of {n} rows, got {self.split[row].item()!r} in row {row}")
+        if not isinstance(self.lengths, Mapping):
+            raise ValueError(f"lengths must be a mapping, modality -> numpy array, got {kind_of(self.lengths)}")
         for name, lengths in self.lengths.items():
             modality = {modality.name: modality for modality in self.schema}.get(name)
             if modality is None or modality.kind != "sequence":
                 raise ValueError(f"lengths are of sequence modalities alone, got {name!r}")
+            flat_column(f"lengths of {name}", lengths, n)
             if lengths.dtype != np.int64 or lengths.shape != (n,):
                 raise ValueError(f"lengths of {name} must be int64 ({n},), got {lengths.dtype} {lengths.shape}")
             real = lengths[self.observed[:, self.schema.names.index(name)]]
             if len(real) and not 1 <= real.min() <= real.max() <= modality.shape[0]:
                 raise ValueError(f"lengths of {name} must be in [1, {modality.shape[0]}], got {real.min()} to {real.max()}")
         for modality in self.schema:
-            array = self.values[modality.name]
+            array = plain(modality.name, self.values[modality.name], n)
             if array.dtype != np.float32 or array.shape != (n, *modality.shape):
                 raise ValueError(f"{modality.name} must be float32 {(n, *modality.shape)}, got {array.dtype} {array.shape}")
+
+    def _targets(self) -> str:
+        """What the targets are, in words."""
+        if self.target.dtype == np.int64:
+            row = np.flatnonzero((self.target < 0) | (self.target >= len(self.schema.classes)))[0]
+            return f"{self.target[row]} in row {row}"
+        return f"{self.target.dtype}; use " + (".astype(np.int64)" if self.target.dtype.kind in "biu" else "the place of each class")
 
     def __len__(self) -> int:
         return len(self.target)
@@ -183,6 +218,16 @@ class Samples:
                 copy[np.arange(array.shape[1]) >= self.lengths[name][:, None]] = np.nan
             values[name] = copy
         return replace(self, values=values)
+
+    def without_blanks(self) -> Samples:
+        """The same rows, where a modality that holds no value in a row, padding aside, is not observed there; `blank` counts them."""
+        found = np.zeros_like(self.observed)
+        for position, array in enumerate(self.sealed().values.values()):
+            found[:, position] = self.observed[:, position] & np.isnan(array).all(tuple(range(1, array.ndim)))
+        if not found.any():
+            return self
+        counts = {name: int(count) for name, count in zip(self.schema.names, found.sum(0), strict=True) if count}
+        return replace(self, observed=self.observed & ~found, blank=counts)
 
     def fingerprint(self) -> str:
         """SHA-256 over schema, values, masks, targets, ids and groups: equal if and only if the data are equal."""
@@ -282,6 +327,23 @@ class Dataset:
         (`Samples.with_values` does).
         """
         return None
+
+
+def varies(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Whether features vary beyond what rounding to float32 makes of a constant: an SD above 2^-24 of their root mean square.
+
+    The one rule of what is constant. It looks at a feature's own size, so that other units (a feature times any number) change nothing.
+    Shapes: any, as of its arguments -> bool; False for NaN.
+    """
+    return sd > ROUNDING * np.hypot(mean, sd)
+
+
+def divisor(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """What a centred feature is divided by: its SD, and infinity where it does not vary (see `varies`), which makes 0 of any value.
+
+    Where a feature is constant there is no unit to measure another value in, and nothing was learnt of one. Shapes: as of its arguments.
+    """
+    return np.where(varies(mean, sd), sd, np.inf)
 
 
 def columns_of(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

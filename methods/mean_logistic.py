@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from bench.datasets.base import Samples
+from bench.datasets.base import Samples, divisor
 from bench.methods.base import Estimator, EstimatorConfig
 from bench.methods.flatten import class_shares, fit_logistic, flatten, observed_means, over_all_classes
 
@@ -39,8 +39,8 @@ class MeanLogistic(Estimator):
         self.model: LogisticRegression | None = None
         self.means = observed_means(flatten(train))  # (F,)
         filled = self.fill(train)  # (N, F + M)
-        spread = filled.std(0)
-        self.centre, self.scale = filled.mean(0), np.where(spread > 1e-12, spread, 1.0)  # constant columns become 0
+        self.centre = filled.mean(0)
+        self.scale = divisor(self.centre, filled.std(0))  # constant columns become 0
         if np.count_nonzero(self.shares) > 1:
             self.model = fit_logistic((filled - self.centre) / self.scale, train.target, self.config.c)
 

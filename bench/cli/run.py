@@ -103,11 +103,16 @@ def run(
 
 def _foretell(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> None:
     """Print what a run would do. Raises: UsageError if the data are not here, once what is known is printed."""
+    from bench.data.loading import loaded_once
     from bench.errors import UsageError
+    from bench.question.plan import notices
     from bench.studies.forecast import Outline, forecast
 
     tell = say(quiet)
-    found = forecast(suite, out, jobs, lambda trial: tell(f"timing {trial.label} on {trial.dataset_label} {trial.combination}"))
+    with loaded_once():
+        found = forecast(suite, out, jobs, lambda trial: tell(f"timing {trial.label} on {trial.dataset_label} {trial.combination}"))
+        for line in [] if isinstance(found, Outline) else notices(suite):
+            tell(line)
     if as_json:
         print_json(found.as_json())
     else:

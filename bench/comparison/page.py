@@ -231,7 +231,9 @@ def _across(found: Comparison, across: Across) -> str:
     if across.reason:
         return f"Over {n} {kind}: {not_applicable(across.reason)}."
     wins, losses = int((across.values > 0).sum()), int((across.values < 0).sum())
-    count = f"Over {n} {kind}, {found.a} is ahead in {wins} and behind in {losses}, by {_points(across.values.mean())} points on average."
+    equal = f", and they score the same in {n - wins - losses}" if wins + losses < n else ""
+    ahead = f"{found.a} is ahead in {wins} and behind in {losses}, by {_points(across.values.mean())} points on average{equal}"
+    count = f"Over {n} {kind}, {ahead}."
     test = across.signed_rank
     lines = [count]
     if test.reason:

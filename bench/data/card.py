@@ -21,7 +21,7 @@ from bench.datasets.files import FileDataset, prepared_copies
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice
 from bench.stats.levels import ALPHA
-from bench.text import share
+from bench.text import count, in_cell, in_page, share
 
 MOST_COMBINATIONS = 40  # rows of a page's table; the JSON holds them all
 MOST_CLASSES = 5  # columns of that table
@@ -96,6 +96,7 @@ class Card:
     split: Mapping[str, int] | None  # part -> samples, of the split that comes with the dataset; train, valid, test
     split_kind: str | None  # whose it is: official, fixed, or a name (`Dataset.split_kind`)
     modalities: tuple[ModalityRow, ...]
+    blank: Mapping[str, int]  # modality -> samples said to observe it that hold no value of it; they count as missing
     missing: float  # share of cells (sample x modality) that are not observed
     combinations: tuple[CombinationRow, ...]  # most frequent first
     little: Little | None  # None without gaps
@@ -105,10 +106,12 @@ class Card:
     fingerprint: str
 
     def as_json(self) -> dict[str, object]:
-        """The documented shape: the fields, with `steps` where there is padding and `indicators` as part of `single_values`."""
+        """The documented shape: the fields, `steps` where there is padding, `blank` where some are, `indicators` in `single_values`."""
         fields = asdict(self)
         fields["modalities"] = [{key: value for key, value in row.items() if value is not None} for row in fields["modalities"]]
         count = fields.pop("indicators")
+        if not self.blank:
+            del fields["blank"]
         if self.single_values is not None:
             fields["single_values"] = {"indicators": count, **fields["single_values"]}
         return fields
@@ -134,6 +137,7 @@ def card(text: str) -> Card:
         split=None if parts is None else {part: len(parts[part]) for part in PARTS if part in parts},
         split_kind=None if parts is None else dataset.split_kind,
         modalities=tuple(_modality(samples, position) for position in range(len(samples.schema))),
+        blank=dict(samples.blank),
         missing=float(1 - samples.observed.mean()),
         combinations=_combinations(samples),
         little=little_test(summaries(samples)) if whole.any() else None,
@@ -146,7 +150,7 @@ def card(text: str) -> Card:
 
 def facts_of(dataset: Dataset) -> dict[str, str]:
     """The facts on top of a dataset's file (`Source: ...`), then how to obtain it and its terms."""
-    page = sys.modules[type(dataset).__module__].__doc__ or ""
+    page = getattr(sys.modules.get(type(dataset).__module__), "__doc__", None) or ""  # a class that came by value has no module here
     found = {
         key: " ".join(text.split()) for key, text in re.findall(r"^([A-Z][a-z]+):((?:.*\n)(?:[ \t]+.*\n)*)", page + "\n", re.MULTILINE)
     }
@@ -202,6 +206,7 @@ def page(found: Card) -> str:
         "",
         _modality_table(found.modalities),
         "",
+        *_blanks(found),
         "## Observed combinations",
         "",
         *(_combination_lines(found) if found.missing else ["Every sample observes every modality: there are no natural gaps."]),
@@ -216,7 +221,8 @@ def page(found: Card) -> str:
 def _table(rows: Sequence[Mapping[str, object]]) -> str:
     from tabulate import tabulate
 
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True, colalign=["left"] * len(rows[0]))
+    shown = [{in_cell(key): in_cell(str(value)) for key, value in row.items()} for row in rows]
+    return tabulate(shown, headers="keys", tablefmt="github", disable_numparse=True, colalign=["left"] * len(rows[0]))
 
 
 def _modality_table(modalities: Sequence[ModalityRow]) -> str:
@@ -234,6 +240,13 @@ def _modality_table(modalities: Sequence[ModalityRow]) -> str:
             cells["steps, median (longest)"] = f"{row.steps.median:g} ({row.steps.longest})" if row.steps else "-"
         rows.append(cells)
     return _table(rows)
+
+
+def _blanks(found: Card) -> list[str]:
+    said = [
+        f"{count(cells, 'sample')} hold no value of {in_page(name)}, which counts as missing there." for name, cells in found.blank.items()
+    ]
+    return [" ".join(said), ""] if said else []
 
 
 def _combination_lines(found: Card) -> list[str]:

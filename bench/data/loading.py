@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -66,6 +66,7 @@ def load(choice: Choice, anew: bool = False) -> Loaded:
         raise UsageError(f"dataset {str(choice)!r} does not load: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(samples, Samples):
         raise UsageError(f"load of dataset {str(choice)!r} must return Samples, got {type(samples).__name__}")
+    samples = _usable(choice, samples)
     loaded = Loaded(dataset, samples, fingerprint_of(dataset, samples))
     if memory is not None:
         memory[key] = loaded
@@ -120,12 +121,29 @@ def fingerprint_of(dataset: Dataset, samples: Samples) -> str:
     if samples.groups is not None and not dataset.keeps_groups:
         further.append("groups may be parted")
     if type(dataset).parts is not Dataset.parts:
-        parts = dataset.parts(samples) or {}
-        further += [f"{name} {hashlib.sha256(np.asarray(rows, dtype=np.int64).tobytes()).hexdigest()}" for name, rows in parts.items()]
+        further += _told(dataset, samples)
     acting = [name for name in ("posterior", "learn") if getattr(type(dataset), name, None) is not getattr(Dataset, name, None)]
     if acting:
         further.append(f"{', '.join(acting)} {registry.source_version(type(dataset), is_running=True)}")
     return hashlib.sha256("\n".join([own, *further]).encode()).hexdigest()[:16] if further else own
+
+
+def _told(dataset: Dataset, samples: Samples) -> list[str]:
+    """What a dataset's own split is, good or bad: whether it can be used is for those who use it."""
+    try:
+        parts = dataset.parts(samples)
+        found = parts.items() if isinstance(parts, Mapping) else [("parts", [repr(parts)])]
+        rows = [(name, np.asarray(rows)) for name, rows in found]
+    except Exception as error:
+        return [f"parts fails: {type(error).__name__}"]
+    return [f"{name} {hashlib.sha256(repr(a.tolist()).encode()).hexdigest()}" for name, a in rows]
+
+
+def _usable(choice: Choice, samples: Samples) -> Samples:
+    """The samples as they enter: what holds no value is not observed. Raises: UsageError without rows."""
+    if not len(samples):
+        raise UsageError(f"dataset {str(choice)!r} has no samples; its `load` must return one row at least")
+    return samples.without_blanks()
 
 
 def preload(name: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.datasets.base import Samples
+from bench.datasets.base import ROUNDING, Samples, varies
 from bench.stats.metrics import METRICS
 
 SUMMARIES = 3  # principal components that stand for a modality in Little's test
@@ -42,11 +42,15 @@ def little_test(values: np.ndarray) -> Little | None:
     Shapes: values (N, V), NaN where missing; rows without any value do not count.
     Source: Little 1988, JASA 83:1198-1202: sum over patterns of n (y - mu)' S^-1 (y - mu), y the mean of a pattern's observed variables, mu
     and S the maximum-likelihood mean and covariance under normality. S is not scaled by N / (N - 1), as in R's naniar::mcar_test.
+    Variables are tested in their own SDs, so that units have no say; one that does not vary says nothing and is left out.
     """
     from scipy.stats import chi2
 
-    values = values[~np.isnan(values).all(1)]
     values = values[:, ~np.isnan(values).all(0)]
+    mean, sd = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    kept = varies(mean, sd)
+    values = (values[:, kept] - mean[kept]) / sd[kept]
+    values = values[~np.isnan(values).all(1)]
     if values.shape[1] < 2:
         return None
     patterns, member = np.unique(~np.isnan(values), axis=0, return_inverse=True)
@@ -65,7 +69,7 @@ def little_test(values: np.ndarray) -> Little | None:
 def normal_fit(groups: list[tuple[np.ndarray, np.ndarray]], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Maximum-likelihood mean (V,) and covariance (V, V) of a normal distribution with values missing, by EM.
 
-    Shapes: groups hold (seen (V,) bool, rows (n, number seen)), a pattern each.
+    Shapes: groups hold (seen (V,) bool, rows (n, number seen)), a pattern each. Variables must have a size near 1, as in `little_test`.
     """
     count = sum(len(rows) for _, rows in groups)
     totals, squares, found = np.zeros(size), np.zeros(size), np.zeros(size)
@@ -119,16 +123,18 @@ def summaries(samples: Samples) -> np.ndarray:
         matrix = flatten(samples.select(modality.letter).rows(np.flatnonzero(rows))).astype(np.float64)  # (n, F)
         matrix = matrix[:, ~np.isnan(matrix).all(0)]
         matrix = np.where(np.isnan(matrix), np.nanmean(matrix, axis=0), matrix) if matrix.size else matrix
-        spread = matrix.std(0) if len(matrix) else np.zeros(0)
-        matrix = matrix[:, spread > 1e-12]
+        if len(matrix):
+            matrix = matrix[:, varies(matrix.mean(0), matrix.std(0))]
         kept = min(SUMMARIES, matrix.shape[1], len(matrix) - 1)
         if kept < 1:
             continue
         matrix = (matrix - matrix.mean(0)) / matrix.std(0)
         pca = PCA(kept, svd_solver="full" if matrix.shape[1] <= 500 else "randomized", random_state=0)
         scores = pca.fit_transform(matrix)
-        full = np.full((len(samples), kept), np.nan)
-        full[rows] = scores / scores.std(0)
+        spread = scores.std(0)
+        real = spread > 16 * ROUNDING * spread[0]  # features that repeat each other leave components of rounding alone
+        full = np.full((len(samples), int(real.sum())), np.nan)
+        full[rows] = scores[:, real] / spread[real]
         columns.append(full)
     return np.concatenate(columns, axis=1) if columns else np.zeros((len(samples), 0))
 
@@ -144,8 +150,9 @@ def indicators(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
 def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool) -> MaskScore | None:
     """How well logistic regression on missing indicators predicts the label of rows it was not fitted on; None where nothing varies.
 
-    Five-fold cross-validation, whole groups where the dataset keeps them together; macro one-vs-rest AUROC; the interval is the percentile
-    bootstrap over rows. Shapes: missing (N, K) bool.
+    Five-fold cross-validation, whole groups where the dataset keeps them together (with fewer groups, as many folds as groups; a fold
+    whose training rows are of one class predicts that class); macro one-vs-rest AUROC; the interval is the percentile bootstrap over rows.
+    None too where a class has fewer than two rows, or there is one group. Shapes: missing (N, K) bool.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -156,9 +163,16 @@ def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool) -> Mas
         return None
     folds = min(FOLDS, int(counts.min()))
     by_group = keeps_groups and samples.groups is not None
+    if by_group:
+        folds = min(folds, len(np.unique(samples.groups)))
+        if folds < 2:
+            return None
     splitter = (StratifiedGroupKFold if by_group else StratifiedKFold)(folds, shuffle=True, random_state=0)
     mask, scores = missing.astype(float), np.zeros((len(samples), len(counts)))
     for train, test in splitter.split(mask, samples.target, samples.groups if by_group else None):
+        if len(np.unique(samples.target[train])) < 2:
+            scores[test] = np.bincount(samples.target[train], minlength=len(counts)) / len(train)
+            continue
         model = fit_logistic(mask[train], samples.target[train], 1.0)
         scores[test] = over_all_classes(model.predict_proba(mask[test]), model.classes_, len(counts))
     auroc, rng = METRICS["auroc"].of, np.random.default_rng(0)

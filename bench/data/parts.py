@@ -6,15 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from bench.data.learning import Learnt
 from bench.data.protocol import PARTS, Draws, Protocol, Rule, mask_hash
-from bench.datasets.base import Dataset, Samples, Schema
+from bench.data.splits import noticed, split_rows
+from bench.datasets.base import Dataset, Samples, Schema, divisor
 from bench.errors import UsageError
-from bench.seeds import number
-
-VALID_SHARE = TEST_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,7 @@ class Parts:
     hider: Hider = field(repr=False)
     learnt: Learnt = field(repr=False)
     scaler: Scaler = field(repr=False)
+    notes: tuple[str, ...] = ()  # what a reader must know of the samples and their split; empty without a test part
 
     def named(self) -> dict[str, Part]:
         """Each part by its name, in order."""
@@ -70,6 +68,7 @@ def build_parts(
     """
     root = seed if vary == "split" else fixed_seed
     rows = split_rows(dataset, samples, root)
+    notes = noticed(dataset, samples, rows) if test else ()
     if not test:
         rows["test"] = rows["test"][:0]
     hider = Hider(samples.select(combination), samples.schema, rows, {"train": seed, "valid": root, "test": root})
@@ -84,7 +83,7 @@ def build_parts(
     scaler = Scaler(shown)
     valid, tested = (_unseen_hidden(hider(part, protocol.part(part)), unseen) for part in ("valid", "test"))
     seen_test = _part(tested, learnt(tested), scaler, keep_raw=True)
-    return Parts(_part(train, shown, scaler), _part(valid, learnt(valid), scaler), seen_test, unseen, hider, learnt, scaler)
+    return Parts(_part(train, shown, scaler), _part(valid, learnt(valid), scaler), seen_test, unseen, hider, learnt, scaler, notes)
 
 
 def _part(hidden: Samples, learnt: Samples, scaler: Scaler, keep_raw: bool = False) -> Part:
@@ -114,53 +113,18 @@ class Hider:
         return found.hide(~rule.left(found, draws, lambda: self.samples.rows(self.rows["train"])))
 
 
-def split_rows(dataset: Dataset, samples: Samples, seed: int) -> dict[str, np.ndarray]:
-    """Row indices of each part: the official split, or 70/15/15 by whole groups where there are some, else stratified by class.
-
-    An official split without a validation part gets one from its training part, cut in the same way.
-    Raises: UsageError if a class is too small to be in every part, or an official split overlaps.
-    """
-    official, state = dataset.parts(samples), number(seed, "split") % 2**32
-    if official is not None:
-        rows = {part: np.sort(np.asarray(official[part])) for part in PARTS if part in official}
-        if "valid" not in rows:
-            train, valid = _cut(dataset, samples, rows["train"], VALID_SHARE / (1 - TEST_SHARE), state)
-            rows["train"], rows["valid"] = np.sort(train), np.sort(valid)
-        together = np.concatenate(list(rows.values()))
-        if len(np.unique(together)) != len(together):
-            raise UsageError(f"the {dataset.split_kind} split of {dataset.title!r} puts a row into two parts; repair the dataset's `parts`")
-        return rows
-    everything = np.arange(len(samples))
-    rest, test = _cut(dataset, samples, everything, TEST_SHARE, state)
-    train, valid = _cut(dataset, samples, rest, VALID_SHARE / (1 - TEST_SHARE), state)
-    return {"train": np.sort(train), "valid": np.sort(valid), "test": np.sort(test)}
-
-
-def _cut(dataset: Dataset, samples: Samples, rows: np.ndarray, share: float, state: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a share off some rows: whole groups where the dataset keeps them together, else stratified by class."""
-    if samples.groups is not None and dataset.keeps_groups:
-        first, second = next(GroupShuffleSplit(1, test_size=share, random_state=state).split(rows, groups=samples.groups[rows]))
-        return rows[first], rows[second]
-    counts = np.bincount(samples.target[rows], minlength=len(samples.schema.classes))
-    smallest = np.where(counts > 0, counts, len(rows) + 1).argmin()
-    if counts[smallest] < 2:
-        raise UsageError(
-            f"a stratified split needs 4 rows of every class, got {counts[smallest]} of {samples.schema.classes[smallest]!r} to cut in two"
-        )
-    first, second = train_test_split(rows, test_size=share, stratify=samples.target[rows], random_state=state)
-    return first, second
-
-
 class Scaler:
     """Standardises every feature with mean and SD of the observed training cells; single missing features become the mean.
 
-    The SD of a feature that does not vary is taken as 1. Statistics are per feature of a vector or sequence, per channel of an
-    image or volume. Samples come sealed: padded steps hold NaN, so they are part of no statistic, and they stay NaN.
+    A feature that does not vary in training is 0 everywhere. Statistics are per feature of a vector or sequence, per channel of an image
+    or volume. Samples come sealed: padded steps hold NaN, so they are part of no statistic, and they stay NaN.
+    Raises: UsageError on infinite values, and on one so far from the training mean that it has no float32 once it is scaled.
     """
 
     def __init__(self, train: Samples) -> None:
         self.statistics = {}
         for position, modality in enumerate(train.schema):
+            _check_finite(modality.name, train.values[modality.name], train.ids)
             seen = train.values[modality.name][train.observed[:, position]].astype(np.float64)
             axes = _reduced_axes(modality.kind, seen.ndim)
             if not len(seen):  # never observed in train: nothing to fit
@@ -168,19 +132,33 @@ class Scaler:
             count = np.isfinite(seen).sum(axes, keepdims=True)
             mean = np.where(count > 0, np.nansum(seen, axes, keepdims=True) / np.maximum(count, 1), 0.0)
             variance = np.nansum((seen - mean) ** 2, axes, keepdims=True) / np.maximum(count, 1)
-            self.statistics[modality.name] = (mean, np.sqrt(np.where(variance > 1e-12, variance, 1.0)))
+            self.statistics[modality.name] = (mean, divisor(mean, np.sqrt(variance)))
 
     def __call__(self, samples: Samples) -> Samples:
         values = {}
         for position, (name, array) in enumerate(samples.values.items()):
             mean, sd = self.statistics[name]
-            scaled = ((array - mean) / sd).astype(np.float32)
+            _check_finite(name, array, samples.ids)
+            with np.errstate(over="ignore"):
+                scaled = ((array - mean) / sd).astype(np.float32)
             gap = np.isnan(scaled) & samples.observed[:, position].reshape(-1, *([1] * (array.ndim - 1)))
             scaled[gap] = 0.0
             if np.isinf(scaled).any():
-                raise UsageError(f"modality {name!r} holds infinite values; the dataset's `load` must replace or drop them")
+                raise UsageError(
+                    f"modality {name!r} holds a value that is {np.finfo(np.float32).max:.0e} SDs and more from its training mean; the "
+                    "dataset's `load` must replace or drop it"
+                )
             values[name] = scaled
         return replace(samples, values=values).sealed()
+
+
+def _check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
+    infinite = np.isinf(array).any(tuple(range(1, array.ndim)))
+    if infinite.any():
+        raise UsageError(
+            f"modality {name!r} holds infinite values, first in sample {str(ids[infinite.argmax()])!r}; the dataset's `load` must replace "
+            "them, or leave NaN where a value is missing"
+        )
 
 
 def _reduced_axes(kind: str, dimensions: int) -> tuple[int, ...]:

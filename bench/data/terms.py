@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from bench.datasets.base import Samples, Schema
+from bench.datasets.base import ROUNDING, Samples, Schema, divisor
 from bench.errors import UsageError
 
 DEFAULT_RATE = 0.5  # of mar and mnar written without one
@@ -209,8 +209,8 @@ class Logistic(Term):
         known = known[np.isfinite(known) & train.observed[:, train.schema.positions(self.target)[0]]]
         if not len(known):
             raise UsageError(f"{self} cannot be set: no training row observes {' and '.join(self.letters)}; name other modalities")
-        spread = known.std()
-        found, known = ((drive - known.mean()) / (spread if spread > 1e-12 else 1.0) for drive in (found, known))
+        spread = known.std()  # of what has no unit: features in SDs, or the place of a class; less than rounding makes of that is none
+        found, known = ((drive - known.mean()) / (spread if spread > ROUNDING else 1.0) for drive in (found, known))
         start = intercept(self.strength * known, self.stated)
         return np.where(np.isnan(found), self.stated, expit(start + self.strength * found))
 
@@ -227,7 +227,7 @@ def level(samples: Samples, letter: str, train: Samples) -> np.ndarray:
     values, known = (_features(part, letter) for part in (samples, train))  # (N, F), (K, F)
     centre = _mean(known, axis=0)
     spread = np.sqrt(_mean((known - centre) ** 2, axis=0))
-    return _mean((values - centre) / np.where(spread > 1e-12, spread, 1.0), axis=1)
+    return _mean((values - centre) / divisor(centre, spread), axis=1)
 
 
 def _features(samples: Samples, letter: str) -> np.ndarray:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import registry
+from bench.data.loading import loaded_once
 from bench.grid.how import How
 from bench.grid.job import Job, handed_over
 from bench.grid.process import interruptible
 from bench.names import path_of
-from bench.question.plan import budget_key, plan
+from bench.question.plan import budget_key, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
@@ -40,7 +41,11 @@ def execute(suite: Suite, out: Path | str, how: How | None = None, *, trials: Se
     Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
     """
     how, suite = how or How(), with_one_name(suite)
-    trials = plan(suite) if trials is None else trials
+    if trials is None:
+        with loaded_once():
+            trials = plan(suite)
+            for line in notices(suite):
+                how.say(line)
     progress, stopped = how.progress(), threading.Event()
     with Store(out) as store, store.writing(how.wait):
         store.plan(suite, budget_key(suite), how.command, trials)

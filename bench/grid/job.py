@@ -5,6 +5,7 @@ A task is plain data and goes whole to the process that runs it. What a user typ
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import resource
@@ -19,6 +20,7 @@ import cloudpickle
 
 from bench import registry
 from bench.datasets import files
+from bench.errors import TrialError
 from bench.question.machine import Limits, Machine
 from bench.question.trial import Trial
 from bench.records.predictions import Predictions
@@ -52,6 +54,13 @@ class Outcome(NamedTuple):
     record: Record
     predictions: Predictions | None = None
 
+    def check(self) -> None:
+        """Raises: TrialError if the record cannot be written; asked where the trial runs, so that it fails alone and the run goes on."""
+        try:
+            json.dumps(self.record.as_json())
+        except (TypeError, ValueError) as error:
+            raise TrialError(f"the record cannot be stored: {error}; what a method or dataset states must be plain values") from error
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job(Task):
@@ -70,8 +79,11 @@ class Job(Task):
         if resolve_device(self.machine.device).type == "cpu":
             limit_address_space(self.limits.memory)
         if self.validates:
-            return Outcome(*validate_trial(self.trial, self.machine, report))
-        return Outcome(*run_trial(self.trial, self.machine, report, self.traces))
+            outcome = Outcome(*validate_trial(self.trial, self.machine, report))
+        else:
+            outcome = Outcome(*run_trial(self.trial, self.machine, report, self.traces))
+        outcome.check()
+        return outcome
 
 
 def handed_over(names: Iterable[str]) -> bytes:

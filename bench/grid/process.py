@@ -111,7 +111,7 @@ def _child(sender: Connection, task: Task, environment: dict[str, str], place: P
         task.settle()
         sender.send(("result", task.work(lambda told: sender.send(("progress", told)))))
     except (TrialError, UsageError) as error:
-        sender.send(("failed", str(error)))
+        sender.send(("failed", " ".join(str(error).split())))
     except BaseException as error:  # whatever a method raises must become a record
         traceback.print_exc()
         sender.send(("failed", f"out of memory: {line_of(error)}" if _is_memory(error) else line_of(error)))

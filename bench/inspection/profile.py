@@ -28,7 +28,15 @@ from bench.question.plan import plan
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
 from bench.seeds import number
-from bench.training.cost import OTHER, TensorMemory, forward_count, latency_ms, parameters_by_component, training_flops
+from bench.training.cost import (
+    OTHER,
+    TensorMemory,
+    forward_count,
+    latency_ms,
+    parameters_by_component,
+    stated_number,
+    training_flops,
+)
 from bench.training.loop import build_method, resolve_device, rows_for
 from bench.training.threads import limited
 from bench.training.trial import Opened, open_trial
@@ -189,7 +197,7 @@ def _method(opened: Opened, whole: Part, seed: int, device: torch.device, depth:
     cost: dict[str, float | None] = {
         "gflops_per_sample": count.flops / n / 1e9,
         "parameters": sum(owned for owned, _ in parameters.values()),
-        "active_parameters": method.active_parameters(),
+        "active_parameters": stated_number(f"{opened.cls.__name__}.active_parameters", method.active_parameters(), whole=True),
         "peak_memory_mb": _peak_mb(method, _batch(exactly(test, ROWS), device), memory),
     }
     for size in LATENCY_ROWS:
@@ -240,7 +248,8 @@ def _estimator(opened: Opened, whole: Part, seed: int) -> dict[str, Any]:
         peaks = [_traced_peak_mb(estimator, samples) for samples in [exactly(test, ROWS), *rows]]
     finally:
         tracemalloc.stop()
-    flops, parameters = estimator.flops_per_sample(), estimator.parameters()
+    flops = stated_number(f"{cls.__name__}.flops_per_sample", estimator.flops_per_sample())
+    parameters = stated_number(f"{cls.__name__}.parameters", estimator.parameters(), whole=True)
     latencies = {f"latency_ms_{n}": _estimator_ms(estimator, exactly(test, n)) for n in LATENCY_ROWS}
     cost: dict[str, float | None] = {
         "gflops_per_sample": None if flops is None else flops / 1e9,

@@ -126,6 +126,8 @@ def _setting_table(
     rows = [_row(suite, one, bounds, standing, audited) for one in methods.values()]
     last = list(UNRANKED)
     rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.rank is None, r.rank or 0.0, r.label))
+    tied = _ties({row.label: row.rank for row in rows if row.n})
+    rows = [replace(row, tied=tied.get(row.label, ())) for row in rows]
     facts = done[0].facts if done else Facts()
     reasons = {record.facts.metric_reasons[metric] for record in done if metric in record.facts.metric_reasons}
     return SettingTable(
@@ -145,6 +147,8 @@ def _setting_table(
         timed=on_one_machine(done),
         provenance=provenance_line(done),
         fingerprint=records[-1].trial.fingerprint,
+        floor_reason=bounds.floor_reason,
+        notes=tuple(dict.fromkeys(note for record in done for note in record.facts.notes)),
     )
 
 
@@ -203,20 +207,41 @@ def _row(suite: Suite, one: Scores, bounds: _Bounds, standing: _Standing, audite
     )
 
 
+def _ties(ranks: Mapping[str, float | None]) -> dict[str, tuple[str, ...]]:
+    """The others of the same rank (to 10 decimals), by label; whoever has none, or no rank, is left out."""
+    sharing: dict[float, list[str]] = defaultdict(list)
+    for label, rank in ranks.items():
+        if rank is not None and not math.isnan(rank):
+            sharing[round(rank, 10)].append(label)
+    return {label: tuple(other for other in labels if other != label) for labels in sharing.values() if len(labels) > 1 for label in labels}
+
+
 class _Bounds(NamedTuple):
     """Between what scores lie: the constant predictor's, and the best possible one's."""
 
     floor: float
     ceiling: float
     source: str  # what the ceiling is
+    floor_reason: str  # why there is no floor though it was asked for
 
 
 def _bounds(metric: str, methods: Mapping[str, Scores]) -> _Bounds:
     floor = methods[FLOOR].mean if FLOOR in methods else math.nan
+    reason = _no_floor(metric, methods[FLOOR]) if FLOOR in methods and math.isnan(floor) else ""
     if CEILING in methods and len(methods[CEILING].scores):
-        return _Bounds(floor, methods[CEILING].mean, f"`{CEILING}`, the exact posterior")
+        return _Bounds(floor, methods[CEILING].mean, f"`{CEILING}`, the exact posterior", reason)
     perfect = METRICS[metric].perfect
-    return _Bounds(floor, perfect, f"a perfect score, {100 * perfect:g}")
+    return _Bounds(floor, perfect, f"a perfect score, {100 * perfect:g}", reason)
+
+
+def _no_floor(metric: str, floor: Scores) -> str:
+    """Why the constant predictor has no score."""
+    if not floor.attempted:
+        return f"`{FLOOR}` is planned and has not run"
+    if not floor.done:
+        return f"`{FLOOR}` did not end well: {next(record.reason for record in floor.records if record.status != 'planned')}"
+    why = next((record.facts.metric_reasons[metric] for record in floor.done if metric in record.facts.metric_reasons), "")
+    return f"`{FLOOR}` ran and has no {metric}" + (f", for {why}" if why else "")
 
 
 def _setting_tests(suite: Suite, setting: Setting, ranked: Mapping[str, Scores], withheld: str) -> Family:
@@ -306,6 +331,8 @@ def _overall(suite: Suite, settings: Sequence[SettingTable], by_setting: Mapping
     rows = [replace(row, pareto=marks.get(row.label, "")) for row in rows]
     last = list(UNRANKED)
     rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.mean_rank is None, r.mean_rank or 0.0, r.label))
+    tied = _ties({row.label: row.mean_rank for row in rows})
+    rows = [replace(row, tied=tied.get(row.label, ())) for row in rows]
     return Overall(synthetic, tuple(settings), tuple(curves), tuple(rows), over, mixed, on_one_machine(done))
 
 

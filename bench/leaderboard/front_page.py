@@ -11,6 +11,7 @@ from bench.leaderboard.page_parts import (
     LEFT,
     cost_table,
     failures_section,
+    first_place,
     folded_away,
     head_of,
     how_it_was_run,
@@ -100,8 +101,10 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
     over = kind.across
     if over is None:
         return [*said, ""]
-    by_rank = [row.label for row in ranked if row.mean_rank is not None]
-    said.append(f"{by_rank[0]} has the best mean rank.")
+    placed = [row for row in ranked if row.mean_rank is not None]
+    by_rank = [row.label for row in placed]
+    firsts = first_place(placed)
+    said.append(f"{listed(firsts)} share first place, with the same mean rank." if firsts[1:] else f"{firsts[0]} has the best mean rank.")
     if kind.mixed:
         return [*said, "No significance is claimed, see the warning.", ""]
     if over.over_settings.reason:
@@ -128,18 +131,20 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
 def _against_reference(kind: Overall, by_rank: Sequence[str], levels: Levels) -> list[str]:
     """What the published methods add to the best simple one."""
     assert kind.across is not None
-    role = {row.label: row.role for row in kind.rows}
-    simple = next((label for label in by_rank if role[label] == "reference"), None)
-    published = [label for label in by_rank if role[label] == "paper"]
-    if simple is None or not published:
+    row_of = {row.label: row for row in kind.rows}
+    best = next((label for label in by_rank if row_of[label].role == "reference"), None)
+    published = [label for label in by_rank if row_of[label].role == "paper"]
+    if best is None or not published:
         return []
-    tests = [test for label in published if (test := kind.across.over_settings.between(label, simple)) is not None]
-    better = [test.a for test in tests if test.p_adjusted <= levels.alpha and test.effect > 0]
-    worse = [test.a for test in tests if test.p_adjusted <= levels.alpha and test.effect < 0]
-    return [
-        f"Against the best simple method, {simple}: of {count(len(published), 'published one')}, {_some(better, 'better')} and "
-        f"{_some(worse, 'worse')}."
-    ]
+    simple = sorted([best, *(label for label in row_of[best].tied if row_of[label].role == "reference")])
+    tests = {label: [kind.across.over_settings.between(label, one) for one in simple] for label in published}
+    signs = {
+        label: {float(np.sign(test.effect)) if test is not None and test.p_adjusted <= levels.alpha else 0.0 for test in own}
+        for label, own in tests.items()
+    }
+    better, worse = ([label for label in published if signs[label] == {sign}] for sign in (1.0, -1.0))
+    which = f"best simple method, {simple[0]}" if len(simple) == 1 else f"best simple methods, {listed(simple)} (tied)"
+    return [f"Against the {which}: of {count(len(published), 'published one')}, {_some(better, 'better')} and {_some(worse, 'worse')}."]
 
 
 def _reference_in_settings(kind: Overall) -> list[str]:
@@ -243,15 +248,32 @@ def _overall_footer(kind: Overall, levels: Levels) -> list[str]:
         lines.append(f"Left out, for no method has a score: {'; '.join(over.left_out)}.")
     if over.complete is not None:
         part = over.complete
-        order = [part.labels[i] for i in np.argsort(part.mean_ranks, kind="stable")[:3]]
+        order = lowest_ranks(part.labels, part.mean_ranks)
         pairs = sum(test.p_adjusted <= levels.alpha for test in part.over_settings.tests)
         lines.append(
             f"Only the {count(len(part.settings), 'setting')} where every trial gave a score: lowest mean ranks {listed(order)}; "
             + (f"{NA} ({part.over_settings.reason})." if part.over_settings.reason else f"{pairs} significant pairs.")
         )
+    lines += _without_floor(kind)
     text = [" ".join(lines), ""]
     line = cd_line(over.labels, over.mean_ranks, len(over.settings))
     return [*text, *(["```", line, "```", ""] if line and not kind.mixed else [])]
+
+
+def _without_floor(kind: Overall) -> list[str]:
+    """Settings in which the floor was asked for and cannot be computed, and with it what is stated relative to it."""
+    found: dict[str, list[str]] = {}
+    for setting in kind.settings:
+        if setting.floor_reason:
+            found.setdefault(setting.floor_reason, []).append(setting.title)
+    return [f"No floor in {listed(titles)}: {reason}; the gap closed is {NA}." for reason, titles in found.items()]
+
+
+def lowest_ranks(labels: Sequence[str], mean_ranks: np.ndarray, wanted: int = 3) -> list[str]:
+    """The methods with the lowest mean ranks, so many and those that share the last one's; of equal ones each is marked as tied."""
+    ranks = np.round(mean_ranks, 10)
+    order = [i for i in np.argsort(ranks, kind="stable") if ranks[i] <= np.sort(ranks)[:wanted][-1]]
+    return [labels[i] + " (tied)" * bool((ranks == ranks[i]).sum() > 1) for i in order]
 
 
 def cd_line(labels: Sequence[str], mean_ranks: np.ndarray, n: int) -> str:

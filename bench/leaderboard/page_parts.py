@@ -128,6 +128,11 @@ def name_of(row: OverallRow | Row, mark: bool = True) -> str:
     return in_bold(text, row.is_bold) + " ●" * row.place.top
 
 
+def first_place(ranked: Sequence[OverallRow | Row]) -> list[str]:
+    """The methods at the top of rows that are in order of rank: one, or all that share its rank."""
+    return sorted([ranked[0].label, *ranked[0].tied])
+
+
 def pareto_of(row: OverallRow | Row) -> str:
     return row.pareto or (NA if row.cost.get("gflops_per_sample") is None and row.role != "ceiling" else "")
 

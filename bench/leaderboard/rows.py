@@ -51,6 +51,7 @@ class Row:
     place: Place | None = None
     versus: PairTest | None = None  # against the best row
     pareto: str = ""  # front, ~ (nobody significantly better is as cheap), or nothing
+    tied: tuple[str, ...] = ()  # methods with the same rank: their order is that of their names
 
     @property
     def is_complete(self) -> bool:
@@ -88,6 +89,8 @@ class SettingTable:
     mixed: str = ""  # what is mixed in it that forbids tests
     timed: bool = True  # whether its timings may be compared
     provenance: str = ""
+    floor_reason: str = ""  # why the floor is NaN though it was asked for
+    notes: tuple[str, ...] = ()  # what a reader must know of the samples and their splits
     fingerprint: str = ""  # of its data
     counts_as: str = ""  # the dataset it counts as in what is said of several: its own without options, or the first with the same data
 
@@ -147,6 +150,7 @@ class OverallRow:
     flags: tuple[str, ...]
     place: Place | None = None
     pareto: str = ""
+    tied: tuple[str, ...] = ()  # methods with the same mean rank: their order is that of their names
 
     @property
     def hp(self) -> str:

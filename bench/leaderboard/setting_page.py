@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bench.leaderboard.origin import ranges
-from bench.leaderboard.page_parts import LEFT, banner, cost_table, folded_away, in_bold, name_of, pareto_of, shown_pictures
+from bench.leaderboard.page_parts import LEFT, banner, cost_table, first_place, folded_away, in_bold, name_of, pareto_of, shown_pictures
 from bench.leaderboard.printed import cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
 from bench.leaderboard.rows import Board, Row, SettingTable, page_of
@@ -14,8 +14,9 @@ from bench.leaderboard.significance import rank_set, versus_text
 from bench.leaderboard.surface import Surface
 from bench.methods.catalog import UNRANKED
 from bench.stats.levels import Levels
-from bench.text import NA, count, interval_text, listed, percent, picture, signed, table
+from bench.text import NA, count, in_page, interval_text, listed, percent, picture, signed, table
 
+MOST_NOTES = 8  # on the samples and splits of a setting
 PAGE_END = "\nHow to read this, and where it comes from: [README.md](README.md).\n"
 
 
@@ -70,7 +71,7 @@ def _in_words(setting: SettingTable, levels: Levels) -> list[str]:
     for row in ranked[1:]:
         if row.versus is not None:
             found[row.versus.verdict.rstrip("*")].append(row.label)
-    said = [f"{best} has the best mean."]
+    said = [f"{listed(firsts)} share the best mean." if (firsts := first_place(ranked))[1:] else f"{best} has the best mean."]
     said += [f"Significantly worse: {listed(found['worse'])}."] if found["worse"] else ["No method is significantly worse."]
     margin = "a point" if levels.margin == "1 point" else levels.margin
     said += [f"Practically equal, within {margin}: {listed(found['equivalent'])}."] if found["equivalent"] else []
@@ -101,6 +102,8 @@ def _verdict(setting: SettingTable, row: Row) -> str:
     if not row.n:
         return "not run" if row.rank is None else "no score"
     letters = f", {row.place.letters}" if row.place else ""
+    if row.rank == min(other.rank for other in setting.rows if other.rank is not None):
+        return "best" + ", tied" * bool(row.tied) + letters
     return (row.versus.verdict if row.versus else "best") + letters
 
 
@@ -118,11 +121,22 @@ def _setting_footer(board: Board, setting: SettingTable) -> list[str]:
     missing = f"{100 * setting.missing:.1f} % of their modalities are missing" if setting.missing is not None else ""
     said.append(f"{'; '.join(text for text in (rows, missing) if text)}." if rows or missing else "")
     said.append(f"Seeds {ranges(setting.seeds)}.")
-    floor = f"Floor: `constant`, {percent(setting.floor)}. " if not math.isnan(setting.floor) else "Floor: not run. "
-    said.append(f"{floor}Ceiling: {setting.ceiling_source}.")
+    said.append(f"{_floor(setting)} Ceiling: {setting.ceiling_source}.")
     said += [f"Scores without a value: {reason}." for reason in setting.reasons]
+    shown = setting.notes[:MOST_NOTES]
+    said += [in_page(f"{note[0].upper()}{note[1:]}.") for note in shown]
+    said += [f"{len(setting.notes) - len(shown)} more such notes are in the records."] if len(setting.notes) > len(shown) else []
     said.append(footnote(of_setting(board.printed, setting.setting)))
     return [" ".join(text for text in said if text), ""]
+
+
+def _floor(setting: SettingTable) -> str:
+    """The floor, or why there is none."""
+    if not math.isnan(setting.floor):
+        return f"Floor: `constant`, {percent(setting.floor)}."
+    if not setting.floor_reason:
+        return "Floor: not run."
+    return f"No floor: {setting.floor_reason}; what stands above it, and the gap closed, cannot be said."
 
 
 def _trials(board: Board, setting: SettingTable) -> list[str]:

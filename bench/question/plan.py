@@ -14,13 +14,17 @@ from bench import registry
 from bench.data.grammar import evaluation_rules, parse_protocol
 from bench.data.loading import load_checked, schema_of
 from bench.data.protocol import Protocol
-from bench.datasets.base import Schema
+from bench.data.splits import noticed, split_rows
+from bench.datasets.base import Dataset, Samples, Schema
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import CEILING
 from bench.names import Choice, Setting, parse_choice
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.question.winners import with_winners
+from bench.stats.metrics import not_probabilities
+
+MOST_NOTICES = 6  # of a dataset
 
 
 def plan(suite: Suite) -> list[Trial]:
@@ -103,7 +107,12 @@ def _settings(suite: Suite) -> list[PlannedSetting]:
         for name in table.datasets:
             choice = parse_choice(name)
             dataset, samples, fingerprint = load_checked(choice)
-            has_posterior = dataset.posterior(samples.rows(np.arange(1))) is not None
+            has_posterior = _has_posterior(dataset, samples, name)
+            for root in _roots(suite):
+                try:
+                    split_rows(dataset, samples, root)
+                except UsageError as error:
+                    raise UsageError(f"{error} ({name})") from None
             for combination in table.combinations:
                 schema = schema_of(dataset, samples, combination)
                 for text in table.protocol_texts():
@@ -117,6 +126,40 @@ def _settings(suite: Suite) -> list[PlannedSetting]:
                     except UsageError as error:
                         raise UsageError(f"{error} ({name})") from None
     return list(found.values())
+
+
+def _roots(suite: Suite) -> tuple[int, ...]:
+    """The seeds that splits are drawn from."""
+    return suite.seeds if suite.vary == "split" else (suite.fixed_seed,)
+
+
+def notices(suite: Suite) -> list[str]:
+    """What is to be known of the samples and splits of a planned suite before any number, a line each; of many splits the first few."""
+    found = []
+    for choice in dict.fromkeys(str(parse_choice(name)) for table in suite.settings for name in table.datasets):
+        dataset, samples, _ = load_checked(parse_choice(choice))
+        every = (noticed(dataset, samples, split_rows(dataset, samples, root)) for root in _roots(suite))
+        notes = list(dict.fromkeys(note for notes in every for note in notes))
+        found += [f"{choice}: {note}" for note in notes[:MOST_NOTICES]]
+        if len(notes) > MOST_NOTICES:
+            found.append(
+                f"{choice}: {len(notes) - MOST_NOTICES} more such notes on the splits of other seeds; the pages of the board have them"
+            )
+    return found
+
+
+def _has_posterior(dataset: Dataset, samples: Samples, name: str) -> bool:
+    """Whether the class probabilities are known. Raises: UsageError if they are none."""
+    where = f"posterior of dataset {name!r}"
+    try:
+        found = dataset.posterior(samples.rows(np.arange(1)))
+    except Exception as error:
+        raise UsageError(f"{where} does not work: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    if found is not None:
+        reason = not_probabilities(found, 1, len(samples.schema.classes))
+        if reason:
+            raise UsageError(f"{where} must return probabilities (N, C) or None: {reason}")
+    return found is not None
 
 
 def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, type[Any]]) -> None:

@@ -51,6 +51,7 @@ class Facts(_Known):
     missing: Mapping[str, float] = field(default_factory=dict)  # share not observed after hiding
     masks: Mapping[str, str] = field(default_factory=dict)  # hashes of the observed masks
     unseen: list[str] = field(default_factory=list)  # modalities that no training row observes
+    notes: list[str] = field(default_factory=list)  # what a reader must know of the samples and their split
     classes: list[str] = field(default_factory=list)
     histogram: list[int] = field(default_factory=list)  # how often each class is the predicted one in the test part
     metric_reasons: Mapping[str, str] = field(default_factory=dict)  # why metrics are NaN

@@ -102,6 +102,7 @@ def method_class(name: str) -> type[Any]:
 
     if not issubclass(cls, Method | Estimator):
         raise UsageError(f"method {name!r} must derive from bench.methods.base.Method or Estimator, got {cls.__mro__[1].__name__}")
+    _check_stated(cls, name)
     if any(preset in DEFAULT_PRESETS for preset in list(cls.presets)[1:]):
         raise UsageError(f"method {name!r} must name its preset {' or '.join(DEFAULT_PRESETS)} first, got {', '.join(cls.presets)}")
     from bench.methods.tracing import TABLES
@@ -128,9 +129,59 @@ def dataset_of(choice: Choice) -> Dataset:
         if key not in cls.options:
             raise unknown(f"option of dataset {choice.name}", key, cls.options or ["(none)"])
     try:
-        return cls(**choice.options)
+        dataset = cls(**choice.options)
     except (TypeError, ValueError) as error:
         raise UsageError(f"dataset {str(choice)!r}: {error}") from None
+    for fact, (kind, words) in DATASET_FACTS.items():
+        if not isinstance(getattr(dataset, fact), kind):
+            raise UsageError(f"{fact} of dataset {str(choice)!r} must be {words}, got {getattr(dataset, fact)!r}")
+    if dataset.title and not dataset.title.isprintable():
+        raise UsageError(f"title of dataset {str(choice)!r} must be a text of one line, got {dataset.title!r}")
+    return dataset
+
+
+DATASET_FACTS: Mapping[str, tuple[type, str]] = {
+    "title": (str, "a text"),
+    "source": (str, "a text"),
+    "licence": (str, "a text"),
+    "synthetic": (bool, "True or False"),
+    "keeps_groups": (bool, "True or False"),
+}
+METHOD_FACTS: Mapping[str, tuple[Any, str]] = {
+    "paper": (str, "a text"),
+    "year": (int | None, "a whole number, or None"),
+    "repository": (str | None, "a text, or None"),
+    "uses_other_samples": (bool, "True or False"),
+    "batch_dependent": (bool, "True or False"),
+    "deviations": (tuple | list, "a tuple of texts; one text needs a comma after it"),
+    "traces": (tuple | list, "a tuple of texts; one text needs a comma after it"),
+    "search": (Mapping, "a mapping, Config field -> values"),
+    "presets": (Mapping, "a mapping, name -> changes to Config"),
+}
+
+
+def _check_stated(cls: type[Any], name: str) -> None:
+    """What a method's class states of itself. Raises: UsageError if it is of another type than documented."""
+    for fact, (kind, words) in METHOD_FACTS.items():
+        given = getattr(cls, fact)
+        texts = all(isinstance(one, str) for one in given) if isinstance(given, tuple | list) else True
+        if not isinstance(given, kind) or (fact == "year" and isinstance(given, bool)) or not texts:
+            came = type(given).__name__ if kind is Mapping else repr(given)
+            raise UsageError(f"{fact} of method {name!r} must be {words}, got {came}")
+    from bench.methods.base import EstimatorConfig, Method, MethodConfig
+
+    base = MethodConfig if issubclass(cls, Method) else EstimatorConfig
+    if not (isinstance(cls.Config, type) and issubclass(cls.Config, base)):
+        raise UsageError(f"Config of method {name!r} must derive from bench.methods.base.{base.__name__}, got {cls.Config!r}")
+    if not cls.presets:
+        raise UsageError(f"presets of method {name!r} must hold one at least, got none; leave `presets` out for a single default")
+    known = {key.name for key in fields(cls.Config)}
+    for preset, changes in cls.presets.items():
+        if not isinstance(preset, str) or not isinstance(changes, Mapping):
+            raise UsageError(f"presets of method {name!r} must be a mapping, name -> changes to Config, got {preset!r}: {changes!r}")
+        for key in changes:
+            if key not in known:
+                raise unknown(f"field in preset {preset} of method {name}", str(key), known)
 
 
 def config_of(cls: type[Any], choice: Choice, training: Mapping[str, Value]) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 ECE_BINS = 15
+TOLERANCE = 1e-5  # of probabilities: what single precision makes of a sum to 1
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,24 @@ METRICS: Mapping[str, Metric] = {
         ),
     )
 }
+
+
+def not_probabilities(scores: object, rows: int, classes: int) -> str:
+    """Why something is not a plain array of probabilities (N, C), each row summing to 1 within 1e-5; empty if it is."""
+    if type(scores) is not np.ndarray:
+        return f"it must be a numpy array {(rows, classes)}, got {type(scores).__name__}"
+    if scores.shape != (rows, classes):
+        return f"its shape must be {(rows, classes)}, got {scores.shape}"
+    if scores.dtype.kind not in "fiu":
+        return f"its values must be numbers, got {scores.dtype}"
+    if not np.isfinite(scores).all():
+        return f"row {np.flatnonzero(~np.isfinite(scores).all(1))[0]} holds a value that is not finite"
+    if scores.size and scores.min() < -TOLERANCE:
+        return f"a probability must not be negative, got {scores.min():.4g}"
+    sums = scores.sum(1, dtype=np.float64)
+    if not np.allclose(sums, 1, atol=TOLERANCE):
+        return f"each row must sum to 1, got sums {sums.min():.4f} to {sums.max():.4f}"
+    return ""
 
 
 def score(target: np.ndarray, scores: np.ndarray) -> tuple[dict[str, float], dict[str, str]]:

@@ -20,7 +20,7 @@ from bench.errors import UsageError
 from bench.grid.engine import Summary, execute
 from bench.grid.how import How
 from bench.names import method_label, parse_choice, path_of
-from bench.question.plan import budget_key, plan
+from bench.question.plan import budget_key, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.answers import like
@@ -76,6 +76,8 @@ def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
     how, suite = how or How(), with_one_name(suite)
     with loaded_once():
         trials = plan(suite)
+        for line in notices(suite):
+            how.say(line)
         further = further_trials(suite, trials) if suite.until_resolved else []
     if further:
         _check_plan(suite, out)

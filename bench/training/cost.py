@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from bench.datasets.base import Batch
+from bench.errors import TrialError
 from bench.methods.base import Method
 
 OTHER = "other"  # work and parameters outside any submodule
@@ -286,6 +288,16 @@ def parameters_by_component(method: Method, depth: int = 1) -> dict[str, tuple[i
     for path, module in method.named_modules():
         totals[component(path, depth)][1] -= getattr(module, "idle_parameters", 0)
     return {name: (owned, active) for name, (owned, active) in totals.items() if owned}
+
+
+def stated_number(what: str, value: object, whole: bool = False) -> float | int | None:
+    """A number that a method states of itself, as JSON knows numbers. Raises: TrialError if it is none, negative or not finite."""
+    if value is None:
+        return None
+    number = float(value) if isinstance(value, Integral if whole else Real) and not isinstance(value, bool) else math.nan
+    if not 0 <= number < math.inf:
+        raise TrialError(f"{what} must return {'a whole number' if whole else 'a number'} of at least 0, or None, got {value!r}")
+    return int(number) if whole else number
 
 
 def latency_ms(method: Method, batches: Sequence[Batch], passes: int = 20, seconds: float = 0.1) -> float:

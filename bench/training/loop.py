@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from bench.methods.tracing import Tracer
 from bench.question.trial import Trial
 from bench.records.reached import Reached, Report
 from bench.seeds import number, stream
-from bench.stats.metrics import selection_score
+from bench.stats.metrics import not_probabilities, selection_score
 
 
 def resolve_device(device: str) -> torch.device:
@@ -145,13 +145,41 @@ def predict(method: Method, batch: Batch, batch_size: int) -> Tensor:
 
 
 def check_prediction(method: Method, prediction: object, rows: int, where: str) -> None:
+    """What a method hands over, before anything is done with it. Raises: TrialError if it is no Prediction as documented."""
+    must = f"{type(method).__name__}.forward must return"
     if not isinstance(prediction, Prediction):
-        raise TrialError(f"{type(method).__name__}.forward must return a Prediction, got {type(prediction).__name__} ({where})")
-    expected = (rows, len(method.schema.classes))
-    if tuple(prediction.logits.shape) != expected:
-        raise TrialError(
-            f"{type(method).__name__}.forward must return logits (B, C) = {expected}, got {tuple(prediction.logits.shape)} ({where})"
-        )
+        raise TrialError(f"{must} a Prediction, got {type(prediction).__name__} ({where})")
+    logits, expected = prediction.logits, (rows, len(method.schema.classes))
+    if not isinstance(logits, Tensor):
+        raise TrialError(f"{must} logits as a tensor, got {type(logits).__name__} ({where})")
+    if tuple(logits.shape) != expected:
+        raise TrialError(f"{must} logits (B, C) = {expected}, got {tuple(logits.shape)} ({where})")
+    if not logits.is_floating_point():
+        raise TrialError(f"{must} logits of a floating-point type, got {logits.dtype} ({where})")
+    devices = {parameter.device for parameter in method.parameters()}
+    if devices and logits.device not in devices:
+        raise TrialError(f"{must} logits on {', '.join(map(str, devices))}, where its parameters are, got {logits.device} ({where})")
+    if method.training:
+        _check_penalties(prediction, must, where)
+
+
+def _check_penalties(prediction: Prediction, must: str, where: str) -> None:
+    """Evaluation ignores penalties, so they are looked at in training alone. Raises: TrialError."""
+    penalties = prediction.penalties
+    if not isinstance(penalties, Mapping):
+        raise TrialError(f"{must} penalties as a mapping, name -> tensor, got {type(penalties).__name__} ({where})")
+    for name, penalty in penalties.items():
+        if not isinstance(name, str):
+            raise TrialError(f"{must} penalties with texts for names, got {name!r} ({where})")
+        if not isinstance(penalty, Tensor):
+            raise TrialError(f"{must} penalty {name!r} as a tensor, got {type(penalty).__name__} ({where}); torch.tensor(...) makes one")
+        if penalty.dim() or not penalty.is_floating_point():
+            came = f"{penalty.dtype} of shape {tuple(penalty.shape)}"
+            raise TrialError(f"{must} penalty {name!r} as one floating-point number, a tensor of shape (), got {came} ({where})")
+        if penalty.device != prediction.logits.device:
+            raise TrialError(f"{must} penalty {name!r} on {prediction.logits.device}, where the logits are, got {penalty.device} ({where})")
+    if torch.is_grad_enabled() and not any(one.requires_grad for one in (prediction.logits, *penalties.values())):
+        raise TrialError(f"{must} logits that carry gradients in training, got none: they were detached, or made under no_grad ({where})")
 
 
 def _not_finite(method: Method, prediction: Prediction) -> str:
@@ -176,8 +204,8 @@ def unlabelled_batch(samples: Samples, device: torch.device) -> Batch:
 
 
 def checked_scores(scores: np.ndarray, rows: int, classes: int) -> np.ndarray:
-    if scores.shape != (rows, classes) or not np.isfinite(scores).all():
-        raise TrialError(f"predictions must be finite probabilities {(rows, classes)}, got shape {scores.shape}")
-    if not np.allclose(scores.sum(1), 1, atol=1e-5):
-        raise TrialError(f"each row of class probabilities must sum to 1, got sums {scores.sum(1).min():.4f} to {scores.sum(1).max():.4f}")
-    return scores
+    """The probabilities in double precision. Raises: TrialError if they are no probabilities (N, C)."""
+    reason = not_probabilities(scores, rows, classes)
+    if reason:
+        raise TrialError(f"predictions must be finite probabilities {(rows, classes)}: {reason}")
+    return scores.astype(np.float64, copy=False)

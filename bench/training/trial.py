@@ -35,7 +35,7 @@ from bench.records.record import Record
 from bench.records.scoring import scored
 from bench.seeds import number
 from bench.stats.metrics import selection_score
-from bench.training.cost import forward_count, latency_ms, resident_mb, training_flops
+from bench.training.cost import forward_count, latency_ms, resident_mb, stated_number, training_flops
 from bench.training.loop import (
     build_method,
     check_prediction,
@@ -138,6 +138,7 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report, trace
         "masks": {name: part.mask for name, part in parts.named().items()},
         "rows": {name: len(part) for name, part in parts.named().items()},
         "unseen": list(parts.unseen),
+        "notes": list(parts.notes),
         "classes": list(opened.classes),
         "histogram": histogram,
         "metric_reasons": reasons,
@@ -234,7 +235,8 @@ def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
         return _as_computed(checked_scores(found, len(part), len(opened.classes)))
 
     outputs, test = probabilities(parts.test), without_labels(rows_for(cls, parts.test))
-    flops, parameters = estimator.flops_per_sample(), estimator.parameters()
+    flops = stated_number(f"{cls.__name__}.flops_per_sample", estimator.flops_per_sample())
+    parameters = stated_number(f"{cls.__name__}.parameters", estimator.parameters(), whole=True)
     cost = {
         "gflops_per_sample": None if flops is None else flops / 1e9,
         "parameters": parameters,
@@ -296,7 +298,7 @@ def _train_method(opened: Opened, trial: Trial, device: torch.device, report: Re
     cost: dict[str, float | None] = {
         "gflops_per_sample": count.flops / len(test) / 1e9,
         "parameters": sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad),
-        "active_parameters": method.active_parameters(),
+        "active_parameters": stated_number(f"{opened.cls.__name__}.active_parameters", method.active_parameters(), whole=True),
         "latency_ms_1": latency_ms(method, [test.rows(rows) for rows in row_batches(min(len(test), 16), 1, device)]),
         "latency_ms_64": latency_ms(method, [test.rows(torch.arange(min(len(test), 64), device=device))]),
         "train_seconds": seconds,

@@ -16,6 +16,7 @@ from bench.errors import UsageError
 from bench.leaderboard import build, markdown, pages, publish, render, rescore, significance_json, stale_files, table_csv, table_tex, write
 from bench.leaderboard.folder import Checked, checked
 from bench.leaderboard.folder import board_of as board
+from bench.leaderboard.front_page import lowest_ranks
 from bench.leaderboard.printed import read_printed
 from bench.leaderboard.setting_page import PAGE_END
 from bench.question.suite import Settings, Suite
@@ -766,3 +767,84 @@ def test_audit_of_a_file_counts_wherever_the_file_lies():
     assert [row.audit for row in rows] == ["passed"]
     rows = board_of(*pairs, audits=(found("net.py:Net", version="other"),)).settings[0].rows
     assert [row.audit for row in rows] == ["not audited"]
+
+
+def without_auroc(method, seed=0, **changes):
+    """A record of a test part that lacks a class: it has no AUROC."""
+    record, arrays = made(method, seed=seed, hits=5, **changes)
+    return replace(record, facts=replace(record.facts, metric_reasons={"auroc": "class 1 is absent from the scored part"})), arrays
+
+
+def test_a_floor_that_cannot_be_computed_says_why():
+    suite = replace(SUITE, metric="auroc")
+    page = markdown(board_of(without_auroc("muse"), without_auroc("constant"), suite=suite))
+    assert "No floor: `constant` ran and has no auroc, for class 1 is absent from the scored part" in page
+    assert "Floor: not run" not in page
+    failed = markdown(board_of(made("muse"), made("constant", status="failed", reason="out of memory")))
+    assert "No floor: `constant` did not end well: out of memory; what stands above it, and the gap closed, cannot be said." in failed
+    waiting = markdown(board_of(made("muse"), made("constant", status="planned")))
+    assert "No floor: `constant` is planned and has not run" in waiting
+    assert "Floor: not run." in markdown(board_of(made("muse")))
+
+
+def test_a_floor_that_some_setting_lacks_is_said_where_the_gap_closed_is_shown():
+    pairs = full()
+    pairs[2] = made("constant", "mcar(0.1)", 0, status="failed", reason="out of memory")
+    for place in (8, 14):
+        pairs[place] = made("constant", "mcar(0.1)", place // 6, status="failed", reason="out of memory")
+    front = pages(board_of(*pairs))["README.md"]
+    assert "No floor in digits (NE), mcar(0.1): `constant` did not end well: out of memory; the gap closed is n/a." in front
+
+
+def tied(labels=("muse", "mmformer"), also=()):
+    """Methods with the same score in every setting."""
+    protocols = ("mcar(0.1)", "mcar(0.3)")
+    pairs = [made(label, protocol, seed, 8) for seed in range(3) for protocol in protocols for label in labels]
+    return [*pairs, *(made(label, protocol, seed, 5) for seed in range(3) for protocol in protocols for label in also)]
+
+
+def test_methods_that_share_first_place_are_all_named_first():
+    board = board_of(*tied(also=("constant", "fusemoe")))
+    page = pages(board)
+    assert "mmformer and muse share first place, with the same mean rank." in page["README.md"]
+    assert "mmformer and muse share the best mean." in page["digits.md"]
+    assert "has the best mean" not in page["README.md"] + page["digits.md"]
+    assert page["digits.md"].count("best, tied") == 4  # two methods in two settings
+    found = board.as_json()
+    by_label = {row["label"]: row for row in found["overall"]}
+    assert by_label["muse"]["tied"] == ["mmformer"]
+    assert by_label["fusemoe"]["tied"] == []
+    assert {tuple(row["tied"]) for row in found["settings"][0]["rows"]} == {("muse",), ("mmformer",), ()}
+
+
+def test_the_order_of_records_decides_nothing_between_equals():
+    forward, backward = (pages(board_of(*order)) for order in (tied(), tied()[::-1]))
+    for one, other in zip(forward["README.md"].splitlines(), backward["README.md"].splitlines(), strict=True):
+        assert one == other
+
+
+def test_a_lead_without_equals_is_worded_as_a_lead():
+    page = pages(board_of(*full()))
+    assert "muse has the best mean rank." in page["README.md"]
+    assert "tied" not in page["README.md"] + page["digits.md"]
+
+
+def test_published_methods_are_held_against_every_simple_one_at_the_top():
+    page = pages(board_of(*tied(("muse", "mean-mlp", "mean-logistic")), *tied((), ("constant",))))["README.md"]
+    assert "mean-logistic, mean-mlp and muse share first place" in page
+
+
+def test_lowest_ranks_name_all_that_share_the_last_place_and_mark_ties():
+    ranks = np.array([2.0, 1.0, 3.5, 3.5, 5.0])
+    assert lowest_ranks(list("abcde"), ranks) == ["b", "a", "c (tied)", "d (tied)"]
+    assert lowest_ranks(list("abc"), np.array([3.0, 1.0, 2.0])) == ["b", "c", "a"]
+
+
+def test_notes_of_the_trials_stand_under_their_setting():
+    pairs = full()
+    record, arrays = pairs[0]
+    notes = [f"the test part has no sample of class {number}" for number in range(9)]
+    pairs[0] = (replace(record, facts=replace(record.facts, notes=["the test part has no sample of class '<b>'", *notes])), arrays)
+    page = pages(board_of(*pairs))["digits.md"]
+    assert page.count("The test part has no sample of class '&lt;b>'.") == 1
+    assert "2 more such notes are in the records." in page

@@ -10,6 +10,7 @@ import torch
 
 from bench import registry
 from bench.data.loading import load
+from bench.datasets.breast_cancer import BreastCancer
 from bench.errors import TrialError
 from bench.methods.tracing import read_traces
 from bench.names import Choice
@@ -280,3 +281,27 @@ def test_records_are_written_and_change_no_number(tmp_path):
     assert set(tables) == {"routing", "supports", "embeddings", "gradients"}
     assert set(tables["gradients"]["epoch"]) == {1, 2, 3, 4}
     assert set(tables["embeddings"]["sample"]) == set(range(len(plain.ids)))
+
+
+@pytest.mark.parametrize("factor", [2.0**-40, 2.0**27, 1e-8])
+@pytest.mark.parametrize("method", ["mean-mlp", "dropout-transformer", "best-single", "mean-logistic", "gradient-boosting"])
+def test_scores_are_the_same_in_any_unit_of_the_raw_values(monkeypatch, method, factor):
+    """A power of two is exact in float32, so nothing may move; another number moves what rounding moves."""
+    expected = run_trial(_in_its_preset(method))[1].scores
+    original = BreastCancer.load
+
+    def load(dataset):
+        samples = original(dataset)
+        return replace(samples, values={name: (array * np.float64(factor)).astype(np.float32) for name, array in samples.values.items()})
+
+    monkeypatch.setattr(BreastCancer, "load", load)
+    found = run_trial(_in_its_preset(method))[1].scores
+    if factor == 1e-8:
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+    else:
+        assert np.array_equal(found, expected)
+
+
+def _in_its_preset(method):
+    trial = make_trial(method)
+    return replace(trial, preset=_preset(method), training=trial.training if method in ("mean-mlp", "dropout-transformer") else {})

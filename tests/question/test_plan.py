@@ -1,0 +1,91 @@
+"""bench/question/plan.py: what cannot be split or stated is refused, and what is odd is said, when a run is planned."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bench import registry
+from bench.datasets.base import Dataset
+from bench.errors import UsageError
+from bench.grid.engine import execute
+from bench.grid.how import How
+from bench.question.plan import notices, plan
+from bench.question.suite import Settings, Suite
+
+SUITE = Suite("told", (Settings(("Told",), noise=(0.3,)),), methods=("constant",), seeds=(0, 1, 2))
+
+
+@pytest.fixture
+def told(make_samples, monkeypatch):
+    """A dataset whose samples are `make_samples` with changes, under the name Told."""
+
+    def give(n=120, classes=2, posterior=None, **changes):
+        samples = replace(make_samples(n=n, classes=classes), **changes)
+
+        class Told(Dataset):
+            title = "told"
+
+            def load(self):
+                return samples
+
+            def posterior(self, samples):
+                return posterior(samples) if posterior else None
+
+        monkeypatch.setattr(registry, "_given", {"Told": Told})
+        return SUITE
+
+    return give
+
+
+def test_a_split_that_cannot_be_made_is_refused_before_anything_runs(told):
+    with pytest.raises(UsageError, match=r"a split by groups needs 3 groups, .* got 1 \(Told\)"):
+        plan(told(groups=np.repeat("only", 120)))
+    with pytest.raises(UsageError, match=r"each part needs a row of each of 10 classes.*\(Told\)"):
+        plan(told(n=40, classes=10))
+    with pytest.raises(UsageError, match=r"has no test part.*\(Told\)"):
+        plan(told(split=np.tile(["train", "valid"], 60)))
+    with pytest.raises(UsageError, match=r"parts the rows of 60 of 60 groups.*\(Told\)"):
+        plan(told(split=np.tile(["train", "test"], 60), groups=np.arange(120) // 2))
+
+
+def test_every_split_that_seeds_draw_is_tried(told, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("bench.question.plan.split_rows", lambda dataset, samples, seed: drawn.append(seed))
+    plan(told())
+    plan(replace(told(), vary="split"))
+    assert drawn == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("posterior", "message"),
+    [
+        (lambda samples: np.ones((len(samples), 3)) / 3, r"posterior of dataset 'Told' must return probabilities .*\(1, 2\), got \(1, 3\)"),
+        (lambda samples: [[0.5, 0.5]], "must return probabilities .*got list"),
+        (lambda samples: np.full((len(samples), 2), np.nan), "must return probabilities .*not finite"),
+        (lambda samples: samples.nothing, "posterior of dataset 'Told' does not work: AttributeError"),
+    ],
+)
+def test_a_posterior_that_is_none_is_refused_before_anything_runs(told, posterior, message):
+    with pytest.raises(UsageError, match=message):
+        plan(told(posterior=posterior))
+
+
+def test_what_is_odd_is_said_once_a_dataset_and_stands_in_every_record(told, tmp_path):
+    groups = np.where(np.arange(120) % 2 == 1, 0, 1 + np.arange(120) // 20)
+    suite = replace(told(groups=groups), seeds=(0, 1))
+    said = []
+    summary = execute(suite, tmp_path, How(say=said.append))
+    assert said == notices(suite)
+    assert [line for line in said if line.startswith("Told: the ") and "part has no sample of class 'class 1'" in line]
+    assert [record.status for record in summary.records] == ["done", "done"]
+    assert all([f"Told: {note}" for note in record.facts.notes] == said for record in summary.records)
+
+
+def test_of_many_splits_the_first_notes_are_said(told):
+    suite = replace(told(groups=np.repeat(np.arange(3), [90, 20, 10])), vary="split", seeds=tuple(range(30)))
+    assert len(notices(suite)) <= 7
+
+
+def test_nothing_is_said_of_ordinary_data(told):
+    assert notices(told()) == []
