@@ -50,7 +50,7 @@ INDICATED = {  # accuracy, macro-F1, AUROC: their regression sees which single v
 @pytest.mark.parametrize("dataset", INDICATED)
 def test_logistic_regression_with_single_gaps_scores_as_elsewhere(real_data, dataset):
     """The regression of the expected values, on our rows as they are learnt and before they are scaled, in our splits."""
-    source, samples = load(parse_choice(dataset))
+    source, samples, _ = load(parse_choice(dataset))
     found = []
     for seed in range(3):
         parts = build_parts(source, samples, samples.schema.combination, parse_protocol("natural"), seed, 0, "split")

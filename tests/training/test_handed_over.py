@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from bench import registry
+from bench.data.loading import load
 from bench.datasets.base import Dataset, Modality, Samples, Schema
 from bench.errors import TrialError
 from bench.grid.job import Outcome
 from bench.methods.base import Estimator, Method, Prediction
+from bench.names import Choice
 from bench.question.trial import Trial
 from bench.records.facts import Facts
 from bench.records.record import Record
@@ -45,8 +47,8 @@ def outcome(monkeypatch):
         return run_trial(
             Trial(
                 method=cls.__name__, preset="default", options={}, training=training, dataset=dataset.__name__, dataset_options={},
-                combination="OT", protocol="natural", seed=0, selection="accuracy", vary="training", fixed_seed=0, fingerprint="f",
-                version="v", **changes,
+                combination="OT", protocol="natural", seed=0, selection="accuracy", vary="training", fixed_seed=0,
+                fingerprint=load(Choice(dataset.__name__)).fingerprint, version=registry.source_version(cls, is_running=True), **changes,
             )
         )  # fmt: skip
 
