@@ -122,7 +122,7 @@ def fingerprint_of(dataset: Dataset, samples: Samples) -> str:
         further.append("groups may be parted")
     if type(dataset).parts is not Dataset.parts:
         further += _told(dataset, samples)
-    acting = [name for name in ("posterior", "learn") if getattr(type(dataset), name, None) is not getattr(Dataset, name, None)]
+    acting = registry.acting(type(dataset))
     if acting:
         further.append(f"{', '.join(acting)} {registry.source_version(type(dataset), is_running=True)}")
     return hashlib.sha256("\n".join([own, *further]).encode()).hexdigest()[:16] if further else own

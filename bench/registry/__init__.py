@@ -39,8 +39,15 @@ class Handed(NamedTuple):
 
 def handed(cls: type) -> Handed:
     """A class ready to be handed over. Raises: UsageError if its code cannot be told."""
+    if issubclass(cls, Dataset):  # what else it does is in its samples, and these are looked at where the trial runs
+        return Handed(cls, source_version(cls, is_running=True) if acting(cls) else "", (), {})
     others = [source for source in code.sources_of(cls) if source.name != cls.__module__ and not source.name.startswith("bench.")]
     return Handed(cls, source_version(cls), tuple(other.name for other in others), {str(other.path): other.digest for other in others})
+
+
+def acting(cls: type[Dataset]) -> list[str]:
+    """The functions of its own that a dataset has in a trial: what they do is not in its samples."""
+    return [name for name in code.ACTING if getattr(cls, name) is not getattr(Dataset, name)]
 
 
 def take(given: Handed) -> None:
@@ -48,7 +55,8 @@ def take(given: Handed) -> None:
     for path, digest in given.files.items():
         if Path(path).is_file() and code.digest_of(Path(path)) != digest:
             raise UsageError(f"the code of {given.cls.__name__} is not what it was when the run was planned: {Path(path).name} has changed")
-    _versions[given.cls] = given.version
+    if given.version:
+        _versions[given.cls] = given.version
     give(given.cls)
 
 

@@ -10,7 +10,7 @@ import ast
 import hashlib
 import linecache
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any
@@ -48,6 +48,26 @@ def identified(cls: type) -> Identified:
     return found
 
 
+def enclosed(cls: type, names: Container[str] | None = None) -> dict[str, str]:
+    """Digests of what the functions of a class use of the function that it was made in; of those of these names, if some are given.
+
+    Raises: UsageError where that cannot be told.
+    """
+    found: dict[str, str] = {}
+    waiting = [function for function in _functions_of(cls) if names is None or function.__name__ in names]
+    seen: set[FunctionType] = set()
+    while waiting:
+        function = waiting.pop()
+        seen.add(function)
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            value = cell.cell_contents
+            if isinstance(value, FunctionType):
+                waiting += [] if value in seen else [value]  # its text is in the same file
+            elif not isinstance(value, type | ModuleType):
+                found[f"<{name}>"] = _of_value(name, value, cls, "the function that it is made in")
+    return found
+
+
 def _add(name: str, value: Any, cls: type, found: Identified) -> None:
     """Note what a name stands for, and go on to what that uses."""
     if name in found.texts:
@@ -76,27 +96,27 @@ def _add(name: str, value: Any, cls: type, found: Identified) -> None:
         found.texts[name] = _of_value(name, value, cls)
 
 
-def _of_value(name: str, value: Any, cls: type) -> str:
+def _of_value(name: str, value: Any, cls: type, where: str = "this notebook") -> str:
     """Digest of a plain value, an array, or a list or table of these. Raises: UsageError."""
     if isinstance(value, PLAIN):
         text = f"{type(value).__name__} {value!r}".encode()
     elif isinstance(value, list | tuple):
-        text = " ".join([type(value).__name__, *(_of_value(name, item, cls) for item in value)]).encode()
+        text = " ".join([type(value).__name__, *(_of_value(name, item, cls, where) for item in value)]).encode()
     elif isinstance(value, dict):
-        text = " ".join(_of_value(name, item, cls) for pair in value.items() for item in pair).encode()
+        text = " ".join(_of_value(name, item, cls, where) for pair in value.items() for item in pair).encode()
     elif isinstance(value, set | frozenset):
-        text = " ".join(["set", *sorted(_of_value(name, item, cls) for item in value)]).encode()
+        text = " ".join(["set", *sorted(_of_value(name, item, cls, where) for item in value)]).encode()
     else:
         array = value.detach().cpu().numpy() if type(value).__module__ == "torch" and hasattr(value, "detach") else value
         if not isinstance(array, np.ndarray | np.generic) or array.dtype.hasobject:
-            raise _unknown(name, value, cls)
+            raise _unknown(name, value, cls, where)
         text = f"{array.dtype} {array.shape} ".encode() + np.ascontiguousarray(array).tobytes()
     return hashlib.sha256(text).hexdigest()
 
 
-def _unknown(name: str, value: Any, cls: type) -> UsageError:
+def _unknown(name: str, value: Any, cls: type, where: str = "this notebook") -> UsageError:
     return UsageError(
-        f"the code of {cls.__name__} cannot be told: it uses {name}, a {type(value).__name__} of this notebook; make it inside the class, "
+        f"the code of {cls.__name__} cannot be told: it uses {name}, a {type(value).__name__} of {where}; make it inside the class, "
         f"or write the class to a file and give path/to/file.py:{cls.__name__}"
     )
 

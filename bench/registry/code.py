@@ -30,6 +30,7 @@ from bench.registry.text import digest
 OURS = ("bench.methods.", "bench.datasets.")  # their classes are hashed by their source wherever the suite lies
 READERS = ("base", "catalog", "files", "hdf5", "pickles", "safe", "stand_ins", "tables")  # of datasets: what they give is in the samples
 BASES = tuple(f"bench.datasets.{name}" for name in READERS)
+ACTING = ("posterior", "learn")  # the functions of a dataset that run in a trial; what others do is in its samples
 _run: dict[str, tuple[ModuleSpec | None, str]] = {}  # modules by name: what tells one import from the next, and the text that was run
 
 
@@ -91,8 +92,10 @@ def _parts_of(cls: type) -> _Parts:
     home = files.module_of(cls)
     if not found or home is None:
         raise UsageError(f"the code of {cls.__name__} cannot be told: it is in no file; write it to one and give path/to/file.py:Class")
-    installed = {name: found for module in found if not _is_counted(module) for name, found in _distribution(module).items()}
-    return _Parts(installed, [module for module in dict.fromkeys(found) if _is_counted(module)], home)
+    acting = ACTING if any(base.__module__ == "bench.datasets.base" for base in cls.__mro__) else None
+    texts = cells.enclosed(cls, acting) if "<locals>" in cls.__qualname__ else {}
+    texts |= {name: found for module in found if not _is_counted(module) for name, found in _distribution(module).items()}
+    return _Parts(texts, [module for module in dict.fromkeys(found) if _is_counted(module)], home)
 
 
 def digest_of(path: Path) -> str:

@@ -53,14 +53,7 @@ def check(cls: type, module: ModuleType, text: str) -> None:
 def check_own(cls: type, module: ModuleType, counted: Container[str]) -> None:
     """A class must be the one that its module holds, its functions of modules that count as its code. Raises: UsageError."""
     path = Path(str(getattr(module, "__file__", "") or module.__name__))
-    if "<locals>" in cls.__qualname__:
-        held = [name for function in _of_class(cls) for name in function.__code__.co_freevars if name != "__class__"]
-        if held:
-            raise UsageError(
-                f"{cls.__name__} is made in a function and uses {', '.join(sorted(set(held)))} of it, so that its file does not tell its "
-                "code; define it at the top of a file, and make what it uses a field of its Config"
-            )
-    else:
+    if "<locals>" not in cls.__qualname__:
         found: object = module
         for name in cls.__qualname__.split("."):
             found = getattr(found, name, None)

@@ -36,7 +36,7 @@ def test_a_modality_without_any_value_counts_as_missing(make_samples, loaded):
     samples = make_samples(n=60, missing=0.0)
     samples.values["beta"][:7] = np.nan
     samples.values["alpha"][3, :4] = np.nan  # one value is left: observed
-    _, found = loaded(samples)
+    _, found, _ = loaded(samples)
     assert found.blank == {"beta": 7}
     assert (~found.observed).sum() == 7
     assert not found.observed[:7, 1].any()
@@ -52,7 +52,7 @@ def test_of_a_sequence_its_real_steps_alone_make_it_observed(loaded):
         schema, {"sound": sound, "note": np.zeros((6, 1), np.float32)}, np.ones((6, 2), bool), np.arange(6) % 2, np.array(list("abcdef")),
         lengths={"sound": np.full(6, 3)},
     )  # fmt: skip
-    _, found = loaded(samples)
+    _, found, _ = loaded(samples)
     assert found.blank == {"sound": 1}
     assert found.observed[:, 0].tolist() == [True, True, False, True, True, True]
 
@@ -66,7 +66,7 @@ def test_blanks_are_counted_and_said_where_parts_are_made_and_on_the_card(make_s
     monkeypatch.setattr("bench.data.missingness.RESAMPLES", 20)
     samples = make_samples(n=120, missing=0.0)
     samples.values["beta"][:7] = np.nan
-    dataset, found = loaded(samples)
+    dataset, found, _ = loaded(samples)
     parts = build_parts(dataset, found, "ABG", Protocol(Rule(), Rule(), Rule()), 0, 0, "training")
     assert parts.notes == ("7 samples hold no value of beta, which counts as missing there",)
     assert sum(round(share * 3 * len(part)) for share, part in zip(parts.missing.values(), parts.named().values(), strict=True)) == 7

@@ -222,11 +222,12 @@ def test_method_patched_from_outside_is_refused(user_module):
         source_version(module.Net)
 
 
-def test_class_made_in_a_function_by_its_arguments_is_refused(user_module):
+def test_arguments_of_the_function_that_makes_a_class_are_part_of_its_code(user_module):
     text = net().replace("class Net", "def make(width):\n  class Net").replace("\n    ", "\n      ").replace("return None", "return width")
     module = user_module(text + "  return Net\n")
-    with pytest.raises(UsageError, match=r"Net is made in a function and uses width of it"):
-        source_version(module.make(8))
+    assert source_version(module.make(8)) == source_version(module.make(8)) != source_version(module.make(9))
+    with pytest.raises(UsageError, match=r"it uses width, a object of the function that it is made in"):
+        source_version(module.make(object()))
 
 
 @pytest.mark.parametrize("text", ["weights.pt", "w/weights.pt"])
