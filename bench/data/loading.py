@@ -129,9 +129,11 @@ def fingerprint_of(dataset: Dataset, samples: Samples) -> str:
 
 
 def _told(dataset: Dataset, samples: Samples) -> list[str]:
-    """What a dataset's own split is, good or bad: whether it can be used is for those who use it."""
+    """What a dataset's own split is beside what its samples say, good or bad: whether it can be used is for those who use it."""
     try:
         parts = dataset.parts(samples)
+        if parts is None and samples.split is None:
+            return []
         found = parts.items() if isinstance(parts, Mapping) else [("parts", [repr(parts)])]
         rows = [(name, np.asarray(rows)) for name, rows in found]
     except Exception as error:

@@ -53,7 +53,9 @@ def noticed(dataset: Dataset, samples: Samples, rows: Mapping[str, np.ndarray]) 
             found.append(f"the {part} part has no sample of class {_quoted(classes[lacks])}")
     sizes = {part: len(rows[part]) for part in PARTS}
     if sum(sizes.values()) < len(samples):
-        found.append(f"{count(len(samples) - sum(sizes.values()), 'sample')} of {len(samples)} are in no part of the {dataset.split_kind} split")
+        found.append(
+            f"{count(len(samples) - sum(sizes.values()), 'sample')} of {len(samples)} are in no part of the {dataset.split_kind} split"
+        )
     if _is_far(sizes, dataset.parts(samples) is not None):
         shares = and_list([f"{100 * size / sum(sizes.values()):.1f}" for size in sizes.values()])
         found.append(f"train, valid and test hold {shares} % of the samples ({'/'.join(map(str, sizes.values()))})")

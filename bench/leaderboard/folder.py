@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from bench.records.folder import Folder
 from bench.records.predictions import stack
 from bench.records.public import public
 from bench.records.record import Record
-from bench.records.scoring import Mismatch, mismatches, rescored
+from bench.records.scoring import Mismatch, agreeing, mismatches_of, rescored
 from bench.text import finite
 
 
@@ -36,7 +36,7 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
 
     Raises: UsageError if a trial is given twice.
     """
-    answers = _agreeing(public(answers))
+    answers = agreeing(public(answers))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(answers.suite.to_toml(), encoding="utf-8")
     lines = [json.dumps(_as_dict(record), sort_keys=True) for record in answers.records]
@@ -52,19 +52,6 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
     if beside:
         (folder / FILE).write_text(to_csv(beside), encoding="utf-8")
     return write(folder, draw)
-
-
-def _agreeing(answers: Answers) -> Answers:
-    """The answers with every record saying what its predictions give."""
-    off = {found.trial for found in _mismatches(answers)}
-    ids = [record.trial.id for record in answers.records]
-    records = [rescored(r, answers.predictions[id_]) if id_ in off else r for id_, r in zip(ids, answers.records, strict=True)]
-    return replace(answers, records=records)
-
-
-def _mismatches(answers: Answers) -> list[Mismatch]:
-    known = [record for record in answers.records if record.status == "done" and record.trial.id in answers.predictions]
-    return [found for record in known for found in mismatches(record, answers.predictions[record.trial.id])]
 
 
 def rescore(folder: Path) -> list[str]:
@@ -154,7 +141,7 @@ def checked(folder: Path) -> Checked:
     matplotlib and its fonts. Raises: UsageError if the folder cannot be read, or a class score is not finite.
     """
     answers = _answers(folder)
-    off = _mismatches(answers)
+    off = mismatches_of(answers)
     board = _board(folder, answers)
     pictures = {path.name: path for path in folder.glob("*.svg")}
     fresh = _rendered(board, list(pictures))

@@ -12,6 +12,7 @@ import numpy as np
 
 import bench
 from bench.errors import UsageError
+from bench.records.answers import Answers
 from bench.records.facts import Evaluated
 from bench.records.predictions import Predictions
 from bench.records.record import Record
@@ -83,6 +84,20 @@ def rescored(record: Record, predictions: Predictions) -> Record:
     facts = replace(record.facts, metric_reasons=reasons, histogram=histogram, evaluations={**before, **evaluations})
     new = replace(record, metrics={**record.metrics, **metrics}, facts=facts)
     return record if _text(new) == _text(record) else replace(new, facts=replace(facts, rescored=bench.__version__))
+
+
+def agreeing(answers: Answers) -> Answers:
+    """The answers with every record saying what its predictions give. Raises: UsageError if a class score is not finite."""
+    off = {found.trial for found in mismatches_of(answers)}
+    ids = [record.trial.id for record in answers.records]
+    records = [rescored(r, answers.predictions[id_]) if id_ in off else r for id_, r in zip(ids, answers.records, strict=True)]
+    return replace(answers, records=records)
+
+
+def mismatches_of(answers: Answers) -> list[Mismatch]:
+    """Every number of these records that differs from those of their predictions, as `mismatches` finds them."""
+    known = [record for record in answers.records if record.status == "done" and record.trial.id in answers.predictions]
+    return [found for record in known for found in mismatches(record, answers.predictions[record.trial.id])]
 
 
 def _all_scored(record: Record, predictions: Predictions) -> dict[str, Scored]:

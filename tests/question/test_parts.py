@@ -77,6 +77,10 @@ def test_whatever_moves_rows_or_answers_is_another_question(table, change):
     assert fingerprint(table(**change)) != fingerprint(table())
 
 
+def test_a_split_of_its_own_that_is_none_changes_nothing(table):
+    assert fingerprint(table(facts="def parts(self, samples): return None")) == fingerprint(table())
+
+
 def test_keeping_groups_or_not_is_another_question(table):
     groups = ", groups=np.arange(n) // 2"
     assert fingerprint(table(more=groups)) != fingerprint(table(more=groups, facts="keeps_groups = False"))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from bench.question.suite import Settings, Suite
@@ -9,6 +10,7 @@ from bench.question.trial import Trial
 from bench.records.answers import current, like, named
 from bench.records.database import Store
 from bench.records.folder import answers_of
+from bench.records.predictions import Predictions
 from bench.records.record import Record
 
 SUITE = Suite("small", (Settings(("digits",), noise=(0.3,)),), methods=("muse",))
@@ -57,6 +59,16 @@ def test_code_may_differ_between_settings_of_one_run():
 
 def test_trial_that_never_ended_is_left_out_without_a_word():
     assert current([[record("planned", seed=1)], [record(version="w")]])[1] == []
+
+
+def test_a_board_of_the_first_harness_says_what_its_predictions_give(tmp_path):
+    """It stored other scores than it had taken metrics of."""
+    old, stored = replace(FIRST, harness=1), Predictions(np.array(["a", "b"]), np.array([0, 1]), np.eye(2, dtype=np.float32), form="scores")
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "first", [old])
+        store.write(Record(old, "done", metrics={"accuracy": 0.5, "auroc": 0.5}), stored)
+    (found,) = answers_of(tmp_path).records
+    assert (found.metrics["accuracy"], found.metrics["auroc"]) == (1.0, 1.0)
 
 
 def test_what_is_left_out_stands_on_the_page_and_in_the_published_folder(tmp_path):
