@@ -92,7 +92,7 @@ class Folder:
             for file in (place / "__init__.py", *(place.with_name(place.name + ending) for ending in (".py", *EXTENSION_SUFFIXES))):
                 if file.is_file():
                     return file
-            if place.is_dir() and any(place.glob("*.py")):
+            if place.is_dir() and place.name.isidentifier():
                 return place
         return None
 

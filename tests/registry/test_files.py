@@ -46,13 +46,14 @@ def value_of(path):
         ({"net.py": net("import parts.deep as d", "d.V"), "parts/__init__.py": "", "parts/deep.py": "from . import up\nV = up.V\n",
           "parts/up.py": "V = 7\n"}, "net.py"),
         ({"net.py": net("from models.layers import V", "V"), "models/layers.py": "V = 7\n"}, "net.py"),
+        ({"net.py": net("from src.models.layers import V", "V"), "src/models/layers.py": "V = 7\n"}, "net.py"),
         ({"pkg/__init__.py": "", "pkg/net.py": net("from .layers import V", "V"), "pkg/layers.py": "V = 7\n"}, "pkg/net.py"),
         ({"pkg/__init__.py": "", "pkg/a/__init__.py": "", "pkg/a/net.py": net("from ..layers import V", "V"),
           "pkg/layers.py": "V = 7\n"}, "pkg/a/net.py"),
         ({"pkg/__init__.py": "", "pkg/net.py": net("from layers import V", "V"), "pkg/layers.py": "V = 7\n"}, "pkg/net.py"),
         ({"net.py": net("import importlib\nV = importlib.import_module('layers').V", "V"), "layers.py": "V = 7\n"}, "net.py"),
     ],
-    ids=["module", "package", "folder", "relative", "relative upwards", "beside, in a package", "by importlib"],
+    ids=["module", "package", "folder", "folder in a folder", "relative", "relative upwards", "beside, in a package", "by importlib"],
 )  # fmt: skip
 def test_file_finds_what_lies_beside_it(tmp_path, files, name):
     assert value_of(write(tmp_path, files) / name) == 7
