@@ -91,16 +91,12 @@ class EicuDemo(FileDataset):
         super().__init__(**options)
         self.sizes = {name: checked_size(name, getattr(self, name)) for name in ENTERED}
 
-    def sources(self, folder: Path) -> list[Path]:
-        """One file a table, in the order of `TABLES`, whichever of its names is there."""
-        found = []
-        for table in TABLES:
-            names = [f"{stem}.{ending}" for stem in (table, THEIRS.get(table, table)) for ending in ("csv.gz", "csv")]
-            there = [path for name in names if (path := folder / name).is_file()]
-            if not there:
-                raise DataError(f"{self.name} needs {table}.csv.gz in {folder}, and it is not there. {self.obtain}")
-            found.append(there[0])
-        return found
+    @property
+    def needed(self) -> tuple[tuple[str, ...], ...]:
+        """A table by its name here or at PhysioNet, packed or not."""
+        return tuple(
+            tuple(f"{stem}.{ending}" for stem in dict.fromkeys((t, THEIRS.get(t, t))) for ending in ("csv.gz", "csv")) for t in TABLES
+        )
 
     def read(self, folder: Path, report: Report) -> Samples:
         patients, measured, *entered = self.sources(folder)

@@ -117,7 +117,7 @@ def test_names_as_physionet_writes_them_are_read_too(tmp_path, monkeypatch):
     assert EicuDemo().load().fingerprint() == read(tmp_path / "plain").fingerprint()
     plain.unlink()
     assert not EicuDemo().is_here
-    with pytest.raises(DataError, match=r"needs treatment\.csv\.gz in .*physionet\.org/content/eicu-crd-demo"):
+    with pytest.raises(DataError, match=r"needs treatment\.csv\.gz or treatment\.csv in .*physionet\.org/content/eicu-crd-demo"):
         EicuDemo().load()
 
 
