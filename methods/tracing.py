@@ -46,10 +46,17 @@ class Tracer:
         """Append rows; all columns have the same length. Raises: ValueError if a table or its columns are not as documented."""
         if table not in TABLES:
             raise ValueError(f"a trace goes to one of {', '.join(TABLES)}, got {table!r}")
+        for name, given in columns.items():
+            if not isinstance(given, Tensor) or not given.dim():
+                came = "a single number" if isinstance(given, Tensor) else type(given).__name__
+                raise ValueError(f"column {name} of {table} must be a tensor with a row for each entry, got {came}")
         piece = {name: column.detach().cpu().numpy() for name, column in columns.items()}
         known = self._pieces[table]
         if known and known[0].keys() != piece.keys():
             raise ValueError(f"table {table} has the columns {', '.join(known[0])}, got {', '.join(piece)}")
+        for name, rows in piece.items():
+            if known and known[0][name].shape[1:] != rows.shape[1:]:
+                raise ValueError(f"rows of {name} of {table} have shape {known[0][name].shape[1:]}, got {rows.shape[1:]}")
         if len({len(column) for column in piece.values()}) > 1:
             raise ValueError(f"columns of {table} must have one length, got { {name: len(c) for name, c in piece.items()} }")
         known.append(piece)

@@ -26,7 +26,7 @@ from bench.grid.job import Job, handed_over
 from bench.grid.process import interruptible
 from bench.methods.catalog import CEILING
 from bench.names import parse_choice, path_of
-from bench.question.plan import plan
+from bench.question.plan import notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import HARNESS_VERSION, Trial
 from bench.question.winners import FILE, FOLDER, Winner, read_winners, write_winners
@@ -93,6 +93,8 @@ def tune(
     how.place.prepare(modules_of(names), datasets)  # it loads torch while this process does
     with loaded_once():
         spaces, left_out = _spaces(suite, seeds, budget)
+        for line in notices(suite):
+            how.say(line)
     question = _question(suite, sampler, pruner, seeds)
     name = name or f"{suite.name}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]}"
     folder = path_of(out) / FOLDER / name

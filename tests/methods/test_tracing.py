@@ -164,8 +164,12 @@ def test_saved_records_read_back(tmp_path):
         ("rooting", {"sample": torch.zeros(1)}, "goes to one of routing, supports, embeddings, gradients, got 'rooting'"),
         ("supports", {"target": torch.zeros(1)}, "has the columns sample, got target"),
         ("routing", {"sample": torch.zeros(1), "layer": torch.zeros(2)}, "must have one length"),
+        ("routing", {"sample": [0, 1]}, "column sample of routing must be a tensor with a row for each entry, got list"),
+        ("routing", {"sample": np.zeros(2)}, "must be a tensor with a row for each entry, got ndarray"),
+        ("routing", {"sample": torch.tensor(1)}, "must be a tensor with a row for each entry, got a single number"),
+        ("supports", {"sample": torch.zeros(1, 2)}, r"rows of sample of supports have shape \(\), got \(2,\)"),
     ],
-    ids=["table", "columns", "length"],
+    ids=["table", "columns", "length", "list", "array", "number", "shape"],
 )
 def test_record_out_of_format_is_refused(table, columns, message):
     tracer = Tracer()
