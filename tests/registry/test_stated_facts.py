@@ -1,4 +1,4 @@
-"""bench/registry.py: what classes state of themselves is looked at when they are named, before anything runs."""
+"""bench/registry: what classes state of themselves is looked at when they are named, before anything runs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""bench/registry.py: names become classes, and wrong names are explained."""
+"""bench/registry: names become classes, and wrong names are explained."""
 
 from importlib.metadata import EntryPoint
 from pathlib import Path
