@@ -119,7 +119,7 @@ class EicuDemo(FileDataset):
         for step, (name, path) in enumerate(zip(ENTERED, entered, strict=True), start=2):
             report(step, len(TABLES), f"reading {path.name}")
             values[name] = entries(path, *ENTERED[name][2:], stays)
-        letters = {"background": "B", **{name: row[0] for name, row in (*MEASURED.items(), *ENTERED.items())}}
+        letters = {"background": "B", **{name: str(row[0]) for name, row in (*MEASURED.items(), *ENTERED.items())}}
         return Samples(
             Schema(tuple(Modality(name, letters[name], "vector", array.shape[1:]) for name, array in values.items()), ("alive", "died")),
             values,

@@ -193,7 +193,8 @@ class Machine(pickle._Unpickler):
         """`size` is the number of bytes the stream may give, `calls` what calling a name does."""
         super().__init__(_Bounded(stream, size), encoding="bytes")
         self.calls, self.names = calls, names
-        self.dispatch = _Counted(self.TABLE)  # type: ignore[misc]
+        self.counted = _Counted(self.TABLE)
+        self.dispatch = self.counted  # type: ignore[misc]
 
     def find_class(self, module: str, name: str) -> Any:
         known = f"{module}.{name}"
@@ -205,7 +206,7 @@ class Machine(pickle._Unpickler):
         arguments, function = self.stack.pop(), self.stack.pop()  # type: ignore[attr-defined]
         if not isinstance(function, Token) or function.name not in self.calls or not isinstance(arguments, tuple):
             raise Refused("it calls something that is no part of an array; nothing was run")
-        self.dispatch.spend(sum(len(item) for item in arguments if isinstance(item, list | tuple)))  # a call may copy one list many times
+        self.counted.spend(sum(len(item) for item in arguments if isinstance(item, list | tuple)))  # a call may copy one list many times
         self.stack.append(self.calls[function.name](*arguments))  # type: ignore[attr-defined]
 
     def load_build(self) -> None:

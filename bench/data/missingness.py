@@ -162,14 +162,14 @@ def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool) -> Mas
     if (missing == missing[0]).all() or counts.min() < 2:
         return None
     folds = min(FOLDS, int(counts.min()))
-    by_group = keeps_groups and samples.groups is not None
-    if by_group:
-        folds = min(folds, len(np.unique(samples.groups)))
+    groups = samples.groups if keeps_groups else None
+    if groups is not None:
+        folds = min(folds, len(np.unique(groups)))
         if folds < 2:
             return None
-    splitter = (StratifiedGroupKFold if by_group else StratifiedKFold)(folds, shuffle=True, random_state=0)
+    splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=0)
     mask, scores = missing.astype(float), np.zeros((len(samples), len(counts)))
-    for train, test in splitter.split(mask, samples.target, samples.groups if by_group else None):
+    for train, test in splitter.split(mask, samples.target, groups):
         if len(np.unique(samples.target[train])) < 2:
             scores[test] = np.bincount(samples.target[train], minlength=len(counts)) / len(train)
             continue
