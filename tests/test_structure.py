@@ -45,7 +45,7 @@ def imports(path, top_level=False):
     return found + [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
 
 
-@pytest.mark.parametrize("path", sorted(ROOMS["bench.datasets"].glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(ROOMS["bench.datasets"].rglob("*.py")), ids=lambda path: path.name)
 def test_datasets_import_no_other_room(path):
     assert all(name.startswith("bench.datasets.") for name in imports(path) if name.split(".")[0] == "bench")
 
