@@ -303,6 +303,7 @@ class Dataset:
     split_kind: str = "official"  # whose split it is, where `parts` gives one
     keeps_groups: bool = True  # a split never parts the rows of one group; False: groups only say where a row comes from
     options: ClassVar[Mapping[str, object]] = {}  # keyword arguments of __init__ with their defaults
+    column_names: Mapping[str, Sequence[str]] = {}  # modality -> names of the values of its vectors, or of its features; for messages alone
 
     def load(self) -> Samples:
         """All samples, before any splitting, scaling or hiding."""
