@@ -12,10 +12,13 @@ import bench
 from bench import registry
 from bench.cli import main
 from bench.data.checkup import CHECKS, Subject, concerns
+from bench.data.loading import forget, load, loaded_once
 from bench.data.single_columns import alone, is_label
 from bench.data.splits import split_rows
 from bench.datasets.base import Dataset, Modality, Samples, Schema
 from bench.datasets.support2 import Support2
+from bench.leaderboard import markdown
+from bench.names import parse_choice
 
 
 def made(n=600, seed=0, positive=0.4, shapes=None, **changes):
@@ -341,3 +344,39 @@ def test_infinite_values_end_in_a_refusal_of_their_own_and_not_here():
     values = samples.values["labs"].copy()
     values[::7, 1], values[::5, 2] = np.inf, -np.inf
     assert "leak" not in found(replace(samples, values={**samples.values, "labs": values}))
+
+
+def test_a_forgotten_patient_column_lifts_the_score_and_the_run_names_it(monkeypatch, tmp_path, capsys):
+    """Outcomes that nothing predicts: whoever meets a patient again seems to know, until groups say who is who."""
+    samples, who = visits(patients=100)
+    values = samples.values | {"labs": np.random.default_rng(3).normal(size=(400, 5)).astype(np.float32)}
+    values["person"] = np.random.default_rng(4).normal(size=(100, 6)).astype(np.float32)[who]
+    samples, scores, said = replace(samples, values=values), {}, {}
+    for groups in (None, who):
+
+        class Study(Dataset):
+            title = "study"
+
+            def load(self, groups=groups):
+                return replace(samples, groups=groups)
+
+        monkeypatch.setattr(registry, "_given", {"Study": Study})
+        out = tmp_path / str(groups is None)
+        rows = bench.run(datasets=Study, methods="gradient-boosting", protocols="natural", metric="auroc", seeds="0-2", out=out)
+        scores[groups is None], said[groups is None] = rows.auroc.mean(), capsys.readouterr().err
+        page = markdown(bench.board(out))
+        assert ("the same patient? set groups" in page) == (groups is None)
+    assert scores[True] > 0.9
+    assert scores[False] < 0.65
+    assert ("in person (such as" in said[True], "in person (such as" in said[False]) == (True, False)
+
+
+def test_planning_gives_back_the_samples_that_it_loaded(given):
+    given(made(n=40))
+    with loaded_once():
+        first = load(parse_choice("Given"))
+        assert load(parse_choice("Given")) is first
+        forget()
+        again = load(parse_choice("Given"))
+        assert again is not first
+        assert load(parse_choice("Given")) is again
