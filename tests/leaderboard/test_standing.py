@@ -129,10 +129,10 @@ def test_constant_scores_are_a_collapse_whatever_the_metric():
     assert "k trials predict one class for every sample" in markdown(board_of(pairs))
 
 
-def test_rounding_in_single_precision_is_no_variation():
-    record, found = made("muse", 0.3)
-    rounded = replace(found, outputs=found.outputs + 3e-8 * np.random.default_rng(0).normal(size=found.outputs.shape))
-    assert is_collapsed(record, "auroc", rounded)
+def test_what_the_fifth_digit_tells_is_no_variation_however_rare_the_class():
+    for share in (0.3, 0.001):
+        almost, varied = (made("muse", share * (1 + size * np.linspace(0, 1, ROWS))) for size in (5e-5, 5e-3))
+        assert (is_collapsed(almost[0], "auroc", almost[1]), is_collapsed(varied[0], "auroc", varied[1])) == (True, False)
 
 
 def test_without_predictions_an_auroc_of_a_half_tells():
