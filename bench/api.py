@@ -61,14 +61,16 @@ def run(
     """
     from functools import partial
 
+    from bench.data.loading import loaded_once
     from bench.grid.progress import Lines
     from bench.question.assemble import assemble
     from bench.studies.looks import resolve
 
     asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
-    chosen, out = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out), path_of(out)
-    how = _how(jobs, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, is_traced=is_traced)
-    return tidy(resolve(chosen, out, how).records)
+    with loaded_once():
+        chosen, out = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out), path_of(out)
+        how = _how(jobs, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, is_traced=is_traced)
+        return tidy(resolve(chosen, out, how).records)
 
 
 def dataset(
@@ -324,6 +326,25 @@ def compare(
     return compared(answers, a, b, metric=metric, settings=wanted, rope=margin, allow=allowed, observed=observed, notes=notes)
 
 
+def check_data(names: Names) -> pandas.DataFrame:
+    """One row per concern about each dataset, as `bench data check` finds them: dataset, check, level (serious or note), text.
+
+    `names` are names, files or classes, as `datasets` of `run` takes them; without a concern there is no row. Raises: UsageError.
+    """
+    from dataclasses import asdict
+
+    import pandas
+
+    from bench.data.checkup import check_data as checked
+    from bench.data.loading import loaded_once
+    from bench.question.assemble import names_of
+
+    with loaded_once():
+        found = [checked(name) for name in names_of(names)]
+    rows = [{"dataset": one.dataset, **asdict(concern)} for one in found for concern in one.concerns]
+    return pandas.DataFrame(rows, columns=["dataset", "check", "level", "text"])
+
+
 def reproduce(trial: str, out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None) -> Repeat:
     """Run a stored trial again and compare bit for bit, as `bench reproduce` does; `.same` says whether every bit came again.
 
@@ -369,6 +390,7 @@ def tune(
 
     import pandas
 
+    from bench.data.loading import loaded_once
     from bench.drawing import check_plot
     from bench.grid.progress import SuggestionLines
     from bench.question.assemble import assemble, seeds_of
@@ -377,13 +399,14 @@ def tune(
     from bench.studies.tuning import tune as run_tuning
 
     asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
-    chosen = assemble(suite, {**asked, "training": training, **options})
     drawn = None if plot is None else path_of(plot)
     if drawn is not None:
         check_plot(drawn)
     budget = Budget(*map(plain, (suggestions, budget_gflops, budget_minutes)))
-    how = _how(jobs, quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
-    found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
+    with loaded_once():
+        chosen = assemble(suite, {**asked, "training": training, **options}, splits=False)
+        how = _how(jobs, quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
+        found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
     if drawn is not None:
         draw(found.results, drawn)
     frame = pandas.DataFrame([result.as_json() for result in found.results])

@@ -307,6 +307,7 @@ class Dataset:
     indicators: bool = False  # True: `learn` gives columns with gaps in training rows another one that says so
     learns: bool = True  # False: with these options it learns nothing, as if it had no `learn`
     learns_by: str = ""  # what `learn` goes by that is neither in its code nor in the samples nor an option, such as a file
+    column_names: Mapping[str, Sequence[str]] = {}  # modality -> names of the values of its vectors, or of its features; for messages alone
 
     def load(self) -> Samples:
         """All samples, before any splitting, scaling or hiding."""

@@ -42,7 +42,7 @@ def compare(a: str, b: str, as_json: bool, **options: Any) -> None:
     bench compare muse fusemoe --from leaderboards/quick --settings "digits mcar(0.5)"
 
     \b
-    JSON: {"summary", "settings": [{"difference", "interval", "p", "p_adjusted", "verdict", "seeds_needed",
+    JSON: {"summary", "settings": [{"difference", "interval", "p", "p_adjusted", "p_board", "verdict", "seeds_needed",
       "patterns": [...], ...}], "across": {...}}; what the data cannot answer is null, with a "reason".
 
     Exit code 0: answered, 2: wrong usage, or records that must not be compared.

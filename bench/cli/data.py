@@ -80,6 +80,29 @@ def data_verify(name: str, folder: Path | None, as_json: bool, quiet: bool) -> N
     print_checks(found, as_json)
 
 
+@data.command("check")
+@click.argument("names", nargs=-1, required=True, metavar="NAME[option=value]...")
+@data_root_option
+@json_option
+@explained
+def data_check(names: tuple[str, ...], as_json: bool) -> None:
+    """Look for what makes numbers say something else than they seem, before the first trial.
+
+    A column that holds the outcome, rows of one patient in several parts, images with channels last, one class that outweighs all, few
+    test rows, a mask that tells the label, columns that say nothing or repeat each other. Exit code 1 if something is serious.
+    """
+    from bench.data.checkup import check_data
+    from bench.data.loading import loaded_once
+
+    with loaded_once():
+        found = [check_data(name) for name in names]
+    if as_json:
+        print_json([one.as_json() for one in found])
+    else:
+        click.echo("\n\n".join(one.text() for one in found))
+    sys.exit(any(one.is_serious for one in found))
+
+
 @data.command("card")
 @click.argument("names", nargs=-1, metavar="[NAME[option=value]]...")
 @click.option("--publish", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", help="Write DIR/NAME.md, of all that are here.")

@@ -64,19 +64,21 @@ def run(
     With --until-resolved the numbers of seeds at which a pair is looked at are planned ahead, and alpha is spent over them: looking again
     and again errs no more often than one test would. `bench compare A B` then allows for every look; --dry-run shows the plan.
     """
+    from bench.data.loading import loaded_once
     from bench.question.assemble import assemble
 
-    chosen = assemble(suite, asked(options), configs, out)
-    if dry_run:
-        _foretell(chosen, out, jobs or cores(chosen.threads), as_json, quiet)
-        return
-    from bench.studies.looks import resolve
+    with loaded_once():
+        chosen = assemble(suite, asked(options), configs, out)
+        if dry_run:
+            _foretell(chosen, out, jobs or cores(chosen.threads), as_json, quiet)
+            return
+        from bench.studies.looks import resolve
 
-    done = how(
-        jobs, chosen.threads, wait=wait, retry_failed=retry_failed, is_traced=is_traced,
-        progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
-    )  # fmt: skip
-    summary = resolve(chosen, out, done)
+        done = how(
+            jobs, chosen.threads, wait=wait, retry_failed=retry_failed, is_traced=is_traced,
+            progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
+        )  # fmt: skip
+        summary = resolve(chosen, out, done)
     if as_json:
         print_json({"trials": [record.row() for record in summary.records]})
     elif summary.records:

@@ -54,6 +54,7 @@ def tune(
     bench tune --methods paper --datasets digits --noise 0.3 --suggestions 500 --budget-gflops 2000
     bench run --methods paper --datasets digits --noise 0.3 --configs default,tuned
     """
+    from bench.data.loading import loaded_once
     from bench.drawing import check_plot
     from bench.grid.progress import Progress, SuggestionBars, SuggestionLines
     from bench.question.assemble import assemble, seeds_of
@@ -64,11 +65,12 @@ def tune(
 
     if plot is not None:
         check_plot(plot)
-    chosen = assemble(suite, asked(options))
-    kind = SuggestionBars if sys.stderr.isatty() else SuggestionLines
-    shown = Progress if quiet else partial(kind, chosen.selection, verbose)
-    budget = Budget(suggestions, budget_gflops, budget_minutes)
-    found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how(jobs, chosen.threads, progress=shown))
+    with loaded_once():
+        chosen = assemble(suite, asked(options), splits=False)
+        kind = SuggestionBars if sys.stderr.isatty() else SuggestionLines
+        shown = Progress if quiet else partial(kind, chosen.selection, verbose)
+        budget = Budget(suggestions, budget_gflops, budget_minutes)
+        found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how(jobs, chosen.threads, progress=shown))
     if plot is not None:
         draw(found.results, plot)
     if as_json:

@@ -22,6 +22,7 @@ from bench.data.grammar import parse_protocol
 from bench.errors import UsageError, unknown
 from bench.leaderboard import SettingTable, build
 from bench.leaderboard.rows import one_question_each
+from bench.leaderboard.standing import families_of
 from bench.methods.catalog import FLOOR, UNRANKED
 from bench.names import Setting
 from bench.question.suite import Suite
@@ -81,6 +82,7 @@ def compare(
     board = build(replace(here, suite=replace(suite, metric=metric, until_resolved=(), max_seeds=0), audits=()))
     pair = _Pair(metric, a, b, levels, own, here.predictions, observed or {})
     found = [_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table) for table in board.settings]
+    found = _beside_board(found, replace(answers.of([record for record in chosen if record.setting in shared]), suite=board.suite))
     confirmatory = metric == suite.metric
     correct = stats.holm if confirmatory else stats.benjamini_hochberg
     differences: list[Difference] = []
@@ -100,6 +102,23 @@ def compare(
         (*left_over, *answers.left_out, *notes),
     )  # fmt: skip
     return replace(result, summary=opening(result), text=markdown(result))
+
+
+def _beside_board(found: Sequence[Difference], answers: Answers) -> list[Difference]:
+    """The differences with the p that a board of all methods gives them: whoever picked the pair from a board has looked at every pair.
+
+    A pair with planned looks was named before them.
+    """
+    families = families_of(answers) if any(difference.looks is None for difference in found) else {}
+    beside = []
+    for difference in found:
+        family = families.get(difference.table.setting)
+        test = family.between(difference.a.label, difference.b.label) if family is not None and family.size > 1 else None
+        if family is None or test is None or math.isnan(test.p_adjusted) or difference.looks is not None:
+            beside.append(difference)
+        else:
+            beside.append(replace(difference, board_p=test.p_adjusted, board_pairs=family.size))
+    return beside
 
 
 def _planned_looks(suite: Suite, pairs: Sequence[set[str]], a: str, b: str) -> tuple[int, ...]:

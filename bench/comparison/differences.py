@@ -101,6 +101,8 @@ class Difference:
     p_adjusted: float = math.nan
     tests: int = 0  # it was adjusted with
     looks: Looks | None = None  # where seeds were added until the pair was resolved; `estimate` is then of the last look
+    board_p: float = math.nan  # adjusted for every pair of a board of these results; NaN where it has no other pair, or no test of this one
+    board_pairs: int = 0  # it was adjusted with
 
     @property
     def p(self) -> float:
@@ -182,6 +184,8 @@ class Difference:
             "p": self.p,
             "p_adjusted": self.p_adjusted,
             "family": self.tests,
+            "p_board": self.board_p,
+            "board_pairs": self.board_pairs,
             "p_equivalence": self.p_equivalence,
             "verdict": self.verdict,
             "beyond_rope": self.beyond_rope,

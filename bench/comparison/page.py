@@ -34,6 +34,12 @@ NOTES_ON_LOOKS = (
 )
 
 
+ON_BOARD = (
+    "*p on the board* is adjusted for every pair of methods that has results in the setting, as it must be for a pair that was picked "
+    "after looking at them; p is that of a pair named before anyone looked, so it is never the larger one."
+)
+
+
 def markdown(found: Comparison) -> str:
     """The whole page, as `Comparison.text` holds it."""
     lines = [f"# {found.a} against {found.b}", "", opening(found), ""]
@@ -41,6 +47,7 @@ def markdown(found: Comparison) -> str:
     lines += [f"Measured by {METRICS[found.metric].meaning}; x 100.", ""]
     if found.exploratory:
         lines += [f"**Exploratory**: {found.metric} is not the primary metric of these results; treat what it shows as a question.", ""]
+    lines += [ON_BOARD, ""] if any(difference.board_pairs for difference in found.differences) else []
     for difference in found.differences:
         lines += [paragraph(found, difference), ""]
         if difference.patterns:
@@ -192,7 +199,8 @@ def _chance(difference: Difference) -> str:
     times = f"{100 * p:.0f} of 100" if p >= 0.0095 else f"{1000 * p:.0f} of 1,000" if p >= 0.00095 else "fewer than 1 of 1,000"
     corrected = f"; {p_equals(adjusted)} after correction for {difference.tests} settings" if difference.tests > 1 else ""
     what = "a gap this clear at any of the looks" if difference.looks else "a gap at least this large"
-    return f"Were the two equally good, {what} would turn up in {times} such studies ({p_equals(p)}{corrected})."
+    board = f"; {p_equals(difference.board_p)} on the board, of {difference.board_pairs} pairs" if difference.board_pairs else ""
+    return f"Were the two equally good, {what} would turn up in {times} such studies ({p_equals(p)}{corrected}{board})."
 
 
 def _looks(looks: Looks) -> str:
@@ -277,6 +285,7 @@ def _over_datasets(across: Across) -> str:
 
 
 def _numbers(found: Comparison) -> str:
+    on_board = any(difference.board_pairs for difference in found.differences)
     head = [
         "Setting",
         f"{found.a} (n)",
@@ -285,6 +294,7 @@ def _numbers(found: Comparison) -> str:
         "Effect",
         "p",
         "p adjusted",
+        *(["p on the board"] if on_board else []),
         "Verdict",
         "Seeds to settle",
         "Test n",
@@ -300,7 +310,8 @@ def _numbers(found: Comparison) -> str:
             [
                 difference.table.title, _spread(difference.a), _spread(difference.b), _points(estimate.difference) + span,
                 f"{effect.cliffs_delta:+.2f} {effect.magnitude}" if effect else "n/a",
-                not_applicable(estimate.reason) or p_text(difference.p), p_text(difference.p_adjusted), difference.verdict + star,
+                not_applicable(estimate.reason) or p_text(difference.p), p_text(difference.p_adjusted),
+                *([p_text(difference.board_p)] if on_board else []), difference.verdict + star,
                 f"{seeds} ({what})" if seeds else "", str(difference.table.test_rows or "n/a"),
             ]
         )  # fmt: skip

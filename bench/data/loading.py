@@ -49,6 +49,13 @@ def loaded_once() -> Iterator[None]:
         _memory.reset(token)
 
 
+def forget() -> None:
+    """Give back the samples that this command has loaded: planning is over, and trials have those of their server."""
+    memory = _memory.get()
+    if memory is not None:
+        memory.clear()
+
+
 def load(choice: Choice, anew: bool = False) -> Loaded:
     """A dataset and its samples, from memory where this command, or the fork server for its trials, has loaded them.
 
@@ -81,7 +88,7 @@ def load_checked(choice: Choice) -> Loaded:
     begin = time.monotonic()
     loaded = load(choice)
     if (
-        choice.name not in registry.DATASETS
+        registry.is_from_outside(choice.name)
         and time.monotonic() - begin < QUICK
         and load(choice, anew=True).fingerprint != loaded.fingerprint
     ):

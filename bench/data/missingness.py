@@ -147,12 +147,13 @@ def indicators(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     return ~samples.observed, single[:, single.any(0) & ~single.all(0)]
 
 
-def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool) -> MaskScore | None:
+def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool, resamples: int | None = None) -> MaskScore | None:
     """How well logistic regression on missing indicators predicts the label of rows it was not fitted on; None where nothing varies.
 
     Five-fold cross-validation, whole groups where the dataset keeps them together (with fewer groups, as many folds as groups; a fold
     whose training rows are of one class predicts that class); macro one-vs-rest AUROC; the interval is the percentile bootstrap over rows.
-    None too where a class has fewer than two rows, or there is one group. Shapes: missing (N, K) bool.
+    None too where a class has fewer than two rows, or there is one group. `resamples` are `RESAMPLES` unless told.
+    Shapes: missing (N, K) bool.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -177,7 +178,7 @@ def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool) -> Mas
         scores[test] = over_all_classes(model.predict_proba(mask[test]), model.classes_, len(counts))
     auroc, rng = METRICS["auroc"].of, np.random.default_rng(0)
     drawn = []
-    for _ in range(RESAMPLES):
+    for _ in range(RESAMPLES if resamples is None else resamples):
         rows = rng.integers(0, len(samples), len(samples))
         drawn.append(auroc(samples.target[rows], scores[rows]))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])  # NaN: a resample without a class

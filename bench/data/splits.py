@@ -40,6 +40,11 @@ def split_rows(dataset: Dataset, samples: Samples, seed: int) -> dict[str, np.nd
     return rows
 
 
+def has_own(dataset: Dataset, samples: Samples) -> bool:
+    """Whether the samples bring their split. Raises: UsageError if it is none that can be used."""
+    return _official(dataset, samples) is not None
+
+
 def noticed(dataset: Dataset, samples: Samples, rows: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """What a reader must know of samples and of their split before any number, a clause each; empty where nothing stands out."""
     found = [f"{count(cells, 'sample')} hold no value of {name}, which counts as missing there" for name, cells in samples.blank.items()]

@@ -13,7 +13,7 @@ from bench.grid.how import How
 from bench.grid.job import Job, handed_over
 from bench.grid.process import interruptible
 from bench.names import path_of
-from bench.question.plan import budget_key, notices, plan
+from bench.question.plan import Concerns, budget_key, concerns_of, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
@@ -35,21 +35,24 @@ class Summary:
         return [record for record in self.records if record.status == "failed"]
 
 
-def execute(suite: Suite, out: Path | str, how: How | None = None, *, trials: Sequence[Trial] | None = None) -> Summary:
+def execute(
+    suite: Suite, out: Path | str, how: How | None = None, *, trials: Sequence[Trial] | None = None, concerns: Concerns | None = None
+) -> Summary:
     """Run every trial of the suite, or those of it in `trials`, that has no record yet; write each record as it comes.
 
+    `concerns` are what planning found in the data of these `trials`; records repeat them.
     Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
     """
     how, suite = how or How(), with_one_name(suite)
     if trials is None:
         with loaded_once():
-            trials = plan(suite)
-            for line in notices(suite):
+            trials, concerns = plan(suite), concerns_of(suite)
+            for line in notices(suite, concerns):
                 how.say(line)
     progress, stopped = how.progress(), threading.Event()
     with Store(out) as store, store.writing(how.wait):
         store.plan(suite, budget_key(suite), how.command, trials)
-        jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how.is_traced)
+        jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how.is_traced, concerns)
         summary = Summary(planned=len(trials), reused=len(trials) - len(jobs))
         progress.begin(len(trials), summary.reused)
         if jobs:
@@ -89,7 +92,7 @@ def waiting(trials: Iterable[Trial], store: Store, how: How) -> list[Trial]:
     ]
 
 
-def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, is_traced: bool = False) -> list[Job]:
+def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, is_traced: bool = False, concerns: Concerns | None = None) -> list[Job]:
     """The trials as jobs, with the limits and the machine of the suite; logs and traces go to folders in `folder`."""
     given = handed_over(name for trial in trials for name in (trial.method, trial.dataset))
     traces = (folder / "traces").resolve()
@@ -101,6 +104,7 @@ def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, is_traced: bool
             log=folder / "logs" / f"{trial.id}.log",
             given=given,
             traces=traces / f"{trial.id}.npz" if is_traced else None,
+            concerns=(concerns or {}).get(trial.dataset_choice, ()),
         )
         for trial in trials
     ]

@@ -12,7 +12,7 @@ import resource
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,6 +73,7 @@ class Job(Task):
     machine: Machine
     traces: Path | None = None  # where to write what the method did
     validates: bool = False  # True: train and validate alone, without the test part
+    concerns: tuple[str, ...] = ()  # what planning found in its data, which its record repeats
 
     def work(self, report: Report) -> Outcome:
         """The trial under its memory limit. A GPU driver reserves address space without end, so there the parent's watch is all."""
@@ -84,7 +85,8 @@ class Job(Task):
         if self.validates:
             outcome = Outcome(*validate_trial(self.trial, self.machine, report))
         else:
-            outcome = Outcome(*run_trial(self.trial, self.machine, report, self.traces))
+            record, predictions = run_trial(self.trial, self.machine, report, self.traces)
+            outcome = Outcome(replace(record, facts=replace(record.facts, concerns=list(self.concerns))), predictions)
         outcome.check()
         return outcome
 

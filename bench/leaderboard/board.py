@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,17 +25,17 @@ from bench.leaderboard.rows import (
     base_of,
     one_question_each,
 )
-from bench.leaderboard.scores import Scores, interval, pairs_of, refusal, scores_of
-from bench.leaderboard.significance import Across, Family, Place, across, family_of
+from bench.leaderboard.scores import Scores, interval, refusal, scores_of
+from bench.leaderboard.significance import Across, across
+from bench.leaderboard.standing import Bounds, Standing, bounds_of, cost_of, mean_cost, pareto_marks, standing_of
 from bench.leaderboard.surface import surface_of
-from bench.methods.catalog import CEILING, FLOOR, UNRANKED, role
+from bench.methods.catalog import UNRANKED, role
 from bench.names import Choice, Setting, alike, bare_choice
 from bench.question.suite import Suite
 from bench.question.winners import winners_of
 from bench.records.answers import Answers, named
 from bench.records.facts import Facts
 from bench.records.record import Finding, Record, audit_summary
-from bench.stats import pareto_front, ranks
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
 from bench.text import and_list
@@ -121,8 +120,8 @@ def _setting_table(
     records = [record for one in methods.values() for record in one.records]
     done = [record for record in records if record.status == "done"]
     mixed = "; ".join(mixtures(done))
-    bounds = _bounds(metric, methods)
-    standing = _standing(suite, setting, methods, mixed)
+    bounds = bounds_of(metric, methods)
+    standing = standing_of(suite, setting, methods, mixed)
     rows = [_row(suite, one, bounds, standing, audited) for one in methods.values()]
     last = list(UNRANKED)
     rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.rank is None, r.rank or 0.0, r.label))
@@ -149,35 +148,12 @@ def _setting_table(
         fingerprint=records[-1].trial.fingerprint,
         floor_reason=bounds.floor_reason,
         notes=tuple(dict.fromkeys(note for record in done for note in record.facts.notes)),
+        concerns=tuple(dict.fromkeys(concern for record in done for concern in record.facts.concerns)),
+        beats_floor=standing.beats_floor,
     )
 
 
-class _Standing(NamedTuple):
-    """Where the methods of a setting stand to each other."""
-
-    ranks: Mapping[str, float]
-    tests: Family
-    places: Mapping[str, Place]
-    best: str | None  # of those tested
-    pareto: Mapping[str, str]
-
-
-def _standing(suite: Suite, setting: Setting, methods: Mapping[str, Scores], mixed: str) -> _Standing:
-    metric = suite.metric
-    ranked = {label: one for label, one in methods.items() if label not in UNRANKED and one.attempted}
-    rank_of = ranks({label: one.mean for label, one in ranked.items()}, metric) if ranked else {}
-    tests = _setting_tests(suite, setting, ranked, mixed)
-    points = {label: (one.mean, _cost(one).get("gflops_per_sample")) for label, one in methods.items()}
-    return _Standing(
-        rank_of,
-        tests,
-        tests.places([rank_of[label] for label in tests.labels]),
-        min(tests.labels, key=lambda label: rank_of[label], default=None),
-        _pareto(metric, points, tests),
-    )
-
-
-def _row(suite: Suite, one: Scores, bounds: _Bounds, standing: _Standing, audited: Mapping[tuple[str, str], str]) -> Row:
+def _row(suite: Suite, one: Scores, bounds: Bounds, standing: Standing, audited: Mapping[tuple[str, str], str]) -> Row:
     """One method in the table of its setting."""
     metric, label, trial = suite.metric, one.label, one.records[0].trial
     sign = METRICS[metric].sign
@@ -195,7 +171,7 @@ def _row(suite: Suite, one: Scores, bounds: _Bounds, standing: _Standing, audite
         rank=standing.ranks.get(label),
         flags=_flags(metric, one),
         others={other: _mean([r.metrics.get(other, math.nan) for r in one.done]) for other in EXTRA_METRICS if other != metric},
-        cost=_cost(one),
+        cost=cost_of(one),
         audit=_worst_audit(audited.get((bare_choice(r.trial.choice), r.trial.version), NOT_AUDITED) for r in one.records),
         done=len(one.done),
         trials=one.ids,
@@ -216,69 +192,10 @@ def _ties(ranks: Mapping[str, float | None]) -> dict[str, tuple[str, ...]]:
     return {label: tuple(other for other in labels if other != label) for labels in sharing.values() if len(labels) > 1 for label in labels}
 
 
-class _Bounds(NamedTuple):
-    """Between what scores lie: the constant predictor's, and the best possible one's."""
-
-    floor: float
-    ceiling: float
-    source: str  # what the ceiling is
-    floor_reason: str  # why there is no floor though it was asked for
-
-
-def _bounds(metric: str, methods: Mapping[str, Scores]) -> _Bounds:
-    floor = methods[FLOOR].mean if FLOOR in methods else math.nan
-    reason = _no_floor(metric, methods[FLOOR]) if FLOOR in methods and math.isnan(floor) else ""
-    if CEILING in methods and len(methods[CEILING].scores):
-        return _Bounds(floor, methods[CEILING].mean, f"`{CEILING}`, the exact posterior", reason)
-    perfect = METRICS[metric].perfect
-    return _Bounds(floor, perfect, f"a perfect score, {100 * perfect:g}", reason)
-
-
-def _no_floor(metric: str, floor: Scores) -> str:
-    """Why the constant predictor has no score."""
-    if not floor.attempted:
-        return f"`{FLOOR}` is planned and has not run"
-    if not floor.done:
-        return f"`{FLOOR}` did not end well: {next(record.reason for record in floor.records if record.status != 'planned')}"
-    why = next((record.facts.metric_reasons[metric] for record in floor.done if metric in record.facts.metric_reasons), "")
-    return f"`{FLOOR}` ran and has no {metric}" + (f", for {why}" if why else "")
-
-
-def _setting_tests(suite: Suite, setting: Setting, ranked: Mapping[str, Scores], withheld: str) -> Family:
-    methods = [one for one in ranked.values() if len(one.scores)]
-    labels = tuple(one.label for one in methods)
-    arrays = next((one.arrays for one in methods if one.arrays is not None), None)
-    n = len(arrays.ids) if arrays is not None else 0
-    reason = withheld or refusal(methods) or ("" if len(methods) > 1 else "needs two methods with a score")
-    if reason:
-        return Family(setting.title, "crossed seed x sample", "test samples", n, labels, reason=reason, levels=suite.levels)
-    return family_of(setting.title, "test samples", n, labels, pairs_of(suite.metric, methods, suite.vary), suite.levels)
-
-
-def _pareto(metric: str, points: Mapping[str, tuple[float, float | None]], tests: Family | None) -> dict[str, str]:
-    """Marks by label: `front`, or `~` for who is beaten there by noise alone. `points`: (score, GFLOPs); the ceiling is no method."""
-    sign = METRICS[metric].sign
-    labels = [label for label in points if label != CEILING]
-    score = np.array([sign * points[label][0] for label in labels], dtype=float)
-    cost = np.array([math.nan if points[label][1] is None else points[label][1] for label in labels], dtype=float)
-    front = pareto_front(score, cost)
-    marks = {}
-    for i, label in enumerate(labels):
-        if front[i]:
-            marks[label] = "front"
-        elif tests is not None and label in tests.labels and tests.size and not tests.reason and np.isfinite([score[i], cost[i]]).all():
-            better = tests.better[:, tests.labels.index(label)]
-            ahead = [tests.labels[j] for j in np.flatnonzero(better)]
-            if not any(cost[labels.index(other)] <= cost[i] for other in ahead):
-                marks[label] = "~"
-    return marks
-
-
 def _flags(metric: str, one: Scores) -> tuple[str, ...]:
     flags = []
-    collapsed = sum(record.collapsed for record in one.done)
-    if collapsed and one.label not in UNRANKED:
-        flags.append(f"{COLLAPSED} {collapsed}/{len(one.done)}")
+    if one.collapsed and one.label not in UNRANKED:
+        flags.append(f"{COLLAPSED} {one.collapsed}/{len(one.done)}")
     for status, word in (("failed", "failed"), ("skipped", "skipped"), ("planned", "not run")):
         count = sum(record.status == status for record in one.records)
         if count:
@@ -327,7 +244,7 @@ def _overall(suite: Suite, settings: Sequence[SettingTable], by_setting: Mapping
         over = across(kind, titles, datasets, family, scores, floors, complete, levels=levels, withheld=mixed)
     rows = [_overall_row(label, own, settings, curves, over) for label, own in found.items()]
     points = {row.label: (math.nan if row.mean is None else row.mean, row.cost["gflops_per_sample"]) for row in rows}
-    marks = _pareto(metric, points, over.over_settings if over else None)
+    marks = pareto_marks(metric, points, over.over_settings if over else None)
     rows = [replace(row, pareto=marks.get(row.label, "")) for row in rows]
     last = list(UNRANKED)
     rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.mean_rank is None, r.mean_rank or 0.0, r.label))
@@ -360,7 +277,7 @@ def _overall_row(
         drop=_known(_mean([row.drop for row in along])) if has_curves else None,
         rises=sum(len(row.rises) for row in along),
         scores={setting.title: setting.by_label[label].mean for setting in settings if label in setting.by_label},
-        cost={name: _mean_cost([row.cost.get(name) for row in rows]) for name in COSTS},
+        cost={name: mean_cost([row.cost.get(name) for row in rows]) for name in COSTS},
         audit=_worst_audit(row.audit for row in rows),
         flags=_summed((flag for row in rows for flag in row.flags), sum(row.done for row in rows)),
         place=over.places.get(label) if over else None,
@@ -396,10 +313,6 @@ def _summed(flags: Iterable[str], done: int) -> tuple[str, ...]:
     return tuple(f"{word} {count}/{done}" if word == COLLAPSED else f"{count} {word}" for word, count in sorted(counts.items()))
 
 
-def _cost(one: Scores) -> dict[str, float | None]:
-    return {name: _mean_cost([record.cost.get(name) for record in one.done]) for name in sorted({k for r in one.done for k in r.cost})}
-
-
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
@@ -417,8 +330,3 @@ def _mean_of_settings(settings: Sequence[SettingTable], values: Sequence[float])
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _mean_cost(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None

@@ -12,11 +12,13 @@ from bench.leaderboard.page_parts import (
     cost_table,
     failures_section,
     first_place,
+    flat_line,
     folded_away,
     head_of,
     how_it_was_run,
     how_to_read,
     in_bold,
+    is_flat,
     name_of,
     pareto_of,
     shown_pictures,
@@ -99,6 +101,7 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
         f"{planned:,} trials gave a score ({metric} x 100{lower})."
     ]
     over = kind.across
+    said += _flat(kind, metric)
     if over is None:
         return [*said, ""]
     placed = [row for row in ranked if row.mean_rank is not None]
@@ -126,6 +129,14 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
         said.append(f"No method is significantly better than all others. At the top (●: nobody is significantly better): {listed(top)}.")
     said += _against_reference(kind, by_rank, board.levels)
     return [*said, _other_datasets(over, board.levels), ""]
+
+
+def _flat(kind: Overall, metric: str) -> list[str]:
+    """That in some settings nothing beats the constant predictor."""
+    flat = [setting for setting in kind.settings if is_flat(setting)]
+    if len(flat) == len(kind.settings) == 1:
+        return [f"But {flat_line(flat, metric)}."]
+    return [f"In {len(flat)} of {len(kind.settings)} settings {flat_line(flat, metric, 'there')}."] if flat else []
 
 
 def _against_reference(kind: Overall, by_rank: Sequence[str], levels: Levels) -> list[str]:

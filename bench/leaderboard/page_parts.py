@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.leaderboard.printed import FILE
-from bench.leaderboard.rows import TIMINGS, Board, OverallRow, Row
+from bench.leaderboard.rows import TIMINGS, Board, OverallRow, Row, SettingTable
 from bench.methods.catalog import UNRANKED
 from bench.question.suite import Suite
 from bench.stats.metrics import METRICS
-from bench.text import NA, cost_text, table
+from bench.text import NA, cost_text, in_page, listed, percent, table
 
 LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Flags", "Trials, in seed order", "Rises", "Worst combination")
 COST_HEAD = {
@@ -23,14 +23,16 @@ COST_HEAD = {
 
 
 def head_of(board: Board) -> list[str]:
-    return [f"# {board.suite.title or board.suite.name}", "", *banner(board)]
+    return [f"# {board.suite.title or board.suite.name}", "", *banner(board), *about_data(board.settings)]
 
 
 def how_it_was_run(board: Board) -> list[str]:
     suite = board.suite
     direction = "" if METRICS[suite.metric].higher_is_better else ", lower is better"
     said = f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
-    return ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
+    lines = ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
+    chosen = [in_page(f"- {key} = {reason}.") for key, reason in suite.by_default.items()]
+    return [*lines, "Chosen for these data, for nobody said otherwise:", "", *chosen, ""] if chosen else lines
 
 
 def banner(board: Board) -> list[str]:
@@ -40,6 +42,28 @@ def banner(board: Board) -> list[str]:
             "> **No significance is claimed over settings**, nor in a setting that mixes such records: they are not one experiment."
         )
     return ["\n>\n".join(lines), ""] if lines else []
+
+
+def about_data(settings: Iterable[SettingTable]) -> list[str]:
+    """A box with what a checkup found in data from outside; empty without any."""
+    found: dict[str, dict[str, None]] = {}
+    for setting in settings:
+        found.setdefault(setting.dataset, {}).update(dict.fromkeys(setting.concerns))
+    lines = [f"> - {in_page(name)}: {in_page(concern)}." for name, concerns in found.items() for concern in concerns]
+    return ["> **About these data** (`bench data check`):", ">", *lines, ""] if lines else []
+
+
+def is_flat(setting: SettingTable) -> bool:
+    """Whether no method is significantly better than the constant predictor, and every one was tested."""
+    return setting.beats_floor == ()
+
+
+def flat_line(settings: SettingTable | Sequence[SettingTable], metric: str, where: str = "here") -> str:
+    """That nothing beats the constant predictor there, and what follows."""
+    several = [settings] if isinstance(settings, SettingTable) else settings
+    floors = listed([percent(floor) for floor in dict.fromkeys(setting.floor for setting in several)])
+    what = "the largest class" if METRICS[metric].by_class else "a constant prediction"
+    return f"nothing beats {what} ({floors}): {metric} cannot tell methods apart {where}"
 
 
 def cost_table(rows: Sequence[OverallRow | Row], timed: bool) -> str:
@@ -84,7 +108,7 @@ NOTES = (
     "  least as high for fewer operations; `~`: only methods that are not significantly better do.",
     "- Audit (`bench audit`): the method's code, as it ran here, was tried for what no method may do, such as reading hidden values.",
     "  *n declared*: dependences on other rows that it states; *not audited*: nobody has audited this version of it.",
-    "- Flags: `collapsed k/n`: k trials predict one class for every sample; `k failed`: k trials gave no score, reasons above.",
+    "- Flags: `collapsed k/n`: k trials {collapsed}; `k failed`: k trials gave no score, reasons above.",
 )
 
 
@@ -99,8 +123,13 @@ SURFACE_NOTES = (
 
 
 def how_to_read(board: Board, folded: bool) -> list[str]:
+    same = (
+        "predict one class for every sample"
+        if METRICS[board.suite.metric].by_class
+        else "give every sample the same scores, to four digits"
+    )
     notes = [
-        *(note.replace("{rope}", board.levels.margin) for note in NOTES),
+        *(note.replace("{rope}", board.levels.margin).replace("{collapsed}", same) for note in NOTES),
         *(SURFACE_NOTES if any(setting.surface for setting in board.settings) else ()),
     ]
     return folded_away("How to read this", notes) if folded else ["## How to read this", "", *notes, ""]

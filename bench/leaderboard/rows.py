@@ -91,6 +91,8 @@ class SettingTable:
     provenance: str = ""
     floor_reason: str = ""  # why the floor is NaN though it was asked for
     notes: tuple[str, ...] = ()  # what a reader must know of the samples and their splits
+    concerns: tuple[str, ...] = ()  # what a checkup found in data from outside
+    beats_floor: tuple[str, ...] | None = None  # methods significantly better than the floor; None where that is not tested
     fingerprint: str = ""  # of its data
     counts_as: str = ""  # the dataset it counts as in what is said of several: its own without options, or the first with the same data
 
@@ -220,7 +222,13 @@ class Board:
         for setting in self.settings:
             rows = [_row_json(row) for row in setting.rows]
             head = {"dataset": setting.dataset, "combination": setting.combination, "protocol": setting.protocol, "noise": setting.noise}
-            bounds = {"floor": setting.floor, "ceiling": setting.ceiling, "synthetic": setting.synthetic, "mixed": setting.mixed or None}
+            bounds = {
+                "floor": setting.floor,
+                "beats_floor": setting.beats_floor,
+                "ceiling": setting.ceiling,
+                "synthetic": setting.synthetic,
+                "mixed": setting.mixed or None,
+            }
             printed = [
                 {"method": one.method, "mean": one.mean / 100, "sd": one.sd / 100, "source": one.source}
                 for one in of_setting(self.printed, setting.setting)

@@ -13,6 +13,7 @@ from bench.errors import UsageError
 from bench.names import Setting
 from bench.records.predictions import Predictions
 from bench.records.record import Record
+from bench.records.scoring import is_collapsed
 from bench.stats import Estimates, crossed_interval, crossed_pairs, pseudo_values, resampled_t
 from bench.stats.metrics import METRICS
 from bench.stats.pairs import Estimate
@@ -31,6 +32,7 @@ class Scores:
     arrays: Predictions | None  # of one of them, for its ids and targets
     duplicates: int  # further trials of a seed, left out
     reason: str = ""  # why there are no values
+    collapsed: int = 0  # trials that tell no test row from another, by what the metric looks at
 
     @property
     def done(self) -> tuple[Record, ...]:
@@ -82,6 +84,7 @@ def _scores(metric: str, label: str, found: Sequence[tuple[str, Record]], predic
         arrays[0] if values is not None else None,
         len(found) - len(trials),
         reason,
+        sum(is_collapsed(record, metric, predictions.get(id_)) for id_, record in trials if record.status == "done"),
     )
 
 

@@ -6,7 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bench.leaderboard.origin import ranges
-from bench.leaderboard.page_parts import LEFT, banner, cost_table, first_place, folded_away, in_bold, name_of, pareto_of, shown_pictures
+from bench.leaderboard.page_parts import (
+    LEFT,
+    about_data,
+    banner,
+    cost_table,
+    first_place,
+    flat_line,
+    folded_away,
+    in_bold,
+    is_flat,
+    name_of,
+    pareto_of,
+    shown_pictures,
+)
 from bench.leaderboard.printed import cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
 from bench.leaderboard.rows import Board, Row, SettingTable, page_of
@@ -25,7 +38,14 @@ def dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
     curves = [curve for curve in board.curves if page_of(curve.dataset) == page]
     name = page.removesuffix(".md")
     synthetic = ", SYNTHETIC data" if any(setting.synthetic for setting in settings) else ""
-    lines = [f"# {name}{synthetic}", "", f"A page of [{board.suite.title or board.suite.name}](README.md).", "", *banner(board)]
+    lines = [
+        f"# {name}{synthetic}",
+        "",
+        f"A page of [{board.suite.title or board.suite.name}](README.md).",
+        "",
+        *banner(board),
+        *about_data(settings),
+    ]
     for setting in settings:
         lines += setting_section(board, setting, folded=True)
         lines += shown_pictures(
@@ -41,7 +61,7 @@ def setting_section(board: Board, setting: SettingTable, folded: bool) -> list[s
     lines = [
         f"## {setting.title}",
         "",
-        *_in_words(setting, board.levels),
+        *_in_words(setting, board.suite.metric, board.levels),
         _setting_table(board, setting),
         "",
         *_setting_footer(board, setting),
@@ -57,21 +77,21 @@ def setting_section(board: Board, setting: SettingTable, folded: bool) -> list[s
     return lines
 
 
-def _in_words(setting: SettingTable, levels: Levels) -> list[str]:
+def _in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
     """What the tests of the setting come to."""
-    family = setting.tests
+    family, flat = setting.tests, [f"In short, {flat_line(setting, metric)}."] if is_flat(setting) else []
     ranked = [row for row in setting.rows if row.place is not None]
     if family is None or family.reason or len(ranked) < 2:
-        return []
+        return [*flat, ""] if flat else []
     best = ranked[0].label
     bold = [row.label for row in ranked if row.is_bold]
     if bold:
-        return [f"**{bold[0]}** is significantly better than every other method here.", ""]
+        return [" ".join([*flat, f"**{bold[0]}** is significantly better than every other method here."]), ""]
     found: dict[str, list[str]] = {"worse": [], "equivalent": [], "undecided": []}
     for row in ranked[1:]:
         if row.versus is not None:
             found[row.versus.verdict.rstrip("*")].append(row.label)
-    said = [f"{listed(firsts)} share the best mean." if (firsts := first_place(ranked))[1:] else f"{best} has the best mean."]
+    said = [*flat, f"{listed(firsts)} share the best mean." if (firsts := first_place(ranked))[1:] else f"{best} has the best mean."]
     said += [f"Significantly worse: {listed(found['worse'])}."] if found["worse"] else ["No method is significantly worse."]
     margin = "a point" if levels.margin == "1 point" else levels.margin
     said += [f"Practically equal, within {margin}: {listed(found['equivalent'])}."] if found["equivalent"] else []

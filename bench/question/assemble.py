@@ -11,14 +11,19 @@ from bench.datasets.base import Dataset
 from bench.datasets.described.dataset import Framed
 from bench.errors import UsageError
 from bench.names import Words, list_item, parse_seeds, plain, split_list
-from bench.question.suite import Suite, read_suite, with_one_name, with_options
+from bench.question.defaults import with_defaults
+from bench.question.suite import Suite, keys_said, read_suite, with_one_name, with_options
 from bench.question.winners import with_configs
 
 Names: TypeAlias = str | type | Framed | Iterable[str | type | Framed]
 
 
-def assemble(suite: str | Path | Suite, options: Mapping[str, object], configs: Words | None = None, out: Path | str = "runs") -> Suite:
+def assemble(
+    suite: str | Path | Suite, options: Mapping[str, object], configs: Words | None = None, out: Path | str = "runs", splits: bool = True
+) -> Suite:
     """The suite that is asked for: its own question with `options` over it, every key and value checked, every file under one name.
+
+    Of data from outside, what nobody said is what they ask for (see `defaults`); `splits` says whether that may be several splits.
 
     `suite` is a name, a file or a Suite. `options` are suite keys; None leaves a key as it is, and lists may come as text with commas,
     as any iterable or as numpy values, methods and datasets as names, `file.py:Class` or classes. `configs` names what runs, as
@@ -30,7 +35,7 @@ def assemble(suite: str | Path | Suite, options: Mapping[str, object], configs: 
     chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), given)
     if configs is not None:
         chosen = with_configs(chosen, configs, out)
-    return with_one_name(chosen)
+    return with_defaults(with_one_name(chosen), {*given, *keys_said(suite)}, splits)
 
 
 def names_of(named: object) -> list[str]:

@@ -80,6 +80,13 @@ def _named_tables(key: str, value: object, one: str) -> Mapping[str, Mapping[str
     return value
 
 
+def reasons(key: str, value: object) -> Mapping[str, str]:
+    """What was chosen for data from outside, each key with its value and why."""
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
+        raise UsageError(f"{key} must be a table of texts, headed [{key}]; a run writes it")
+    return value
+
+
 def winners(key: str, value: object) -> tuple[Mapping[str, object], ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(table, Mapping) for table in value):
         raise UsageError(f"{key} must be tables, each headed [[{key}]]; `bench tune` writes them")

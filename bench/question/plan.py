@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from bench import registry
+from bench.data.checkup import Subject
+from bench.data.checkup import concerns as checkup
 from bench.data.grammar import evaluation_rules, parse_protocol
 from bench.data.loading import load_checked, schema_of
 from bench.data.protocol import Protocol
@@ -128,15 +130,40 @@ def _settings(suite: Suite) -> list[PlannedSetting]:
     return list(found.values())
 
 
+def _datasets(suite: Suite) -> list[Choice]:
+    """The datasets of a suite, each once."""
+    return [parse_choice(text) for text in dict.fromkeys(str(parse_choice(name)) for table in suite.settings for name in table.datasets)]
+
+
 def _roots(suite: Suite) -> tuple[int, ...]:
     """The seeds that splits are drawn from."""
     return suite.seeds if suite.vary == "split" else (suite.fixed_seed,)
 
 
-def notices(suite: Suite) -> list[str]:
-    """What is to be known of the samples and splits of a planned suite before any number, a line each; of many splits the first few."""
-    found = []
-    for choice in dict.fromkeys(str(parse_choice(name)) for table in suite.settings for name in table.datasets):
+Concerns = Mapping[str, tuple[str, ...]]  # dataset, as trials name it -> what a quick checkup found
+
+
+def concerns_of(suite: Suite) -> Concerns:
+    """What a quick checkup says of the datasets of a planned suite that come from outside, on the first of their splits."""
+    found = {}
+    for choice in _datasets(suite):
+        if registry.is_from_outside(choice.name):
+            dataset, samples, _ = load_checked(choice)
+            rows = split_rows(dataset, samples, _roots(suite)[0])
+            found[str(choice)] = tuple(concern.text for concern in checkup(Subject(dataset, samples, rows, suite.vary)))
+    return found
+
+
+def notices(suite: Suite, concerns: Concerns | None = None) -> list[str]:
+    """What is to be known of the samples and splits of a planned suite before any number, a line each; of many splits the first few.
+
+    What was chosen for data from outside comes first, then what their checkup found; `concerns` are those of `concerns_of`, where known.
+    """
+    concerns = concerns_of(suite) if concerns is None else concerns
+    found = [f"{key} = {reason}" for key, reason in suite.by_default.items()]
+    for name in map(str, _datasets(suite)):
+        found += [f"{name}: {concern}" for concern in concerns.get(name, ())]
+    for choice in map(str, _datasets(suite)):
         dataset, samples, _ = load_checked(parse_choice(choice))
         every = (noticed(dataset, samples, split_rows(dataset, samples, root)) for root in _roots(suite))
         notes = list(dict.fromkeys(note for notes in every for note in notes))

@@ -102,6 +102,7 @@ class Suite:
     until_resolved: tuple[str, ...] = ()  # pairs "A,B" of methods that get more seeds in each setting where they are undecided
     max_seeds: int = 0  # seeds of each of them at the most; 0: none are added
     rope: float = 1.0  # largest difference that does not matter, in points
+    by_default: Mapping[str, str] = field(default_factory=dict)  # key -> its value, which nobody named, and why; see `defaults`
 
     def __post_init__(self) -> None:
         if not 0 < self.rope < 100:
@@ -146,6 +147,8 @@ class Suite:
         scalars = {key.name: getattr(self, key.name) for key in fields(self) if key.name not in ("settings", *SUITE_TABLES, "name")}
         scalars = {key: value for key, value in scalars.items() if key not in defaults or value != defaults[key]}
         lines = [f"{key} = {_toml(value)}" for key, value in scalars.items()]
+        if self.by_default:
+            lines += ["", "[by_default]", *(f"{key} = {_toml(value)}" for key, value in sorted(self.by_default.items()))]
         if self.training:
             lines += ["", "[training]", *(f"{key} = {_toml(value)}" for key, value in sorted(self.training.items()))]
         for what in ("configs", "budgets"):
@@ -172,7 +175,7 @@ def _toml(value: object) -> str:
 
 
 NAMED = ("method", "dataset")  # keys of a [[tuned]] table that name what may be a file
-SUITE_TABLES = ("training", "configs", "budgets", "tuned")
+SUITE_TABLES = ("training", "configs", "budgets", "tuned", "by_default")
 Reader = Callable[[str, object], object]
 SUITE_KEYS: Mapping[str, Reader] = {  # of a suite file beside [[settings]]: how each is read
     "title": keys.text,
@@ -194,6 +197,7 @@ SUITE_KEYS: Mapping[str, Reader] = {  # of a suite file beside [[settings]]: how
     "until_resolved": keys.pairs,
     "max_seeds": keys.whole,
     "rope": keys.number,
+    "by_default": keys.reasons,
 }
 SETTING_KEYS: Mapping[str, Reader] = {
     "datasets": keys.texts,
@@ -220,18 +224,31 @@ def known_suites() -> dict[str, Path]:
 
 def read_suite(name_or_path: str | PathLike[str]) -> Suite:
     """A suite by name, or from a TOML file. Raises: UsageError naming file, line or key."""
-    suites, text = known_suites(), fspath(name_or_path)
-    if text in suites:
-        path = suites[text]
-    elif text.endswith(".toml"):
-        path = path_of(text)
-    else:
-        raise unknown("suite", text, suites)
+    path = _file_of(name_or_path)
     table = read_toml(path, "suite file")
     try:
         return suite_from(path.stem, table)
     except UsageError as error:
         raise UsageError(f"{error} ({path})") from None
+
+
+def keys_said(suite: str | PathLike[str] | Suite) -> frozenset[str]:
+    """The keys that a suite of the user's own says: all of a value, those that stand in a file, none of one that comes along.
+
+    Raises: UsageError.
+    """
+    if isinstance(suite, Suite):
+        return frozenset(SUITE_KEYS)
+    return frozenset() if fspath(suite) in known_suites() else frozenset(read_toml(_file_of(suite), "suite file"))
+
+
+def _file_of(name_or_path: str | PathLike[str]) -> Path:
+    suites, text = known_suites(), fspath(name_or_path)
+    if text in suites:
+        return suites[text]
+    if text.endswith(".toml"):
+        return path_of(text)
+    raise unknown("suite", text, suites)
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
@@ -276,6 +293,8 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
                 for name, table in getattr(suite, what).items()
             }
         scalars["training"] = {**suite.training, **scalars["training"]}
+    if suite.by_default:
+        scalars.setdefault("by_default", {key: reason for key, reason in suite.by_default.items() if key not in scalars})
     if scalars.get("until_resolved") and not suite.max_seeds:
         scalars.setdefault("max_seeds", MAX_SEEDS)
     return replace(suite, settings=settings, **scalars)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
+from bench import registry
 from bench.data.grammar import evaluated_at, parse_protocol
 from bench.data.terms import number_text
 from bench.names import Choice, Setting, Value, bare, format_value, list_item, method_label
@@ -106,7 +107,7 @@ class Trial:
     def command(self) -> str:
         """The command that repeats this trial."""
         sets = "".join(f" --set {shlex.quote(f'{key}={format_value(value)}')}" for key, value in sorted(self.training.items()))
-        vary = f" --vary {self.vary}" if self.vary != "training" else ""
+        vary = f" --vary {self.vary}" if self.vary != "training" or registry.is_from_outside(self.dataset) else ""
         fixed = f" --fixed-seed {self.fixed_seed}" if self.fixed_seed else ""
         at = [evaluated_at(text) for text in self.evaluations]
         rates = ",".join(number_text(rate) for rate, _ in at if rate is not None)

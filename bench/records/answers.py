@@ -57,7 +57,10 @@ class Answers:
 
     def by(self, metric: str | None) -> Answers:
         """The same answers ranked by another metric, if one is given."""
-        return replace(self, suite=replace(self.suite, metric=metric)) if metric else self
+        if not metric:
+            return self
+        kept = {key: reason for key, reason in self.suite.by_default.items() if key != "metric"}
+        return replace(self, suite=replace(self.suite, metric=metric, by_default=kept))
 
 
 def current(runs: Sequence[Sequence[Record]]) -> tuple[list[Record], list[str]]:

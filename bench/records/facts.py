@@ -52,6 +52,7 @@ class Facts(_Known):
     masks: Mapping[str, str] = field(default_factory=dict)  # hashes of the observed masks
     unseen: list[str] = field(default_factory=list)  # modalities that no training row observes
     notes: list[str] = field(default_factory=list)  # what a reader must know of the samples and their split
+    concerns: list[str] = field(default_factory=list)  # what the checkup found, of data from outside
     classes: list[str] = field(default_factory=list)
     histogram: list[int] = field(default_factory=list)  # how often each class is the predicted one in the test part
     metric_reasons: Mapping[str, str] = field(default_factory=dict)  # why metrics are NaN

@@ -11,6 +11,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bench.records.record import Record
+from bench.records.scoring import is_collapsed
 from bench.text import finite
 
 COLUMNS = ("id", "method", "preset", "dataset", "combination", "protocol", "seed", "status")
@@ -32,7 +33,7 @@ class TrialPage:
         record, trial = self.record, self.record.trial
         tables = {
             "trial": {"id": trial.id, **json.loads(trial.to_json())},
-            "status": {"status": record.status, "reason": record.reason, "collapsed": record.collapsed},
+            "status": {"status": record.status, "reason": record.reason, "collapsed": is_collapsed(record, trial.selection)},
             "metrics": record.metrics,
             "cost": record.cost,
             "facts": {key: value for key, value in record.facts.as_json().items() if key != "evaluations"},

@@ -79,11 +79,6 @@ class Record:
         """Hash of the observed mask of its test part; empty where a record of before lacks it."""
         return self.facts.masks.get("test", "")
 
-    @property
-    def collapsed(self) -> bool:
-        """Whether one class was predicted for every test row."""
-        return sum(count > 0 for count in self.facts.histogram) == 1
-
     def row(self) -> dict[str, object]:
         """The record in the documented JSON shape."""
         trial = self.trial

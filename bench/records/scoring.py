@@ -16,8 +16,9 @@ from bench.records.answers import Answers
 from bench.records.facts import Evaluated
 from bench.records.predictions import Predictions
 from bench.records.record import Record
-from bench.stats.metrics import score
+from bench.stats.metrics import METRICS, score
 
+SAME = 1e-4  # probabilities of a class that differ by no more, relative to their mean, are the same to four digits for every sample
 CLOSE = 1e-9  # two machines may differ in the last bits of an exponential or a sum, far below this
 
 
@@ -35,6 +36,21 @@ def scored(target: np.ndarray, scores: np.ndarray) -> Scored:
     if bad:
         raise UsageError(f"class scores must be finite, got {bad} of {len(scores)} rows with NaN or infinity")
     return Scored(*score(target, scores), np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist())
+
+
+def is_collapsed(record: Record, metric: str, predictions: Predictions | None = None) -> bool:
+    """Whether a trial tells no test row from another, by what the metric looks at.
+
+    A metric of predicted classes sees one class for every row; one of scores sees equal scores, to four digits. Without predictions an AUROC of exactly a
+    half stands for these, and where it is not defined, one predicted class.
+    """
+    one_class = sum(count > 0 for count in record.facts.histogram) == 1
+    if METRICS[metric].by_class:
+        return one_class
+    if predictions is not None:
+        return bool((np.ptp(predictions.scores, axis=0) <= SAME * predictions.scores.mean(0)).all())
+    auroc = record.metrics.get("auroc", math.nan)
+    return one_class if math.isnan(auroc) else auroc == 0.5
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,11 @@ def dataset_names() -> dict[str, str]:
     return DATASETS | outside("datasets")
 
 
+def is_from_outside(dataset: str) -> bool:
+    """Whether a dataset is none of the catalog: a file, a class, or of another package. Nobody has looked at it before its user does."""
+    return dataset not in DATASETS
+
+
 def expand_methods(texts: Iterable[str]) -> list[Choice]:
     """Choices with the groups `all`, `paper` and `reference` written out; a method named by two groups comes once."""
     choices: dict[str, Choice] = {}
@@ -206,6 +211,7 @@ DATASET_FACTS: Mapping[str, tuple[type, str]] = {
     "indicators": (bool, "True or False"),
     "learns": (bool, "True or False"),
     "learns_by": (str, "a text"),
+    "column_names": (Mapping, "a mapping, modality -> names of its columns"),
 }
 METHOD_FACTS: Mapping[str, tuple[Any, str]] = {
     "paper": (str, "a text"),

@@ -27,6 +27,7 @@ class Metric:
     higher_is_better: bool = True
     lower: float = 0.0  # no score lies below it
     upper: float = 1.0  # no score lies above it
+    by_class: bool = False  # looks at the predicted class alone, not at how sure it is
 
     @property
     def sign(self) -> float:
@@ -99,9 +100,14 @@ def expected_calibration_error(target: np.ndarray, scores: np.ndarray) -> float:
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", _accuracy, "the share of samples given the right class"),
-        Metric("balanced_accuracy", _balanced_accuracy, "the share of samples given the right class, averaged over the classes"),
-        Metric("f1_macro", _f1_macro, "macro F1, the balance of missed and false cases averaged over the classes"),
+        Metric("accuracy", _accuracy, "the share of samples given the right class", by_class=True),
+        Metric(
+            "balanced_accuracy",
+            _balanced_accuracy,
+            "the share of samples given the right class, averaged over the classes",
+            by_class=True,
+        ),
+        Metric("f1_macro", _f1_macro, "macro F1, the balance of missed and false cases averaged over the classes", by_class=True),
         Metric("auroc", partial(_one_vs_rest, auroc), "AUROC, the chance that a case is scored above a sample that is none"),
         Metric(
             "auprc",

@@ -15,12 +15,12 @@ from bench import stats
 from bench.comparison.belonging import called
 from bench.comparison.compare import compare
 from bench.comparison.differences import Comparison, Difference
-from bench.data.loading import loaded_once
+from bench.data.loading import forget, loaded_once
 from bench.errors import UsageError
 from bench.grid.engine import Summary, execute
 from bench.grid.how import How
 from bench.names import method_label, parse_choice, path_of
-from bench.question.plan import budget_key, notices, plan
+from bench.question.plan import budget_key, concerns_of, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.answers import like
@@ -75,13 +75,14 @@ def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
     """
     how, suite = how or How(), with_one_name(suite)
     with loaded_once():
-        trials = plan(suite)
-        for line in notices(suite):
+        trials, concerns = plan(suite), concerns_of(suite)
+        for line in notices(suite, concerns):
             how.say(line)
         further = further_trials(suite, trials) if suite.until_resolved else []
+        forget()
     if further:
         _check_plan(suite, out)
-    summary = execute(suite, out, how, trials=trials)
+    summary = execute(suite, out, how, trials=trials, concerns=concerns)
     said: set[str] = set()
     while further and not summary.interrupted:
         resolutions, wanted = _look(suite, out, further)
@@ -91,7 +92,7 @@ def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
             how.say(line)
         if not wanted:
             break
-        added = execute(suite, out, how, trials=wanted)
+        added = execute(suite, out, how, trials=wanted, concerns=concerns)
         summary = Summary(
             summary.planned + added.planned,
             summary.ran + added.ran,

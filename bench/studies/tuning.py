@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.data.loading import loaded_once
+from bench.data.loading import forget, loaded_once
 from bench.errors import UsageError, unknown
 from bench.grid.engine import modules_of
 from bench.grid.how import How
@@ -95,6 +95,7 @@ def tune(
         spaces, left_out = _spaces(suite, seeds, budget)
         for line in notices(suite):
             how.say(line)
+        forget()
     question = _question(suite, sampler, pruner, seeds)
     name = name or f"{suite.name}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]}"
     folder = path_of(out) / FOLDER / name

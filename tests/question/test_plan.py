@@ -79,13 +79,18 @@ def test_what_is_odd_is_said_once_a_dataset_and_stands_in_every_record(told, tmp
     assert said == notices(suite)
     assert [line for line in said if line.startswith("Told: the ") and "part has no sample of class 'class 1'" in line]
     assert [record.status for record in summary.records] == ["done", "done"]
-    assert all([f"Told: {note}" for note in record.facts.notes] == said for record in summary.records)
+    assert summary.records[0].facts.concerns  # few rows, and Gaussians that lie far apart
+    assert all([f"Told: {text}" for text in (*record.facts.concerns, *record.facts.notes)] == said for record in summary.records)
 
 
 def test_of_many_splits_the_first_notes_are_said(told):
     suite = replace(told(groups=np.repeat(np.arange(3), [90, 20, 10])), vary="split", seeds=tuple(range(30)))
-    assert len(notices(suite)) <= 7
+    assert len(notices(suite, concerns={})) <= 7
 
 
-def test_nothing_is_said_of_ordinary_data(told):
-    assert notices(told()) == []
+def test_nothing_is_said_of_ordinary_data(told, make_samples):
+    samples = make_samples(n=800, classes=2)
+    noisy = {
+        name: (array + 4 * np.random.default_rng(0).normal(size=array.shape)).astype(np.float32) for name, array in samples.values.items()
+    }
+    assert notices(told(n=800, values=noisy)) == []

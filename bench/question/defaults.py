@@ -1,0 +1,60 @@
+"""What is asked of data from outside where neither the user nor a suite of the user says: a metric that tells methods apart, and splits.
+
+What a suite that comes along says of these is said of its own datasets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import Any
+
+from bench import registry
+from bench.data.checkup import LARGE_SHARE, largest_class
+from bench.data.loading import load_checked
+from bench.data.splits import has_own
+from bench.errors import UsageError
+from bench.names import parse_choice
+from bench.question.suite import Suite
+from bench.text import and_list, share
+
+METRIC = "auroc"
+SPLITS = tuple(range(5))
+KEYS = frozenset(("metric", "selection", "vary", "seeds"))
+
+
+def with_defaults(suite: Suite, said: AbstractSet[str], splits: bool = True) -> Suite:
+    """The suite with what its data ask for, in place of what nobody said: `said` are the keys that somebody did.
+
+    Where one class of a dataset holds over three quarters, AUROC ranks and picks checkpoints. Where no dataset brings a split, each of
+    five seeds draws its own, if `splits` and nothing asks for one split (pairs to resolve, tuned rows, a root of it). Of other keys, and
+    of a suite with a dataset of the catalog, nothing changes.
+    """
+    if said >= KEYS:
+        return suite
+    names = list(dict.fromkeys(name for table in suite.settings for name in table.datasets))
+    if not all(registry.is_from_outside(parse_choice(name).name) for name in names):
+        return suite
+    try:
+        loaded = {name: load_checked(parse_choice(name)) for name in names}
+        own = [name for name, one in loaded.items() if has_own(one.dataset, one.samples)]
+    except UsageError:  # planning meets it as well, and says so
+        return suite
+    largest = {name: largest_class(one.samples) for name, one in loaded.items()}
+    uneven = [f"{share(most)} of {name} are of class {cls!r}" for name, (cls, most) in largest.items() if most > LARGE_SHARE]
+    changes: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for key in ("metric", "selection"):
+        if uneven and key not in said and getattr(suite, key) != METRIC:
+            changes[key] = METRIC
+            reasons[key] = f"{METRIC}, for {and_list(uneven)}; --{key} {getattr(suite, key)} takes that instead"
+    one_split = suite.until_resolved or suite.tuned or "fixed_seed" in said or not splits
+    if not own and "vary" not in said and not one_split and suite.vary != "split":
+        changes["vary"] = "split"
+        reasons["vary"] = (
+            f"split, for {and_list(names)} {'bring' if names[1:] else 'brings'} no split of its own; --vary training keeps one"
+        )
+    if changes.get("vary", suite.vary) == "split" and "seeds" not in said and len(suite.seeds) < len(SPLITS):
+        changes["seeds"] = SPLITS
+        reasons["seeds"] = f"{SPLITS[0]}-{SPLITS[-1]}, for each seed draws a split; --seeds takes others"
+    return replace(suite, **changes, by_default={**suite.by_default, **reasons}) if changes else suite
