@@ -115,7 +115,10 @@ class Description:
 
     def place(self, file: str) -> Path:
         """Where a file of it lies."""
-        return self.path.parent / Path(file).expanduser()
+        try:
+            return self.path.parent / Path(file).expanduser()
+        except RuntimeError:  # `~name` of nobody: a folder is called so
+            return self.path.parent / file
 
     def id_of(self, table: Target | Place | DescribedModality) -> str:
         """The column that names a sample in a table."""
