@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product
 
+from bench.datasets.described.cells import ISO, SPACES, is_missing
 from bench.datasets.described.description import Column
 
 MOST_CATEGORIES = 50
@@ -46,15 +47,19 @@ LADDERS = (  # words with an order, in lower case
     ("neg", "+", "++", "+++", "++++"),
     ("negative", "trace", "1+", "2+", "3+", "4+"),
 )
+NEGATIVE = frozenset(
+    ("no", "n", "false", "f", "0", "neg", "negative", "absent", "alive", "survived", "healthy", "control", "benign", "nein", "none")
+)
 ROMAN = ("0", "I", "II", "III", "IV", "V", "VI", "VII", "VIII")
 RANKED = frozenset((  # words and letters whose numbers have an order
     "stage", "grade", "class", "level", "degree", "phase", "killip", "nyha", "asa", "ecog", "stadium", "grad",
     "t", "n", "g", "ct", "cn", "pt", "pn",
 ))  # fmt: skip
 
-BOUND = re.compile(r"(<=|>=|<|>|≤|≥)\s*(?=[\d.,+-])")
+BOUND = re.compile(r"(<=|>=|<|>|≤|≥)\s*(?=[\d.,+−-])")
 WHOLE = re.compile(r"[+-]?\d+(\.0+)?")
 _UNIT = re.compile(r"([+-]?\d[\d.,]*)\s*([A-Za-zµμ%°×]\S*)")
+_KEYBOARD = {**dict.fromkeys(map(ord, SPACES), " "), ord("−"): "-", ord("’"): "'"}
 _PLAIN = {mark: re.compile(rf"[+-]?(\d+[{mark}]?\d*|[{mark}]\d+)([eE][+-]?\d+)?") for mark in ".,"}
 
 
@@ -72,7 +77,6 @@ WAYS = {  # decimal mark and sign between thousands -> the forms a number then h
 
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y",
          "%b %d, %Y", "%B %d, %Y", "%d%b%Y", "%Y%m%d", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%b-%y")  # fmt: skip
-ISO = ("%Y-%m-%d",)  # read without being told
 _TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S.%f", " %I:%M %p")
 FORMATS = tuple(day + time for time, day in product(_TIMES, _DAYS))
 MONTH_FIRST = {"%m/%d/%Y": "%d/%m/%Y", "%m-%d-%Y": "%d-%m-%Y", "%m/%d/%y": "%d/%m/%y"}  # how the same digits read with the day first
@@ -103,9 +107,12 @@ class Habits:
     month_first: bool | None = None
 
 
-def guess_column(name: str, cells: Sequence[str], missing: frozenset[str], habits: Habits = Habits()) -> Guess:
-    """The guess for a column. Shapes: cells (N,) of str, stripped. `missing`: words, in lower case, that are missing in every column."""
-    counts = Counter(cell for cell in cells if cell.lower() not in missing)
+PLAIN = Habits()
+
+
+def guess_column(name: str, cells: Sequence[str], habits: Habits = PLAIN) -> Guess:
+    """The guess for a column. Shapes: cells (N,) of str, stripped."""
+    counts = Counter(cell for cell in cells if not is_missing(cell))
     filled = sum(counts.values())
     empty = len(cells) - filled
     if not counts:
@@ -119,14 +126,17 @@ def guess_column(name: str, cells: Sequence[str], missing: frozenset[str], habit
         or _ladder(name, counts)
         or _categories(name, counts)
     )
-    return replace(found, why=f"{found.why}, {empty} of {len(cells)} empty") if empty and found.column else found
+    if not empty or found.column is None:
+        return found
+    what, sign, notes = found.why.partition("; ")
+    return replace(found, why=f"{what}, {empty} of {len(cells)} empty{sign}{notes}")
 
 
-def habits_of(columns: Iterable[Sequence[str]], missing: frozenset[str]) -> Habits:
+def habits_of(columns: Iterable[Sequence[str]]) -> Habits:
     """What the cells of a file that can be read in one way alone say of the others; what they do not agree on stays open."""
     decimals, firsts = set(), set()
     for cells in columns:
-        counts = Counter(cell for cell in cells if cell.lower() not in missing)
+        counts = Counter(cell for cell in cells if not is_missing(cell))
         if not counts:
             continue
         formats = date_formats(counts)
@@ -151,25 +161,28 @@ def looks_like_an_id(name: str) -> bool:
 
 
 def day_of(cell: str, written: str) -> datetime | None:
-    """The time a cell names in a format of `datetime.strptime`; None if it names none.
+    """The time a cell names in a format of `datetime.strptime`, or "" for ISO 8601; None if it names none.
 
     >>> day_of("31.12.2019", "%d.%m.%Y")
     datetime.datetime(2019, 12, 31, 0, 0)
     """
     try:
-        return datetime.strptime(cell, written)
+        return datetime.strptime(cell, written) if written else datetime.fromisoformat(cell)
     except ValueError:
         return None
 
 
-def date_formats(cells: Iterable[str]) -> list[str]:
-    """Formats of FORMATS that fit every cell, words that stand for no value apart; empty if there is none.
+def date_formats(cells: Collection[str]) -> list[str]:
+    """Formats of FORMATS that fit every cell, words that stand for no value apart, or "" for ISO 8601; empty if there is none.
 
     >>> date_formats(["3/4/2020", "13/4/2020"])
     ['%d/%m/%Y']
     """
     found = list(FORMATS)
     seen = False
+    texts = [cell for cell in cells if cell.lower() not in NO_VALUE]
+    if texts and all(_is_iso(cell) for cell in texts) and len({datetime.fromisoformat(cell).tzinfo is None for cell in texts}) == 1:
+        return [""]
     for cell in cells:
         if cell.lower() in NO_VALUE:
             continue
@@ -185,8 +198,12 @@ def date_formats(cells: Iterable[str]) -> list[str]:
     return found if seen else []
 
 
+def _is_iso(cell: str) -> bool:
+    return ISO.fullmatch(cell) is not None and day_of(cell, "") is not None
+
+
 def _without_time(written: str) -> str:
-    return next(day for day in sorted(_DAYS, key=len, reverse=True) if written.startswith(day))
+    return written and next(day for day in sorted(_DAYS, key=len, reverse=True) if written.startswith(day))
 
 
 def _dates(name: str, counts: Counter[str], habits: Habits) -> Guess | None:
@@ -208,7 +225,7 @@ def _dates(name: str, counts: Counter[str], habits: Habits) -> Guess | None:
     near = [day for cell, day in days.items() if day and cell not in far]
     if not near:
         return Guess(None, f"every date is {_quoted(far)}, which stands for none")
-    column = Column(name, "date", missing=(*words, *far), format="" if written in ISO else written)
+    column = Column(name, "date", missing=(*words, *far), format=written)
     why = f"dates {min(near):%Y-%m-%d} to {max(near):%Y-%m-%d}{other}{_as_missing(counts, [*words, *far])}"
     return Guess(column, why, check or bool(far))
 
@@ -252,7 +269,9 @@ def number_of(bare: str, way: tuple[str, str]) -> float:
 
 
 def _without_bound(cell: str) -> str:
-    return BOUND.sub("", cell, count=1) if BOUND.match(cell) else cell
+    """The number of a cell such as "< 0.5", its signs as keyboards have them."""
+    bare = BOUND.sub("", cell, count=1) if BOUND.match(cell) else cell
+    return bare.translate(_KEYBOARD)
 
 
 def _is_number(bare: str) -> bool:
@@ -407,13 +426,13 @@ def _categories(name: str, counts: Counter[str]) -> Guess:
         return Guess(None, f"{len(kept)} different texts in {filled} cells, such as {_quoted(kept)}: a name, an id or free text")
     common = [cell for cell, _ in kept.most_common()]
     shown = ", ".join(common[:4]) + (f" and {len(common) - 4} others" if len(common) > 4 else "")
-    twins = _twins(common)
-    note = f"; {twins[0]!r} and {twins[1]!r} are two categories, unless you change the cells" if twins else ""
+    alike = twins(common)
+    note = f"; {alike[0]!r} and {alike[1]!r} are two categories, unless you change the cells" if alike else ""
     why = f"{len(kept)} {'category' if len(kept) == 1 else 'categories'}: {shown}{note}{_as_missing(counts, words)}"
-    return Guess(Column(name, "category", missing=tuple(words)), why, bool(twins))
+    return Guess(Column(name, "category", missing=tuple(words)), why, bool(alike))
 
 
-def _twins(cells: Sequence[str]) -> tuple[str, str] | None:
+def twins(cells: Sequence[str]) -> tuple[str, str] | None:
     """Two categories that differ in case or blanks alone."""
     seen: dict[str, str] = {}
     for cell in cells:
@@ -434,6 +453,19 @@ def _row_counter(name: str, counts: Counter[str], filled: int) -> Guess | None:
     if looks_like_an_id(name) and all(WHOLE.fullmatch(cell) or not _is_number(cell) for cell in counts):
         return Guess(None, f"an id: another value in every row, such as {_quoted(counts)}")
     return None
+
+
+def label_order(counts: Mapping[str, int]) -> list[str]:
+    """Classes in the order of a schema: numbers and known words as they rise, "no" before "yes", else the commonest first."""
+    names = list(counts)
+    if all(_PLAIN["."].fullmatch(name) for name in names):
+        return sorted(names, key=float)
+    ladder = _ladder("", Counter(counts))
+    if ladder is not None and ladder.column is not None:
+        return list(ladder.column.levels)
+    if len(names) == 2 and any(name.lower() in NEGATIVE for name in names):
+        return sorted(names, key=lambda name: name.lower() not in NEGATIVE)
+    return sorted(names, key=lambda name: (-counts[name], name))
 
 
 # In words
