@@ -12,7 +12,7 @@ _root = Path(__file__).resolve().parent.parent
 if not (Path(__file__).parent / "methods").exists() and (_root / "methods").exists() and (_root / "pyproject.toml").exists():
     __path__.append(str(_root))
 
-_API = ("run", "results", "evaluations", "board", "compare", "show", "reproduce", "profile", "audit", "tune", "analyze")
+_API = ("run", "dataset", "results", "evaluations", "board", "compare", "show", "reproduce", "profile", "audit", "tune", "analyze")
 
 
 def __getattr__(name: str):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
     from bench.comparison.differences import Comparison
+    from bench.datasets.described.dataset import Framed
     from bench.grid.how import How
     from bench.grid.progress import Progress
     from bench.inspection.reproduction import Repeat
@@ -35,7 +36,7 @@ def run(
     suite: str | Path | Suite = "quick",
     *,
     methods: Names | None = None,
-    datasets: str | Iterable[str] | None = None,
+    datasets: Names | None = None,
     combinations: str | Iterable[str] | None = None,
     protocols: str | Iterable[str] | None = None,
     noise: float | str | Iterable[float] | None = None,
@@ -68,6 +69,39 @@ def run(
     chosen, out = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out), path_of(out)
     how = _how(jobs, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, is_traced=is_traced)
     return tidy(resolve(chosen, out, how).records)
+
+
+def dataset(
+    modalities: Mapping[str, pandas.DataFrame],
+    target: pandas.Series | Mapping[Any, Any],
+    name: str,
+    *,
+    groups: pandas.Series | Mapping[Any, Any] | None = None,
+    split: pandas.Series | Mapping[Any, Any] | None = None,
+    title: str = "",
+    rows: str = "one",
+    indicators: bool = True,
+) -> Framed:
+    """A dataset of your own pandas frames, for `bench.run(datasets=...)` and the other functions that take datasets.
+
+    Each frame is a modality, its index the ids; an id that a frame lacks, or whose row is empty, misses this modality. Numbers are read
+    as such, times as days since 1970, ordered categoricals as their places, other texts as categories, learnt on training rows; a frame
+    with two levels of index, id and order, is a sequence. `target`, `groups` (rows of one are never parted) and `split` (train, valid,
+    test) are series or mappings by id; an id without a label is left out. Several rows of an id are refused (`rows` = "one"), averaged
+    ("mean") or kept as samples ("samples"). Columns with single gaps get `indicators`. Values are written once, to the data root.
+    Raises: UsageError on bad input.
+    """
+    from bench import registry
+    from bench.datasets.base import DataError
+    from bench.datasets.described.frames import framed
+    from bench.errors import UsageError
+
+    try:
+        made = framed(modalities, target, name, groups=groups, split=split, title=title, rows=rows, indicators=indicators)
+    except DataError as error:
+        raise UsageError(str(error)) from None
+    registry.give(made)
+    return made
 
 
 def _how(jobs: int, quiet: bool, shown: Callable[[], Progress] | None = None, **given: Any) -> How:
@@ -220,7 +254,7 @@ def analyze(
     methods: Names | None = None,
     *,
     suite: str | Path | Suite | None = None,
-    datasets: str | Iterable[str] | None = None,
+    datasets: Names | None = None,
     noise: float | str | Iterable[float] | None = None,
     seeds: int | str | Iterable[int] | None = None,
     training: Mapping[str, Value] | None = None,
@@ -306,7 +340,7 @@ def tune(
     suite: str | Path | Suite = "quick",
     *,
     methods: Names | None = None,
-    datasets: str | Iterable[str] | None = None,
+    datasets: Names | None = None,
     combinations: str | Iterable[str] | None = None,
     protocols: str | Iterable[str] | None = None,
     noise: float | str | Iterable[float] | None = None,

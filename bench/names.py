@@ -1,7 +1,8 @@
 """How things are named: `name@preset[option=value,...]`, values, lists, seeds and paths, as people give them, read and written.
 
-A file that is named as a method or dataset, `path/to/file.py:Class`, is recognised before presets and options are, so its folders may
-hold any sign. A text that would read as something else stands in double quotes: `weights="a,b.pt"`, or a whole item of a list.
+A file that is named as a method or dataset, `path/to/file.py:Class` or the description `path/to/study.toml`, is recognised before
+presets and options are, so its folders may hold any sign. A text that would read as something else stands in double quotes:
+`weights="a,b.pt"`, or a whole item of a list.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Value = str | int | float | bool
 Words = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]  # one text with commas, or several; of files, paths too
 QUOTED = r'"(?:[^"\\]|\\.)*"'  # a text as JSON writes it
 TAIL = rf'\s*(?:@(?P<preset>[\w-]+))?\s*(?:\[(?P<options>(?:[^\[\]"]|{QUOTED})*)\])?\s*'  # preset and options
-BY_FILE = re.compile(rf"\s*(?P<name>.+?\.py(?::[^\W\d]\w*)?){TAIL}", re.DOTALL)
+BY_FILE = re.compile(rf"\s*(?P<name>.+?(?:\.py(?::[^\W\d]\w*)?|\.toml)){TAIL}", re.DOTALL)
 LISTED = re.compile(rf"\s*(?P<name>[^\[\]@]+?){TAIL}", re.DOTALL)
 FILE_END = re.compile(rf"(?P<ending>\.py|\.toml)(?::[^\W\d]\w*)?{TAIL}(?=,|$)")  # of an item that begins with the path of a file
 
@@ -67,17 +68,24 @@ def method_label(name: str, preset: str, options: Mapping[str, Value]) -> str:
 
 
 def is_file(name: str) -> bool:
-    """Whether a method or dataset is named by its file, `path/to/file.py:Class`."""
-    return ".py:" in name
+    """Whether a method or dataset is named by its file, `path/to/file.py:Class` or a description, `path/to/study.toml`."""
+    return ".py:" in name or is_description(name)
+
+
+def is_description(name: str) -> bool:
+    """Whether a dataset is named by the file that describes it, `path/to/study.toml`."""
+    return name.endswith(".toml")
 
 
 def short_names(names: Iterable[str], taken: Container[str] = (), least: int = 0) -> dict[str, str]:
-    """Names by file, each as short as tells them apart: the class, its file, its folder and file, and so on.
+    """Names by file, each as short as tells them apart: the class, its file, its folder and file, and so on; a description by its file.
 
     `taken` are names that stand for something else; with `least` 1 the file is always there.
 
     >>> short_names(["/home/me/mine.py:Mine", "/home/me/a/net.py:Net", "/home/me/b/net.py:Net", "muse"])
     {'/home/me/mine.py:Mine': 'Mine', '/home/me/a/net.py:Net': 'a/net.py:Net', '/home/me/b/net.py:Net': 'b/net.py:Net'}
+    >>> short_names(["/home/me/study.toml"])
+    {'/home/me/study.toml': 'study.toml'}
     """
     files = [name for name in dict.fromkeys(names) if is_file(name)]
     steps = {name: _from_short_to_long(name) for name in files}
@@ -90,9 +98,18 @@ def short_names(names: Iterable[str], taken: Container[str] = (), least: int = 0
 
 
 def _from_short_to_long(name: str) -> list[str]:
-    path, _, cls = name.rpartition(":")
+    path, cls = _file_and_class(name)
     parts = path.replace("\\", "/").split("/")
-    return [cls, *(f"{'/'.join(parts[start:])}:{cls}" for start in range(len(parts) - 1, -1, -1))]
+    files = ["/".join(parts[start:]) + cls for start in range(len(parts) - 1, -1, -1)]
+    return [cls.removeprefix(":") or files[0], *files]
+
+
+def _file_and_class(name: str) -> tuple[str, str]:
+    """The file of a name by file, and `:Class`, which a description has not."""
+    if is_description(name):
+        return name, ""
+    file, _, cls = name.rpartition(":")
+    return file, f":{cls}"
 
 
 def bare(name: str) -> str:
@@ -106,10 +123,8 @@ def bare(name: str) -> str:
 
 def bare_choice(text: str) -> str:
     """The same of a choice, `path/to/file.py:Class@preset[option=value,...]`."""
-    if not is_file(text):
-        return text
-    choice = parse_choice(text)
-    return str(replace(choice, name=bare(choice.name)))
+    choice = parse_choice(text) if _may_be_file(text) else None
+    return text if choice is None or not is_file(choice.name) else str(replace(choice, name=bare(choice.name)))
 
 
 def one_name(name: str) -> str:
@@ -120,7 +135,7 @@ def one_name(name: str) -> str:
     """
     if not is_file(name):
         return name
-    file, _, cls = name.rpartition(":")
+    file, cls = _file_and_class(name)
     path = path_of(file)
     if not _is_there(path):
         return name
@@ -131,15 +146,18 @@ def one_name(name: str) -> str:
     except UnicodeEncodeError:
         raise UsageError(f"the path of {name!r} is not UTF-8, and records are; rename the folder, or change into it") from None
     start = "./" if text[0] in '~" ' else ""  # else it would read as a home folder, a quotation, or without the blank
-    return f"{start}{text}:{cls}"
+    return f"{start}{text}{cls}"
 
 
 def one_choice(text: str) -> str:
     """The same of a choice, `path/to/file.py:Class@preset[option=value,...]`."""
-    if not is_file(text):
-        return text
-    choice = parse_choice(text)
-    return str(replace(choice, name=one_name(choice.name)))
+    choice = parse_choice(text) if _may_be_file(text) else None
+    return text if choice is None or not is_file(choice.name) else str(replace(choice, name=one_name(choice.name)))
+
+
+def _may_be_file(text: str) -> bool:
+    """Whether it is worth reading a choice as one by file: most are not, and some are no choice at all."""
+    return ".py:" in text or ".toml" in text
 
 
 def path_of(given: str | os.PathLike[str]) -> Path:

@@ -303,6 +303,10 @@ class Dataset:
     split_kind: str = "official"  # whose split it is, where `parts` gives one
     keeps_groups: bool = True  # a split never parts the rows of one group; False: groups only say where a row comes from
     options: ClassVar[Mapping[str, object]] = {}  # keyword arguments of __init__ with their defaults
+    facts: Mapping[str, str] = {}  # what else its card says, name -> text; `load` may state some
+    indicators: bool = False  # True: `learn` gives columns with gaps in training rows another one that says so
+    learns: bool = True  # False: with these options it learns nothing, as if it had no `learn`
+    learns_by: str = ""  # what `learn` goes by that is neither in its code nor in the samples nor an option, such as a file
 
     def load(self) -> Samples:
         """All samples, before any splitting, scaling or hiding."""

@@ -19,7 +19,7 @@ from bench.data.missingness import Little, MaskScore, indicators, little_test, m
 from bench.datasets.base import PARTS, Dataset, Samples
 from bench.datasets.files import FileDataset, prepared_copies
 from bench.errors import UsageError
-from bench.names import Choice, parse_choice
+from bench.names import Choice, bare_choice, parse_choice
 from bench.stats.levels import ALPHA
 from bench.text import count, in_cell, in_page, share
 
@@ -86,7 +86,7 @@ class CombinationRow:
 class Card:
     """What is known and measured about a dataset: facts, sizes, gaps, and what the gaps give away."""
 
-    name: str  # NAME or NAME[option=value]
+    name: str  # NAME or NAME[option=value]; of a file without its folder
     title: str
     synthetic: bool
     facts: Mapping[str, str]  # what its file says of itself
@@ -104,14 +104,17 @@ class Card:
     single_values: MaskScore | None  # what these and missing single values say of it
     indicators: int  # different indicators of single values
     fingerprint: str
+    indicated: bool = False  # methods get columns that say where single values are missing
 
     def as_json(self) -> dict[str, object]:
-        """The documented shape: the fields, `steps` where there is padding, `blank` where some are, `indicators` in `single_values`."""
+        """The documented shape: the fields, `steps` where there is padding, `blank` and `indicated` where so, `indicators` in
+        `single_values`."""
         fields = asdict(self)
         fields["modalities"] = [{key: value for key, value in row.items() if value is not None} for row in fields["modalities"]]
         count = fields.pop("indicators")
-        if not self.blank:
-            del fields["blank"]
+        for key in ("blank", "indicated"):
+            if not fields[key]:
+                del fields[key]
         if self.single_values is not None:
             fields["single_values"] = {"indicators": count, **fields["single_values"]}
         return fields
@@ -127,7 +130,7 @@ def card(text: str) -> Card:
     counts = np.bincount(samples.target, minlength=len(samples.schema.classes)).tolist()
     parts = dataset.parts(samples)
     return Card(
-        name=text,
+        name=bare_choice(text),
         title=dataset.title,
         synthetic=dataset.synthetic,
         facts=facts_of(dataset),
@@ -145,6 +148,7 @@ def card(text: str) -> Card:
         single_values=values,
         indicators=single.shape[1],
         fingerprint=samples.fingerprint(),
+        indicated=dataset.indicators,
     )
 
 
@@ -154,7 +158,8 @@ def facts_of(dataset: Dataset) -> dict[str, str]:
     found = {
         key: " ".join(text.split()) for key, text in re.findall(r"^([A-Z][a-z]+):((?:.*\n)(?:[ \t]+.*\n)*)", page + "\n", re.MULTILINE)
     }
-    found = {"Source": dataset.source, "Licence": dataset.licence, **found}
+    found = {"Source": dataset.source, "Licence": dataset.licence, **found, **dataset.facts}
+    found = {key: text for key, text in found.items() if text}
     if isinstance(dataset, FileDataset):
         found |= {"Obtain": dataset.obtain, "Terms": dataset.terms}
     return found
@@ -286,9 +291,10 @@ def _gaps(found: Card) -> list[str]:
             "values."
         )
     if found.single_values is not None:
+        seen = "in indicator columns, chosen on the training rows" if found.indicated else "only as a value that equals the training mean"
         lines.append(
             f"- **Does it, with the gaps inside modalities?** {_predicts(found.single_values)}, from {found.indicators} different "
-            "indicators of single values. Methods see such a gap only as a value that equals the training mean."
+            f"indicators of single values. Methods see such a gap {seen}."
         )
     return lines
 
@@ -308,7 +314,7 @@ def publishable() -> list[str]:
 
 def publish(folder: Path, names: Iterable[str]) -> list[Path]:
     """Write one page a dataset. Raises: UsageError if the owners of one forbid what is derived of it."""
-    pages = {folder / f"{name}.md": page(card(_allowed(name))) for name in names}
+    pages = {folder / f"{bare_choice(name)}.md": page(card(_allowed(name))) for name in names}
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in pages.items():
         path.write_text(text, encoding="utf-8")

@@ -24,7 +24,7 @@ class Learnt:
         self.name = dataset.title or type(dataset).__name__
         self.change: Callable[[Samples], Samples] | None = None
         self.schema = train.schema
-        if type(dataset).learn is Dataset.learn:  # learns nothing: its rows need no copy
+        if type(dataset).learn is Dataset.learn or not dataset.learns:  # its rows need no copy
             return
         try:
             self.change = dataset.learn(_copy(train))

@@ -112,7 +112,8 @@ def unsteady(choice: Choice) -> str:
 
 
 def fingerprint_of(dataset: Dataset, samples: Samples) -> str:
-    """Hash of all of a dataset that moves a number: its samples, how rows may be split, and its code where that acts in a trial.
+    """Hash of all of a dataset that moves a number: its samples, how rows may be split, and its code where that acts in a trial, with what
+    that goes by.
 
     Where there is nothing but samples, it is the fingerprint of these.
     """
@@ -122,7 +123,9 @@ def fingerprint_of(dataset: Dataset, samples: Samples) -> str:
         further.append("groups may be parted")
     if type(dataset).parts is not Dataset.parts:
         further += _told(dataset, samples)
-    acting = registry.acting(type(dataset))
+    acting = [name for name in registry.acting(type(dataset)) if name != "learn" or dataset.learns]
+    if "learn" in acting and dataset.learns_by:
+        further.append(f"learns by {dataset.learns_by}")
     if acting:
         further.append(f"{', '.join(acting)} {registry.source_version(type(dataset), is_running=True)}")
     return hashlib.sha256("\n".join([own, *further]).encode()).hexdigest()[:16] if further else own

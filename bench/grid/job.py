@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
@@ -26,6 +26,9 @@ from bench.question.trial import Trial
 from bench.records.predictions import Predictions
 from bench.records.reached import Report
 from bench.records.record import Record
+
+if TYPE_CHECKING:
+    from bench.datasets.described.dataset import Framed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +99,11 @@ def handed_over(names: Iterable[str]) -> bytes:
     return by_value(classes) if classes else b""
 
 
-def by_value(classes: Iterable[type]) -> bytes:
+def by_value(classes: Iterable[type | Framed]) -> bytes:
     """Classes with their code, and that of the files they import, as `registry.Handed`: a trial's process could not import a notebook."""
     handed = [registry.handed(cls) for cls in classes]
-    names = {name for one in handed for name in (one.cls.__module__, *one.modules)} - {"__main__"}  # what is there goes by value anyway
+    own = [one for one in handed if isinstance(one.cls, type)]
+    names = {name for one in own for name in (one.cls.__module__, *one.modules)} - {"__main__"}  # what is there goes by value anyway
     modules = [sys.modules[name] for name in sorted(names) if name in sys.modules]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)

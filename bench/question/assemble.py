@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from bench import registry
+from bench.datasets.base import Dataset
+from bench.datasets.described.dataset import Framed
+from bench.errors import UsageError
 from bench.names import Words, list_item, parse_seeds, plain, split_list
 from bench.question.suite import Suite, read_suite, with_one_name, with_options
 from bench.question.winners import with_configs
 
-Names = str | type | Iterable[str | type]
+Names: TypeAlias = str | type | Framed | Iterable[str | type | Framed]
 
 
 def assemble(suite: str | Path | Suite, options: Mapping[str, object], configs: Words | None = None, out: Path | str = "runs") -> Suite:
@@ -30,15 +34,22 @@ def assemble(suite: str | Path | Suite, options: Mapping[str, object], configs: 
 
 
 def names_of(named: object) -> list[str]:
-    """Methods or datasets by name; a class becomes known under its own.
+    """Methods or datasets by name; a class, or tables of `bench.dataset`, become known under their own.
 
     >>> names_of("muse, fusemoe[layers=1,k=2]"), names_of(["muse,shaspec", "constant"])
     (['muse', 'fusemoe[layers=1,k=2]'], ['muse', 'shaspec', 'constant'])
     """
     value = plain(named)
     items = value if isinstance(value, list) else [value]
-    texts = [registry.give(item) if isinstance(item, type) else str(item) for item in items]
+    texts = [registry.give(item) if isinstance(item, type | Framed) else _text(item) for item in items]
     return [name for text in texts for name in split_list(text)]
+
+
+def _text(item: object) -> str:
+    """Raises: UsageError on a dataset that is already made: a trial makes its own."""
+    if isinstance(item, Dataset):
+        raise UsageError(f"give the class {type(item).__name__}, or NAME[option=value], not a dataset that is already made")
+    return str(item)
 
 
 def seeds_of(seeds: object) -> tuple[int, ...]:

@@ -13,32 +13,37 @@ from dataclasses import fields
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.datasets.base import Dataset
+from bench.datasets.base import DataError, Dataset
 from bench.datasets.catalog import DATASETS
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import GROUPS, METHODS
-from bench.names import DEFAULT_PRESETS, Choice, Value, one_name, parse_choice
+from bench.names import DEFAULT_PRESETS, Choice, Value, is_description, one_name, parse_choice
 from bench.registry import code, files
+
+if TYPE_CHECKING:
+    from bench.datasets.described.dataset import Framed
 
 # Classes handed over from Python, by name. Suites and trials hold names, so what a name means must be known to the whole process: that of
 # the notebook, where they are given, and that of a trial, whose job brings them (`grid.job.handed_over`).
-_given: dict[str, type] = {}
+_given: dict[str, type | Framed] = {}
 _versions: dict[type, str] = {}  # of those that came with a job, whose files need not be here
 
 
 class Handed(NamedTuple):
-    """A class given in Python on its way to another process, with what tells its code there."""
+    """A class given in Python, or tables, on its way to another process, with what tells its code there."""
 
-    cls: type
+    cls: type | Framed
     version: str
     modules: tuple[str, ...]  # from files of the user, that its code imports
     files: Mapping[str, str]  # path -> digest of each: a function may import it from there when it is called
 
 
-def handed(cls: type) -> Handed:
+def handed(cls: type | Framed) -> Handed:
     """A class ready to be handed over. Raises: UsageError if its code cannot be told."""
+    if not isinstance(cls, type):  # its code is the suite's
+        return Handed(cls, "", (), {})
     if issubclass(cls, Dataset):  # what else it does is in its samples, and these are looked at where the trial runs
         return Handed(cls, source_version(cls, is_running=True) if acting(cls) else "", (), {})
     others = [source for source in code.sources_of(cls) if source.name != cls.__module__ and not source.name.startswith("bench.")]
@@ -54,22 +59,34 @@ def take(given: Handed) -> None:
     """Make a class known that was handed over. Raises: UsageError if a file that it may import is another one here by now."""
     for path, digest in given.files.items():
         if Path(path).is_file() and code.digest_of(Path(path)) != digest:
-            raise UsageError(f"the code of {given.cls.__name__} is not what it was when the run was planned: {Path(path).name} has changed")
-    if given.version:
+            raise UsageError(
+                f"the code of {_name_of(given.cls)} is not what it was when the run was planned: {Path(path).name} has changed"
+            )
+    if given.version and isinstance(given.cls, type):
         _versions[given.cls] = given.version
     give(given.cls)
 
 
-def give(cls: type) -> str:
-    """Make a class known under its own name for this process; returns the name. Raises: UsageError if the name is taken."""
+def give(cls: type | Framed) -> str:
+    """Make a class, or tables, known under its own name for this process; returns the name. Raises: UsageError if the name is taken."""
+    name = _name_of(cls)
     known = METHODS | outside("methods") | DATASETS | outside("datasets")
-    if cls.__name__ in known or _given.get(cls.__name__, cls).__qualname__ != cls.__qualname__:
-        raise UsageError(f"the name {cls.__name__!r} is taken; give the class another name")
-    _given[cls.__name__] = cls
-    return cls.__name__
+    before = _given.get(name, cls)
+    if name in known or isinstance(before, type) != isinstance(cls, type) or _qualified(before) != _qualified(cls):
+        raise UsageError(f"the name {name!r} is taken; give {'the class' if isinstance(cls, type) else 'the tables'} another name")
+    _given[name] = cls
+    return name
 
 
-def given() -> dict[str, type]:
+def _name_of(cls: type | Framed) -> str:
+    return cls.__name__ if isinstance(cls, type) else cls.name
+
+
+def _qualified(cls: type | Framed) -> str:
+    return cls.__qualname__ if isinstance(cls, type) else cls.name
+
+
+def given() -> dict[str, type | Framed]:
     return dict(_given)
 
 
@@ -130,6 +147,13 @@ def dataset_of(choice: Choice) -> Dataset:
     """The dataset a choice names, with its options. Raises: UsageError."""
     if choice.preset:
         raise UsageError(f"a dataset has options but no preset, got {str(choice)!r}; write {choice.name}[option=value]")
+    known = _given.get(choice.name)
+    if known is not None and not isinstance(known, type):
+        if choice.options:
+            raise UsageError(f"tables given from Python have no options, got {str(choice)!r}")
+        return known
+    if is_description(choice.name):
+        return _described(choice)
     cls = _find(choice.name, dataset_names(), "dataset")
     if not issubclass(cls, Dataset):
         raise UsageError(f"dataset {choice.name!r} must derive from bench.datasets.base.Dataset, got {cls.__mro__[1].__name__}")
@@ -148,12 +172,33 @@ def dataset_of(choice: Choice) -> Dataset:
     return dataset
 
 
+def _described(choice: Choice) -> Dataset:
+    """The dataset that a file describes. Raises: UsageError."""
+    from bench.datasets.described.dataset import Described
+
+    path = Path(one_name(choice.name))
+    if choice.options:
+        raise UsageError(f"a description has no options, got {str(choice)!r}; write what is meant into {path.name}")
+    if not path.is_file():
+        raise UsageError(f"dataset file {choice.name!r} does not exist (looked in {Path.cwd()}); `bench new dataset` writes one")
+    try:
+        return Described(path)
+    except DataError as error:
+        raise UsageError(f"dataset {choice.name!r}: {error}") from None
+
+
 DATASET_FACTS: Mapping[str, tuple[type, str]] = {
     "title": (str, "a text"),
     "source": (str, "a text"),
     "licence": (str, "a text"),
     "synthetic": (bool, "True or False"),
     "keeps_groups": (bool, "True or False"),
+    "split_kind": (str, "a text"),
+    "options": (Mapping, "a mapping, name -> default"),
+    "facts": (Mapping, "a mapping, name -> text"),
+    "indicators": (bool, "True or False"),
+    "learns": (bool, "True or False"),
+    "learns_by": (str, "a text"),
 }
 METHOD_FACTS: Mapping[str, tuple[Any, str]] = {
     "paper": (str, "a text"),
@@ -236,8 +281,9 @@ def version_of(cls: type[Any], config: Any, is_running: bool = False) -> str:
 
 
 def _find(name: str, table: Mapping[str, str], what: str) -> type[Any]:
-    if name in _given:
-        return _given[name]
+    found = _given.get(name)
+    if isinstance(found, type):
+        return found
     if name in table:
         module_name, _, class_name = table[name].partition(":")
         before = set(sys.modules)
