@@ -12,9 +12,12 @@ from bench.cli.options import UserPath, explained, json_option, print_json
 
 
 class Lists(click.Command):
-    """A command one of whose options takes all words up to the next option: `--from a.csv b.csv` is `--from a.csv --from b.csv`."""
+    """A command with an option that takes words up to the next option or the description: `--from a.csv b.csv` means
+    `--from a.csv --from b.csv`.
+    """
 
     LIST = "--from"
+    ALONE = (".toml", ".py")  # endings of what such a list never holds
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words: list[str] = []
@@ -22,7 +25,7 @@ class Lists(click.Command):
         for word in args:
             if word.startswith("-") and word != "-":
                 inside = word == self.LIST or word.startswith(f"{self.LIST}=")
-            elif inside and words[-1] != self.LIST:
+            elif inside and words[-1] != self.LIST and not word.endswith(self.ALONE):
                 words.append(self.LIST)
             words.append(word)
         return super().parse_args(ctx, words)
