@@ -65,7 +65,7 @@ class Draft:
     def summary(self, path: Path) -> str:
         """What was written, in lines of 80 signs."""
         rows = [
-            {"": one.letter, "modality": one.name, "kind": one.kind, "from": one.file, "columns": str(len(one.columns) or "")}
+            {"": one.letter, "modality": one.name, "kind": one.kind, "from": _shortened(one.file), "columns": str(len(one.columns) or "")}
             for one in self.description.modalities
         ]
         classes = ", ".join(f"{name} {n}" for name, n in self.classes.items())
@@ -73,8 +73,10 @@ class Draft:
         lines = [
             f"wrote {path}: {count(sum(self.classes.values()), 'sample')}, {len(self.classes)} classes ({classes})",
             *terminal_table(rows, left=("", "modality", "kind", "from")).splitlines(),
-            f"Look it over: {count(self.checks, 'line')} marked CHECK, {count(out, 'column')} left out, each with its reason.",
+            f"Look it over: {count(self.checks, 'line')} marked CHECK, {count(out, 'column')} left out; the reasons stand in it.",
         ]
+        if len(rows) == 1:
+            lines.append("One modality alone can hardly be missing; --modality NAME=FILE:COLUMNS makes several of a file.")
         return "\n".join(part for line in lines for part in (textwrap.wrap(line, 80, subsequent_indent="  ") if len(line) > 80 else [line]))
 
     def problem(self) -> str:
@@ -118,7 +120,7 @@ def draft(
         parts += [Part(image, source, inputs, image) for image in inputs.images]
     parts += [Part(_stem(file), None, Inputs(), array=name_from(file, folder)) for file in arrays]
     if not parts:
-        raise UsageError(f"no column of {and_list([source.name for source in sources])} can be an input: {_reasons(left_out)}")
+        raise UsageError(f"no column of {and_list([source.title for source in sources])} can be an input: {_reasons(left_out)}")
     described, comments = _described(parts, usual, labels)
     for file in arrays:
         _check_array(file, labels)
@@ -131,12 +133,17 @@ def draft(
         groups=None if grouped is None else Place(grouped[0].name, grouped[1], _own(grouped[0], usual)),
         split=None if split is None else Place(split[0].name, split[1], _own(split[0], usual)),
     )
-    names = and_list([source.name for source in sources] + [name_from(file, folder) for file in arrays])
+    names = and_list([source.title for source in sources] + [file.name for file in arrays])
     unused = [source for source in sources if source not in [part.source for part in parts]]
     comments |= {"": "\n".join([HEAD.format(files=names), *_unused_files(unused, left_out)]), "target": about_labels}
     if split is not None:
-        comments["split"] = f"{CHECK}{split[0].name} names the part of each sample; without this table the suite splits"
+        comments["split"] = f"{CHECK}{split[0].title} names the part of each sample; without this table the suite splits"
     return Draft(description, comments, left_out, labels.counts)
+
+
+def _shortened(file: str) -> str:
+    """A path in the width of a table: its end."""
+    return file if len(file) <= 36 else f"…{file[-35:]}"
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,7 @@ def _wanted(named: Sequence[tuple[str, str, list[str]]], sources: Sequence[Sourc
     for name, file, columns in named:
         source = source_of(file, sources)
         if source is None:
-            raise UsageError(f"--modality {name}: {file} is none of the files; known: {listed([one.name for one in sources])}")
+            raise UsageError(f"--modality {name}: {file} is none of the files; known: {listed([one.title for one in sources])}")
         if not columns:
             whole[source.name] = name
             continue
@@ -218,7 +225,7 @@ def _unused_files(unused: Sequence[Source], left_out: Mapping[str, Mapping[str, 
     lines = []
     for source in unused:
         said = [f"  {column}: {why}" for column, why in left_out[source.name].items() if why not in UNSAID]
-        lines += [f"{source.name} gives no modality{':' if said else ', it holds no further column'}", *said]
+        lines += [f"{source.title} gives no modality{':' if said else ', it holds no further column'}", *said]
     return lines
 
 
@@ -234,7 +241,7 @@ def _labels(source: Source, column: str) -> tuple[Labels, str]:
     """The classes of the samples, and what to say of them. Raises: UsageError if these are no classes."""
     cells = source.texts(column)
     counts = Counter(cell for cell in cells if not is_missing(cell))
-    where = f"--label {source.name}:{column}"
+    where = f"--label {source.title}:{column}"
     if not counts:
         raise UsageError(f"{where} must hold a class in its rows, and every cell is empty; name another column")
     if len(counts) == 1:
@@ -320,7 +327,7 @@ def _about(source: Source, inputs: Inputs, labels: Labels, usual: str) -> list[s
     """What to say of a modality above it."""
     samples = labels.of
     there = len(samples.keys() & set(source.ids))
-    lines = [f"{source.name}: {count(len(source), 'row')} of {count(len(set(source.ids)), 'id')}"]
+    lines = [f"{source.title}: {count(len(source), 'row')} of {count(len(set(source.ids)), 'id')}"]
     if source is not labels.source:
         without = len(samples) - there
         lines[0] += f"; {there} of {len(samples)} samples are in it" + (f", {without} miss this modality" if without else "")
@@ -347,4 +354,4 @@ def _check_array(file: Path, labels: Labels) -> None:
         raise UsageError(str(error)) from None
     if not ids & labels.of.keys():
         came = f"it has {min(ids)!r}, there is {labels.source.ids[0]!r}"
-        raise UsageError(f"{file.name} must share ids with {labels.source.name}; {came}; write them alike")
+        raise UsageError(f"{file.name} must share ids with {labels.source.title}; {came}; write them alike")

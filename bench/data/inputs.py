@@ -71,27 +71,27 @@ def inputs_of(source: Source, columns: Sequence[str], labels: Labels, reserved: 
     """The inputs among some columns of a source; `reserved` are columns that say something else, and what."""
     of = labels.of
     classes = labels.rows if source is labels.source else [of.get(one, -1) for one in source.ids]
+    owners = range(len(source)) if source is labels.source else source.ids
     guesses: dict[str, Guess] = {}
-    images, left_out = [], {}
-    seen: dict[int, str] = {}
+    images: list[str] = []
+    left_out: dict[str, str] = {}
+    seen: dict[int, str] = {}  # hash of the cells -> the first column that holds them
     for name in columns:
         cells = source.texts(name)
         twin = seen.setdefault(hash(tuple(cells)), name)
+        guess = guess_column(name, cells, source.habits) if name not in reserved and twin == name else None
         if name in reserved:
             left_out[name] = reserved[name]
+        elif guess is None:
+            left_out[name] = f"the same cells as {twin!r}" + (f", {reserved[twin]}" if twin in reserved else "")
         elif _are_images(cells):
             images.append(name)
-        elif twin != name and twin not in reserved and source.texts(twin) == cells:
-            left_out[name] = f"the same cells as {twin!r}"
-        elif twin in reserved and twin != name:
-            left_out[name] = f"the same cells as {twin!r}, {reserved[twin]}"
+        elif guess.column is None:
+            left_out[name] = guess.why
+        elif why := _tells(cells, classes, owners, list(labels.counts)):
+            left_out[name] = why
         else:
-            guesses[name] = guess_column(name, cells, source.habits)
-            if (why := _tells(cells, classes, list(labels.counts)) if guesses[name].column else guesses[name].why) or guesses[
-                name
-            ].column is None:
-                left_out[name] = why
-                del guesses[name]
+            guesses[name] = guess
     made = _of_rows(source, guesses, labels)
     dated, gone = _dated({name: guess for name, guess in guesses.items() if name not in made.left_out}, source)
     columns_read = tuple(guess.column for guess in dated.values() if guess.column is not None)
@@ -104,21 +104,21 @@ def _are_images(cells: Sequence[str]) -> bool:
     return bool(filled) and all(cell.lower().endswith(IMAGES) for cell in filled)
 
 
-def _tells(cells: Sequence[str], classes: Sequence[int], names: Sequence[str]) -> str:
-    """Why a column gives the label away; empty: it does not. A few rows are too few to say so."""
+def _tells(cells: Sequence[str], classes: Sequence[int], owners: Sequence[object], names: Sequence[str]) -> str:
+    """Why a column gives the label away; empty: it does not. `owners` say which sample a row is of; a few are too few to say so."""
     of_value: dict[str, set[int]] = defaultdict(set)
     filled: dict[bool, set[int]] = {True: set(), False: set()}
-    rows = 0
-    for cell, label in zip(cells, classes, strict=True):
+    samples = set()
+    for cell, label, sample in zip(cells, classes, owners, strict=True):
         if label >= 0:
-            rows += 1
+            samples.add(sample)
             of_value["" if is_missing(cell) else cell].add(label)
             filled[not is_missing(cell)].add(label)
-    if rows < FEWEST:
+    if len(samples) < FEWEST:
         return ""
     if filled[True] and filled[False] and not filled[True] & filled[False]:
         return f"filled in only where the label is {' or '.join(names[label] for label in sorted(filled[True]))}, and there always"
-    if 1 < len(of_value) <= rows // 10 and all(len(labels) == 1 for labels in of_value.values()):
+    if 1 < len(of_value) <= len(samples) // 10 and all(len(labels) == 1 for labels in of_value.values()):
         return "each of its values has one label alone: a copy of the label, or known only with it"
     return ""
 
@@ -200,12 +200,13 @@ def _dated(guesses: Mapping[str, Guess], source: Source) -> tuple[dict[str, Gues
 
 
 def _earliest(dates: Mapping[str, Column], source: Source) -> str:
-    """The date that comes first in most rows."""
+    """The date that comes first in most rows, among those with the fewest gaps."""
+    days = {name: [day_of(cell, column.format) for cell in source.texts(name)] for name, column in dates.items()}
+    there = {name: sum(day is not None for day in column) for name, column in days.items()}
+    full = [name for name in dates if there[name] >= 0.95 * max(there.values())]
     first: Counter[str] = Counter()
-    cells = {name: source.texts(name) for name in dates}
     for row in range(len(source)):
-        days = {name: day_of(cells[name][row], column.format) for name, column in dates.items()}
-        known = {name: day.replace(tzinfo=None) for name, day in days.items() if day is not None}
+        known = {name: day.replace(tzinfo=None) for name in full if (day := days[name][row]) is not None}
         if known:
             first[min(known, key=known.__getitem__)] += 1
-    return first.most_common(1)[0][0] if first else next(iter(dates))
+    return first.most_common(1)[0][0]

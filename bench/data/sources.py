@@ -24,9 +24,14 @@ SHARED = 0.5  # of a column's cells that must be ids of the samples before it is
 
 @dataclass
 class Source:
-    """A table file. `name` is its path from the folder of the description, `id` the column that names a sample, once it is known."""
+    """A table file.
+
+    `name` is its path from the folder of the description, `title` what messages call it, its bare name where no other file has it. `id` is
+    the column that names a sample, once it is known.
+    """
 
     name: str
+    title: str
     path: Path
     sheet: Sheet
     id: str = ""
@@ -73,8 +78,9 @@ def open_sources(files: Sequence[Path], folder: Path) -> list[Source]:
         name = name_from(path, folder)
         if name in [source.name for source in found]:
             raise UsageError(f"{path} is named twice; name each file once")
+        title = path.name if [file.name for file in files].count(path.name) == 1 else name
         try:
-            found.append(Source(name, path, read_sheet(path)))
+            found.append(Source(name, title, path, read_sheet(path)))
         except DataError as error:
             raise UsageError(str(error)) from None
     return found
@@ -109,14 +115,13 @@ def place_of(text: str, what: str, sources: Sequence[Source], preferred: Source 
         return preferred, text
     if len(holding) == 1:
         return holding[0], text
-    names = and_list([source.name for source in sources])
+    names = and_list([source.title for source in sources])
     if holding:
-        raise UsageError(
-            f"{what} {text!r} is a column of {and_list([source.name for source in holding])}; say which, as {what} {holding[0].name}:{text}"
-        )
+        titles = [source.title for source in holding]
+        raise UsageError(f"{what} {text!r} is a column of {and_list(titles)}; say which, as {what} {titles[0]}:{text}")
     for source in sources:
         if text in source.sheet.unclear:
-            raise UsageError(f"{source.name}: {source.sheet.unclear[text]}")
+            raise UsageError(f"{source.title}: {source.sheet.unclear[text]}")
     error = unknown("column", text, sorted({column for source in sources for column in source.columns}))
     raise UsageError(f"{what} must be a column of {names}: {error}")
 
@@ -124,9 +129,9 @@ def place_of(text: str, what: str, sources: Sequence[Source], preferred: Source 
 def column_of(source: Source, column: str, what: str) -> str:
     """The column, if the source has it. Raises: UsageError."""
     if column in source.sheet.unclear:
-        raise UsageError(f"{source.name}: {source.sheet.unclear[column]}")
+        raise UsageError(f"{source.title}: {source.sheet.unclear[column]}")
     if column not in source.columns:
-        raise UsageError(f"{what}: {source.name} has no such column: {unknown('column', column, source.columns)}")
+        raise UsageError(f"{what}: {source.title} has no such column: {unknown('column', column, source.columns)}")
     return column
 
 
@@ -148,7 +153,7 @@ def find_ids(sources: Sequence[Source], target: Source, given: Sequence[str]) ->
     target.id = own.get(target.name) or _named_alike(target, usual) or ""
     if not target.id:
         error = unknown("column", usual, target.columns)
-        raise UsageError(f"--id must be a column of {target.name}, where the labels stand: {error}")
+        raise UsageError(f"--id must be a column of {target.title}, where the labels stand: {error}")
     known = set(target.ids)
     for source in sources:
         if source is target:
@@ -156,13 +161,13 @@ def find_ids(sources: Sequence[Source], target: Source, given: Sequence[str]) ->
         source.id = own.get(source.name) or _named_alike(source, usual or target.id) or _by_cells(source, known)
         if not source.id:
             raise UsageError(
-                f"{source.name} must have a column of ids, such as {min(known)!r} of {target.name}; none is called "
-                f"{usual or target.id!r} and none holds such ids; name it with --id {source.name}:COLUMN; columns: {listed(source.columns)}"
+                f"{source.title} must have a column of ids, such as {min(known)!r} of {target.title}; none is called "
+                f"{usual or target.id!r} and none holds such ids; name it with --id {source.title}:COLUMN; it has {listed(source.columns)}"
             )
         if not known & set(source.ids):
             came = f"its column {source.id!r} has none of them: {source.ids[0]!r} there, {min(known)!r} here"
             raise UsageError(
-                f"{source.name} must share ids with {target.name}; {came}; name another column with --id {source.name}:COLUMN, or leave "
+                f"{source.title} must share ids with {target.title}; {came}; name another column with --id {source.title}:COLUMN, or leave "
                 "the file out"
             )
     return usual or target.id

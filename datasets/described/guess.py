@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import product
+from itertools import combinations, product
 
 from bench.datasets.described.cells import ISO, SPACES, is_missing
 from bench.datasets.described.description import Column
@@ -58,6 +58,7 @@ RANKED = frozenset((  # words and letters whose numbers have an order
 
 BOUND = re.compile(r"(<=|>=|<|>|≤|≥)\s*(?=[\d.,+−-])")
 WHOLE = re.compile(r"[+-]?\d+(\.0+)?")
+_CODE = re.compile(r"(-1|-9|-?(9{2,}|8{3,}|7{3,}))(\.0+)?")  # numbers that may stand for no value
 _UNIT = re.compile(r"([+-]?\d[\d.,]*)\s*([A-Za-zµμ%°×]\S*)")
 _KEYBOARD = {**dict.fromkeys(map(ord, SPACES), " "), ord("−"): "-", ord("’"): "'"}
 _PLAIN = {mark: re.compile(rf"[+-]?(\d+[{mark}]?\d*|[{mark}]\d+)([eE][+-]?\d+)?") for mark in ".,"}
@@ -85,6 +86,7 @@ _DATE = re.compile(
     r"\d{1,4}([-./ ])(\d{1,2}|[A-Za-z]{3,9})\1\d{1,4}.*|[A-Za-z]{3,9} \d{1,2}, \d{4}.*|\d{1,2}[A-Za-z]{3}\d{4}.*|\d{8}([ T]\d.*)?"
 )
 _BORN = re.compile(r"(birth|born|dob|geb)", re.IGNORECASE)
+_CODED = re.compile(r"(?i:(^|[_\W])(id|ids|uuid|mrn|ssn|code|key)$)|(?<=[a-z])(ID|Id)$")  # what bears such a name counts nothing
 _IDENTIFIER = re.compile(
     r"(?i:(^|[_\W])(id|ids|uuid|key|mrn|ssn|nr|no|number|index|row|record|code)$|^unnamed|^$)|(?<=[a-z])(ID|Id|Nr|No)$"
 )
@@ -279,8 +281,8 @@ def _is_number(bare: str) -> bool:
 
 
 def _numbers(name: str, counts: Counter[str], habits: Habits) -> Guess | None:
-    cells = [cell for cell in counts if _is_number(_without_bound(cell))]
-    others = [cell for cell in counts if cell not in set(cells)]
+    is_number = {cell: _is_number(_without_bound(cell)) for cell in counts}
+    cells, others = ([cell for cell in counts if is_number[cell] == wanted] for wanted in (True, False))
     if (units := _units(counts)) and len(counts) > MOST_LEVELS:
         return Guess(None, f"numbers with a unit ({', '.join(units)}), such as {_quoted(others)}; write the number alone")
     strange = [cell for cell in others if cell.lower() not in NO_VALUE]
@@ -311,6 +313,8 @@ def _number(name: str, counts: Counter[str], cells: list[str], others: list[str]
     shown = next((cell for cell in kept if "," in cell or (way[1] and way[1] in cell)), None)
     if shown is not None:
         notes.append(f"{shown!r} read as {numbers[shown]:.12g}" + (", which could be meant otherwise" if is_open else ""))
+    if whole and _CODED.search(name):
+        return _named_by_numbers(name, kept, counts, words)
     if whole and 2 < len(kept) <= MOST_CODES:
         notes.append('codes without an order would be "category"')
     column = Column(
@@ -324,6 +328,14 @@ def _number(name: str, counts: Counter[str], cells: list[str], others: list[str]
     return Guess(column, "; ".join(notes), bool(codes) or is_open or any(cell.lower() not in NO_VALUE for cell in others))
 
 
+def _named_by_numbers(name: str, kept: Collection[str], counts: Counter[str], words: tuple[str, ...]) -> Guess:
+    """A column whose numbers name something, as its own name says: a site, a ward, a doctor."""
+    if len(kept) > MOST_CODES:
+        return Guess(None, f"{len(kept)} numbers that name something, going by the column's name, such as {_quoted(kept)}")
+    why = f"{len(kept)} numbers that name something, going by the column's name{_as_missing(counts, words)}"
+    return Guess(Column(name, "category", missing=words), why, True)
+
+
 def _units(cells: Iterable[str]) -> list[str]:
     """What stands behind the numbers, if all cells are numbers and most have one unit, or one of a few."""
     found: Counter[str] = Counter()
@@ -331,6 +343,8 @@ def _units(cells: Iterable[str]) -> list[str]:
         match = _UNIT.fullmatch(_without_bound(cell))
         if match and not _is_number(match[0]):
             found[match[2]] += 1
+            if len(found) > 3:
+                return []
         elif not _is_number(_without_bound(cell)):
             return []
     is_unit = len(found) == 1 or (len(found) <= 3 and all(len(unit) > 1 for unit in found))
@@ -338,26 +352,26 @@ def _units(cells: Iterable[str]) -> list[str]:
 
 
 def _mixed(cells: Iterable[str]) -> str:
-    """Two cells that no one way of writing has."""
-    first = next(iter(cells))
-    seen = [cell for cell in cells if not number_ways([_without_bound(first), _without_bound(cell)])]
-    pair = (first, seen[0]) if seen else next(
-        (one, other) for one in cells for other in cells if not number_ways([_without_bound(one), _without_bound(other)])
-    )  # fmt: skip
-    return ", ".join(map(repr, pair))
+    """Two cells that no one way of writing has, or three that no one has together."""
+    kinds: dict[tuple[tuple[str, str], ...], str] = {}  # ways of writing -> the first cell that has them and no others
+    for cell in cells:
+        kinds.setdefault(tuple(way for way, forms in WAYS.items() if any(form.fullmatch(_without_bound(cell)) for form in forms)), cell)
+    pairs = (pair for pair in combinations(kinds, 2) if not set(pair[0]) & set(pair[1]))
+    return ", ".join(repr(kinds[ways]) for ways in next(pairs, list(kinds)[:3]))
 
 
 def _stand_for_none(numbers: Mapping[str, float], counts: Counter[str]) -> list[str]:
     """Cells such as -99 or 9999 that come again and again, far away from all others: codes for no value."""
-    found = []
-    for cell, number in numbers.items():
-        others = [other for key, other in numbers.items() if key != cell and not re.fullmatch(r"-?9{1,}(\.0)?|-1", key)]
-        if len(others) < 3 or counts[cell] < (3 if number in (-1, -9) else 2):
-            continue
-        is_code = number in (-1, -9) or re.fullmatch(r"-?(9{2,}|8{3,}|7{3,})(\.0)?", cell) is not None
-        if is_code and (min(others) >= 0 if number < 0 else 3 * max(others) < number and max(others) > 0):
-            found.append(cell)
-    return found
+    codes = {cell: number for cell, number in numbers.items() if _CODE.fullmatch(cell)}
+    others = [number for cell, number in numbers.items() if cell not in codes]
+    if len(others) < 3:
+        return []
+    low, high = min(others), max(others)
+    return [
+        cell
+        for cell, number in codes.items()
+        if counts[cell] >= (3 if abs(number) < 10 else 2) and (low >= 0 if number < 0 else 0 < 3 * high < number)
+    ]
 
 
 # Words
@@ -425,7 +439,7 @@ def _categories(name: str, counts: Counter[str]) -> Guess:
     if len(kept) > max(2, min(MOST_CATEGORIES, filled // 3)):
         return Guess(None, f"{len(kept)} different texts in {filled} cells, such as {_quoted(kept)}: a name, an id or free text")
     common = [cell for cell, _ in kept.most_common()]
-    shown = ", ".join(common[:4]) + (f" and {len(common) - 4} others" if len(common) > 4 else "")
+    shown = ", ".join(common[:4]) + (f" and {len(common) - 4} more" if len(common) > 4 else "")
     alike = twins(common)
     note = f"; {alike[0]!r} and {alike[1]!r} are two categories, unless you change the cells" if alike else ""
     why = f"{len(kept)} {'category' if len(kept) == 1 else 'categories'}: {shown}{note}{_as_missing(counts, words)}"
@@ -450,7 +464,8 @@ def _row_counter(name: str, counts: Counter[str], filled: int) -> Guess | None:
     whole = sorted(int(float(cell)) for cell in counts if WHOLE.fullmatch(cell))
     if len(whole) == len(counts) and whole == list(range(whole[0], whole[0] + len(whole))):
         return Guess(None, f"numbers the rows, {whole[0]} to {whole[-1]}")
-    if looks_like_an_id(name) and all(WHOLE.fullmatch(cell) or not _is_number(cell) for cell in counts):
+    is_named = looks_like_an_id(name) or (name.lower().endswith("id") and filled >= 50)  # "stayid", and not "paid" of a few rows
+    if is_named and all(WHOLE.fullmatch(cell) or not _is_number(cell) for cell in counts):
         return Guess(None, f"an id: another value in every row, such as {_quoted(counts)}")
     return None
 

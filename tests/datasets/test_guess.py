@@ -101,6 +101,21 @@ def test_numbers_with_a_unit_are_left_out_by_name(unit):
     assert unit in found.why
 
 
+def test_numbers_of_a_column_called_an_id_count_nothing():
+    few = guess([str(10 + row % 4) for row in range(40)], "ward_id")
+    assert (few.column.kind, few.check) == ("category", True)
+    many = guess([str(10 + row % 19) for row in range(40)], "doctorID")
+    assert many.column is None
+    assert "going by the column's name" in many.why
+    assert guess([str(7 * row) for row in range(60)], "stayid").column is None
+
+
+def test_a_column_of_very_many_numbers_is_guessed_in_one_pass():
+    cells = [f"{row / 7:.6f}" for row in range(60_000)]
+    assert guess([*cells, *["-99"] * 3, "n.d."]).column.missing == ("n.d.", "-99")
+    assert guess([*cells, "1,5"]).why.startswith("decimal marks are mixed ('0.000000', '1,5')")
+
+
 # Dates
 
 
