@@ -9,6 +9,7 @@ Modalities: B background (age, sex, ethnicity, height, weight, unit, where from)
             of the first 24 hours; D admission diagnosis, H history, E examination, T treatment: 1 for every path (such as
             `notes/Progress Notes/...`) that was entered by minute 1440, else 0: 292, 190, 293 and 1118 paths.
 Learnt:     of D, H, E and T the paths that most training stays have: admission=150, history=100, examination=150, treatment=150.
+            indicators=true also gives columns of B, V, L and G with single gaps there another one, 1 where the value is missing.
 Missing:    natural: G 83.8 %, L 25.2 %, T 25.0 %, V 13.8 %, D 12.9 %, H 12.4 %, E 12.2 %. V, L and G where every value of theirs is -1 (not
             measured) or the stay has no row; D, H, E and T where nothing was entered. A single -1 in an observed modality is NaN.
 Split:      none official; 70/15/15 by whole patients (`groups`: uniquepid), so not by class.
@@ -27,6 +28,7 @@ import numpy as np
 
 from bench.datasets.base import DataError, Modality, Samples, Schema
 from bench.datasets.files import FileDataset, Report
+from bench.datasets.indicators import learn_vectors
 from bench.datasets.safe import read_chunks
 from bench.datasets.tables import Table, check_unique
 from bench.datasets.vocabulary import checked_size, commonest
@@ -85,7 +87,8 @@ class EicuDemo(FileDataset):
         "physicalexam.csv.gz": "2ffa877385350c1a0e3bfb8ec6dfc5b90f2820c6a6f10ad759b8bcb73a1ff818",
         "treatment.csv.gz": "2f8d4b8676ebff0a2b170d762266c7dcc4fb52c7603dc2c38e986f763397497d",
     }
-    options = {"admission": 150, "history": 100, "examination": 150, "treatment": 150}
+    options = {"admission": 150, "history": 100, "examination": 150, "treatment": 150, "indicators": False}
+    choices = {"indicators": (False, True)}
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
@@ -131,7 +134,12 @@ class EicuDemo(FileDataset):
 
     def learn(self, train: Samples) -> Callable[[Samples], Samples]:
         kept = {name: commonest(train.values[name], size) for name, size in self.sizes.items() if name in train.values}
-        return lambda samples: samples.with_values({name: samples.values[name][:, columns] for name, columns in kept.items()})
+
+        def chosen(samples: Samples) -> Samples:
+            return samples.with_values({name: samples.values[name][:, columns] for name, columns in kept.items()})
+
+        indicated = learn_vectors(train, () if not self.indicators else [name for name in train.schema.names if name not in ENTERED])
+        return chosen if indicated is None else lambda samples: indicated(chosen(samples))
 
 
 def _table(path: Path, names: tuple[str, ...]) -> Table:

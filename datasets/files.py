@@ -25,6 +25,7 @@ from bench.datasets.base import DataError, Dataset, Modality, Samples, Schema
 from bench.datasets.stand_ins import refuse_stand_in
 
 FORMAT = 1  # of prepared copies
+INDICATORS = "indicators"  # the option, of datasets that have it, to give single gaps a column each; it acts in `learn` alone
 Report = Callable[[int, int, str], None]  # steps done, steps in all (0: not known), what is being done
 
 
@@ -65,8 +66,11 @@ class FileDataset(Dataset):
     def __init__(self, **options: object) -> None:
         for key, default in self.options.items():
             value = options.pop(key, default)
-            if key in self.choices and value not in self.choices[key]:
-                raise ValueError(f"{key} must be one of {', '.join(map(str, self.choices[key]))}, got {value!r}")
+            allowed = self.choices.get(key, (value,))
+            if not any(
+                type(value) is type(choice) and value == choice for choice in allowed
+            ):  # 1 is not True: it would name the same twice
+                raise ValueError(f"{key} must be one of {', '.join(map(str, allowed))}, got {value!r}")
             setattr(self, key, value)
         if options:
             raise TypeError(f"dataset {self.name} has no option {', '.join(options)}")
@@ -117,7 +121,7 @@ class FileDataset(Dataset):
     @property
     def prepared_folder(self) -> Path:
         """Where the prepared copy for these options is kept."""
-        chosen = {key: getattr(self, key) for key in sorted(self.options)}
+        chosen = {key: getattr(self, key) for key in sorted(self.options) if key != INDICATORS}
         key = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
         return data_root() / "prepared" / (f"{self.name}-{key}" if chosen else self.name)
 
@@ -148,7 +152,7 @@ class FileDataset(Dataset):
         for step, path in enumerate(sources):
             report(step, len(sources), f"hashing {path.name}")
             hashes[Path(os.path.relpath(path, folder)).as_posix()] = {"sha256": sha256(path), "bytes": path.stat().st_size}
-        chosen = {key: getattr(self, key) for key in self.options}
+        chosen = {key: getattr(self, key) for key in self.options if key != INDICATORS}
         write_prepared(self.prepared_folder, samples, {"dataset": self.name, "options": chosen, "sources": hashes})
         return self.prepared_folder
 

@@ -9,6 +9,7 @@ Modalities: modalities=nine (default): A anamnesis (age, sex, earlier disease), 
             blood (L and H). Grades (0, 1, 2, ...) are numbers, as in the file.
 Missing:    natural: P 63.3 %, M 37.2 %, B 15.7 %, L 8.4 %, H 7.1 %, S 0.7 %, T 0.1 % ("?" in every column of the modality); a single "?"
             inside an observed modality is NaN.
+Learnt:     indicators=true gives columns with single gaps in the training rows another one, 1 where the value is missing.
 Split:      none official; the suite's stratified 70/15/15.
 Metrics:    predicting that everyone lives scores 84 % accuracy: read AUROC and macro-F1.
 Traps:      (1) gaps tell the outcome: of 267 patients without a blood pressure in the unit 4 died (1.5 %), of the others 18.6 %. The mask
@@ -18,12 +19,14 @@ Traps:      (1) gaps tell the outcome: of 267 patients without a blood pressure 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from bench.datasets.base import DataError, Modality, Samples, Schema
 from bench.datasets.files import FileDataset, Report
+from bench.datasets.indicators import learn_vectors
 from bench.datasets.tables import check_unique, read_table
 
 LABEL = "LET_IS"
@@ -91,9 +94,13 @@ class MiComplications(FileDataset):
     )
     terms = "Cite Golovenkin et al. 2020; name the source (CC BY 4.0)."
     checksums = {"MI.data": "16908032b290537480e994bbaafa1d6d759921789bd71df66723397bf41f5182"}
-    options = {"modalities": "nine"}
-    choices = {"modalities": ("nine", "four")}
+    options = {"modalities": "nine", "indicators": False}
+    choices = {"modalities": ("nine", "four"), "indicators": (False, True)}
     modalities: str
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self.learns = self.indicators
 
     def read(self, folder: Path, report: Report) -> Samples:
         table = read_table(folder / "MI.data", COLUMNS, missing="?")
@@ -110,3 +117,6 @@ class MiComplications(FileDataset):
             target=(cause > 0).astype(np.int64),
             ids=np.array([f"patient-{number}" for number in table.column("ID")]),
         )
+
+    def learn(self, train: Samples) -> Callable[[Samples], Samples] | None:
+        return learn_vectors(train, train.schema.names)

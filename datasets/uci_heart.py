@@ -9,17 +9,20 @@ Modalities: H history (age, sex, chest pain), B blood (cholesterol, fasting suga
 Missing:    natural: imaging 476, blood 80, exercise 54. "?" is missing, and so is a cholesterol or a blood pressure of 0 (all cholesterol
             of Switzerland). Missingness follows the site and the site follows the label, so the mask alone predicts it:
             `bench data card uci-heart` says how well.
+Learnt:     indicators=true gives columns with single gaps in the training rows another one, 1 where the value is missing.
 Split:      split=stratified (default): 70/15/15 by class, sites mixed. split=site: no site is in two parts. `groups` holds the site.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from bench.datasets.base import DataError, Modality, Samples, Schema
 from bench.datasets.files import FileDataset, Report
+from bench.datasets.indicators import learn_vectors
 from bench.datasets.tables import read_table
 
 SITES = ("cleveland", "hungarian", "switzerland", "va")
@@ -56,13 +59,14 @@ class UciHeart(FileDataset):
         "processed.switzerland.data": "834a405ccf5b66ab4056bb77794adc8df0b7125186454c0a1d002d33c6c3b314",
         "processed.va.data": "e7c93d8d0d2acdadfa4c5e8de768e2191e7f618b952e29623f1f0d5949ff6b8f",
     }
-    options = {"target": "binary", "split": "stratified"}
-    choices = {"target": ("binary", "five"), "split": ("stratified", "site")}
+    options = {"target": "binary", "split": "stratified", "indicators": False}
+    choices = {"target": ("binary", "five"), "split": ("stratified", "site"), "indicators": (False, True)}
     target: str
     split: str
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
+        self.learns = self.indicators
         self.keeps_groups = self.split == "site"
 
     def read(self, folder: Path, report: Report) -> Samples:
@@ -88,3 +92,6 @@ class UciHeart(FileDataset):
             ids=np.array([f"{site}-{row:03d}" for site, table in zip(SITES, tables, strict=True) for row in range(len(table))]),
             groups=np.repeat(SITES, [len(table) for table in tables]),
         )
+
+    def learn(self, train: Samples) -> Callable[[Samples], Samples] | None:
+        return learn_vectors(train, train.schema.names)

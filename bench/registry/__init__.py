@@ -1,7 +1,8 @@
 """Names to classes: the catalogs, entry points, files, and classes given in Python. Imports a class only when it is asked for.
 
 `files`: imports a user's file with those beside it. `code`: the version of a class, from every file that its code comes from. `text`: what
-counts in a source text. `live`: whether the code in memory is that of its file. `cells`: classes typed into a notebook.
+counts in a source text. `live`: whether the code in memory is that of its file. `cells`: classes typed into a notebook. `overrides`:
+names that a class takes from its base by accident.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.datasets.base import DataError, Dataset
 from bench.datasets.catalog import DATASETS
+from bench.datasets.files import FileDataset
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import GROUPS, METHODS
 from bench.names import DEFAULT_PRESETS, Choice, Value, is_description, one_name, parse_choice
 from bench.registry import code, files
+from bench.registry.overrides import check_overrides, check_set
 
 if TYPE_CHECKING:
     from bench.datasets.described.dataset import Framed
@@ -127,6 +130,7 @@ def method_class(name: str) -> type[Any]:
 
     if not issubclass(cls, Method | Estimator):
         raise UsageError(f"method {name!r} must derive from bench.methods.base.Method or Estimator, got {cls.__mro__[1].__name__}")
+    check_overrides(cls, Method if issubclass(cls, Method) else Estimator, f"method {name!r}")
     _check_stated(cls, name)
     if any(preset in DEFAULT_PRESETS for preset in list(cls.presets)[1:]):
         raise UsageError(f"method {name!r} must name its preset {' or '.join(DEFAULT_PRESETS)} first, got {', '.join(cls.presets)}")
@@ -157,6 +161,8 @@ def dataset_of(choice: Choice) -> Dataset:
     cls = _find(choice.name, dataset_names(), "dataset")
     if not issubclass(cls, Dataset):
         raise UsageError(f"dataset {choice.name!r} must derive from bench.datasets.base.Dataset, got {cls.__mro__[1].__name__}")
+    base = FileDataset if issubclass(cls, FileDataset) else Dataset
+    check_overrides(cls, base, f"dataset {choice.name!r}")
     for key in choice.options:
         if key not in cls.options:
             raise unknown(f"option of dataset {choice.name}", key, cls.options or ["(none)"])
@@ -164,6 +170,7 @@ def dataset_of(choice: Choice) -> Dataset:
         dataset = cls(**choice.options)
     except (TypeError, ValueError) as error:
         raise UsageError(f"dataset {str(choice)!r}: {error}") from None
+    check_set(dataset, base, f"dataset {choice.name!r}")
     for fact, (kind, words) in DATASET_FACTS.items():
         if not isinstance(getattr(dataset, fact), kind):
             raise UsageError(f"{fact} of dataset {str(choice)!r} must be {words}, got {getattr(dataset, fact)!r}")

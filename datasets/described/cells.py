@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -57,8 +57,8 @@ def texts_of(cells: np.ndarray) -> np.ndarray:
     return np.array([str(cell) for cell in cells.tolist()], dtype=object)
 
 
-def values_of(sheet: Sheet, column: Column, formats: Callable[[str], str] = lambda _: "") -> tuple[np.ndarray, Notes]:
-    """A column of numbers, dates or an order as numbers. `formats` says how the dates of another column are written.
+def values_of(sheet: Sheet, column: Column, formats: Mapping[str, str]) -> tuple[np.ndarray, Notes]:
+    """A column of numbers, dates or an order as numbers. `formats` says how the dates of other columns are written, where that is said.
 
     Shapes: -> (N,) float64, NaN where a cell is missing. Raises: DataError.
     """
@@ -175,11 +175,11 @@ def _counted(name: str, said: Counter[str]) -> Notes:
 # ---- dates
 
 
-def days(sheet: Sheet, column: Column, formats: Callable[[str], str] = lambda _: "") -> tuple[np.ndarray, Notes]:
+def days(sheet: Sheet, column: Column, formats: Mapping[str, str]) -> tuple[np.ndarray, Notes]:
     """Days, with fractions, since a date or another column. Shapes: -> (N,) float64. Raises: DataError."""
     own, notes = times(sheet, column.name, column.format, column.missing)
     if column.since in sheet.names:
-        begin, more = times(sheet, column.since, formats(column.since) or column.format, column.missing)
+        begin, more = times(sheet, column.since, formats.get(column.since, column.format), column.missing)
         return own - begin, [*notes, *more]
     if not ISO.fullmatch(column.since):
         raise DataError(

@@ -122,7 +122,7 @@ def _vector(tables: Tables, roster: Roster, modality: DescribedModality) -> Fill
 def _columns(sheet: Sheet, modality: DescribedModality, notes: Notes) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
     """Columns side by side: numbers, and a column of 0 and 1 for each category. Shapes: -> (N, F) float64. Raises: DataError."""
     parts, blocks, width = [], [], 0
-    formats = {column.name: column.format for column in modality.columns}
+    formats = {column.name: column.format for column in modality.columns if column.kind == "date"}
     for column in modality.columns:
         if column.kind == "category":
             codes, names, said = categories(sheet, column)
@@ -131,7 +131,7 @@ def _columns(sheet: Sheet, modality: DescribedModality, notes: Notes) -> tuple[n
             blocks.append((width, width + part.shape[1]))
             said = [f"{column.name}: {len(names)} categories, a column each", *said]
         else:
-            numbers, said = values_of(sheet, column, lambda name: formats.get(name, ""))
+            numbers, said = values_of(sheet, column, formats)
             part = numbers[:, None]
         parts.append(part)
         width += part.shape[1]

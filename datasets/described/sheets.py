@@ -74,7 +74,7 @@ def read_sheet(path: Path, wanted: Iterable[str] | None = None) -> Sheet:
     if name.removesuffix(".gz").endswith((".csv", ".tsv")):
         return _read_text_table(path, chosen)
     frame, notes = _read_frame(path)
-    return sheet_of(frame, path.name, chosen, notes)
+    return sheet_of(frame, path.name, chosen, notes, frame.index.to_numpy() if name.endswith(".xlsx") else None)
 
 
 # ---- text tables
@@ -141,28 +141,31 @@ def _read_frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
         elif ending == ".xlsx":
             with open_zip(path, "xlsx table"), pd.ExcelFile(path, engine="openpyxl") as book:
                 first, *others = book.sheet_names
-                frame = book.parse(
-                    first, header=None, dtype=object, keep_default_na=False
-                )  # a header would be renamed where names are doubled
-            frame = frame.iloc[1:].set_axis(frame.iloc[0].astype(str).tolist(), axis=1)
+                cells = pd.read_excel(book, sheet_name=first, header=None, dtype=object, keep_default_na=False)
             if others:
                 notes.append(f"sheet {first!r} is read, {len(others)} others are not")
+            frame = cells.iloc[1:].set_axis(cells.iloc[0].astype(str).tolist(), axis=1)  # pandas would rename doubled columns
+            filled = ((frame != "") & frame.notna()).any(axis=1)
+            frame.index += 1  # as the rows of a sheet are counted
+            frame = frame[filled.to_numpy()]
         elif ending == ".dta":
             frame = pd.read_stata(path)
         elif ending == ".sav":
             frame = pd.read_spss(path)
         else:
             frame = pd.read_sas(path, format="xport" if ending == ".xpt" else "sas7bdat", encoding="utf-8")
-    index = frame.index
-    if index.name is not None and index.name not in frame.columns:  # a frame with its ids as index, written as Parquet
-        frame = frame.reset_index()
+    named = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    if named:  # a frame with its ids as index, written as Parquet
+        frame = frame.reset_index(named)
     return frame, notes
 
 
-def sheet_of(frame: pd.DataFrame, file: str, wanted: set[str] | None = None, notes: Iterable[str] = ()) -> Sheet:
-    """The columns of a frame. Raises: DataError where a cell is no text, number or time."""
+def sheet_of(
+    frame: pd.DataFrame, file: str, wanted: set[str] | None = None, notes: Iterable[str] = (), rows: np.ndarray | None = None
+) -> Sheet:
+    """The columns of a frame, whose rows count from 1 unless `rows` says how. Raises: DataError where a cell is no text, number or time."""
     header = [str(name).strip() for name in frame.columns]
-    rows = np.arange(len(frame), dtype=np.int64) + 1
+    rows = np.arange(len(frame), dtype=np.int64) + 1 if rows is None else rows
     found = []
     for place, name in enumerate(header):
         if wanted is None or name in wanted:
