@@ -20,9 +20,10 @@ from bench.data.sources import Source, column_of, find_ids, name_from, open_sour
 from bench.datasets.base import DataError
 from bench.datasets.described.cells import is_missing
 from bench.datasets.described.description import ARRAYS, TABLES, DescribedModality, Description, Place, Target, to_toml
-from bench.datasets.described.guess import NO_VALUE, label_order, twins
+from bench.datasets.described.guess import label_order, twins
 from bench.datasets.described.reading import read_samples
 from bench.datasets.described.rows import PARTS
+from bench.datasets.described.written import NO_VALUE
 from bench.datasets.safe import read_npz
 from bench.datasets.tables import plain_number
 from bench.errors import UsageError
@@ -265,6 +266,11 @@ def _labels(source: Source, column: str) -> tuple[Labels, str]:
     said = [f"{count(sum(labels.counts.values()), 'sample')}: {', '.join(f'{name} {n}' for name, n in labels.counts.items())}"]
     if -1 in rows:
         said.append(f"{count(rows.count(-1), 'row')} without a label {'is' if rows.count(-1) == 1 else 'are'} dropped")
+    nones = Counter(cell for cell in cells if cell.lower() == "none")
+    if nones:
+        said.append(
+            f"{CHECK}{count(nones.total(), 'cell')} {next(iter(nones))!r} say that there is no label; add it to the classes if it is one"
+        )
     odd = [name for name in names if name.lower() in NO_VALUE]
     if odd:
         said.append(f"{CHECK}{odd[0]!r} is a class here; empty such cells if it means that the label is not known")

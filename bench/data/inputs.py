@@ -11,7 +11,8 @@ from statistics import median
 from bench.data.sources import Source
 from bench.datasets.described.cells import is_missing
 from bench.datasets.described.description import Column
-from bench.datasets.described.guess import Guess, day_of, guess_column, looks_like_birth
+from bench.datasets.described.guess import Guess, guess_column, looks_like_birth
+from bench.datasets.described.written import day_of
 from bench.datasets.tables import plain_number
 from bench.text import count
 

@@ -10,29 +10,37 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import combinations, product
+from itertools import combinations
 
-from bench.datasets.described.cells import ISO, SPACES, is_missing
+from bench.datasets.described.cells import is_missing
 from bench.datasets.described.description import Column
+from bench.datasets.described.written import (
+    BOUND,
+    MONTH_FIRST,
+    NO_VALUE,
+    PLAIN_NUMBER,
+    WAYS,
+    date_formats,
+    day_of,
+    is_number,
+    number_of,
+    number_ways,
+    without_bound,
+    without_time,
+)
 
 MOST_CATEGORIES = 50
 MOST_LEVELS = 12
 MOST_CODES = 10  # whole numbers of so few values may be codes
 LONG_TEXT = 60  # signs of a cell that is prose
 
-# Words that stand where a value should, beside those that are missing in every column (`cells`)
-NO_VALUE = frozenset((
-    "-", "--", "---", "—", "n.a.", "n. a.", "n/d", "nd", "n.d.", "n. d.", "#n/a", "<na>", "#value!", "#ref!", "#div/0!", "#num!", "inf",
-    "unk", "unknown", "missing", "pending", "refused", "tbd", "not done", "not_done", "not available", "not_available", "not measured",
-    "not applicable", "not known", "k.a.", "k. a.", "keine angabe", "unbekannt", "fehlt",
-))  # fmt: skip
 MAY_BE_A_CATEGORY = frozenset(("unknown", "unk", "refused", "not applicable", "not known", "unbekannt"))  # said of somebody
 
 LADDERS = (  # words with an order, in lower case
     ("very low", "low", "medium", "high", "very high"),
     ("very low", "low", "moderate", "high", "very high"),
     ("low", "normal", "high"),
+    ("none", "mild", "moderate", "severe"),
     ("no", "mild", "moderate", "severe"),
     ("absent", "mild", "moderate", "severe", "critical"),
     ("minimal", "mild", "moderate", "severe", "very severe"),
@@ -56,35 +64,12 @@ RANKED = frozenset((  # words and letters whose numbers have an order
     "t", "n", "g", "ct", "cn", "pt", "pn",
 ))  # fmt: skip
 
-BOUND = re.compile(r"(<=|>=|<|>|≤|≥)\s*(?=[\d.,+−-])")
 WHOLE = re.compile(r"[+-]?\d+(\.0+)?")
 _CODE = re.compile(r"(-1|-9|-?(9{2,}|8{3,}|7{3,}))(\.0+)?")  # numbers that may stand for no value
 _UNIT = re.compile(r"([+-]?\d[\d.,]*)\s*([A-Za-zµμ%°×]\S*)")
-_KEYBOARD = {**dict.fromkeys(map(ord, SPACES), " "), ord("−"): "-", ord("’"): "'"}
-_PLAIN = {mark: re.compile(rf"[+-]?(\d+[{mark}]?\d*|[{mark}]\d+)([eE][+-]?\d+)?") for mark in ".,"}
 
 
-def _grouped(mark: str, sign: str) -> re.Pattern[str]:
-    return re.compile(rf"[+-]?[1-9]\d{{0,2}}([{sign}]\d{{3}})+([{mark}]\d+)?")
-
-
-WAYS = {  # decimal mark and sign between thousands -> the forms a number then has, the usual way first
-    (".", ""): (_PLAIN["."],),
-    (".", ","): (_PLAIN["."], _grouped(".", ",")),
-    (",", ""): (_PLAIN[","],),
-    (",", "."): (_PLAIN[","], _grouped(",", ".")),
-    **{(mark, sign): (_PLAIN[mark], _grouped(mark, sign)) for sign in " '" for mark in ".,"},
-}
-
-_DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y",
-         "%b %d, %Y", "%B %d, %Y", "%d%b%Y", "%Y%m%d", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%b-%y")  # fmt: skip
-_TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S.%f", " %I:%M %p")
-FORMATS = tuple(day + time for time, day in product(_TIMES, _DAYS))
-MONTH_FIRST = {"%m/%d/%Y": "%d/%m/%Y", "%m-%d-%Y": "%d-%m-%Y", "%m/%d/%y": "%d/%m/%y"}  # how the same digits read with the day first
 FAR_DAYS = frozenset({(1900, 1, 1), (1899, 12, 30), (1111, 11, 11), (9999, 12, 31), (2999, 12, 31), (2099, 12, 31)})  # stand for "none"
-_DATE = re.compile(
-    r"\d{1,4}([-./ ])(\d{1,2}|[A-Za-z]{3,9})\1\d{1,4}.*|[A-Za-z]{3,9} \d{1,2}, \d{4}.*|\d{1,2}[A-Za-z]{3}\d{4}.*|\d{8}([ T]\d.*)?"
-)
 _BORN = re.compile(r"(birth|born|dob|geb)", re.IGNORECASE)
 _CODED = re.compile(r"(?i:(^|[_\W])(id|ids|uuid|mrn|ssn|code|key)$)|(?<=[a-z])(ID|Id)$")  # what bears such a name counts nothing
 _IDENTIFIER = re.compile(
@@ -121,17 +106,25 @@ def guess_column(name: str, cells: Sequence[str], habits: Habits = PLAIN) -> Gue
         return Guess(None, "every cell is empty")
     if len(counts) == 1 and not empty:
         return Guess(None, f"the same in every row: {_quoted(counts)}")
-    found = (
-        _row_counter(name, counts, filled)
-        or _dates(name, counts, habits)
-        or _numbers(name, counts, habits)
-        or _ladder(name, counts)
-        or _categories(name, counts)
-    )
+    nones = Counter(cell for cell in cells if cell.lower() == "none")  # missing elsewhere, a step of a ladder that begins with it
+    found = _ladder(name, counts + nones) if nones else None
+    if found is not None:
+        empty, nones = empty - nones.total(), Counter()
+    else:
+        found = (
+            _row_counter(name, counts, filled)
+            or _dates(name, counts, habits)
+            or _numbers(name, counts, habits)
+            or _ladder(name, counts)
+            or _categories(name, counts)
+        )
     if not empty or found.column is None:
         return found
     what, sign, notes = found.why.partition("; ")
-    return replace(found, why=f"{what}, {empty} of {len(cells)} empty{sign}{notes}")
+    why = f"{what}, {empty} of {len(cells)} empty{sign}{notes}"
+    if nones and found.column.kind in ("category", "ordered"):
+        return Guess(found.column, f"{why}; {_cells(nones.total())} {_quoted(nones)} count as empty, though it may be a value", True)
+    return replace(found, why=why)
 
 
 def habits_of(columns: Iterable[Sequence[str]]) -> Habits:
@@ -142,11 +135,11 @@ def habits_of(columns: Iterable[Sequence[str]]) -> Habits:
         if not counts:
             continue
         formats = date_formats(counts)
-        ways = {_without_time(one) in MONTH_FIRST for one in formats if _without_time(one) in {*MONTH_FIRST, *MONTH_FIRST.values()}}
+        ways = {without_time(one) in MONTH_FIRST for one in formats if without_time(one) in {*MONTH_FIRST, *MONTH_FIRST.values()}}
         if len(ways) == 1:
             firsts |= ways
         if not formats and any("," in cell for cell in counts):
-            marks = {mark for mark, _ in number_ways(_without_bound(cell) for cell in counts if cell.lower() not in NO_VALUE)}
+            marks = {mark for mark, _ in number_ways(without_bound(cell) for cell in counts if cell.lower() not in NO_VALUE)}
             decimals |= marks if len(marks) == 1 else set()
     return Habits(decimals.pop() if len(decimals) == 1 else "", firsts.pop() if len(firsts) == 1 else None)
 
@@ -162,59 +155,13 @@ def looks_like_an_id(name: str) -> bool:
 # Dates
 
 
-def day_of(cell: str, written: str) -> datetime | None:
-    """The time a cell names in a format of `datetime.strptime`, or "" for ISO 8601; None if it names none.
-
-    >>> day_of("31.12.2019", "%d.%m.%Y")
-    datetime.datetime(2019, 12, 31, 0, 0)
-    """
-    try:
-        return datetime.strptime(cell, written) if written else datetime.fromisoformat(cell)
-    except ValueError:
-        return None
-
-
-def date_formats(cells: Collection[str]) -> list[str]:
-    """Formats of FORMATS that fit every cell, words that stand for no value apart, or "" for ISO 8601; empty if there is none.
-
-    >>> date_formats(["3/4/2020", "13/4/2020"])
-    ['%d/%m/%Y']
-    """
-    found = list(FORMATS)
-    seen = False
-    texts = [cell for cell in cells if cell.lower() not in NO_VALUE]
-    if texts and all(_is_iso(cell) for cell in texts) and len({datetime.fromisoformat(cell).tzinfo is None for cell in texts}) == 1:
-        return [""]
-    for cell in cells:
-        if cell.lower() in NO_VALUE:
-            continue
-        if not _DATE.fullmatch(cell):
-            return []
-        seen = True
-        found = [written for written in found if day_of(cell, written)]
-        if not found:
-            return []
-    if seen and found[0].startswith("%Y%m%d"):  # eight digits may be any number
-        days = [day_of(cell, found[0]) for cell in cells]
-        seen = all(1880 <= day.year <= 2100 for day in days if day is not None)
-    return found if seen else []
-
-
-def _is_iso(cell: str) -> bool:
-    return ISO.fullmatch(cell) is not None and day_of(cell, "") is not None
-
-
-def _without_time(written: str) -> str:
-    return written and next(day for day in sorted(_DAYS, key=len, reverse=True) if written.startswith(day))
-
-
 def _dates(name: str, counts: Counter[str], habits: Habits) -> Guess | None:
     formats = date_formats(counts)
     if not formats:
         return _mixed_dates(counts)
     words = [cell for cell in counts if cell.lower() in NO_VALUE]
     written, check, other = formats[0], False, ""
-    ways = {_without_time(one) in MONTH_FIRST: one for one in formats if _without_time(one) in {*MONTH_FIRST, *MONTH_FIRST.values()}}
+    ways = {without_time(one) in MONTH_FIRST: one for one in formats if without_time(one) in {*MONTH_FIRST, *MONTH_FIRST.values()}}
     if len(ways) == 2:
         first = habits.month_first
         written, check = ways[bool(first)], first is None
@@ -236,7 +183,7 @@ def _mixed_dates(counts: Counter[str]) -> Guess | None:
     """Every cell is a date, but no format fits them all."""
     formats: dict[str, str] = {}  # format -> its first cell
     for cell in counts:
-        fits = [written for written in formats if day_of(cell, written)] or (date_formats([cell]) if _DATE.fullmatch(cell) else [])
+        fits = [written for written in formats if day_of(cell, written)] or date_formats([cell])
         if not fits or "%Y%m%d" in fits[0]:
             return None
         formats.setdefault(fits[0], cell)
@@ -247,60 +194,27 @@ def _mixed_dates(counts: Counter[str]) -> Guess | None:
 # Numbers
 
 
-def number_ways(bare: Iterable[str]) -> list[tuple[str, str]]:
-    """Decimal marks and signs between thousands under which every text is a number; the usual way first.
-
-    >>> number_ways(["1,234", "5"])
-    [('.', ','), (',', '')]
-    >>> number_ways(["1.234,5"])
-    [(',', '.')]
-    """
-    texts = list(bare)
-    found = [way for way, forms in WAYS.items() if all(any(form.fullmatch(text) for form in forms) for text in texts)]
-    return [way for way in found if not way[1] or any(way[1] in text for text in texts)]  # nobody groups by a sign that is not there
-
-
-def number_of(bare: str, way: tuple[str, str]) -> float:
-    """The number that a text without a bound holds.
-
-    >>> number_of("1.234,5", (",", "."))
-    1234.5
-    """
-    mark, sign = way
-    return float((bare.replace(sign, "") if sign else bare).replace(mark, "."))
-
-
-def _without_bound(cell: str) -> str:
-    """The number of a cell such as "< 0.5", its signs as keyboards have them."""
-    bare = BOUND.sub("", cell, count=1) if BOUND.match(cell) else cell
-    return bare.translate(_KEYBOARD)
-
-
-def _is_number(bare: str) -> bool:
-    return any(form.fullmatch(bare) for forms in WAYS.values() for form in forms)
-
-
 def _numbers(name: str, counts: Counter[str], habits: Habits) -> Guess | None:
-    is_number = {cell: _is_number(_without_bound(cell)) for cell in counts}
-    cells, others = ([cell for cell in counts if is_number[cell] == wanted] for wanted in (True, False))
+    numeric = {cell: is_number(without_bound(cell)) for cell in counts}
+    cells, others = ([cell for cell in counts if numeric[cell] == wanted] for wanted in (True, False))
     if (units := _units(counts)) and len(counts) > MOST_LEVELS:
         return Guess(None, f"numbers with a unit ({', '.join(units)}), such as {_quoted(others)}; write the number alone")
     strange = [cell for cell in others if cell.lower() not in NO_VALUE]
     if not cells or 10 * sum(counts[cell] for cell in strange) > sum(counts.values()) or len(strange) > 3:  # words among numbers are few
         return None
-    ways = number_ways(map(_without_bound, cells))
+    ways = number_ways(map(without_bound, cells))
     if not ways:
         return Guess(None, f"decimal marks are mixed ({_mixed(cells)}); write all of them alike")
     way = next((way for way in ways if way[0] == habits.decimal), ways[0])
-    is_open = len({number_of(_without_bound(cell), one) for cell in cells for one in ways}) > len(
-        {number_of(_without_bound(cell), way) for cell in cells}
+    is_open = len({number_of(without_bound(cell), one) for cell in cells for one in ways}) > len(
+        {number_of(without_bound(cell), way) for cell in cells}
     )
     return _number(name, counts, cells, others, way, is_open and (not habits.decimal or way != ways[0]))
 
 
 def _number(name: str, counts: Counter[str], cells: list[str], others: list[str], way: tuple[str, str], is_open: bool) -> Guess:
     """A column of numbers written in one way, with words for no value among them."""
-    numbers = {cell: number_of(_without_bound(cell), way) for cell in cells}
+    numbers = {cell: number_of(without_bound(cell), way) for cell in cells}
     codes = _stand_for_none({cell: number for cell, number in numbers.items() if not BOUND.match(cell)}, counts)
     kept = {cell: number for cell, number in numbers.items() if cell not in codes}
     words = (*others, *codes)
@@ -340,12 +254,12 @@ def _units(cells: Iterable[str]) -> list[str]:
     """What stands behind the numbers, if all cells are numbers and most have one unit, or one of a few."""
     found: Counter[str] = Counter()
     for cell in cells:
-        match = _UNIT.fullmatch(_without_bound(cell))
-        if match and not _is_number(match[0]):
+        match = _UNIT.fullmatch(without_bound(cell))
+        if match and not is_number(match[0]):
             found[match[2]] += 1
             if len(found) > 3:
                 return []
-        elif not _is_number(_without_bound(cell)):
+        elif not is_number(without_bound(cell)):
             return []
     is_unit = len(found) == 1 or (len(found) <= 3 and all(len(unit) > 1 for unit in found))
     return sorted(found) if is_unit else []
@@ -355,7 +269,7 @@ def _mixed(cells: Iterable[str]) -> str:
     """Two cells that no one way of writing has, or three that no one has together."""
     kinds: dict[tuple[tuple[str, str], ...], str] = {}  # ways of writing -> the first cell that has them and no others
     for cell in cells:
-        kinds.setdefault(tuple(way for way, forms in WAYS.items() if any(form.fullmatch(_without_bound(cell)) for form in forms)), cell)
+        kinds.setdefault(tuple(way for way, forms in WAYS.items() if any(form.fullmatch(without_bound(cell)) for form in forms)), cell)
     pairs = (pair for pair in combinations(kinds, 2) if not set(pair[0]) & set(pair[1]))
     return ", ".join(repr(kinds[ways]) for ways in next(pairs, list(kinds)[:3]))
 
@@ -465,7 +379,7 @@ def _row_counter(name: str, counts: Counter[str], filled: int) -> Guess | None:
     if len(whole) == len(counts) and whole == list(range(whole[0], whole[0] + len(whole))):
         return Guess(None, f"numbers the rows, {whole[0]} to {whole[-1]}")
     is_named = looks_like_an_id(name) or (name.lower().endswith("id") and filled >= 50)  # "stayid", and not "paid" of a few rows
-    if is_named and all(WHOLE.fullmatch(cell) or not _is_number(cell) for cell in counts):
+    if is_named and all(WHOLE.fullmatch(cell) or not is_number(cell) for cell in counts):
         return Guess(None, f"an id: another value in every row, such as {_quoted(counts)}")
     return None
 
@@ -473,7 +387,7 @@ def _row_counter(name: str, counts: Counter[str], filled: int) -> Guess | None:
 def label_order(counts: Mapping[str, int]) -> list[str]:
     """Classes in the order of a schema: numbers and known words as they rise, "no" before "yes", else the commonest first."""
     names = list(counts)
-    if all(_PLAIN["."].fullmatch(name) for name in names):
+    if all(PLAIN_NUMBER["."].fullmatch(name) for name in names):
         return sorted(names, key=float)
     ladder = _ladder("", Counter(counts))
     if ladder is not None and ladder.column is not None:

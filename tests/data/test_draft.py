@@ -106,6 +106,11 @@ def test_a_word_for_no_value_among_the_classes_is_to_be_checked(tmp_path):
     assert made.checks == 1
 
 
+def test_the_word_none_among_labels_is_to_be_checked(tmp_path):
+    made = drafted(tmp_path, people(tmp_path, label=lambda row: ["mild", "severe", "none"][row % 3]))
+    assert "CHECK: 13 cells 'none' say that there is no label" in made.text
+
+
 # Modalities
 
 

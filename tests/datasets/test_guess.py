@@ -6,17 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.datasets.described.guess import (
-    FORMATS,
-    PLAIN,
-    date_formats,
-    day_of,
-    guess_column,
-    habits_of,
-    looks_like_an_id,
-    number_of,
-    number_ways,
-)
+from bench.datasets.described.guess import PLAIN, guess_column, habits_of, looks_like_an_id
+from bench.datasets.described.written import FORMATS, date_formats, day_of, number_of, number_ways
 
 DAYS = st.dates(date(1930, 1, 1), date(2060, 12, 31))
 
@@ -196,6 +187,14 @@ def test_few_words_that_repeat_are_categories_and_unique_ones_are_not(words):
     found = guess(words)
     assert found.column is None if len(set(words)) == 1 else found.column.kind == "category"
     assert guess([f"{word}-{place}x" for place, word in enumerate(words)]).column is None
+
+
+def test_none_is_a_step_of_a_ladder_and_elsewhere_a_gap_to_be_checked():
+    assert guess(["None", "mild", "severe", "moderate", ""] * 3).column.levels == ("None", "mild", "moderate", "severe")
+    found = guess(["cat", "dog", "none"] * 5)
+    assert (found.column.kind, found.check) == ("category", True)
+    assert "5 cells 'none' count as empty, though it may be a value" in found.why
+    assert not guess(["1.5", "2", "none"] * 5).check
 
 
 def test_categories_that_differ_in_case_alone_are_named():
