@@ -296,9 +296,9 @@ class Dataset:
     `posterior` exists for synthetic data alone: the exact class probabilities, which make the ceiling row.
     """
 
-    title: ClassVar[str] = ""  # one line for lists and leaderboards
-    source: ClassVar[str] = ""  # where the data come from, with citation
-    licence: ClassVar[str] = ""
+    title: str = ""  # one line for lists and leaderboards
+    source: str = ""  # where the data come from, with citation
+    licence: str = ""
     synthetic: ClassVar[bool] = False  # True is printed wherever the data are shown
     split_kind: str = "official"  # whose split it is, where `parts` gives one
     keeps_groups: bool = True  # a split never parts the rows of one group; False: groups only say where a row comes from

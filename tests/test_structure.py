@@ -164,6 +164,7 @@ def test_package_list_matches_the_tree():
         "bench.methods",
         "bench.datasets",
         *(f"bench.{path.parent.name}" for path in ROOMS["bench"].glob("*/*.*") if path.suffix in (".py", ".toml")),
+        *(f"bench.datasets.{path.parent.name}" for path in ROOMS["bench.datasets"].glob("*/*.py")),
     }
     assert set(settings["packages"]) == folders - {"bench.__pycache__"}
     assert not (ROOT / "datasets" / "__init__.py").exists()
@@ -178,7 +179,7 @@ def test_wheel_holds_bench_and_nothing_else(tmp_path):
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"bench"}
     for room, prefix in (("bench", "bench"), ("bench.methods", "bench/methods"), ("bench.datasets", "bench/datasets")):
-        assert {f"{prefix}/{path.name}" for path in ROOMS[room].glob("*.py")} <= set(names)
+        assert {f"{prefix}/{path.relative_to(ROOMS[room]).as_posix()}" for path in ROOMS[room].rglob("*.py")} <= set(names)
     packed = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bench" / "suites").rglob("*.toml")}
     packed |= {"bench/stats/pairs.py", "bench/leaderboard/board.py"}
     packed |= {"bench/py.typed"}  # without this marker, nobody's mypy reads our types

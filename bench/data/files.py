@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import registry
 from bench.datasets.base import DataError
+from bench.datasets.described.dataset import Described
 from bench.datasets.files import FileDataset, Report, matching, prepared_copies, read_prepared, sha256, spelled
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice
@@ -25,6 +26,8 @@ def file_datasets() -> dict[str, FileDataset]:
 def file_dataset_of(text: str) -> FileDataset:
     """The dataset that `NAME` or `NAME[option=value]` names. Raises: UsageError if it does not come as files."""
     dataset = registry.dataset_of(parse_choice(text))
+    if isinstance(dataset, Described):
+        raise UsageError(f"{text} is read from its own files each time; `bench data card {text}` says what was read and handled")
     if not isinstance(dataset, FileDataset):
         raise UsageError(f"{text} needs no files of yours; those that do: {', '.join(file_datasets())}")
     return dataset

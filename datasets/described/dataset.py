@@ -24,16 +24,12 @@ class Described(Dataset):
         self.indicated = [one.name for one in self.description.modalities if one.indicators]
         self.indicators = bool(self.indicated)
         self.categories: Categories = {}
-        self.facts: dict[str, str] = {}
 
     def load(self) -> Samples:
         found = read_samples(self.description)
         self.categories, self.facts = found.categories, {"Handled": "; ".join(found.notes)} if found.notes else {}
+        self.learns_by = _words(self.indicated, self.categories)
         return found.samples
-
-    @property
-    def learns_by(self) -> str:
-        return _words(self.indicated, self.categories)
 
     def learn(self, train: Samples) -> Callable[[Samples], Samples] | None:
         return learn_vectors(train, self.indicated, self.categories)
@@ -48,16 +44,12 @@ class Framed(Dataset):
     def __init__(self, name: str, folder: Path, title: str, indicated: list[str], categories: Categories, facts: Mapping[str, str]) -> None:
         self.name, self.folder, self.title, self.facts = name, folder, title, facts
         self.indicated, self.categories = indicated, categories
-        self.indicators = bool(indicated)
+        self.indicators, self.learns_by = bool(indicated), _words(indicated, categories)
 
     def load(self) -> Samples:
         if not self.folder.is_dir():
             raise DataError(f"the prepared copy of {self.name!r} is not in {self.folder} any more; call bench.dataset(...) again")
         return read_prepared(self.folder).samples
-
-    @property
-    def learns_by(self) -> str:
-        return _words(self.indicated, self.categories)
 
     def learn(self, train: Samples) -> Callable[[Samples], Samples] | None:
         return learn_vectors(train, self.indicated, self.categories)

@@ -1,6 +1,7 @@
 """The description of a user's own data: a TOML file read into values, each key checked, and written again.
 
-Paths in it are relative to its folder; docs/use/tables.md explains the keys. What is wrong is a `DataError` with the file, the place in it, the rule, and what came.
+Paths in it are relative to its folder; docs/use/tables.md explains the keys. What is wrong is a `DataError` with the file, the place in it,
+the rule, and what came.
 """
 
 from __future__ import annotations

@@ -125,15 +125,17 @@ def roster_of(tables: Tables) -> Roster:
     first = _one_label(sheet, ids, labels, kept, target.column, notes)
     rows_of = _rows_by_id(tables.ids_in(modality.file, description.id_of(modality)))
     order = order_of(tables.sheet(modality.file), modality, notes) if modality.order else None
-    owner, row, label = [], [], []
+    owner: list[str] = []
+    places: list[int] = []
+    label: list[int] = []
     for place in first:
         found = rows_of.get(ids[place], np.array([-1]))
         found = found if order is None else found[np.argsort(order[found], kind="stable")]
         owner += [ids[place]] * len(found)
         label += [labels[place]] * len(found)
-        row += found.tolist()
+        places += found.tolist()
     names = _numbered(np.array(owner, dtype=object))
-    return Roster(np.array(owner, dtype=object), names, np.array(label, dtype=np.int64), path, np.array(row))
+    return Roster(np.array(owner, dtype=object), names, np.array(label, dtype=np.int64), path, np.array(places))
 
 
 def _one_label(sheet: Sheet, ids: np.ndarray, labels: np.ndarray, kept: np.ndarray, column: str, notes: Notes) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -109,7 +109,7 @@ def _read_text_table(path: Path, wanted: set[str] | None) -> Sheet:
 
 
 @contextmanager
-def _rows_of(path: Path) -> Iterator[tuple[str, csv._reader]]:
+def _rows_of(path: Path) -> Iterator[tuple[str, Any]]:
     """The sign between cells, and the rows of a text table with their lines. Raises: DataError, as they are read, too."""
     csv.field_size_limit(MAX_LINE)
     with reading(path, "table of texts"):

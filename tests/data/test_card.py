@@ -64,7 +64,7 @@ def test_status_tells_what_is_here_from_what_is_not(root):
     assert entry["state"] == "here"
     assert entry["missing"] == []
     assert entry["tested"] is False  # small files are not the published ones
-    assert entry["options"] == {"target": ["binary", "five"], "split": ["stratified", "site"]}
+    assert entry["options"] == {"target": ["binary", "five"], "split": ["stratified", "site"], "indicators": [False, True]}
     assert "principal investigators" in entry["terms"]
     assert "archive.ics.uci.edu" in entry["obtain"]
     (root / "uci_heart" / "processed.va.data").unlink()
