@@ -1,7 +1,8 @@
-"""What `bench new method` writes: a working method, its test, and the lines that list it."""
+"""What `bench new` writes as code: a working method or dataset, its test, and the lines that list it."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -98,6 +99,71 @@ def test_gradient_reaches_every_parameter():
 '''
 
 
+DATASET = '''"""{title}: what is told from what, in one line.
+
+Source:     who collected the data and where they are described.
+Licence:    who may use them.
+Modalities: the letters in their order and what is measured; how many samples and classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.datasets import load_wine
+
+from bench.datasets.base import Dataset, Modality, Samples, Schema
+
+
+class {title}(Dataset):
+    """Wines of three growers by their chemistry. Replace this with your data."""
+
+    title = "{name} (real)"
+    source = "UCI Wine, Aeberhard and Forina 1991, as shipped by scikit-learn"
+    licence = "CC BY 4.0"
+
+    def load(self) -> Samples:
+        # A file beside this one: Path(__file__).parent / "labs.csv"
+        bunch = load_wine()
+        x = bunch.data.astype(np.float32)  # raw values: splitting, scaling and hiding are the suite's work
+        schema = Schema((Modality("acids", "A", "vector", (6,)), Modality("colour", "C", "vector", (7,))), ("one", "two", "three"))
+        values = {{"acids": x[:, :6], "colour": x[:, 6:]}}  # (N, *shape) float32; single features may be NaN
+        observed = np.ones((len(x), len(schema)), dtype=bool)  # (N, M); False where a sample lacks a modality
+        ids = np.array([f"wine-{{row}}" for row in range(len(x))])  # (N,), unique
+        # groups=... keeps the rows of one patient together; split=... names the official part of each row
+        return Samples(schema, values, observed, bunch.target.astype(np.int64), ids)
+'''
+
+DATASET_TEST = '''"""{title} keeps the contract. Run with: pytest {test}"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+
+FILE = Path(__file__).parent / {source!r}
+specification = importlib.util.spec_from_file_location("{module}_under_test", FILE)
+module = importlib.util.module_from_spec(specification)
+sys.modules[specification.name] = module
+specification.loader.exec_module(module)
+
+
+def test_the_same_samples_come_again():
+    first, second = module.{title}().load(), module.{title}().load()
+    assert first.fingerprint() == second.fingerprint()
+
+
+def test_every_class_has_samples_to_split():
+    samples = module.{title}().load()
+    assert np.bincount(samples.target, minlength=len(samples.schema.classes)).min() >= 10
+
+
+def test_what_is_observed_holds_values():
+    samples = module.{title}().load()
+    assert samples.without_blanks().blank == {{}}
+'''
+
+
 def write_method(name: str, folder: Path) -> tuple[list[Path], str]:
     """Write the template and its test into a folder; returns the files and the class name. Raises: UsageError, overwriting nothing."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
@@ -105,17 +171,40 @@ def write_method(name: str, folder: Path) -> tuple[list[Path], str]:
     if name in method_names():
         raise UsageError(f"a method {name!r} exists already; choose another name")
     module = name.replace("-", "_")
-    title = "".join(word.capitalize() for word in name.split("-"))
     in_checkout = (folder / "methods" / "catalog.py").exists()
     source = folder / "methods" / f"{module}.py" if in_checkout else folder / f"{module}.py"
     test = folder / "tests" / "methods" / f"test_{module}.py" if in_checkout else folder / f"test_{module}.py"
-    relative = f"../../methods/{module}.py" if in_checkout else source.name
+    return _write(METHOD, TEST, source, test, f"../../methods/{module}.py" if in_checkout else source.name)
+
+
+def write_dataset(source: Path) -> tuple[list[Path], str]:
+    """Write the template and its test; returns the files and the class name. Raises: UsageError, overwriting nothing.
+
+    In a checkout, `datasets/NAME.py`, the test goes to `tests/datasets/`; elsewhere it stands beside the file.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", source.stem):
+        raise UsageError(f"a dataset file is named in lower case words joined by underscores, such as my_data.py, got {source.name!r}")
+    in_checkout = (source.parent / "catalog.py").exists()
+    folder = source.parent / ".." / "tests" / "datasets" if in_checkout else source.parent
+    return _write(
+        DATASET,
+        DATASET_TEST,
+        source,
+        Path(os.path.normpath(folder / f"test_{source.name}")),
+        f"../../datasets/{source.name}" if in_checkout else source.name,
+    )
+
+
+def _write(code: str, claims: str, source: Path, test: Path, relative: str) -> tuple[list[Path], str]:
+    """Fill in both templates; `relative` leads from the test to the code."""
+    module = source.stem
+    title = "".join(word.capitalize() for word in module.split("_"))
     for path in (source, test):
         if path.exists():
             raise UsageError(f"{path} exists already; move it away or choose another name")
     try:
-        source.write_text(METHOD.format(title=title), encoding="utf-8")
-        test.write_text(TEST.format(title=title, module=module, source=relative, test=test), encoding="utf-8")
+        source.write_text(code.format(title=title, name=module.replace("_", " ")), encoding="utf-8")
+        test.write_text(claims.format(title=title, module=module, source=relative, test=test), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"the template cannot be written: {error}") from None
     return [source, test], title

@@ -123,11 +123,8 @@ SURFACE_NOTES = (
 
 
 def how_to_read(board: Board, folded: bool) -> list[str]:
-    same = (
-        "predict one class for every sample"
-        if METRICS[board.suite.metric].by_class
-        else "give every sample the same scores, to four digits"
-    )
+    by_class = METRICS[board.suite.metric].by_class
+    same = "predict one class for every sample" if by_class else "give every sample the same scores, to four digits"
     notes = [
         *(note.replace("{rope}", board.levels.margin).replace("{collapsed}", same) for note in NOTES),
         *(SURFACE_NOTES if any(setting.surface for setting in board.settings) else ()),

@@ -3,6 +3,7 @@
 Blocks of a page run in order in one empty folder, with the committed leaderboards beside them. A block with a title is saved under it.
 A `text` block after commands shows their output: each of its lines but `...` must come again, numbers and ids apart. TRIAL stands for
 the first trial of the list that a page shows, else of `bench show`. `<!-- not run: reason -->` above a block says why it does not run.
+Under `<!-- part of: FILE -->` a block shows lines of a file that the commands before it wrote.
 """
 
 import csv
@@ -46,6 +47,7 @@ class Block(NamedTuple):
     title: str  # the file it is saved as, empty: none
     reason: str  # why it is not run, empty: it is
     text: str
+    whole: str = ""  # the file it is a part of, empty: none
 
 
 def read(name):
@@ -53,9 +55,12 @@ def read(name):
 
 
 def blocks_of(name):
-    pattern = r"(?:^<!-- not run: ([^\n]+) -->\n)?^```(\w*)(?: title=\"([^\n]+)\")?\n(.*?)^```$"
+    pattern = r"(?:^<!-- (not run|part of): ([^\n]+) -->\n)?^```(\w*)(?: title=\"([^\n]+)\")?\n(.*?)^```$"
     found = re.findall(pattern, read(name), flags=re.DOTALL | re.MULTILINE)
-    return [Block(language, title, reason, text) for reason, language, title, text in found]
+    return [
+        Block(language, title, said if what == "not run" else "", text, said if what == "part of" else "")
+        for what, said, language, title, text in found
+    ]
 
 
 def prose(name):
@@ -100,6 +105,9 @@ def walk(name, folder):
     for block in blocks_of(name):
         if block.title:
             (folder / block.title).write_text(block.text, encoding="utf-8")
+        if block.whole:
+            assert block.text in (folder / block.whole).read_text(encoding="utf-8"), f"{name} shows lines that {block.whole} does not hold"
+            continue
         if block.language in CHECKS:
             assert CHECKS[block.language](block.text)
         if block.reason:
