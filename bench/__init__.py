@@ -13,7 +13,8 @@ if not (Path(__file__).parent / "methods").exists() and (_root / "methods").exis
     __path__.append(str(_root))
 
 _API = (
-    "run", "dataset", "results", "evaluations", "board", "compare", "show", "check_data", "reproduce", "profile", "audit", "tune", "analyze",
+    "run", "dataset", "results", "evaluations", "board", "compare", "show", "check_data", "reproduce", "profile", "audit", "tune",
+    "analyze",
 )  # fmt: skip
 
 

@@ -41,8 +41,8 @@ def scored(target: np.ndarray, scores: np.ndarray) -> Scored:
 def is_collapsed(record: Record, metric: str, predictions: Predictions | None = None) -> bool:
     """Whether a trial tells no test row from another, by what the metric looks at.
 
-    A metric of predicted classes sees one class for every row; one of scores sees equal scores, to four digits. Without predictions an AUROC
-    of exactly a half stands for these, and where it is not defined, one predicted class.
+    A metric of predicted classes sees one class for every row; one of scores sees equal scores, to four digits. Without predictions an
+    AUROC of exactly a half stands for these, and where it is not defined, one predicted class.
     """
     one_class = sum(count > 0 for count in record.facts.histogram) == 1
     if METRICS[metric].by_class:
