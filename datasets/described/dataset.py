@@ -27,6 +27,7 @@ class Described(Dataset):
 
     def load(self) -> Samples:
         found = read_samples(self.description)
+        self.column_names = found.columns
         self.categories, self.facts = found.categories, {"Handled": "; ".join(found.notes)} if found.notes else {}
         self.learns_by = _words(self.indicated, self.categories)
         return found.samples

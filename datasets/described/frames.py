@@ -73,7 +73,9 @@ def framed(
     if not (folder / "meta.json").is_file():
         write_prepared(folder, read.samples, {"dataset": name, "options": {}, "sources": {}})
     indicated = [one.name for one in found if one.kind == "vector" and indicators]
-    return Framed(name, folder, title or name, indicated, read.categories, facts)
+    made = Framed(name, folder, title or name, indicated, read.categories, facts)
+    made.column_names = read.columns
+    return made
 
 
 def _modality(name: str, frame: object, sheets: dict[str, Sheet], rows: str, indicators: bool) -> DescribedModality:

@@ -27,6 +27,7 @@ class Read:
     samples: Samples
     categories: Mapping[str, tuple[tuple[int, int], ...]]  # vector modality -> first column and the one behind the last of each category
     notes: tuple[str, ...]  # what was handled, in words
+    columns: Mapping[str, tuple[str, ...]]  # modality -> names of its features, for messages
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Filled:
     values: np.ndarray
     lengths: np.ndarray | None = None
     categories: tuple[tuple[int, int], ...] = ()
+    columns: tuple[str, ...] = ()  # names of the features, where columns of a table gave them
 
 
 def read_samples(description: Description, read: Callable[[Path], Sheet] | None = None) -> Read:
@@ -69,7 +71,8 @@ def read_samples(description: Description, read: Callable[[Path], Sheet] | None 
         split=split,
         lengths={name: one.lengths for name, one in found.items() if one.lengths is not None},
     )
-    return Read(samples, {name: one.categories for name, one in found.items() if one.categories}, tuple(dict.fromkeys(tables.notes)))
+    categories = {name: one.categories for name, one in found.items() if one.categories}
+    return Read(samples, categories, tuple(dict.fromkeys(tables.notes)), {name: one.columns for name, one in found.items() if one.columns})
 
 
 def _columns_by_file(description: Description) -> dict[str, set[str]]:
@@ -106,22 +109,26 @@ def _vector(tables: Tables, roster: Roster, modality: DescribedModality) -> Fill
     sheet, id_column = tables.sheet(modality.file), tables.description.id_of(modality)
     if modality.rows == "mean":
         rows = lookup(tables, roster, modality.file, id_column)
-        matrix, blocks = _columns(sheet.rows(rows.flat), modality, tables.notes)
+        matrix, blocks, names = _columns(sheet.rows(rows.flat), modality, tables.notes)
         several = int((rows.counts > 1).sum())
         if several:
             tables.notes.append(f"{modality.name}: {several} samples have several rows, of which the mean is read")
-        return Filled("vector", _means(matrix, rows).astype(np.float32), categories=blocks)
+        return Filled("vector", _means(matrix, rows).astype(np.float32), categories=blocks, columns=names)
     chosen = one_row(tables, roster, modality)
     has = np.flatnonzero(chosen >= 0)
-    matrix, blocks = _columns(sheet.rows(chosen[has]), modality, tables.notes)
+    matrix, blocks, names = _columns(sheet.rows(chosen[has]), modality, tables.notes)
     values = np.full((len(roster), matrix.shape[1]), np.nan, dtype=np.float32)
     values[has] = matrix
-    return Filled("vector", values, categories=blocks)
+    return Filled("vector", values, categories=blocks, columns=names)
 
 
-def _columns(sheet: Sheet, modality: DescribedModality, notes: Notes) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
-    """Columns side by side: numbers, and a column of 0 and 1 for each category. Shapes: -> (N, F) float64. Raises: DataError."""
+def _columns(sheet: Sheet, modality: DescribedModality, notes: Notes) -> tuple[np.ndarray, tuple[tuple[int, int], ...], tuple[str, ...]]:
+    """Columns side by side: numbers, and a column of 0 and 1 for each category; where these stand; names of all.
+
+    Shapes: -> (N, F) float64. Raises: DataError.
+    """
     parts, blocks, width = [], [], 0
+    called: list[str] = []
     formats = {column.name: column.format for column in modality.columns if column.kind == "date"}
     for column in modality.columns:
         if column.kind == "category":
@@ -129,14 +136,16 @@ def _columns(sheet: Sheet, modality: DescribedModality, notes: Notes) -> tuple[n
             part = (codes[:, None] == np.arange(max(1, len(names)))).astype(np.float64)  # (N, K)
             part[codes < 0] = np.nan
             blocks.append((width, width + part.shape[1]))
+            called += [f"{column.name} = {name}" for name in names] or [column.name]
             said = [f"{column.name}: {len(names)} categories, a column each", *said]
         else:
             numbers, said = values_of(sheet, column, formats)
             part = numbers[:, None]
+            called.append(column.name)
         parts.append(part)
         width += part.shape[1]
         notes += [f"{sheet.file}: {note}" for note in said]
-    return np.concatenate(parts, axis=1), tuple(blocks)
+    return np.concatenate(parts, axis=1), tuple(blocks), tuple(called)
 
 
 def _means(matrix: np.ndarray, rows: Lookup) -> np.ndarray:
@@ -155,7 +164,7 @@ def _sequence(tables: Tables, roster: Roster, modality: DescribedModality) -> Fi
     sheet = tables.sheet(modality.file)
     rows = lookup(tables, roster, modality.file, tables.description.id_of(modality))
     used = sheet.rows(rows.flat)
-    matrix, _ = _columns(used, modality, tables.notes)  # (R, F)
+    matrix, _, names = _columns(used, modality, tables.notes)  # (R, F)
     order = order_of(used, modality, tables.notes)
     sample = np.repeat(np.arange(len(roster)), rows.counts)
     place = np.lexsort((np.arange(len(order)), order, sample))
@@ -185,7 +194,7 @@ def _sequence(tables: Tables, roster: Roster, modality: DescribedModality) -> Fi
     kept, length = step >= 0, np.minimum(length, most)
     values = np.full((len(roster), max(1, int(length.max(initial=0))), matrix.shape[1]), np.nan, dtype=np.float32)
     values[sample[kept], step[kept]] = matrix[kept]
-    return Filled("sequence", values, np.maximum(length, 1))
+    return Filled("sequence", values, np.maximum(length, 1), columns=names)
 
 
 def _resampled(

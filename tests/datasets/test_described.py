@@ -193,6 +193,16 @@ def test_what_was_handled_is_listed(study):
     assert "crp: 1 cells 'N/A' count as missing" in handled
 
 
+def test_columns_keep_their_names_for_messages(study):
+    labs = "id,a,sex\np1,1,m\np2,2,f\np3,3,f\n"
+    dataset = study(vector('a = "number"\nsex = "category"'), labs_csv=labs)
+    samples = dataset.load()
+    names = dataset.column_names["labs"]
+    assert names[0] == "a"
+    assert names[1:] == ("sex = f", "sex = m")
+    assert len(names) == samples.values["labs"].shape[1]
+
+
 def test_cells_of_rows_that_are_no_sample_are_not_judged(study):
     assert study(vector('a = "number"'), labs_csv="id,a\np1,1\nq,broken\n").load().values["labs"][0, 0] == 1
 
