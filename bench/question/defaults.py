@@ -14,7 +14,7 @@ from bench.data.checkup import LARGE_SHARE, largest_class
 from bench.data.loading import load_checked
 from bench.data.splits import has_own
 from bench.errors import UsageError
-from bench.names import parse_choice
+from bench.names import bare_choice, parse_choice
 from bench.question.suite import Suite
 from bench.text import and_list, share
 
@@ -41,7 +41,7 @@ def with_defaults(suite: Suite, said: AbstractSet[str], splits: bool = True) -> 
     except UsageError:  # planning meets it as well, and says so
         return suite
     largest = {name: largest_class(one.samples) for name, one in loaded.items()}
-    uneven = [f"{share(most)} of {name} are of class {cls!r}" for name, (cls, most) in largest.items() if most > LARGE_SHARE]
+    uneven = [f"{share(most)} of {bare_choice(name)} are of class {cls!r}" for name, (cls, most) in largest.items() if most > LARGE_SHARE]
     changes: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for key in ("metric", "selection"):
@@ -52,7 +52,7 @@ def with_defaults(suite: Suite, said: AbstractSet[str], splits: bool = True) -> 
     if not own and "vary" not in said and not one_split and suite.vary != "split":
         changes["vary"] = "split"
         reasons["vary"] = (
-            f"split, for {and_list(names)} {'bring' if names[1:] else 'brings'} no split of its own; --vary training keeps one"
+            f"split, for {and_list(list(map(bare_choice, names)))} {'bring' if names[1:] else 'brings'} no split of its own; --vary training keeps one"
         )
     if changes.get("vary", suite.vary) == "split" and "seeds" not in said and len(suite.seeds) < len(SPLITS):
         changes["seeds"] = SPLITS

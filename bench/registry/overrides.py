@@ -33,6 +33,7 @@ def check_set(made: object, base: type, what: str) -> None:
 
 def _reason(before: object, value: object) -> str:
     """Why `value` cannot stand where a base has `before`; "" if it can."""
+    before = before.__func__ if isinstance(before, staticmethod | classmethod) else before
     if isinstance(before, FunctionType):
         function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
         if not callable(function):
