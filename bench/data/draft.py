@@ -340,7 +340,7 @@ def _about(source: Source, inputs: Inputs, labels: Labels, usual: str) -> list[s
     if source.id != usual:
         lines.append(f"its column {source.id} names the samples, as {usual} does elsewhere")
     lines += [*source.sheet.notes, *inputs.about]
-    out = [f"  {column}: {why}" for column, why in (inputs.left_out | source.sheet.unclear).items() if why not in UNSAID]
+    out = [f"  {column}: {why}" for column, why in {**inputs.left_out, **source.sheet.unclear}.items() if why not in UNSAID]
     return [*lines, "left out:", *out] if out else lines
 
 
