@@ -51,9 +51,8 @@ def with_defaults(suite: Suite, said: AbstractSet[str], splits: bool = True) -> 
     one_split = suite.until_resolved or suite.tuned or "fixed_seed" in said or not splits
     if not own and "vary" not in said and not one_split and suite.vary != "split":
         changes["vary"] = "split"
-        reasons["vary"] = (
-            f"split, for {and_list(list(map(bare_choice, names)))} {'bring' if names[1:] else 'brings'} no split of its own; --vary training keeps one"
-        )
+        they_bring = f"{and_list(list(map(bare_choice, names)))} {'bring' if names[1:] else 'brings'}"
+        reasons["vary"] = f"split, for {they_bring} no split of its own; --vary training keeps one"
     if changes.get("vary", suite.vary) == "split" and "seeds" not in said and len(suite.seeds) < len(SPLITS):
         changes["seeds"] = SPLITS
         reasons["seeds"] = f"{SPLITS[0]}-{SPLITS[-1]}, for each seed draws a split; --seeds takes others"
