@@ -18,7 +18,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from importlib.machinery import ModuleSpec
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import ModuleType
@@ -294,7 +294,7 @@ def _find(name: str, folder: files.Folder | None, cls: type, is_running: bool) -
     if place is None:
         return
     for part in _parts(name):
-        path = _beside(place, part)
+        path = files.file_of(place, part)
         if path is not None:
             yield Source(part, path, _text(part, path, None, cls, is_running))
 
@@ -318,11 +318,3 @@ def _place_of(first: str) -> Path | None:
         return None if _lies_installed(origin) else place
     places = [Path(place) for place in specification.submodule_search_locations or ()]
     return next((place.parent for place in places if not _lies_installed(place)), None)
-
-
-def _beside(place: Path, name: str) -> Path | None:
-    target = place.joinpath(*name.split("."))
-    for path in (target / "__init__.py", *(target.with_name(target.name + ending) for ending in (".py", *EXTENSION_SUFFIXES))):
-        if path.is_file():
-            return path
-    return None

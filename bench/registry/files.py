@@ -56,6 +56,13 @@ def _reached(module: ModuleType, qualname: str) -> Any:
     return found
 
 
+def file_of(root: Path, name: str) -> Path | None:
+    """The file of a module, or of a package's own module, that lies below a folder under its dotted name."""
+    place = root.joinpath(*name.split("."))
+    names = (place / "__init__.py", *(place.with_name(place.name + ending) for ending in (".py", *EXTENSION_SUFFIXES)))
+    return next((file for file in names if file.is_file()), None)
+
+
 class Folder:
     """The modules of a folder. Absolute imports find the files beside it first, as for `python FILE`; packages are known by their names."""
 
@@ -88,10 +95,9 @@ class Folder:
     def locate(self, name: str) -> Path | None:
         """The file, or folder of a package without `__init__.py`, that a name of this folder stands for."""
         for root in dict.fromkeys((self.path, self.root)):
-            place = root.joinpath(*name.split("."))
-            for file in (place / "__init__.py", *(place.with_name(place.name + ending) for ending in (".py", *EXTENSION_SUFFIXES))):
-                if file.is_file():
-                    return file
+            file, place = file_of(root, name), root.joinpath(*name.split("."))
+            if file is not None:
+                return file
             if place.is_dir() and place.name.isidentifier():
                 return place
         return None

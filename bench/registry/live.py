@@ -22,7 +22,8 @@ HAS_DOCSTRING = 0x4000000  # of a code object, from Python 3.13 on
 def stale(cls: type, path: Path, what: str = "") -> str:
     return (
         f"{cls.__name__} in this process is not what {path.name} says{f' ({what})' if what else ''}: the file has changed since it was "
-        f"imported; reload it (importlib.reload, and take {cls.__name__} from it anew) or restart Python"
+        "imported, or its module was changed in memory; reload it (importlib.reload, and take "
+        f"{cls.__name__} from it anew) or restart Python"
     )
 
 

@@ -141,6 +141,14 @@ class Section:
     def refuse(self, key: str, rule: str, came: object) -> DataError:
         return DataError(f"{self.where}: {key} must be {rule}, got {came!r}")
 
+    def keys_of(self, kind: str, by_kind: Mapping[str, Sequence[str]], words: str) -> Sequence[str]:
+        """The keys of a kind. Raises: DataError if one is given that other kinds have and this one has not."""
+        for key in self.given:
+            others = [other for other, keys in by_kind.items() if key in keys]
+            if others and kind not in others:
+                raise DataError(f"{self.where}: {key} is for what is {words} {' or '.join(others)}, this is {words} {kind}; leave it out")
+        return by_kind[kind]
+
     def text(self, key: str, default: str | None = None) -> str:
         """A text; without `default` it must be there and not empty."""
         value = self.take(key, default)
@@ -270,11 +278,7 @@ def _file(section: Section, endings: Sequence[str], default: str | None = None) 
 
 def _modality(section: Section, target: Target, taken: Sequence[str]) -> DescribedModality:
     name, kind = section.text("name"), section.one_of("kind", KINDS, "")
-    own = MODALITY_KEYS[kind]
-    for key in section.given:
-        others = [other for other, keys in MODALITY_KEYS.items() if key in keys and other != kind]
-        if others and key not in own:
-            raise DataError(f"{section.where}: {key} is of kind {' or '.join(others)}, this one is of kind {kind}; leave it out")
+    own = section.keys_of(kind, MODALITY_KEYS, "of kind")
     modality = DescribedModality(
         name=name,
         letter=_letter(section, name, taken),
@@ -359,11 +363,7 @@ def _column(where: str, name: str, value: object) -> Column:
     kind = section.take("as", "number")
     if kind not in AS:
         raise section.refuse("as", f"one of {', '.join(AS)}{_hint(kind, AS)}", kind)
-    known = AS_KEYS[kind]
-    for key in section.given:
-        others = [other for other, keys in AS_KEYS.items() if key in keys and other != kind]
-        if others and key not in known:
-            raise DataError(f"{where}: {key} is of columns read as {' or '.join(others)}, this one is read as {kind}; leave it out")
+    known = section.keys_of(kind, AS_KEYS, "read as")
     column = Column(
         name=name,
         kind=kind,

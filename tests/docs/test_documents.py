@@ -22,7 +22,12 @@ from typing import NamedTuple
 import pytest
 
 import bench
+from bench import registry
 from bench.data.grammar import PARSERS
+from bench.datasets.catalog import DATASETS
+from bench.datasets.files import FileDataset
+from bench.methods.catalog import PAPER, REFERENCE
+from bench.names import Choice
 from bench.question.suite import SETTING_KEYS, SUITE_KEYS, Suite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,6 +176,13 @@ def test_readme_is_short():
     assert len(lines) <= 100
     texts = re.sub(r"^```.*?^```$", "", read("README.md"), flags=re.DOTALL | re.MULTILINE).splitlines()
     assert [line for line in texts if len(line) > 130 and not line.startswith(("|", "!["))] == []
+
+
+def test_readme_counts_what_the_catalogs_hold():
+    files = sum(isinstance(registry.dataset_of(Choice(name)), FileDataset) for name in DATASETS)
+    words = {3: "three", 6: "six", 11: "eleven", 12: "twelve"}
+    assert f"{words[len(DATASETS) - files]} datasets come along, {words[files]} more are read" in read("README.md")
+    assert f"the {words[len(PAPER)]} papers, {words[len(REFERENCE)]} reference methods" in read("README.md")
 
 
 def table_of(text):
