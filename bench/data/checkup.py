@@ -22,6 +22,7 @@ from bench.data.twins import numbered, together, twins
 from bench.datasets.base import Dataset, Samples
 from bench.errors import UsageError
 from bench.names import parse_choice
+from bench.stats.metrics import METRICS
 from bench.text import and_list, count, listed, share
 
 LARGE_SHARE = 0.75  # of one class, above which accuracy says little
@@ -82,6 +83,7 @@ class Subject:
     samples: Samples
     rows: Mapping[str, np.ndarray]  # part -> its rows
     vary: str = "training"  # what the seed draws in the run that asks
+    metric: str = "accuracy"  # that it ranks by
     quick: bool = True
 
     @cached_property
@@ -136,10 +138,9 @@ def _classes(subject: Subject) -> Concern | None:
     name, most = largest_class(subject.samples)
     if most <= LARGE_SHARE:
         return None
-    text = (
-        f"{share(most)} of the samples are of class {name!r}: always saying so has an accuracy of {100 * most:.1f}, so rank and select by "
-        "a metric that looks at scores (--metric auroc --selection auroc)"
-    )
+    text = f"{share(most)} of the samples are of class {name!r}: always saying so has an accuracy of {100 * most:.1f}"
+    if METRICS[subject.metric].by_class:
+        text += ", so rank and select by a metric that looks at scores (--metric auroc --selection auroc)"
     return Concern("classes", "note", text)
 
 

@@ -150,7 +150,7 @@ def concerns_of(suite: Suite) -> Concerns:
         if registry.is_from_outside(choice.name):
             dataset, samples, _ = load_checked(choice)
             rows = split_rows(dataset, samples, _roots(suite)[0])
-            found[str(choice)] = tuple(concern.text for concern in checkup(Subject(dataset, samples, rows, suite.vary)))
+            found[str(choice)] = tuple(concern.text for concern in checkup(Subject(dataset, samples, rows, suite.vary, suite.metric)))
     return found
 
 

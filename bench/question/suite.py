@@ -19,11 +19,12 @@ from typing import Any
 
 from bench.data.grammar import parse_protocol, takes_noise
 from bench.errors import UsageError, unknown
-from bench.names import Value, list_item, one_choice, one_name, path_of, plain, split_list
+from bench.names import Value, bare_choice, list_item, one_choice, one_name, path_of, plain, split_list
 from bench.question import keys
 from bench.question.machine import Limits, Machine
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
+from bench.text import listed
 
 VARY = ("training", "split")
 MAX_SEEDS = 30  # of a pair that gets seeds until it is resolved, unless told
@@ -281,7 +282,10 @@ def suite_from(name: str, table: Mapping[str, object]) -> Suite:
 
 
 def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
-    """The suite with options of the command line over it: settings keys change every setting, `training` is merged."""
+    """The suite with options of the command line over it: settings keys change every setting, `training` is merged.
+
+    A title speaks of a suite's own datasets: where others are named, it names them.
+    """
     given = {key: value for key, value in options.items() if value is not None}
     changes = _setting_values({key: value for key, value in given.items() if key in SETTING_KEYS})
     settings = tuple(dict.fromkeys(replace(setting, **changes) for setting in suite.settings)) if changes else suite.settings
@@ -293,6 +297,9 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
                 for name, table in getattr(suite, what).items()
             }
         scalars["training"] = {**suite.training, **scalars["training"]}
+    if settings != suite.settings and "datasets" in changes and suite.title:
+        names = dict.fromkeys(bare_choice(name) for name in changes["datasets"])
+        scalars.setdefault("title", f"Suite {suite.name} on {listed(list(names))}")
     if suite.by_default:
         scalars.setdefault("by_default", {key: reason for key, reason in suite.by_default.items() if key not in scalars})
     if scalars.get("until_resolved") and not suite.max_seeds:

@@ -246,6 +246,8 @@ def test_a_class_over_three_quarters_is_told_with_its_share_and_the_metric_that_
     assert text.startswith(f"{share} % of the samples are of class 'alive'")
     assert "--metric auroc --selection auroc" in text
     assert "classes" not in found(made(n=1000, positive=0.3))
+    assert found(samples, metric="f1_macro")["classes"].text == text
+    assert found(samples, metric="auroc")["classes"].text == text.partition(", so rank")[0]  # a run that ranks so needs no advice to
 
 
 def test_few_test_rows_and_few_positives_advise_several_splits():

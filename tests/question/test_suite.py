@@ -299,3 +299,12 @@ def test_tables_of_a_file_are_found_however_it_is_spelled(tmp_path, monkeypatch)
     assert with_one_name(found) == found
     with pytest.raises(UsageError, match=r"configs names one file twice, as net\.py:Net and as \./net\.py:Net; name it once"):
         with_one_name(replace(found, configs={"net.py:Net": {}, "./net.py:Net": {}}))
+
+
+def test_title_of_a_suite_names_the_datasets_that_were_asked_for_in_place_of_its_own():
+    suite = read_suite("quick")
+    asked = with_options(suite, {"datasets": ["/home/me/mine.py:Mine", "digits"]})
+    assert asked.title == "Suite quick on mine.py:Mine and digits"
+    assert with_options(suite, {"methods": ["constant"], "noise": 0.3}).title == suite.title
+    assert with_options(suite, {"datasets": ["digits"], "title": "Mine"}).title == "Mine"
+    assert suite_from("quick", tomllib.loads(asked.to_toml())).title == asked.title
