@@ -28,7 +28,8 @@ from bench.registry import cells, files, live
 from bench.registry.text import digest
 
 OURS = ("bench.methods.", "bench.datasets.")  # their classes are hashed by their source wherever the suite lies
-READERS = ("base", "catalog", "files", "hdf5", "pickles", "safe", "stand_ins", "tables")  # of datasets: what they give is in the samples
+# of datasets: what they give is in the samples
+READERS = ("base", "catalog", "deferred", "files", "hdf5", "pickles", "safe", "stand_ins", "tables")
 BASES = tuple(f"bench.datasets.{name}" for name in READERS)
 ACTING = ("posterior", "learn")  # the functions of a dataset that run in a trial; what others do is in its samples
 _run: dict[str, tuple[ModuleSpec | None, str]] = {}  # modules by name: what tells one import from the next, and the text that was run
