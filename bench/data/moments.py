@@ -29,11 +29,16 @@ class Moments(NamedTuple):
     def rows(self, index: np.ndarray) -> Moments:
         return Moments(self.number[index], self.mean[index], self.scatter[index])
 
+    def beside(self, other: Moments) -> Moments:
+        """The parts of both."""
+        return Moments(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+
     def joined(self) -> Moments:
         """All parts as one. Shapes: (1, S)."""
         count = self.number.sum(0, keepdims=True)
         mean = (self.number * self.mean).sum(0, keepdims=True) / np.maximum(count, 1)
-        apart = self.number * (self.mean - mean) ** 2
+        with np.errstate(invalid="ignore"):  # infinite values
+            apart = self.number * (self.mean - mean) ** 2
         return Moments(count, mean, (self.scatter + apart).sum(0, keepdims=True))
 
 
@@ -93,10 +98,11 @@ def collector(samples: Samples) -> Callable[[str, np.ndarray, slice], None]:
 
 def in_blocks(modality: Modality, values: Deferred, rows: np.ndarray) -> Moments:
     """The moments of some rows together, from a pass over them. Shapes: rows (K,) int64 -> (1, S)."""
-    parts = [Moments(*(np.zeros((1, _statistics(modality))) for _ in range(3)))]
+    nothing = np.zeros((1, _statistics(modality)))
+    found = Moments(nothing, nothing, nothing)
     for block in blocks(len(rows), modality.shape):
-        parts.append(moments(modality.kind, values.take(modality.name, rows[block])).joined())
-    return Moments(*map(np.concatenate, zip(*parts, strict=True))).joined()
+        found = found.beside(moments(modality.kind, values.take(modality.name, rows[block]))).joined()
+    return found
 
 
 def is_small(modality: Modality) -> bool:
