@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -192,7 +192,18 @@ class Samples:
         groups = None if self.groups is None else self.groups[index]
         split = None if self.split is None else self.split[index]
         lengths = {name: array[index] for name, array in self.lengths.items()}
-        return Samples(self.schema, values, self.observed[index], self.target[index], self.ids[index], groups, split, lengths)
+        chosen = {"values": values, "observed": self.observed[index], "target": self.target[index], "ids": self.ids[index]}
+        chosen |= {"groups": groups, "split": split, "lengths": lengths, "blank": {}}
+        places = np.sort(np.arange(len(self))[index])
+        if (places[1:] == places[:-1]).any():
+            return replace(self, **chosen)  # which refuses it: a row comes twice
+        return self._with(**chosen)
+
+    def _with(self, **changes: Any) -> Samples:
+        """`dataclasses.replace` for what cannot break a rule: rows and values that have passed the checks are not checked again."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, **changes)
+        return made
 
     def select(self, combination: str) -> Samples:
         """The same rows with the modalities of `combination` alone."""
@@ -202,7 +213,7 @@ class Samples:
             self.values.only(schema.names) if isinstance(self.values, Deferred) else {name: self.values[name] for name in schema.names}
         )
         lengths = {name: self.lengths[name] for name in schema.names if name in self.lengths}
-        return replace(self, schema=schema, values=values, observed=self.observed[:, positions], lengths=lengths)
+        return self._with(schema=schema, values=values, observed=self.observed[:, positions], lengths=lengths)
 
     def with_values(self, values: Mapping[str, np.ndarray]) -> Samples:
         """The same rows with other values of the modalities named, whose shapes the schema takes over.
@@ -221,18 +232,18 @@ class Samples:
 
     def held(self) -> Samples:
         """The same rows with all values in memory, as plain arrays."""
-        return replace(self, values=dict(self.values)) if isinstance(self.values, Deferred) else self
+        return self._with(values=dict(self.values)) if isinstance(self.values, Deferred) else self
 
     def deferred(self) -> Samples:
         """The same rows with values that are made for those who ask (`bench.datasets.deferred`)."""
-        return self if isinstance(self.values, Deferred) else replace(self, values=Stored(self.values))
+        return self if isinstance(self.values, Deferred) else self._with(values=Stored(self.values))
 
     def sealed(self) -> Samples:
         """A copy in which every cell that is not observed holds NaN, so that reading it cannot go unnoticed."""
         if isinstance(self.values, Deferred):
-            return replace(self, values=self.values.then(self._seal))
+            return self._with(values=self.values.then(self._seal))
         rows = np.arange(len(self))
-        return replace(self, values={name: self._seal(name, array.copy(), rows) for name, array in self.values.items()})
+        return self._with(values={name: self._seal(name, array.copy(), rows) for name, array in self.values.items()})
 
     def _seal(self, name: str, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The values of some rows, written into. Shapes: array (K, *shape), rows (K,) int64."""
