@@ -14,6 +14,7 @@ import numpy as np
 
 SMALL = 50 * 2**20  # bytes of values up to which they are held as plain arrays: a trial is then as fast as it can be, at four times of them
 BLOCK = 8 * 2**20  # bytes of values that are looked at together: what a pass over large values needs beside them
+HELD = 2**20  # bytes of a file that are read before its pages are let go; the system maps many more around them
 DONTNEED = getattr(mmap, "MADV_DONTNEED", None)  # None where a system takes no such advice
 Change = Callable[[str, np.ndarray, np.ndarray], np.ndarray]  # of a modality: values of some rows, their places -> other values of these
 
@@ -75,7 +76,7 @@ class Stored(Deferred):
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self.arrays, self.kept = dict(arrays), dict[str, Any]()
+        self.arrays, self.kept = {name: np.asarray(array) for name, array in arrays.items()}, dict[str, Any]()
         self._maps = {name: found for name, array in self.arrays.items() if (found := _file_map(array)) is not None}
         self._held = 0  # bytes read from maps since their pages were let go
         count = len(next(iter(self.arrays.values())))
@@ -103,7 +104,7 @@ class Stored(Deferred):
         """Note bytes that were read. After some of a file's, its pages are let go: the system's cache keeps them, not this process."""
         if name in self._maps:
             self._held += size
-            if self._held >= 2 * BLOCK:
+            if self._held >= HELD:
                 self._held = 0
                 for found in self._maps.values():
                     found.madvise(DONTNEED)

@@ -1,7 +1,11 @@
 """bench/training/loader.py: gathered batches are those of the whole, in whatever thread, and errors come out where they are used."""
 
+import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,3 +103,16 @@ def test_gpu_gets_the_same_batches_whether_all_fits_or_not(train, monkeypatch, r
     assert isinstance(data, Rows) is (room == 0)
     index = list(row_batches(data, 7))
     assert all(same(batch.to("cpu"), whole.rows(rows.cpu())) for batch, rows in zip(batches_of(data, index), index, strict=True))
+
+
+@pytest.mark.slow
+def test_data_larger_than_memory_train():
+    """1.3 GB where neither driver, server nor trial may take 1 GB; `benchmarks/data_path.py` does it with 8 GB and 4."""
+    file = Path(__file__).parents[2] / "benchmarks" / "data_path.py"
+    options = ["--larger-than-memory", "--gigabytes", "1.3", "--memory", "1", "--method", "dropout-transformer"]
+    done = subprocess.run([sys.executable, file, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["gigabytes"] > 1.25 * found["memory_limit_gb"]
+    assert found["trial_memory_mb"] < 500
+    assert found["driver_memory_mb"] < 1000
