@@ -7,14 +7,16 @@ make or move tensors, so that `bench list` and the leaderboards work where torch
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from bench.datasets.columns import flat_column, kind_of, named, plain, text
+from bench.datasets.deferred import Deferred, Stored, blocks
 
 if TYPE_CHECKING:
     import torch
@@ -162,6 +164,11 @@ class Samples:
             real = lengths[self.observed[:, self.schema.names.index(name)]]
             if len(real) and not 1 <= real.min() <= real.max() <= modality.shape[0]:
                 raise ValueError(f"lengths of {name} must be in [1, {modality.shape[0]}], got {real.min()} to {real.max()}")
+        if isinstance(self.values, Deferred):
+            shapes = {modality.name: modality.shape for modality in self.schema}
+            if self.values.shapes != shapes or len(self.values.index) != n:
+                raise ValueError(f"values must be of {n} rows of the shapes {shapes}, got {self.values.shapes} of {len(self.values.index)}")
+            return
         for modality in self.schema:
             array = plain(modality.name, self.values[modality.name], n)
             if array.dtype != np.float32 or array.shape != (n, *modality.shape):
@@ -179,19 +186,34 @@ class Samples:
 
     def rows(self, index: np.ndarray) -> Samples:
         """The chosen rows, in the order given. Shapes: index (K,) int64 or (N,) bool."""
-        values = {name: array[index] for name, array in self.values.items()}
+        values: Mapping[str, np.ndarray] = (
+            self.values.rows(index) if isinstance(self.values, Deferred) else {name: array[index] for name, array in self.values.items()}
+        )
         groups = None if self.groups is None else self.groups[index]
         split = None if self.split is None else self.split[index]
         lengths = {name: array[index] for name, array in self.lengths.items()}
-        return Samples(self.schema, values, self.observed[index], self.target[index], self.ids[index], groups, split, lengths)
+        chosen = {"values": values, "observed": self.observed[index], "target": self.target[index], "ids": self.ids[index]}
+        chosen |= {"groups": groups, "split": split, "lengths": lengths, "blank": {}}
+        places = np.sort(np.arange(len(self))[index])
+        if (places[1:] == places[:-1]).any():
+            return replace(self, **chosen)  # which refuses it: a row comes twice
+        return self._with(**chosen)
+
+    def _with(self, **changes: Any) -> Samples:
+        """`dataclasses.replace` for what cannot break a rule: rows and values that have passed the checks are not checked again."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, **changes)
+        return made
 
     def select(self, combination: str) -> Samples:
         """The same rows with the modalities of `combination` alone."""
         positions = self.schema.positions(combination)
         schema = self.schema.subset(combination)
-        values = {name: self.values[name] for name in schema.names}
+        values: Mapping[str, np.ndarray] = (
+            self.values.only(schema.names) if isinstance(self.values, Deferred) else {name: self.values[name] for name in schema.names}
+        )
         lengths = {name: self.lengths[name] for name in schema.names if name in self.lengths}
-        return replace(self, schema=schema, values=values, observed=self.observed[:, positions], lengths=lengths)
+        return self._with(schema=schema, values=values, observed=self.observed[:, positions], lengths=lengths)
 
     def with_values(self, values: Mapping[str, np.ndarray]) -> Samples:
         """The same rows with other values of the modalities named, whose shapes the schema takes over.
@@ -208,35 +230,77 @@ class Samples:
         """A sealed copy in which the cells of `hidden` are not observed. Shapes: hidden (N, M) bool."""
         return replace(self, observed=self.observed & ~hidden).sealed()
 
+    def held(self) -> Samples:
+        """The same rows with all values in memory, as plain arrays."""
+        return self._with(values=dict(self.values)) if isinstance(self.values, Deferred) else self
+
+    def deferred(self) -> Samples:
+        """The same rows with values that are made for those who ask (`bench.datasets.deferred`)."""
+        return self if isinstance(self.values, Deferred) else self._with(values=Stored(self.values))
+
     def sealed(self) -> Samples:
         """A copy in which every cell that is not observed holds NaN, so that reading it cannot go unnoticed."""
-        values = {}
-        for position, (name, array) in enumerate(self.values.items()):
-            copy = array.copy()
-            copy[~self.observed[:, position]] = np.nan
-            if name in self.lengths:
-                copy[np.arange(array.shape[1]) >= self.lengths[name][:, None]] = np.nan
-            values[name] = copy
-        return replace(self, values=values)
+        if isinstance(self.values, Deferred):
+            return self._with(values=self.values.then(self._seal))
+        rows = np.arange(len(self))
+        return self._with(values={name: self._seal(name, array.copy(), rows) for name, array in self.values.items()})
+
+    def _seal(self, name: str, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The values of some rows, written into. Shapes: array (K, *shape), rows (K,) int64."""
+        array[~self.observed[rows, self.schema.names.index(name)]] = np.nan
+        if name in self.lengths:
+            array[np.arange(array.shape[1]) >= self.lengths[name][rows, None]] = np.nan
+        return array
 
     def without_blanks(self) -> Samples:
         """The same rows, where a modality that holds no value in a row, padding aside, is not observed there; `blank` counts them."""
-        found = np.zeros_like(self.observed)
-        for position, array in enumerate(self.sealed().values.values()):
-            found[:, position] = self.observed[:, position] & np.isnan(array).all(tuple(range(1, array.ndim)))
-        if not found.any():
-            return self
-        counts = {name: int(count) for name, count in zip(self.schema.names, found.sum(0), strict=True) if count}
-        return replace(self, observed=self.observed & ~found, blank=counts)
+        return self.looked_over()[0]
 
     def fingerprint(self) -> str:
         """SHA-256 over schema, values, masks, targets, ids and groups: equal if and only if the data are equal."""
+        return self._digest(lambda *_: None, np.zeros_like(self.observed))
+
+    def looked_over(self, see: Callable[[str, np.ndarray, slice], None] = lambda *_: None) -> tuple[Samples, str]:
+        """The same rows `without_blanks`, and their fingerprint, from one pass over the values.
+
+        `see` is given what the pass reads, block by block: a modality, sealed values of some rows, which rows. It writes nothing into them.
+        """
+        blank = np.zeros_like(self.observed)
+
+        def watch(name: str, array: np.ndarray, rows: slice) -> None:
+            position = self.schema.names.index(name)
+            first = array.reshape(len(array), math.prod(array.shape[1:]))[:, 0]
+            suspects = np.flatnonzero(np.isnan(first) & self.observed[rows, position])
+            blank[rows.start + suspects, position] = np.isnan(array[suspects]).all(tuple(range(1, array.ndim)))
+            see(name, array, rows)
+
+        found = self._digest(watch, blank)
+        if not blank.any():
+            return self, found
+        counts = {name: int(count) for name, count in zip(self.schema.names, blank.sum(0), strict=True) if count}
+        return replace(self, observed=self.observed & ~blank, blank=counts), found
+
+    def in_blocks(self, name: str) -> Iterator[tuple[slice, np.ndarray]]:
+        """A pass over the sealed values of a modality: some rows, and their values (K, *shape), to be read alone."""
+        position, shape = self.schema.names.index(name), self.schema.modalities[self.schema.names.index(name)].shape
+        is_sealed = bool(self.observed[:, position].all()) and name not in self.lengths
+        for rows in blocks(len(self), shape):
+            array = self.values.block(name, rows) if isinstance(self.values, Deferred) else self.values[name][rows]
+            yield rows, array if is_sealed else self._seal(name, array.copy(), np.arange(rows.start, rows.stop))
+
+    def _digest(self, watch: Callable[[str, np.ndarray, slice], None], blank: np.ndarray) -> str:
+        """The fingerprint with the cells of `blank` not observed, which `watch` may still mark in the rows it is given."""
         digest = hashlib.sha256(repr(self.schema).encode())
-        sealed = self.sealed()
-        for array in (*sealed.values.values(), self.observed, self.target):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        for position, name in enumerate(self.schema.names):
+            for rows, array in self.in_blocks(name):
+                watch(name, array, rows)
+                if blank[rows, position].any():  # a sealed cell holds NaN of one kind
+                    array = np.where(blank[rows, position].reshape(-1, *[1] * (array.ndim - 1)), np.float32(np.nan), array)
+                digest.update(np.ascontiguousarray(array).data)
+        observed = self.observed & ~blank
+        digest.update(observed.tobytes() + self.target.tobytes())
         for name, lengths in self.lengths.items():
-            digest.update(name.encode() + np.where(self.observed[:, self.schema.names.index(name)], lengths, 0).tobytes())
+            digest.update(name.encode() + np.where(observed[:, self.schema.names.index(name)], lengths, 0).tobytes())
         if self.split is not None:
             digest.update("\n".join(self.split.tolist()).encode())
         for column in (self.ids, self.groups):

@@ -1,8 +1,10 @@
 """Datasets that come as files: where they lie, how they are prepared once, and how a prepared copy is read.
 
-A data root holds one folder per dataset with the files as their source hands them out, and `prepared/` with our own copies:
-one `data.npz` without pickles and one `meta.json` with the schema and the SHA-256 of every source file. A dataset reads its prepared
-copy where there is one, else its raw files, unless these are too large to be read for every run.
+A data root holds one folder per dataset with the files as their source hands them out, and `prepared/` with our own copies: one
+`values-0.npy`, `values-1.npy` and so on for each modality, one `data.npz` for all else, both without pickles, and one `meta.json` with the
+schema and the SHA-256 of every source file. A dataset reads its prepared copy where there is one, else its raw files, unless these are too
+large to be read for every run. Values of a prepared copy are mapped into memory: every process on a machine sees the same ones, and they
+may be larger than it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import platformdirs
 from bench.datasets.base import DataError, Dataset, Modality, Samples, Schema
 from bench.datasets.stand_ins import refuse_stand_in
 
-FORMAT = 1  # of prepared copies
+FORMAT = 2  # of prepared copies; those of format 1, which hold all values in `data.npz`, are read too
 INDICATORS = "indicators"  # the option, of datasets that have it, to give single gaps a column each; it acts in `learn` alone
 Report = Callable[[int, int, str], None]  # steps done, steps in all (0: not known), what is being done
 
@@ -173,13 +175,13 @@ def check(samples: Samples, name: str) -> None:
     """What no loader can use is refused before it is written. Raises: DataError."""
     if not len(samples):
         raise DataError(f"{name} has no samples; its files are empty")
-    for position, modality in enumerate(samples.schema):
-        rows = samples.observed[:, position]
-        seen = samples.values[modality.name][rows]
-        if np.isinf(seen).any():
-            raise DataError(f"{modality.name} of {name} holds infinite values; a value must be a number, or NaN where it is missing")
-        if np.isnan(seen).all(tuple(range(1, seen.ndim))).any():
-            raise DataError(f"{modality.name} of {name} is observed in a sample that has no value of it")
+    for position, name_of in enumerate(samples.schema.names):
+        for rows, array in samples.in_blocks(name_of):
+            seen = array[samples.observed[rows, position]]
+            if np.isinf(seen).any():
+                raise DataError(f"{name_of} of {name} holds infinite values; a value must be a number, or NaN where it is missing")
+            if np.isnan(seen).all(tuple(range(1, seen.ndim))).any():
+                raise DataError(f"{name_of} of {name} is observed in a sample that has no value of it")
 
 
 def prepared_copies(dataset: FileDataset) -> list[tuple[Path, Mapping[str, Any]]]:
@@ -201,7 +203,7 @@ def sha256(path: Path) -> str:
 
 
 def write_prepared(folder: Path, samples: Samples, facts: Mapping[str, Any]) -> None:
-    """Write `data.npz` and `meta.json` under another name beside `folder`, then rename: a half-written copy is never seen.
+    """Write the files of a prepared copy under another name beside `folder`, then rename: a half-written copy is never seen.
 
     Raises: DataError if the disk refuses.
     """
@@ -214,8 +216,7 @@ def write_prepared(folder: Path, samples: Samples, facts: Mapping[str, Any]) -> 
         "classes": list(samples.schema.classes),
         "fingerprint": samples.fingerprint(),
     }
-    arrays = {f"value/{name}": array for name, array in samples.values.items()}
-    arrays |= {f"length/{name}": array for name, array in samples.lengths.items()}
+    arrays = {f"length/{name}": array for name, array in samples.lengths.items()}
     arrays |= {"observed": samples.observed, "target": samples.target, "ids": samples.ids.astype(str)}
     for key in ("groups", "split"):
         column = getattr(samples, key)
@@ -224,7 +225,9 @@ def write_prepared(folder: Path, samples: Samples, facts: Mapping[str, Any]) -> 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as half:
-            np.savez(Path(half) / "data.npz", **arrays)  # type: ignore[arg-type]
+            for position, name in enumerate(samples.schema.names):
+                _write_values(_values_file(Path(half), position), samples, name)
+            np.savez(Path(half) / "data.npz", **arrays)
             (Path(half) / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
             if folder.exists():
                 shutil.rmtree(folder)
@@ -234,22 +237,41 @@ def write_prepared(folder: Path, samples: Samples, facts: Mapping[str, Any]) -> 
         raise DataError(f"the prepared copy cannot be written to {folder}: {error}; give another --data-root (or BENCH_DATA)") from error
 
 
+def _values_file(folder: Path, position: int) -> Path:
+    """Where the values of a modality lie, by its position: a name may hold anything."""
+    return folder / f"values-{position}.npy"
+
+
+def _write_values(path: Path, samples: Samples, name: str) -> None:
+    """The sealed values of a modality, block by block; a disk that is full raises here, as a mapped file would not."""
+    shape = {modality.name: modality.shape for modality in samples.schema}[name]
+    with path.open("wb") as stream:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype("<f4")), "fortran_order": False, "shape": (len(samples), *shape)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for _, array in samples.in_blocks(name):
+            stream.write(np.ascontiguousarray(array, dtype="<f4").data)
+
+
 def read_prepared(folder: Path) -> Prepared:
-    """A prepared copy. Raises: DataError if it is damaged or of another format, saying how to make it anew."""
+    """A prepared copy, its values mapped, not read. Raises: DataError if it is damaged or of another format, saying how to make it anew."""
     again = "make it anew with `bench data prepare`"
     try:
         for file in ("meta.json", "data.npz"):
             refuse_stand_in(folder / file)
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        if meta["format"] != FORMAT:
-            raise DataError(f"the prepared copy in {folder} has format {meta['format']}, this bench reads {FORMAT}; {again}")
+        if meta["format"] not in (1, FORMAT):
+            raise DataError(f"the prepared copy in {folder} has format {meta['format']}, this bench reads 1 and {FORMAT}; {again}")
         schema = Schema(
             tuple(Modality(m["name"], m["letter"], m["kind"], tuple(m["shape"])) for m in meta["modalities"]), tuple(meta["classes"])
         )
         with (folder / "data.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            if meta["format"] == 1:
+                values = {name: arrays[f"value/{name}"] for name in schema.names}
+            else:
+                values = {name: _mapped(_values_file(folder, position)) for position, name in enumerate(schema.names)}
             samples = Samples(
                 schema,
-                {name: arrays[f"value/{name}"] for name in schema.names},
+                values,
                 arrays["observed"],
                 arrays["target"],
                 arrays["ids"],
@@ -262,3 +284,9 @@ def read_prepared(folder: Path) -> Prepared:
     except Exception as error:  # whatever a damaged archive makes its readers raise
         raise DataError(f"the prepared copy in {folder} is damaged ({type(error).__name__}: {error}); {again}") from error
     return Prepared(samples, meta)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The array in a file, mapped to be read alone."""
+    refuse_stand_in(path)
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bench import registry
+from bench.data.moments import collector
 from bench.datasets.base import DataError, Dataset, Samples, Schema
+from bench.datasets.deferred import SMALL, size_of
 from bench.datasets.files import data_root
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice
@@ -34,6 +36,9 @@ class Loaded(NamedTuple):
 # whoever needs certain data looks at the fingerprint, as a trial does.
 _Memory = dict[tuple[str, Path], Loaded]
 _memory: ContextVar[_Memory | None] = ContextVar("samples that this command has loaded", default=None)
+
+# A server also works out what the trials would each work out again; a command that only plans has no use for it.
+_serves: ContextVar[bool] = ContextVar("this process loads samples for the trials that are forked from it", default=False)
 
 
 @contextmanager
@@ -73,8 +78,8 @@ def load(choice: Choice, anew: bool = False) -> Loaded:
         raise UsageError(f"dataset {str(choice)!r} does not load: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(samples, Samples):
         raise UsageError(f"load of dataset {str(choice)!r} must return Samples, got {type(samples).__name__}")
-    samples = _usable(choice, samples)
-    loaded = Loaded(dataset, samples, fingerprint_of(dataset, samples))
+    samples, digest = _usable(choice, samples)
+    loaded = Loaded(dataset, samples, fingerprint_of(dataset, samples, digest))
     if memory is not None:
         memory[key] = loaded
     return loaded
@@ -118,13 +123,13 @@ def unsteady(choice: Choice) -> str:
     )
 
 
-def fingerprint_of(dataset: Dataset, samples: Samples) -> str:
+def fingerprint_of(dataset: Dataset, samples: Samples, digest: str | None = None) -> str:
     """Hash of all of a dataset that moves a number: its samples, how rows may be split, and its code where that acts in a trial, with what
     that goes by.
 
-    Where there is nothing but samples, it is the fingerprint of these.
+    Where there is nothing but samples, it is the fingerprint of these, `digest` if that is known.
     """
-    own = samples.fingerprint()[:16]
+    own = (digest or samples.fingerprint())[:16]
     further: list[str] = []
     if samples.groups is not None and not dataset.keeps_groups:
         further.append("groups may be parted")
@@ -151,11 +156,17 @@ def _told(dataset: Dataset, samples: Samples) -> list[str]:
     return [f"{name} {hashlib.sha256(repr(a.tolist()).encode()).hexdigest()}" for name, a in rows]
 
 
-def _usable(choice: Choice, samples: Samples) -> Samples:
-    """The samples as they enter: what holds no value is not observed. Raises: UsageError without rows."""
+def _usable(choice: Choice, samples: Samples) -> tuple[Samples, str]:
+    """The samples as they enter, and their fingerprint, from one pass: what holds no value is not observed, what is large is not copied.
+
+    Raises: UsageError without rows.
+    """
     if not len(samples):
         raise UsageError(f"dataset {str(choice)!r} has no samples; its `load` must return one row at least")
-    return samples.without_blanks()
+    if size_of(samples.values) <= SMALL:
+        return samples.held().looked_over()
+    samples = samples.deferred()
+    return samples.looked_over(collector(samples)) if _serves.get() else samples.looked_over()
 
 
 def preload(name: str) -> None:
@@ -163,6 +174,7 @@ def preload(name: str) -> None:
     trials, with its reason."""
     if _memory.get() is None:
         _memory.set({})
+    _serves.set(True)
     with suppress(UsageError):
         load(parse_choice(name))
 

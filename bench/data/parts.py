@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bench.data.learning import Learnt
+from bench.data.moments import in_blocks, of_rows
 from bench.data.protocol import PARTS, Draws, Protocol, Rule, mask_hash
 from bench.data.splits import noticed, split_rows
 from bench.datasets.base import Dataset, Samples, Schema, divisor
+from bench.datasets.deferred import SMALL, Deferred, blocks, size_of
 from bench.errors import UsageError
 
 
@@ -71,16 +73,19 @@ def build_parts(
     notes = noticed(dataset, samples, rows) if test else ()
     if not test:
         rows["test"] = rows["test"][:0]
-    hider = Hider(samples.select(combination), samples.schema, rows, {"train": seed, "valid": root, "test": root})
+    chosen, learns = samples.select(combination), type(dataset).learn is not Dataset.learn
+    chosen = chosen.held() if learns or size_of(chosen.values) <= SMALL else chosen.deferred()
+    hider = Hider(chosen, samples.schema, rows, {"train": seed, "valid": root, "test": root})
     protocol = protocol.on(hider.samples.schema, samples.groups is not None)  # refused before anything is drawn
     train = hider("train", protocol.train)
-    train = train.rows(np.flatnonzero(train.observed.any(1)))
+    seen = np.flatnonzero(train.observed.any(1))
+    train = train.rows(seen)
     if not len(train):
         raise UsageError(f"no training row observes any of combination {combination!r}; choose another combination or protocol")
     unseen = tuple(train.schema.names[column] for column in np.flatnonzero(~train.observed.any(0)))
     learnt = Learnt(dataset, train)
     shown = learnt(train)
-    scaler = Scaler(shown)
+    scaler = Scaler(shown, chosen, rows["train"][seen])
     valid, tested = (_unseen_hidden(hider(part, protocol.part(part)), unseen) for part in ("valid", "test"))
     seen_test = _part(tested, learnt(tested), scaler, keep_raw=True)
     return Parts(_part(train, shown, scaler), _part(valid, learnt(valid), scaler), seen_test, unseen, hider, learnt, scaler, notes)
@@ -117,43 +122,87 @@ class Scaler:
     """Standardises every feature with mean and SD of the observed training cells; single missing features become the mean.
 
     A feature that does not vary in training is 0 everywhere. Statistics are per feature of a vector or sequence, per channel of an image
-    or volume. Samples come sealed: padded steps hold NaN, so they are part of no statistic, and they stay NaN.
-    Raises: UsageError on infinite values, and on one so far from the training mean that it has no float32 once it is scaled.
+    or volume. Samples come sealed: padded steps hold NaN, so they are part of no statistic, and they stay NaN. Large values are scaled when
+    they are asked for, and the statistics of those that are known by row are put together from what is known: both agree with what
+    is done to small ones to float32 rounding.
+    Raises: UsageError on infinite values, and on one so far from the training mean that it has no float32 once it is scaled; of large
+    values once they are asked for.
     """
 
-    def __init__(self, train: Samples) -> None:
+    def __init__(self, train: Samples, source: Samples | None = None, rows: np.ndarray | None = None) -> None:
+        """Of large values, `rows` (N,) int64 says which rows of `source`, where nothing is hidden, the training rows are."""
         self.statistics = {}
         for position, modality in enumerate(train.schema):
-            _check_finite(modality.name, train.values[modality.name], train.ids)
-            seen = train.values[modality.name][train.observed[:, position]].astype(np.float64)
-            axes = _reduced_axes(modality.kind, seen.ndim)
-            if not len(seen):  # never observed in train: nothing to fit
-                seen = np.zeros((1, *modality.shape))
-            count = np.isfinite(seen).sum(axes, keepdims=True)
-            mean = np.where(count > 0, np.nansum(seen, axes, keepdims=True) / np.maximum(count, 1), 0.0)
-            variance = np.nansum((seen - mean) ** 2, axes, keepdims=True) / np.maximum(count, 1)
+            if isinstance(train.values, Deferred):
+                mean, variance = _deferred_statistics(train, position, source, rows)
+            else:
+                mean, variance = _statistics(train, position)
             self.statistics[modality.name] = (mean, divisor(mean, np.sqrt(variance)))
 
     def __call__(self, samples: Samples) -> Samples:
-        values = {}
-        for position, (name, array) in enumerate(samples.values.items()):
-            mean, sd = self.statistics[name]
-            _check_finite(name, array, samples.ids)
-            with np.errstate(over="ignore"):
-                scaled = ((array - mean) / sd).astype(np.float32)
-            gap = np.isnan(scaled) & samples.observed[:, position].reshape(-1, *([1] * (array.ndim - 1)))
-            scaled[gap] = 0.0
-            if np.isinf(scaled).any():
-                raise UsageError(
-                    f"modality {name!r} holds a value that is {np.finfo(np.float32).max:.0e} SDs and more from its training mean; the "
-                    "dataset's `load` must replace or drop it"
-                )
-            values[name] = scaled
-        return replace(samples, values=values).sealed()
+        def scale(name: str, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return self._scaled(name, array, samples.observed[rows, samples.schema.names.index(name)], samples.ids[rows])
+
+        if isinstance(samples.values, Deferred):
+            return replace(samples, values=samples.values.then(scale)).sealed()
+        everyone = np.arange(len(samples))
+        return replace(samples, values={name: scale(name, array, everyone) for name, array in samples.values.items()}).sealed()
+
+    def _scaled(self, name: str, array: np.ndarray, observed: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """The values of some rows, scaled. Shapes: array (K, *shape), observed (K,) bool, ids (K,)."""
+        mean, sd = self.statistics[name]
+        _check_finite(name, array, ids)
+        with np.errstate(over="ignore"):
+            scaled = ((array - mean) / sd).astype(np.float32)
+        gap = np.isnan(scaled) & observed.reshape(-1, *([1] * (array.ndim - 1)))
+        scaled[gap] = 0.0
+        if np.isinf(scaled).any():
+            raise UsageError(
+                f"modality {name!r} holds a value that is {np.finfo(np.float32).max:.0e} SDs and more from its training mean; the "
+                "dataset's `load` must replace or drop it"
+            )
+        return scaled
+
+
+def _statistics(train: Samples, position: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of a modality over the training cells that observe it, with as many axes as its values."""
+    modality = train.schema.modalities[position]
+    _check_finite(modality.name, train.values[modality.name], train.ids)
+    seen = train.values[modality.name][train.observed[:, position]].astype(np.float64)
+    axes = _reduced_axes(modality.kind, seen.ndim)
+    if not len(seen):  # never observed in train: nothing to fit
+        seen = np.zeros((1, *modality.shape))
+    count = np.isfinite(seen).sum(axes, keepdims=True)
+    mean = np.where(count > 0, np.nansum(seen, axes, keepdims=True) / np.maximum(count, 1), 0.0)
+    return mean, np.nansum((seen - mean) ** 2, axes, keepdims=True) / np.maximum(count, 1)
+
+
+def _deferred_statistics(train: Samples, position: int, source: Samples | None, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The same from moments: those of each row where they are kept, else of blocks of rows."""
+    assert isinstance(train.values, Deferred)
+    modality = train.schema.modalities[position]
+    seen = np.flatnonzero(train.observed[:, position])
+    known = None if source is None else of_rows(source, modality)
+    if known is not None:
+        assert rows is not None
+        found = known.rows(rows[seen])
+        _refuse_infinite(modality.name, ~np.isfinite(found.mean).all(1), train.ids[seen])
+        whole = found.joined()
+    else:
+        whole = in_blocks(modality, train.values, seen)
+        if not np.isfinite(whole.mean).all():  # now it is worth another look which row it is
+            for block in blocks(len(seen), modality.shape):
+                _check_finite(modality.name, train.values.take(modality.name, seen[block]), train.ids[seen[block]])
+    axes = _reduced_axes(modality.kind, 1 + len(modality.shape))
+    shape = [1 if axis in axes else size for axis, size in enumerate((1, *modality.shape))]
+    return whole.mean.reshape(shape), (whole.scatter / np.maximum(whole.number, 1)).reshape(shape)
 
 
 def _check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
-    infinite = np.isinf(array).any(tuple(range(1, array.ndim)))
+    _refuse_infinite(name, np.isinf(array).any(tuple(range(1, array.ndim))), ids)
+
+
+def _refuse_infinite(name: str, infinite: np.ndarray, ids: np.ndarray) -> None:
     if infinite.any():
         raise UsageError(
             f"modality {name!r} holds infinite values, first in sample {str(ids[infinite.argmax()])!r}; the dataset's `load` must replace "

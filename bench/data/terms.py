@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from bench.data.moments import moments
 from bench.datasets.base import ROUNDING, Samples, Schema, divisor
+from bench.datasets.deferred import Deferred
 from bench.errors import UsageError
 
 DEFAULT_RATE = 0.5  # of mar and mnar written without one
@@ -224,17 +226,40 @@ def level(samples: Samples, letter: str, train: Samples) -> np.ndarray:
 
     Features that are not there are left out. Shapes: (N,), NaN where nothing of the modality is observed.
     """
+    if isinstance(train.values, Deferred):
+        return _deferred_level(samples, letter, train)
     values, known = (_features(part, letter) for part in (samples, train))  # (N, F), (K, F)
     centre = _mean(known, axis=0)
     spread = np.sqrt(_mean((known - centre) ** 2, axis=0))
     return _mean((values - centre) / divisor(centre, spread), axis=1)
 
 
+def _deferred_level(samples: Samples, letter: str, train: Samples) -> np.ndarray:
+    """The same of large values, in blocks of rows: a pass over the training rows, then one over the others."""
+    found = None
+    for matrix in _feature_blocks(train, letter):
+        block = moments("vector", matrix)
+        found = block if found is None else found.beside(block).joined()
+    assert found is not None, "a training part has rows"
+    centre = np.where(found.number > 0, found.mean, np.nan)[0]
+    scale = divisor(centre, np.sqrt(found.scatter / np.maximum(found.number, 1))[0])
+    return np.concatenate([np.zeros(0), *(_mean((matrix - centre) / scale, axis=1) for matrix in _feature_blocks(samples, letter))])
+
+
 def _features(samples: Samples, letter: str) -> np.ndarray:
     """One modality as a float64 matrix (N, F), NaN for all that is not there."""
     sealed = samples.select(letter).sealed()
-    array = next(iter(sealed.values.values()))
-    matrix = array.reshape(len(samples), math.prod(array.shape[1:])).astype(np.float64)
+    return _matrix(next(iter(sealed.values.values())))
+
+
+def _feature_blocks(samples: Samples, letter: str) -> Iterator[np.ndarray]:
+    """The same for some rows after the others."""
+    return (_matrix(array) for _, array in samples.in_blocks(samples.schema.names[samples.schema.positions(letter)[0]]))
+
+
+def _matrix(array: np.ndarray) -> np.ndarray:
+    """Shapes: (N, *shape) -> (N, F) float64, NaN for all that is not there."""
+    matrix = array.reshape(len(array), math.prod(array.shape[1:])).astype(np.float64)
     matrix[~np.isfinite(matrix)] = np.nan
     return matrix
 

@@ -81,7 +81,7 @@ class Job(Task):
         from bench.training.trial import run_trial, validate_trial
 
         if resolve_device(self.machine.device).type == "cpu":
-            limit_address_space(self.limits.memory)
+            limit_memory(self.limits.memory)
         if self.validates:
             outcome = Outcome(*validate_trial(self.trial, self.machine, report))
         else:
@@ -116,10 +116,11 @@ def by_value(classes: Iterable[type | Framed]) -> bytes:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def limit_address_space(memory: int) -> None:
-    """Let this process take no more than `memory` bytes on top of what it holds now."""
+def limit_memory(memory: int) -> None:
+    """Let this process take no more than `memory` bytes on top of what it holds now. Files that it maps to read are not its own."""
     statm = Path("/proc/self/statm")
     if statm.exists():
-        held = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (held + memory, hard))
+        held = int(statm.read_text(encoding="ascii").split()[5]) * resource.getpagesize()  # what may be written to
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = held + memory
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

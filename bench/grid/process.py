@@ -10,7 +10,7 @@ import errno
 import io
 import multiprocessing
 import os
-import resource
+import re
 import signal
 import sys
 import threading
@@ -45,7 +45,7 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
     Raises: Ended with the reason if it gives no result; Stopped if `stopped` is set first, its process is then killed.
     """
     receiver, process = _start(task)
-    begin = time.monotonic()
+    begin, inherited = time.monotonic(), _own_bytes(process.pid)
     try:
         while True:
             if stopped.is_set():
@@ -65,7 +65,7 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
                 raise Ended(_death(process, task.log))
             if time.monotonic() - begin > task.limits.seconds:
                 raise Ended(f"time limit: still running after {task.limits.seconds / 60:g} minutes")
-            if _resident_bytes(process.pid) > task.limits.memory:
+            if _own_bytes(process.pid) - inherited > task.limits.memory:
                 raise Ended(f"memory limit: took more than {task.limits.memory / 1e9:g} GB")
     finally:
         process.kill()
@@ -132,12 +132,16 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _resident_bytes(pid: int | None) -> int:
-    """Memory a process holds now; 0 where the system does not say."""
+def _own_bytes(pid: int | None) -> int:
+    """Memory a process holds now, without the files that it has mapped; 0 where the system does not say.
+
+    What its server had loaded counts from the start: it shares that with its server until it writes there.
+    """
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-    except (OSError, IndexError):
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return 0
+    return 1024 * sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", status, re.MULTILINE))
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 
 from bench import registry
 from bench.grid.how import How
-from bench.grid.job import Task, handed_over, limit_address_space
+from bench.grid.job import Task, handed_over, limit_memory
 from bench.grid.places import Place
 from bench.grid.process import Ended, Stopped, interruptible, line_of
 from bench.inspection.subjects import (
@@ -271,7 +271,7 @@ class Audit(Task):
 
     def work(self, report: Callable[[Finding], None]) -> None:
         """Every check under the memory limit, with one thread, so that sums are always added in the same order."""
-        limit_address_space(self.limits.memory)
+        limit_memory(self.limits.memory)
         with limited(1):
             for finding in audit(self.choice):
                 report(finding)

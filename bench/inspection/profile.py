@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from bench import registry
-from bench.data.parts import Part, batch_rows
+from bench.data.parts import Part
 from bench.data.protocol import Rule
 from bench.datasets.base import Batch, Samples, Schema, as_batch
 from bench.errors import TrialError, UsageError
@@ -37,7 +37,8 @@ from bench.training.cost import (
     stated_number,
     training_flops,
 )
-from bench.training.loop import build_method, resolve_device, rows_for
+from bench.training.loader import batches_of, rows_on
+from bench.training.loop import build_method, resolve_device, row_batches, rows_for
 from bench.training.threads import limited
 from bench.training.trial import Opened, open_trial
 
@@ -184,7 +185,7 @@ def _method(opened: Opened, whole: Part, seed: int, device: torch.device, depth:
     count = forward_count(method, _batches(test, config.batch_size, device))
     not_counted, observed = set(count.not_counted), []
     for combination in combinations_of(test.schema, test.observed):
-        rows = exactly(observing(whole.samples, combination), ROWS)
+        rows = exactly(observing(_first(whole.samples), combination), ROWS)
         here = forward_count(method, _batches(rows, config.batch_size, device))
         not_counted |= set(here.not_counted)
         batch = _batch(rows, device)
@@ -244,7 +245,7 @@ def _estimator(opened: Opened, whole: Part, seed: int) -> dict[str, Any]:
             estimator.fit(parts.train.samples, parts.valid.samples)
         test, unhidden = rows_for(cls, parts.test), rows_for(cls, whole)
         letters = combinations_of(test.schema, test.observed)
-        rows = [exactly(observing(unhidden, combination), ROWS) for combination in letters]
+        rows = [exactly(observing(_first(unhidden), combination), ROWS) for combination in letters]
         peaks = [_traced_peak_mb(estimator, samples) for samples in [exactly(test, ROWS), *rows]]
     finally:
         tracemalloc.stop()
@@ -302,8 +303,14 @@ def observing(samples: Samples, combination: str) -> Samples:
     return replace(samples, values=values, observed=np.tile(wanted, (len(samples), 1))).sealed()
 
 
+def _first(samples: Samples, rows: int = ROWS) -> Samples:
+    """At most so many rows, in memory."""
+    return samples.rows(np.arange(min(rows, len(samples)))).held()
+
+
 def exactly(samples: Samples, rows: int) -> Samples:
     """The first `rows` rows, from the start again where there are too few."""
+    samples = _first(samples, rows)
     index = np.resize(np.arange(len(samples)), rows)
     values = {name: array[index] for name, array in samples.values.items()}
     return Samples(samples.schema, values, samples.observed[index], samples.target[index], np.arange(rows).astype(str))
@@ -316,9 +323,8 @@ def _batch(samples: Samples, device: torch.device) -> Batch:
 
 
 def _batches(samples: Samples, size: int, device: torch.device) -> Iterator[Batch]:
-    batch = _batch(samples, device)
-    for rows in batch_rows(len(samples), size):
-        yield batch.rows(torch.from_numpy(rows).to(device))
+    data = rows_on(samples, device, is_labelled=False)
+    return batches_of(data, row_batches(data, size))
 
 
 def tidy(found: Iterable[Profile]) -> list[dict[str, object]]:

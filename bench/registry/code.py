@@ -29,7 +29,7 @@ from bench.registry.text import digest
 
 OURS = ("bench.methods.", "bench.datasets.")  # their classes are hashed by their source wherever the suite lies
 READERS = (  # of datasets: what they give is in the samples
-    "base", "catalog", "described", "files", "hdf5", "pickles", "safe", "stand_ins", "tables",
+    "base", "catalog", "deferred", "described", "files", "hdf5", "pickles", "safe", "stand_ins", "tables",
 )  # fmt: skip
 BASES = tuple(f"bench.datasets.{name}" for name in READERS)
 ACTING = ("posterior", "learn")  # the functions of a dataset that run in a trial; what others do is in its samples

@@ -1,5 +1,6 @@
 """One trial, in torch: everything with a gradient, and what it costs.
 
-`trial`: a trial in, a record and its predictions out. `loop`: training, evaluation, the checks of both. `timing`: a few steps, timed.
-`cost`: operations, parameters, latency, memory. `threads`: how many the numerical libraries use.
+`trial`: a trial in, a record and its predictions out. `loop`: training, evaluation, the checks of both. `loader`: rows as batches, from
+the device or gathered from large data. `timing`: a few steps, timed. `cost`: operations, parameters, latency, memory. `threads`: how
+many the numerical libraries use.
 """

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.parts import Part, Parts, batch_rows
-from bench.datasets.base import Batch, Samples, as_batch
+from bench.datasets.base import Batch, Samples
 from bench.errors import TrialError
 from bench.methods.base import Ceiling, Method, MethodConfig, Prediction
 from bench.methods.tracing import Tracer
@@ -24,6 +24,7 @@ from bench.question.trial import Trial
 from bench.records.reached import Reached, Report
 from bench.seeds import number, stream
 from bench.stats.metrics import not_probabilities, selection_score
+from bench.training.loader import Rows, batches_of, rows_on
 
 
 def resolve_device(device: str) -> torch.device:
@@ -63,7 +64,7 @@ def fit_to_best(
 ) -> tuple[int, float]:
     """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
     begin = time.perf_counter()
-    train, valid = as_batch(parts.train.samples, device), unlabelled_batch(parts.valid.samples, device)
+    train, valid = rows_on(parts.train.samples, device), rows_on(parts.valid.samples, device, is_labelled=False)
     order = stream(trial.seed, "order")
     adam = optimiser_of(method, config)
     best: tuple[float, float] | None = None
@@ -75,8 +76,8 @@ def fit_to_best(
         method.on_epoch(epoch, config.epochs)
         if tracer is not None:
             method.tracer, tracer.epoch = tracer, epoch + 1
-        for step, rows in enumerate(row_batches(len(train), config.batch_size, device, order)):
-            training_step(method, adam, train.rows(rows), config.clip_norm, f"epoch {epoch + 1}, batch {step + 1}")
+        for step, batch in enumerate(batches_of(train, row_batches(train, config.batch_size, order))):
+            training_step(method, adam, batch, config.clip_norm, f"epoch {epoch + 1}, batch {step + 1}")
         method.tracer = None
         if method.is_selectable:
             scores = predict(method, valid, config.batch_size).double().softmax(1).cpu().numpy()
@@ -124,21 +125,21 @@ def schedule_factor(schedule: str, epoch: int, epochs: int) -> float:
 
 
 @torch.no_grad()
-def evaluate(method: Method, batch: Batch, batches: Iterable[Tensor]) -> Tensor:
+def evaluate(method: Method, data: Batch | Rows, index: Iterable[Tensor]) -> Tensor:
     """Logits in evaluation of the rows that each batch names, one batch after the other. Raises: TrialError on wrong logits."""
     method.eval()
     method.on_evaluate()
     logits = []
-    for rows in batches:
-        prediction = method(batch.rows(rows))
-        check_prediction(method, prediction, len(rows), "evaluation")
+    for batch in batches_of(data, index):
+        prediction = method(batch)
+        check_prediction(method, prediction, len(batch), "evaluation")
         logits.append(prediction.logits)
     return torch.cat(logits)
 
 
-def predict(method: Method, batch: Batch, batch_size: int) -> Tensor:
+def predict(method: Method, data: Batch | Rows, batch_size: int) -> Tensor:
     """Logits (N, C) in evaluation, row by row in order. Raises: TrialError on wrong or non-finite logits."""
-    logits = evaluate(method, batch, row_batches(len(batch), batch_size, batch.observed.device))
+    logits = evaluate(method, data, row_batches(data, batch_size))
     if not torch.isfinite(logits).all():
         raise TrialError(f"{_not_finite(method, Prediction(logits))} (evaluation)")
     return logits
@@ -192,15 +193,11 @@ def _not_finite(method: Method, prediction: Prediction) -> str:
     return f"non-finite loss: penalty {', '.join(bad)}" if bad else "non-finite loss"
 
 
-def row_batches(rows: int, batch_size: int, device: torch.device, generator: np.random.Generator | None = None) -> Iterator[Tensor]:
-    for index in batch_rows(rows, batch_size, generator):
+def row_batches(data: Batch | Rows, batch_size: int, generator: np.random.Generator | None = None) -> Iterator[Tensor]:
+    """Row indices of each batch, where the data can be asked for them; shuffled if a generator is given."""
+    device = data.observed.device if isinstance(data, Batch) else "cpu"
+    for index in batch_rows(len(data), batch_size, generator):
         yield torch.from_numpy(index).to(device)
-
-
-def unlabelled_batch(samples: Samples, device: torch.device) -> Batch:
-    """All rows as one batch without labels: no label can reach a prediction."""
-    batch = as_batch(samples, device)
-    return replace(batch, target=torch.full_like(batch.target, -1))
 
 
 def checked_scores(scores: np.ndarray, rows: int, classes: int) -> np.ndarray:

@@ -6,18 +6,19 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench.data.parts import Parts, batch_rows
-from bench.datasets.base import as_batch
+from bench.data.parts import Parts
 from bench.methods.base import Ceiling, Estimator, MethodConfig
 from bench.question.trial import Trial
 from bench.seeds import stream
 from bench.training.cost import training_flops
-from bench.training.loop import build_method, evaluate, optimiser_of, resolve_device, training_step
+from bench.training.loader import rows_on
+from bench.training.loop import build_method, evaluate, optimiser_of, resolve_device, row_batches, training_step
 from bench.training.threads import limited
 from bench.training.trial import open_trial
 
@@ -60,15 +61,16 @@ def _timed_estimator(cls: type[Estimator], config: Any, parts: Parts) -> Span:
 
 def _timed_method(cls: Any, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device) -> tuple[Span, float]:
     method = build_method(cls, config, parts.train.samples, trial.seed, device)
-    adam, train = optimiser_of(method, config), as_batch(parts.train.samples, device)
-    batches = [train.rows(torch.from_numpy(rows).to(device)) for rows in _first(len(train), config.batch_size)]
+    adam, train = optimiser_of(method, config), rows_on(parts.train.samples, device)
+    first = islice(row_batches(train, config.batch_size, stream(0, "order")), STEPS + 1)
+    batches = [train.rows(rows) for rows in first]
     method.train()
     method.on_epoch(config.epochs - 1, config.epochs)  # past every warm-up, as most epochs are
     steps: list[float] = []
     while len(steps) < STEPS + 1 and (len(steps) < 2 or sum(steps[1:]) < SECONDS):  # the first one warms up
         steps.append(_seconds(lambda: training_step(method, adam, batches[len(steps) % len(batches)], config.clip_norm, "timing"), device))
-    valid = as_batch(parts.valid.samples, device)
-    rows = [torch.from_numpy(index).to(device) for index in batch_rows(len(valid), config.batch_size)]
+    valid = rows_on(parts.valid.samples, device)
+    rows = list(row_batches(valid, config.batch_size))
     scoring = _seconds(lambda: evaluate(method, valid, rows), device)
     speed = training_flops(method, batches[0]) / 1e9 / float(np.median(steps[1:]))
     per_epoch = math.ceil(len(train) / config.batch_size)
@@ -78,10 +80,6 @@ def _timed_method(cls: Any, config: MethodConfig, parts: Parts, trial: Trial, de
         for step in (float(np.median(steps[1:])), min(steps[1:]), max(steps[1:]))
     )
     return Span(likely, low, high), speed
-
-
-def _first(rows: int, batch_size: int) -> list[np.ndarray]:
-    return [index for index, _ in zip(batch_rows(rows, batch_size, stream(0, "order")), range(STEPS + 1), strict=False)]
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

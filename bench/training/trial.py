@@ -36,6 +36,7 @@ from bench.records.scoring import scored
 from bench.seeds import number
 from bench.stats.metrics import selection_score
 from bench.training.cost import forward_count, latency_ms, resident_mb, stated_number, training_flops
+from bench.training.loader import Rows, batches_of, rows_on
 from bench.training.loop import (
     build_method,
     check_prediction,
@@ -45,7 +46,6 @@ from bench.training.loop import (
     resolve_device,
     row_batches,
     rows_for,
-    unlabelled_batch,
     without_labels,
 )
 from bench.training.threads import limited
@@ -200,7 +200,7 @@ def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[fl
     gflops = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         twin = build_method(opened.cls, config, train, trial.seed, device)
-        batch = as_batch(train, device).rows(torch.arange(min(config.batch_size, len(train)), device=device))
+        batch = as_batch(train.rows(np.arange(min(config.batch_size, len(train)))), device)
         for epoch in range(config.epochs):
             twin.on_epoch(epoch, config.epochs)
             if twin.is_selectable not in phases:  # a warm-up does less
@@ -279,11 +279,11 @@ def _train_method(opened: Opened, trial: Trial, device: torch.device, report: Re
     begin = time.perf_counter()
     best_epoch, valid = fit_to_best(method, config, parts, trial, device, report, tracer)
     seconds = time.perf_counter() - begin
-    test = unlabelled_batch(parts.test.samples, device)
+    test = rows_on(parts.test.samples, device, is_labelled=False)
     state = method.generator.get_state()
 
-    def logits_of(batch: Batch) -> np.ndarray:
-        logits = predict(method, batch, config.batch_size)
+    def logits_of(data: Batch | Rows) -> np.ndarray:
+        logits = predict(method, data, config.batch_size)
         return _as_computed((logits if logits.dtype == torch.float64 else logits.float()).cpu().numpy())
 
     method.tracer = tracer
@@ -292,16 +292,16 @@ def _train_method(opened: Opened, trial: Trial, device: torch.device, report: Re
 
     def again(part: Part) -> np.ndarray:
         method.generator.set_state(state)  # what an evaluation draws does not depend on what was scored before it
-        return logits_of(unlabelled_batch(part.samples, device))
+        return logits_of(rows_on(part.samples, device, is_labelled=False))
 
-    batches = [test.rows(rows) for rows in row_batches(len(test), config.batch_size, device)]
-    count = forward_count(method, batches)
+    count = forward_count(method, batches_of(test, row_batches(test, config.batch_size)))
+    few = test.rows(torch.arange(min(len(test), 64), device=device))
     cost: dict[str, float | None] = {
         "gflops_per_sample": count.flops / len(test) / 1e9,
         "parameters": sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad),
         "active_parameters": stated_number(f"{opened.cls.__name__}.active_parameters", method.active_parameters(), whole=True),
-        "latency_ms_1": latency_ms(method, [test.rows(rows) for rows in row_batches(min(len(test), 16), 1, device)]),
-        "latency_ms_64": latency_ms(method, [test.rows(torch.arange(min(len(test), 64), device=device))]),
+        "latency_ms_1": latency_ms(method, [few.rows(rows) for rows in torch.arange(min(len(few), 16), device=device).split(1)]),
+        "latency_ms_64": latency_ms(method, [few]),
         "train_seconds": seconds,
     }
     return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))

@@ -197,10 +197,10 @@ def test_verify_finds_changed_files_and_changed_copies(root, monkeypatch):
     path.write_text(path.read_text().replace("?,?,1", "?,?,0", 1))
     failed = {entry["check"] for entry in files.verify("uci-heart") if not entry["passed"]}
     assert failed == {"processed.va.data", "files read again"}
-    with np.load(copy / "data.npz") as arrays:
-        changed = {key: array.copy() for key, array in arrays.items()}
-    changed["value/rest"][0, 0] += 1
-    np.savez(copy / "data.npz", **changed)
+    position = [modality["name"] for modality in json.loads((copy / "meta.json").read_text())["modalities"]].index("rest")
+    changed = np.load(copy / f"values-{position}.npy")
+    changed[0, 0] += 1
+    np.save(copy / f"values-{position}.npy", changed)
     assert "fingerprint" in {entry["check"] for entry in files.verify("uci-heart") if not entry["passed"]}
     assert "FAIL  fingerprint: the copy was changed" in bench("data", "verify", "uci-heart", code=1).stdout
 

@@ -148,18 +148,64 @@ def test_large_files_must_be_prepared_first(root, monkeypatch):
     [
         (lambda folder: (folder / "data.npz").write_bytes((folder / "data.npz").read_bytes()[:-300]), "is damaged"),
         (lambda folder: (folder / "data.npz").unlink(), "is damaged"),
+        (lambda folder: (folder / "values-0.npy").write_bytes((folder / "values-0.npy").read_bytes()[:-3]), "is damaged"),
+        (lambda folder: (folder / "values-0.npy").unlink(), "is damaged"),
+        (lambda folder: np.save(folder / "values-0.npy", np.array([object()]), allow_pickle=True), "is damaged"),
+        (lambda folder: np.save(folder / "values-0.npy", np.zeros((4, 2), dtype=np.float32)), "is damaged"),
         (lambda folder: (folder / "meta.json").write_text("{"), "is damaged"),
         (lambda folder: (folder / "meta.json").write_text("{}"), "is damaged"),
-        (lambda folder: rewrite(folder, format=99), "has format 99, this bench reads 1"),
+        (lambda folder: rewrite(folder, format=99), "has format 99, this bench reads 1 and 2"),
         (lambda folder: rewrite(folder, classes=["no"]), "is damaged"),
         (lambda folder: np.savez(folder / "data.npz", observed=np.array([object()])), "is damaged"),
     ],
-    ids=["cut-short", "no-arrays", "no-json", "no-keys", "other-format", "wrong-schema", "pickle"],
+    ids=[
+        "cut-short",
+        "no-arrays",
+        "values-cut-short",
+        "no-values",
+        "values-pickle",
+        "values-shape",
+        "no-json",
+        "no-keys",
+        "other-format",
+        "wrong-schema",
+        "pickle",
+    ],
 )
 def test_damaged_copy_is_refused_with_the_way_on(root, damage, message):
     damage(Toy().prepare(root / "toy_files"))
     with pytest.raises(DataError, match=f"{message}.*bench data prepare"):
         Toy().load()
+
+
+def test_copy_of_the_first_format_is_read_as_before(root):
+    folder = Toy().prepare(root / "toy_files")
+    before = Toy().load()
+    with np.load(folder / "data.npz") as arrays:
+        others = dict(arrays.items())
+    np.savez(folder / "data.npz", **others, **{f"value/{name}": array for name, array in before.values.items()})
+    for position in range(2):
+        (folder / f"values-{position}.npy").unlink()
+    rewrite(folder, format=1)
+    assert Toy().load().fingerprint() == before.fingerprint()
+
+
+def test_values_of_a_copy_are_mapped_and_not_to_be_written(root):
+    Toy().prepare(root / "toy_files")
+    array = Toy().load().values["number"]
+    assert type(array) is np.ndarray
+    assert isinstance(array.base, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 1
+
+
+def test_copy_that_is_made_anew_leaves_those_who_read_the_old_one_alone(root):
+    Toy().prepare(root / "toy_files")
+    before = Toy().load()
+    held = before.fingerprint()
+    (root / "toy_files" / "rows.txt").write_text("9 1\n8 0\n")
+    Toy().prepare(root / "toy_files")
+    assert before.fingerprint() == held != Toy().load().fingerprint()
 
 
 def rewrite(folder: Path, **changes):

@@ -89,7 +89,7 @@ def test_pointer_among_the_recordings_is_named(tmp_path):
         read_recordings(tmp_path / "a.zip", lambda *_: None)
 
 
-@pytest.mark.parametrize("file", ["data.npz", "meta.json"])
+@pytest.mark.parametrize("file", ["data.npz", "values-1.npy", "meta.json"])
 def test_pointer_in_a_prepared_copy_is_named(tmp_path, make_samples, file):
     write_prepared(tmp_path / "copy", make_samples(), {"dataset": "toy"})
     (tmp_path / "copy" / file).write_bytes(LFS)

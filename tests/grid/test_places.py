@@ -39,7 +39,7 @@ class Nowhere(Here):
 
 
 def test_a_run_needs_nothing_of_its_place_but_call(tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.grid.job.limit_address_space", lambda memory: None)  # of this very process
+    monkeypatch.setattr("bench.grid.job.limit_memory", lambda memory: None)  # of this very process
     place = Here(slots=2)
     summary = execute(SUITE, tmp_path / "here", How(place=place))
     again = execute(SUITE, tmp_path / "processes")

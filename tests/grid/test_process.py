@@ -73,9 +73,14 @@ def test_hanging_trial_is_ended_at_its_time_limit(tmp_path):
 
 
 def test_memory_limit_is_a_reason_of_its_own(tmp_path):
-    record, _ = run(job_of(tmp_path, "Mine", memory=1e6))
+    record, _ = run(job_of(tmp_path, "Shares", memory=2e8))
     assert record.status == "failed"
-    assert "memory" in record.reason
+    assert record.reason == "memory limit: took more than 0.2 GB"
+
+
+def test_mapped_files_are_no_memory_of_a_trial(tmp_path):
+    record, _ = run(job_of(tmp_path, "MapsAFile", memory=2e8))
+    assert record.status == "done", record.reason
 
 
 @pytest.mark.parametrize(

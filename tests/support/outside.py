@@ -1,7 +1,9 @@
 """Methods that a stranger might bring: one good, the others bad in one way each. Tests run them through this file's path."""
 
+import mmap
 import os
 import signal
+import tempfile
 import time
 
 import torch
@@ -67,6 +69,27 @@ class Hangs(Mine):
 class Devours(Mine):
     def forward(self, batch):
         return Prediction(torch.ones(10**11).sum())
+
+
+class Shares(Mine):
+    """Memory that no limit of the system counts: the parent's watch alone sees it."""
+
+    def forward(self, batch):
+        shared = mmap.mmap(-1, 300_000_000)
+        while True:
+            shared[::4096] = bytes(len(shared[::4096]))
+
+
+class MapsAFile(Mine):
+    """A file to read, larger than the limit, as the values of a prepared copy may be: it is nobody's memory."""
+
+    def forward(self, batch):
+        with tempfile.TemporaryFile() as file:
+            file.truncate(400_000_000)
+            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as found:
+                assert not any(found[::4096])
+                time.sleep(0.3)  # for the parent to look
+        return super().forward(batch)
 
 
 class Unmapped(Mine):

@@ -305,3 +305,16 @@ def test_scores_are_the_same_in_any_unit_of_the_raw_values(monkeypatch, method, 
 def _in_its_preset(method):
     trial = make_trial(method)
     return replace(trial, preset=_preset(method), training=trial.training if method in ("mean-mlp", "dropout-transformer") else {})
+
+
+@pytest.mark.parametrize("method", ["mean-mlp", "dropout-transformer", "muse", "moe-retriever", "m3care", "fusemoe", "constant"])
+def test_large_data_train_as_small_ones(method, monkeypatch):
+    trial = replace(make_trial(method, epochs=1, evaluations=("mcar(0.6)",)), preset=next(iter(registry.method_class(method).presets)))
+    small = run_trial(trial)[1]
+    monkeypatch.setattr("bench.data.parts.SMALL", 0)
+    record, large = run_trial(trial)
+    assert record.status == "done"
+    np.testing.assert_array_equal(large.ids, small.ids)
+    np.testing.assert_allclose(large.outputs, small.outputs, atol=1e-4)
+    np.testing.assert_allclose(large.evaluations["mcar(0.6)"], small.evaluations["mcar(0.6)"], atol=1e-4)
+    assert trial_module.validate_trial(trial)[0].facts.valid == pytest.approx(record.facts.valid)
