@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from bench.datasets.columns import flat_column, kind_of, named, plain, text
-from bench.datasets.deferred import Deferred, Stored, blocks
+from bench.datasets.deferred import Change, Deferred, Stored, blocks
 
 if TYPE_CHECKING:
     import torch
@@ -199,6 +199,11 @@ class Samples:
             return replace(self, **chosen)  # which refuses it: a row comes twice
         return self._with(**chosen)
 
+    def pieces(self) -> Iterator[Samples]:
+        """The same rows, in order, a few at a time: for a pass over values that are too large to be copied together."""
+        for rows in blocks(len(self), (sum(math.prod(modality.shape) for modality in self.schema),)):
+            yield self.rows(np.arange(rows.start, rows.stop))
+
     def _with(self, **changes: Any) -> Samples:
         """`dataclasses.replace` for what cannot break a rule: rows and values that have passed the checks are not checked again."""
         made = object.__new__(type(self))
@@ -227,8 +232,20 @@ class Samples:
         return replace(self, schema=replace(self.schema, modalities=modalities), values={**self.values, **values})
 
     def hide(self, hidden: np.ndarray) -> Samples:
-        """A sealed copy in which the cells of `hidden` are not observed. Shapes: hidden (N, M) bool."""
-        return replace(self, observed=self.observed & ~hidden).sealed()
+        """A sealed copy in which the cells of `hidden` are not observed. Shapes: hidden (N, M) bool. Raises: ValueError on others."""
+        if hidden.dtype != bool or hidden.shape != self.observed.shape:
+            raise ValueError(f"hidden must be bool {self.observed.shape}, got {hidden.dtype} {hidden.shape}")
+        return self._with(observed=self.observed & ~hidden).sealed()
+
+    def changed(self, change: Change) -> Samples:
+        """A sealed copy with values that `change` makes of a modality's, of the same shape; those of large data once they are asked for.
+
+        Shapes: change(name, values (K, *shape), rows (K,) int64) -> (K, *shape) float32; it may not write into small values.
+        """
+        if isinstance(self.values, Deferred):
+            return self._with(values=self.values.then(change)).sealed()
+        everyone = np.arange(len(self))
+        return self._with(values={name: change(name, array, everyone) for name, array in self.values.items()}).sealed()
 
     def held(self) -> Samples:
         """The same rows with all values in memory, as plain arrays."""

@@ -117,9 +117,9 @@ def size_of(values: Mapping[str, np.ndarray]) -> int:
     return sum(array.nbytes for array in values.values())
 
 
-def blocks(rows: int, shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows cut into pieces of at most `BLOCK` bytes, a row each at least."""
-    step = max(1, BLOCK // (4 * int(np.prod(shape, dtype=np.int64))))
+def blocks(rows: int, shape: tuple[int, ...], size: int = BLOCK) -> Iterator[slice]:
+    """Rows cut into pieces of at most `size` bytes, a row each at least."""
+    step = max(1, size // (4 * int(np.prod(shape, dtype=np.int64))))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
 

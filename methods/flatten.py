@@ -36,11 +36,19 @@ def flatten(samples: Samples) -> np.ndarray:
     return np.concatenate(columns, axis=1)
 
 
-def observed_means(matrix: np.ndarray) -> np.ndarray:
-    """Mean of each column over its values that are not NaN, 0 where there is none. Shapes: (N, F) -> (F,) float32."""
-    seen = ~np.isnan(matrix)
-    totals = np.where(seen, matrix, 0.0).sum(0, dtype=np.float64)
-    return (totals / np.maximum(seen.sum(0), 1)).astype(np.float32)
+def observed_means(samples: Samples) -> np.ndarray:
+    """Mean of each column of `flatten` over its values that are not NaN, 0 where there is none. Shapes: -> (F,) float32.
+
+    Of large samples a few rows are flattened at a time.
+    """
+    columns = int(widths(samples.schema).sum())
+    totals, counts = np.zeros(columns), np.zeros(columns, dtype=np.int64)
+    for piece in samples.pieces():
+        matrix = flatten(piece)  # (K, F)
+        seen = ~np.isnan(matrix)
+        totals += np.where(seen, matrix, 0.0).sum(0, dtype=np.float64)
+        counts += seen.sum(0)
+    return (totals / np.maximum(counts, 1)).astype(np.float32)
 
 
 def class_shares(samples: Samples) -> np.ndarray:

@@ -37,7 +37,7 @@ class MeanLogistic(Estimator):
     def fit(self, train: Samples, valid: Samples) -> None:
         self.shares = class_shares(train)  # (C,)
         self.model: LogisticRegression | None = None
-        self.means = observed_means(flatten(train))  # (F,)
+        self.means = observed_means(train)  # (F,)
         filled = self.fill(train)  # (N, F + M)
         self.centre = filled.mean(0)
         self.scale = divisor(self.centre, filled.std(0))  # constant columns become 0

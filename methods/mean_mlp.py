@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bench.datasets.base import Batch, Modality, Samples, Schema
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.methods.encoders import without_padding
-from bench.methods.flatten import flatten, observed_means, widths
+from bench.methods.flatten import observed_means, widths
 from bench.methods.layers import Dropout
 
 
@@ -68,7 +68,7 @@ class MeanMLP(Method):
         self.perceptron = nn.Sequential(*layers, nn.Linear(features, len(schema.classes)))
 
     def prepare(self, train: Samples) -> None:
-        self.means.copy_(torch.from_numpy(observed_means(flatten(train))))
+        self.means.copy_(torch.from_numpy(observed_means(train)))
 
     def forward(self, batch: Batch) -> Prediction:
         indicators = (~batch.observed).to(self.means.dtype)  # (B, M)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from bench.data.splits import noticed, split_rows
 from bench.datasets.base import Dataset, Samples, Schema, divisor
 from bench.datasets.deferred import SMALL, Deferred, blocks, size_of
 from bench.errors import UsageError
+
+PIECE = 2**20  # bytes of values that are scaled together
 
 
 @dataclass(frozen=True)
@@ -143,17 +145,16 @@ class Scaler:
         def scale(name: str, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
             return self._scaled(name, array, samples.observed[rows, samples.schema.names.index(name)], samples.ids[rows])
 
-        if isinstance(samples.values, Deferred):
-            return replace(samples, values=samples.values.then(scale)).sealed()
-        everyone = np.arange(len(samples))
-        return replace(samples, values={name: scale(name, array, everyone) for name, array in samples.values.items()}).sealed()
+        return samples.changed(scale)
 
     def _scaled(self, name: str, array: np.ndarray, observed: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """The values of some rows, scaled. Shapes: array (K, *shape), observed (K,) bool, ids (K,)."""
         mean, sd = self.statistics[name]
         _check_finite(name, array, ids)
+        scaled = np.empty(array.shape, dtype=np.float32)
         with np.errstate(over="ignore"):
-            scaled = ((array - mean) / sd).astype(np.float32)
+            for rows in blocks(len(array), array.shape[1:], PIECE):  # in double precision, which of all rows at once would take much memory
+                scaled[rows] = (array[rows] - mean) / sd
         gap = np.isnan(scaled) & observed.reshape(-1, *([1] * (array.ndim - 1)))
         scaled[gap] = 0.0
         if np.isinf(scaled).any():

@@ -54,8 +54,17 @@ def test_no_rows_give_a_matrix_without_rows():
 
 
 def test_means_skip_nan_and_are_zero_for_empty_columns():
-    matrix = np.array([[1.0, np.nan, 4.0], [3.0, np.nan, np.nan]], dtype=np.float32)
-    np.testing.assert_array_equal(observed_means(matrix), np.array([2.0, 0.0, 4.0], dtype=np.float32))
+    schema = Schema((Modality("vector", "V", "vector", (3,)),), ("a", "b"))
+    vector = np.array([[1.0, np.nan, 4.0], [3.0, np.nan, np.nan]], dtype=np.float32)
+    samples = Samples(schema, {"vector": vector}, np.ones((2, 1), dtype=bool), np.arange(2), np.array(["r0", "r1"]))
+    np.testing.assert_array_equal(observed_means(samples), np.array([2.0, 0.0, 4.0], dtype=np.float32))
+
+
+def test_means_are_the_same_block_by_block(monkeypatch):
+    expected = np.nanmean(flatten(mixed(50)).astype(np.float64), 0).astype(np.float32)
+    monkeypatch.setattr("bench.datasets.base.blocks", lambda rows, shape: (slice(at, min(at + 7, rows)) for at in range(0, rows, 7)))
+    np.testing.assert_allclose(observed_means(mixed(50)), expected, rtol=1e-6)
+    np.testing.assert_allclose(observed_means(mixed(50).deferred()), expected, rtol=1e-6)
 
 
 def test_shares_count_absent_classes_and_no_rows(make_samples):
