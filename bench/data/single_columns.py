@@ -5,13 +5,15 @@ A column is one value of a vector or image, the mean over time of one feature of
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.data.twins import spread, values_of
+from bench.data.moments import Moments, moments
+from bench.data.twins import plain, spread, values_of
 from bench.datasets.base import Modality, Samples, varies
 
 BINS = 32  # leaves of the tree that looks at a column; missing values are one more
@@ -88,15 +90,14 @@ def is_label(column: np.ndarray, target: np.ndarray) -> bool:
 def empty_and_single_valued(samples: Samples, columns: Columns) -> tuple[list[int], list[int]]:
     """Columns (of `columns`) that hold no value in any row, and those whose values are all the same."""
     empty, single = [], []
-    for place in np.flatnonzero(_spans(columns.matrix) == 0).tolist():
-        position, column = columns.places[place]
-        values = _whole(samples, position, column)
-        values = values[~np.isnan(values)].astype(np.float64)
-        if not len(values):
-            empty.append(place)
-        elif not varies(values.mean(), values.std()):
-            single.append(place)
-    return empty, single
+    for places, parts in _in_all_rows(samples, columns, np.flatnonzero(_spans(columns.matrix) == 0)):
+        found = [moments("vector", values) for values in parts]
+        whole = Moments(*map(np.concatenate, zip(*found, strict=True))).joined()
+        spread = np.sqrt(whole.scatter / np.maximum(whole.number, 1))
+        same = (whole.number > 0) & ~varies(whole.mean, spread)
+        empty += places[whole.number[0] == 0].tolist()
+        single += places[same[0]].tolist()
+    return sorted(empty), sorted(single)
 
 
 def repeated(samples: Samples, columns: Columns, leave: Sequence[int]) -> list[list[int]]:
@@ -105,13 +106,16 @@ def repeated(samples: Samples, columns: Columns, leave: Sequence[int]) -> list[l
     alike: dict[bytes, list[int]] = defaultdict(list)
     for place in range(columns.matrix.shape[1]):
         if place not in left and columns.places[place][1] != STEPS:
-            alike[(columns.matrix[:, place] + np.float32(0)).tobytes()].append(place)
-    found = []
-    for group in alike.values():
-        whole = [_whole(samples, *columns.places[place]) for place in group] if len(group) > 1 else []
-        same = [place for place, one in zip(group, whole, strict=False) if np.array_equal(whole[0], one, equal_nan=True)]
-        found += [same] if len(same) > 1 else []
-    return found
+            alike[plain(columns.matrix[:, place]).tobytes()].append(place)
+    hashes = {place: hashlib.blake2b() for group in alike.values() if len(group) > 1 for place in group}
+    for places, parts in _in_all_rows(samples, columns, np.array(sorted(hashes), dtype=np.int64)):
+        for values in parts:
+            for place, column in zip(places.tolist(), plain(values).T, strict=True):
+                hashes[place].update(column.tobytes())
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for place, seen in hashes.items():
+        same[seen.digest()].append(place)
+    return sorted(group for group in same.values() if len(group) > 1)
 
 
 def name_of(place: tuple[int, int], schema: Sequence[Modality], names: Mapping[str, Sequence[str]]) -> str:
@@ -218,16 +222,26 @@ def _spans(matrix: np.ndarray) -> np.ndarray:
         return np.where(known.any(0), high.max(0, initial=-np.inf) - low.min(0, initial=np.inf), 0.0)
 
 
-def _whole(samples: Samples, position: int, column: int) -> np.ndarray:
-    """A column in all rows. Shapes: -> (N,) float32, NaN where not observed; of a sequence the means over time."""
+def _in_all_rows(samples: Samples, columns: Columns, places: np.ndarray) -> Iterator[tuple[np.ndarray, Iterator[np.ndarray]]]:
+    """Some columns (of `columns`) in all rows, a pass for each modality: which these are, and their values a few rows at a time.
+
+    Shapes: places (K,) int64 -> (k,), and arrays (n, k) float32, NaN where not observed, of a sequence the means over time.
+    """
+    kinds = np.array([(position, column == STEPS) for position, column in columns.places], dtype=np.int64).reshape(-1, 2)
+    for position, counts_steps in np.unique(kinds[places], axis=0):
+        wanted = places[(kinds[places] == (position, counts_steps)).all(1)]
+        own = np.array([columns.places[place][1] for place in wanted])
+        yield wanted, iter([_steps(samples, position)]) if counts_steps else _values(samples, position, own)
+
+
+def _steps(samples: Samples, position: int) -> np.ndarray:
+    """The number of steps of a sequence. Shapes: -> (N, 1) float32, NaN where not observed."""
+    steps = samples.lengths[samples.schema.names[position]].astype(np.float32)
+    return np.where(samples.observed[:, position], steps, np.float32(np.nan))[:, None]
+
+
+def _values(samples: Samples, position: int, own: np.ndarray) -> Iterator[np.ndarray]:
+    """Some columns of a modality. Shapes: own (k,) int64 -> arrays (n, k) float32 that share the N rows."""
     modality = samples.schema.modalities[position]
-    if column == STEPS:
-        return np.where(samples.observed[:, position], samples.lengths[modality.name], np.nan)
-    if modality.kind == "sequence":
-        values = samples.values[modality.name][:, :, column : column + 1].copy()
-        if modality.name in samples.lengths:
-            values[np.arange(values.shape[1]) >= samples.lengths[modality.name][:, None]] = np.nan
-        whole = _over_time(values)[:, 0]
-    else:
-        whole = samples.values[modality.name].reshape(len(samples), -1)[:, column]
-    return np.where(samples.observed[:, position], whole, np.nan)
+    for _, array in samples.in_blocks(modality.name):
+        yield _over_time(array[:, :, own]) if modality.kind == "sequence" else array.reshape(len(array), -1)[:, own]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from bench.datasets.base import Samples
+from bench.datasets.deferred import Deferred
 
 BLOCK = 64  # values of a row that are compared first; rows are compared whole where these agree
 CHUNK = 1 << 24  # values that are read at once where rows are compared whole
@@ -32,22 +34,22 @@ def numbered(samples: Samples, position: int) -> np.ndarray:
 
     Shapes: -> (N,) int64. Rows are compared by a block of their values, and whole, by a hash, where that agrees.
     """
-    modality = samples.schema.modalities[position]
-    array, rows = samples.values[modality.name], np.flatnonzero(samples.observed[:, position])
+    modality, rows = samples.schema.modalities[position], np.flatnonzero(samples.observed[:, position])
     numbers = np.full(len(samples), -1, dtype=np.int64)
     if not len(rows):
         return numbers
-    flat = array.reshape(len(array), -1)
-    start = 0 if modality.kind == "sequence" else max(0, (flat.shape[1] - BLOCK) // 2)  # of a sequence its first step, which is real
+    size = math.prod(modality.shape)
+    start = 0 if modality.kind == "sequence" else max(0, (size - BLOCK) // 2)  # of a sequence its first step, which is real
     width = min(modality.shape[-1], BLOCK) if modality.kind == "sequence" else BLOCK
-    first = _distinct(_bytes(flat[rows, start : start + width]))
+    pieces = [array.reshape(len(array), size)[:, start : start + width].copy() for _, array in samples.in_blocks(modality.name)]
+    first = _distinct(_bytes(np.concatenate(pieces)[rows]))
     numbers[rows] = first
-    if flat.shape[1] <= width:
+    if size <= width:
         return numbers
     shared = np.flatnonzero(np.bincount(first)[first] > 1)
     numbers[rows] += len(shared)  # whoever shares no block keeps a number of its own
     hashes: list[bytes] = []
-    step = max(1, CHUNK // flat.shape[1])
+    step = max(1, CHUNK // size)
     for begin in range(0, len(shared), step):
         hashes += [
             hashlib.blake2b(row, digest_size=16).digest() for row in values_of(samples, position, rows[shared[begin : begin + step]])
@@ -132,15 +134,15 @@ def _matched(groups: np.ndarray | None, numbers: np.ndarray, own: np.ndarray, ea
 def values_of(samples: Samples, position: int, rows: np.ndarray) -> np.ndarray:
     """Some rows of a modality, sealed and flat; of a memory-mapped one nothing else is read. Shapes: -> (K, F) float32."""
     name = samples.schema.names[position]
-    values = samples.values[name][rows]
+    values = samples.values.take(name, rows) if isinstance(samples.values, Deferred) else samples.values[name][rows]
     values[~samples.observed[rows, position]] = np.nan
     if name in samples.lengths:
         values[np.arange(values.shape[1]) >= samples.lengths[name][rows][:, None]] = np.nan
-    return _plain(values.reshape(len(rows), -1))
+    return plain(values.reshape(len(rows), -1))
 
 
-def _plain(values: np.ndarray) -> np.ndarray:
-    """The same numbers, equal ones of the same bytes: one zero, one NaN."""
+def plain(values: np.ndarray) -> np.ndarray:
+    """A new array of the same numbers, equal ones of the same bytes: one zero, one NaN."""
     values = np.ascontiguousarray(values) + np.float32(0)
     values[np.isnan(values)] = np.nan
     return values
@@ -148,8 +150,8 @@ def _plain(values: np.ndarray) -> np.ndarray:
 
 def _bytes(values: np.ndarray) -> np.ndarray:
     """Each row as one value. Shapes: (N, F) float32 -> (N,) void."""
-    plain = _plain(values)
-    return plain.view(np.dtype((np.void, plain.shape[1] * plain.itemsize))).ravel()
+    found = plain(values)
+    return found.view(np.dtype((np.void, found.shape[1] * found.itemsize))).ravel()
 
 
 def _distinct(keys: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from bench.data.loading import forget, load, loaded_once
 from bench.data.single_columns import alone, is_label
 from bench.data.splits import split_rows
 from bench.datasets.base import Dataset, Modality, Samples, Schema
+from bench.datasets.deferred import Stored, blocks
 from bench.datasets.support2 import Support2
 from bench.leaderboard import markdown
 from bench.names import parse_choice
@@ -52,6 +53,17 @@ def visits(patients=150, each=4, seed=0):
 @pytest.mark.parametrize("quick", [True, False])
 def test_nothing_is_said_of_sound_data(quick):
     assert found(made(n=1200), quick=quick) == {}
+
+
+def test_large_data_are_looked_at_block_by_block_with_the_same_concerns(monkeypatch):
+    samples, _ = visits()
+    samples.values["labs"][:, 1] = 7.0
+    samples.values["labs"][:, 2] = samples.values["labs"][:, 3]
+    expected = found(samples, quick=False)
+    assert {"twins", "single", "repeated"} <= set(expected)
+    monkeypatch.setattr("bench.datasets.base.blocks", lambda rows, shape: blocks(rows, shape, 4 * 6 * 11))
+    monkeypatch.setattr(Stored, "__getitem__", lambda *_: pytest.fail("a whole modality was read"))
+    assert found(samples.deferred(), quick=False) == expected
 
 
 # rows of one patient
