@@ -2,6 +2,7 @@
 
 import gzip
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -380,11 +381,26 @@ def test_stata_files_keep_their_types(study, tmp_path):
     assert np.array_equal(samples.values["labs"], [[1.5, 1, 1], [np.nan, 2, np.nan]], equal_nan=True)
 
 
-@pytest.mark.parametrize(("ending", "package"), [("parquet", "pyarrow"), ("xlsx", "openpyxl")])
+TYPED = [("parquet", "pyarrow"), ("xlsx", "openpyxl"), ("sav", "pyreadstat")]
+
+
+def write_typed(frame: pd.DataFrame, path: Path) -> None:
+    """Raises: ImportError where the package that writes such files is absent."""
+    if path.suffix == ".sav":
+        import pyreadstat
+
+        pyreadstat.write_sav(frame, str(path))
+    elif path.suffix == ".dta":
+        frame.to_stata(path, write_index=False)
+    else:
+        getattr(frame, {".parquet": "to_parquet", ".xlsx": "to_excel"}[path.suffix])(path, index=False)
+
+
+@pytest.mark.parametrize(("ending", "package"), TYPED)
 def test_typed_tables_are_read_or_name_the_package_they_need(study, tmp_path, ending, package):
     frame = pd.DataFrame({"id": ["p1", "p2"], "a": [1, 2], "s": ["x", None]})
     try:
-        getattr(frame, {"parquet": "to_parquet", "xlsx": "to_excel"}[ending])(tmp_path / f"labs.{ending}", index=False)
+        write_typed(frame, tmp_path / f"labs.{ending}")
     except ImportError:
         (tmp_path / f"labs.{ending}").write_bytes(b"PAR1")
         assert f"needs {package}: pip install 'missing-modality-bench[tables]'" in refused(study(vector('a = "number"', f"labs.{ending}")))
@@ -398,6 +414,15 @@ def test_damaged_files_are_refused_or_read(study, survives, tmp_path, name):
     text = vector('a = { below = "half" }', rows="last", order="day") + sequence()
     study(text, labs_csv=VISITS, stay_csv=STAY).load()
     assert survives(tmp_path / name, lambda: Described(tmp_path / "study.toml").load()) > 0
+
+
+@pytest.mark.parametrize("ending", ["dta", "parquet", "xlsx", "sav"])
+def test_damaged_typed_files_are_refused_or_read(study, survives, tmp_path, ending):
+    pytest.importorskip({"dta": "pandas", **dict(TYPED)}[ending])
+    frame = pd.DataFrame({"id": ["p1", "p2"], "a": [1.0, 2.0], "s": ["x", "y"]})
+    write_typed(frame, tmp_path / f"labs.{ending}")
+    study(vector('a = "number"\ns = "category"', f"labs.{ending}")).load()
+    assert survives(tmp_path / f"labs.{ending}", lambda: Described(tmp_path / "study.toml").load()) > 0
 
 
 def test_dataset_does_not_run_what_a_file_says(study, tmp_path):
