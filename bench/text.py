@@ -26,6 +26,26 @@ def signed(value: float | None) -> str:
     return NA if value is None or math.isnan(value) else f"{round(100 * value, 8) + 0.0:+.1f}"
 
 
+def end_of_interval(value: float | None) -> str:
+    """A difference of fractions in points, as the end of an interval: an end beyond 0 never reads as 0.
+
+    >>> end_of_interval(0.0123), end_of_interval(-0.00012), end_of_interval(0.0)
+    ('+1.2', '-0.01', '+0.0')
+    """
+    if value is None or math.isnan(value):
+        return NA
+    text = signed(value)
+    return (
+        text
+        if float(text) or abs(value) < 1e-10
+        else f"{100 * value:+.1g}"
+        if abs(value) >= 1e-6
+        else "+0.0001"
+        if value > 0
+        else "-0.0001"
+    )
+
+
 def interval_text(interval: tuple[float, float]) -> str:
     return NA if math.isnan(interval[0]) else f"{percent(interval[0])}-{percent(interval[1])}"
 

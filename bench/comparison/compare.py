@@ -84,6 +84,7 @@ def compare(
     found = [_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table) for table in board.settings]
     found = _beside_board(found, replace(answers.of([record for record in chosen if record.setting in shared]), suite=board.suite))
     confirmatory = metric == suite.metric
+    correction = "Holm" if confirmatory else "Benjamini-Hochberg"
     correct = stats.holm if confirmatory else stats.benjamini_hochberg
     differences: list[Difference] = []
     across: list[Across] = []
@@ -92,10 +93,12 @@ def compare(
         if group:
             p = np.array([difference.p for difference in group])
             tests = int((~np.isnan(p)).sum())
-            group = [replace(difference, p_adjusted=float(q), tests=tests) for difference, q in zip(group, correct(p), strict=True)]
+            adjusted = zip(group, correct(p).tolist(), *stats.interval_levels(p, levels.alpha, correction), strict=True)
+            group = [
+                replace(difference, p_adjusted=q, tests=tests, near=float(near), far=float(far)) for difference, q, near, far in adjusted
+            ]
             differences += group
             across.append(_across(metric, group, chosen, levels, synthetic, "protocols" in allowed))
-    correction = "Holm" if confirmatory else "Benjamini-Hochberg"
     warnings = (*board.warnings, *_grown(pairs, a, b))
     result = Comparison(
         a, b, metric, levels, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance,

@@ -12,16 +12,17 @@ from bench import stats
 from bench.comparison.differences import Across, Comparison, Difference, Looks, Pattern, not_applicable
 from bench.leaderboard import Row
 from bench.stats.metrics import METRICS
-from bench.text import and_list, p_equals, p_text, percent, table
+from bench.text import and_list, end_of_interval, p_equals, p_text, percent, table
 
 NOTES = (
     "- Differences are {a} - {b} in points (hundredths){turned}: above 0, {a} is better.",
     "- The 95 % interval and p hold for other training runs (seeds) and other test samples alike: crossed seed x sample test, or the",
     "  corrected resampled t-test where each seed drew its own split. p adjusted: {correction} over the settings of one kind of data.",
+    "  The interval is adjusted with it: it leaves out 0 where p adjusted is at most {alpha}, and nowhere else.",
     "  Three training runs reproduce, five are the least for an interval over runs alone, ten carry a claim.",
     "- Verdict: `equivalent` if the 90 % interval lies within {margin}, else `better` or `worse` if p adjusted is at most {alpha},",
     "  else `undecided`, which does not mean equal; *: the whole 95 % interval lies beyond {margin}. Equivalence is judged setting by",
-    "  setting, without correction.",
+    "  setting, by an interval without correction, so that the one shown may reach beyond {margin}.",
     "- Effect: Cliff's delta over seeds, from -1 to 1. Seeds to settle: of each method, with 80 % power, if the difference is what it",
     "  seems.",
 )
@@ -170,10 +171,11 @@ def paragraph(found: Comparison, difference: Difference) -> str:
         return (
             f"{lines[0]} Whether that is chance cannot be told from these runs: {not_applicable(estimate.reason)}. Verdict: **undecided**."
         )
-    low, high = map(_points, difference.interval)
+    low, high = map(end_of_interval, difference.interval)
+    at_once = f", for all {difference.tests} settings at once" if difference.tests > 1 else ""
     lines.append(
         "Other training runs and other test samples would have given other numbers; allowing for both, the true difference may lie "
-        f"anywhere from {low} to {high} points (95 % interval; above 0, {found.a} is better)."
+        f"anywhere from {low} to {high} points (95 % interval{at_once}; above 0, {found.a} is better)."
     )
     if difference.looks:
         lines.append(_looks(difference.looks))
@@ -278,7 +280,7 @@ def _over_datasets(across: Across) -> str:
     over, flip = across.over_datasets, across.sign_flip
     if flip.n < 2:
         return "All settings share one dataset: nothing follows for others."
-    low, high = map(_points, over.interval())
+    low, high = map(end_of_interval, over.interval())
     by_t = not_applicable(over.reason) or f"t-test {p_equals(over.p)}, 95 % interval {low} to {high}"
     by_flip = not_applicable(flip.reason) or p_equals(flip.p)
     return f"Over {flip.n} datasets, one value each: mean difference {_points(flip.mean)} points; {by_t}; sign flips {by_flip}."
@@ -303,7 +305,7 @@ def _numbers(found: Comparison) -> str:
     for difference in found.differences:
         estimate, effect = difference.estimate, difference.effect
         low, high = difference.interval
-        span = "" if math.isnan(low) else f" [{_points(low)}, {_points(high)}]"
+        span = "" if math.isnan(low) else f" [{end_of_interval(low)}, {end_of_interval(high)}]"
         seeds, what = difference.seeds_needed
         star = "*" if difference.verdict in ("better", "worse") and difference.beyond_rope else ""
         body.append(

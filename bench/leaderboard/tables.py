@@ -105,8 +105,11 @@ def _family_json(family: Family) -> dict[str, object]:
 def _test_json(test: dict[str, object]) -> dict[str, object]:
     found = {key: _rounded(value, TEST_DIGITS) if isinstance(value, float) else value for key, value in test.items()}
     low, high = found.pop("low"), found.pop("high")
+    alone, within = ([_rounded(value, TEST_DIGITS) for value in test[key]] for key in ("alone", "within"))  # type: ignore[attr-defined]
     reason = found.pop("reason")
-    return finite({**found, "interval": [low, high], "reason": reason or None})
+    kept = {key: value for key, value in found.items() if key not in ("alone", "within")}
+    own = {"interval_unadjusted": alone, "interval_90_unadjusted": within}
+    return finite({**kept, "interval": [low, high], **own, "reason": reason or None})
 
 
 def _friedman_json(kind: Overall) -> dict[str, object]:

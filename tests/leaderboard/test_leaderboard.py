@@ -537,7 +537,7 @@ def test_every_test_is_in_the_json_with_its_family():
     assert sizes["Noise-AUC: digits (NE), mcar"] == 3
     assert [f["correction"] for f in found["families"] if f["name"].startswith("Noise-AUC")] == ["Benjamini-Hochberg"]
     assert set(found["tests"][0]) == {"family", "a", "b", "difference", "statistic", "p", "p_adjusted", "effect", "verdict", "interval",
-                                      "reason", "n"}  # fmt: skip
+                                      "interval_unadjusted", "interval_90_unadjusted", "reason", "n"}  # fmt: skip
     assert len(found["tests"]) == sum(len(family["methods"]) * (len(family["methods"]) - 1) // 2 for family in found["families"]
                                       if family["reason"] != "needs two datasets")  # fmt: skip
     assert found["friedman"][0]["n"] == 6
