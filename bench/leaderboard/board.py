@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bench.leaderboard.files import Files, base_of
 from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
 from bench.leaderboard.printed import Printed, of_board
 from bench.leaderboard.robustness import Curve, curve_of
@@ -22,7 +23,6 @@ from bench.leaderboard.rows import (
     OverallRow,
     Row,
     SettingTable,
-    base_of,
     one_question_each,
 )
 from bench.leaderboard.scores import Scores, interval, refusal, scores_of
@@ -54,7 +54,8 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
     settings = [_setting_table(answers, setting, methods, audited) for setting, methods in by_setting.items()]
     settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.shape, table.noise or 0.0))
     first = alike((base_of(table.dataset), (table.synthetic, table.fingerprint or table.dataset)) for table in settings)
-    settings = [replace(table, counts_as=first[base_of(table.dataset)]) for table in settings]
+    files = Files.of((table.dataset for table in settings), ())
+    settings = [replace(table, page=files.page(table.dataset), counts_as=first[base_of(table.dataset)]) for table in settings]
     failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
     kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
     return Board(

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bench.leaderboard.files import FRONT, base_of
 from bench.leaderboard.page_parts import (
     LEFT,
+    NOT_DRAWN,
     cost_table,
     failures_section,
     first_place,
+    flagged,
     flat_line,
     folded_away,
     head_of,
@@ -24,15 +27,19 @@ from bench.leaderboard.page_parts import (
     shown_pictures,
     where_from,
 )
-from bench.leaderboard.rows import Board, Overall, OverallRow, base_of, page_of
+from bench.leaderboard.plots import Main, main_of
+from bench.leaderboard.rows import Board, Overall, OverallRow
 from bench.leaderboard.setting_page import curve_section, dataset_page, setting_section
 from bench.leaderboard.significance import Across, Family, rank_set
+from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.question.winners import Winner
-from bench.stats import nemenyi
+from bench.stats import cd_groups, nemenyi
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
-from bench.text import NA, cost_text, count, listed, p_equals, percent, picture, table
+from bench.text import NA, cost_text, count, listed, p_equals, percent
+
+RANKS = "mean ranks; a bar joins methods within the critical difference"
 
 
 def markdown(board: Board) -> str:
@@ -42,13 +49,13 @@ def markdown(board: Board) -> str:
         lines += _overall(board, kind, folded=False)
     for setting in board.settings:
         lines += setting_section(board, setting, folded=False)
-    lines += [line for curve in board.curves for line in curve_section(curve)]
+    lines += [line for curve in board.curves for line in curve_section(curve, folded=False)]
     return "\n".join(
         [
             *lines,
             *failures_section(board, folded=False),
             *how_it_was_run(board),
-            *tuning_lines(board.winners),
+            *tuning_lines(board.winners, folded=False),
             *how_to_read(board, folded=False),
             *where_from(board),
         ]
@@ -67,7 +74,7 @@ def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
         *how_to_read(board, folded=True),
         *where_from(board),
     ]
-    found = {"README.md": "\n".join(lines)}
+    found = {FRONT: "\n".join(lines)}
     for page in dict.fromkeys(setting.page for setting in board.settings):
         found[page] = dataset_page(board, page, plots)
     return found
@@ -77,16 +84,47 @@ def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = (
     title = "## Overall" + (", SYNTHETIC data" if kind.synthetic else "")
     if len(kind.settings) < 2 and not folded:
         return []
-    lines = [*_in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(kind, board.levels)]
-    what = "synthetic" if kind.synthetic else "real"
-    pictures = {picture("ranks", what): "mean ranks; a bar joins methods within the critical difference"}
-    lines += shown_pictures(plots, {**pictures, picture("cost", what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
-    lines += ["### Scores" + (", SYNTHETIC data" if kind.synthetic else ""), "", *_scores(kind, folded)]
+    tables = _overall_tables(board, kind, folded)
+    lines = [*_in_short(board, kind), title, "", *tables[0], "", *_overall_footer(kind, board.levels)]
+    critical = _critical(kind)
     if folded:
-        lines += folded_away("Cost", [cost_table(kind.rows, kind.timed)])
+        lines += [*flagged(kind.rows), *_pictures(board, kind, plots), *folded_away("Noise, cost, audit and flags", tables[1])]
+        picture = shown_pictures(plots, {board.files.picture("ranks", kind.what): RANKS})
+        lines += folded_away("Mean ranks, with Nemenyi's critical difference", [*critical, *picture][:-1]) if critical or picture else []
+    else:
+        lines += [*tables[1], "", *critical]
+    lines += ["### Scores" + (", SYNTHETIC data" if kind.synthetic else ""), "", *_scores(board, kind, folded)]
+    if folded:
+        lines += folded_away("Cost", cost_table(kind.rows, kind.timed))
         if kind.curves:
-            lines += folded_away("Robustness: score over noise", _robustness_table(kind))
+            lines += folded_away("Robustness: score over noise", _robustness_table(board, kind))
     return lines
+
+
+def _pictures(board: Board, kind: Overall, plots: Sequence[str]) -> list[str]:
+    """The picture of the main answer and what else is drawn, or why nothing is."""
+    main, files = main_of(kind), board.files
+    if not main.keys:
+        return [f"No picture: {main.reason}.", ""]
+    if not any(files.picture(*key) in plots for key in main.keys):
+        return [NOT_DRAWN, ""]
+    texts = {files.picture(*key): _text_of(board, key) for key in main.keys}
+    lines = shown_pictures(plots, texts)
+    lines += [_not_all(main), ""] if main.left_out else []
+    lines += shown_pictures(plots, {files.picture("cost", kind.what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
+    return lines
+
+
+def _text_of(board: Board, key: Sequence[str]) -> str:
+    """What a picture shows, for who cannot see it."""
+    if key[0] == "intervals":
+        return "ranks that each method may have: a bar from the best to the worst, a mark at the mean rank"
+    setting = next(setting for setting in board.settings if setting.setting == tuple(key[1:]))
+    return f"{setting.title}: mean {board.suite.metric} of each method with its 95 % interval, floor and ceiling"
+
+
+def _not_all(main: Main) -> str:
+    return f"Of {count(main.left_out, 'more setting')} the pages of the datasets have the tables, and no picture."
 
 
 def _in_short(board: Board, kind: Overall) -> list[str]:
@@ -207,33 +245,31 @@ def _over_datasets(over: Across, levels: Levels) -> list[str]:
     ]
 
 
-def _overall_table(board: Board, kind: Overall) -> str:
-    head = [
-        "Ranks", "Method", "Group", "Mean rank", f"Mean {board.suite.metric}", "Gap closed %", "Noise-AUC", "Drop", "Scored", "HP",
-        "GFLOPs", "Pareto", "Audit", "Flags",
-    ]  # fmt: skip
+def _overall_tables(board: Board, kind: Overall, folded: bool) -> tuple[list[str], list[str]]:
+    """Where the methods stand, and all else of them."""
+    head = ["Ranks", "Method", "Group", "Mean rank", f"Mean {board.suite.metric}", "Gap closed %"]
+    more = ["Method", "Noise-AUC", "Drop", "Scored", "HP", "GFLOPs", "Pareto", "Audit", "Flags"]
     tuned = any(row.hp == "tuned" for row in kind.rows)
-    body = []
+    body, further = [], []
     for row in kind.rows:
         unranked = row.label in UNRANKED
         rank = "" if unranked else f"{row.mean_rank:.2f}" if row.mean_rank is not None else f"{NA} ({row.settings} of {len(kind.settings)})"
         curves = [percent(row.noise_auc), _drop(row)] if kind.curves else ["", ""]
-        body.append(
-            [
-                row.role if unranked else rank_set(row.place), name_of(row), row.place.letters if row.place else "", rank,
-                in_bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * tuned,
-                cost_text(row.cost, "gflops_per_sample"), pareto_of(row), row.audit, ", ".join(row.flags),
-            ]
-        )  # fmt: skip
-    return table(head, body, LEFT)
+        place = [row.role if unranked else rank_set(row.place), name_of(row), row.place.letters if row.place else "", rank]
+        body.append([*place, in_bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0)])
+        cost = [cost_text(row.cost, "gflops_per_sample"), pareto_of(row)]
+        further.append(
+            [name_of(row, mark=False), *curves, f"{row.n}/{row.planned}", row.hp * tuned, *cost, row.audit, ", ".join(row.flags)]
+        )
+    return fitted(head, body, LEFT, 2, breaks=folded), fitted(more, further, LEFT, breaks=folded)
 
 
 def _drop(row: OverallRow) -> str:
-    return percent(row.drop) + (f" ({row.rises} rises)" if row.rises else "")
+    return percent(row.drop) + (f" ({count(row.rises, 'rise')})" if row.rises else "")
 
 
 def _overall_footer(kind: Overall, levels: Levels) -> list[str]:
-    """Test, family, n, seeds, the text critical-difference line, the dataset line, the sensitivity line."""
+    """Test, family, n, seeds, the dataset line, the sensitivity line."""
     over = kind.across
     if over is None:
         return []
@@ -266,9 +302,14 @@ def _overall_footer(kind: Overall, levels: Levels) -> list[str]:
             + (f"{NA} ({part.over_settings.reason})." if part.over_settings.reason else f"{pairs} significant pairs.")
         )
     lines += _without_floor(kind)
-    text = [" ".join(lines), ""]
-    line = cd_line(over.labels, over.mean_ranks, len(over.settings))
-    return [*text, *(["```", line, "```", ""] if line and not kind.mixed else [])]
+    return [" ".join(lines), ""]
+
+
+def _critical(kind: Overall) -> list[str]:
+    """Nemenyi's critical difference as text."""
+    over = kind.across
+    line = cd_line(over.labels, over.mean_ranks, len(over.settings)) if over is not None else ""
+    return ["```", line, "```", ""] if line and not kind.mixed else []
 
 
 def _without_floor(kind: Overall) -> list[str]:
@@ -295,64 +336,48 @@ def cd_line(labels: Sequence[str], mean_ranks: np.ndarray, n: int) -> str:
     text = [f"CD(.05)={difference:.2f}"]
     for first, last in cd_groups(mean_ranks, difference):
         text.append(" ===== ".join(f"{mean_ranks[i]:.2f} {labels[i]}" for i in dict.fromkeys((first, last))))
-    return " | ".join(text)
+    return "\n".join(text)
 
 
-def cd_groups(mean_ranks: np.ndarray, difference: float) -> list[tuple[int, int]]:
-    """Best and worst member of each largest run of methods within the critical difference, in rank order."""
-    order = np.argsort(mean_ranks, kind="stable")
-    groups: list[tuple[int, int]] = []
-    reach = -1
-    for start, method in enumerate(order):
-        end = int(np.flatnonzero(mean_ranks[order] <= mean_ranks[method] + difference)[-1])
-        if end > reach:
-            groups.append((int(method), int(order[end])))
-            reach = end
-        if start == end == len(order) - 1:
-            break
-    return groups
-
-
-def _scores(kind: Overall, folded: bool) -> list[str]:
+def _scores(board: Board, kind: Overall, folded: bool) -> list[str]:
     """Means by dataset, each a link to its page; settings too, folded away if they are many."""
-    every = [_matrix(kind, [(f"{s.dataset} {s.protocol}", [s.title]) for s in kind.settings])]
+    every = _matrix(kind, [(f"{s.dataset} {s.protocol}", [s.title]) for s in kind.settings], folded)
+    if not folded:
+        return [*every, ""]
     links = [
-        (f"[{name}]({page_of(name)})" if folded else name, [s.title for s in kind.settings if base_of(s.dataset) == name])
+        (f"[{name}]({board.files.page(name)})", [s.title for s in kind.settings if base_of(s.dataset) == name])
         for name in dict.fromkeys(base_of(setting.dataset) for setting in kind.settings)
     ]
     intro = "Means over the settings of each dataset; the pages of the datasets have spreads, intervals and tests."
-    if not folded:
-        return [*every, ""]
-    return [intro, "", _matrix(kind, links), "", *folded_away(f"All {len(kind.settings)} settings", every)]
+    lines = [intro, "", *_matrix(kind, links, folded), ""]
+    return [*lines, *folded_away(f"All {len(kind.settings)} settings", every)] if len(kind.settings) > len(links) else lines
 
 
-def _matrix(kind: Overall, columns: Sequence[tuple[str, Sequence[str]]]) -> str:
+def _matrix(kind: Overall, columns: Sequence[tuple[str, Sequence[str]]], folded: bool) -> list[str]:
     body = [[name_of(row, mark=False), *(percent(_mean(row.scores, titles)) for _, titles in columns)] for row in kind.rows]
-    return table(["Method", *(title for title, _ in columns)], body, LEFT)
+    return fitted(["Method", *(title for title, _ in columns)], body, LEFT, breaks=folded)
 
 
 def _mean(scores: Mapping[str, float], titles: Sequence[str]) -> float:
     return float(np.mean([scores.get(title, math.nan) for title in titles]))
 
 
-def _robustness_table(kind: Overall) -> list[str]:
+def _robustness_table(board: Board, kind: Overall) -> list[str]:
     lines = []
     for curve in kind.curves:
         head = ["Method", *(f"{noise:g}" for noise in curve.noise), "Noise-AUC", "Drop"]
         body = [[row.label, *map(percent, row.scores), percent(row.area), percent(row.drop)] for row in curve.rows]
         lines += [
-            f"**[{curve.dataset}]({page_of(curve.dataset)})** ({curve.combination}), {curve.shape}",
+            f"**[{curve.dataset}]({board.files.page(curve.dataset)})** ({curve.combination}), {curve.shape}",
             "",
-            table(head, body, LEFT),
+            *fitted(head, body, LEFT),
             "",
         ]
     return lines
 
 
-def tuning_lines(winners: Sequence[Winner]) -> list[str]:
+def tuning_lines(winners: Sequence[Winner], folded: bool = True) -> list[str]:
     """The section on the winners that have rows on the board; empty without any."""
-    from tabulate import tabulate
-
     if not winners:
         return []
     head = ["Method", "Setting", "Suggestions", "GFLOPs", "Minutes", "Validation, default → tuned", "Configuration"]
@@ -368,10 +393,10 @@ def tuning_lines(winners: Sequence[Winner]) -> list[str]:
         ]
         for winner in winners
     ]
-    align = ["left", "left", "left", "right", "right", "left", "left"]
+    texts = [title for title in head if title not in ("GFLOPs", "Minutes")]
     return [
         "### Tuning", "",
         "Rows named *tuned* are the configuration with the best validation score among the default one and the suggestions, trained "
         "again on the seeds of this board. All other rows have default hyper-parameters. GFLOPs and minutes are of all suggestions.", "",
-        tabulate(body, head, tablefmt="pipe", colalign=align, disable_numparse=True), "",
+        *fitted(head, body, texts, 2, breaks=folded), "",
     ]  # fmt: skip

@@ -268,6 +268,24 @@ def nemenyi(mean_ranks: np.ndarray, n: int, alpha: float = 0.05) -> Nemenyi:
     return Nemenyi(float(studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2) * error, p)
 
 
+def cd_groups(mean_ranks: np.ndarray, difference: float) -> list[tuple[int, int]]:
+    """Best and worst member of each largest run of methods within the critical difference of `nemenyi`, in rank order.
+
+    Shapes: mean_ranks (K,) -> pairs of methods' numbers.
+    """
+    order = np.argsort(mean_ranks, kind="stable")
+    groups: list[tuple[int, int]] = []
+    reach = -1
+    for start, method in enumerate(order):
+        end = int(np.flatnonzero(mean_ranks[order] <= mean_ranks[method] + difference)[-1])
+        if end > reach:
+            groups.append((int(method), int(order[end])))
+            reach = end
+        if start == end == len(order) - 1:
+            break
+    return groups
+
+
 def against_control(mean_ranks: np.ndarray, n: int, control: int) -> tuple[np.ndarray, np.ndarray]:
     """z and two-sided p of every method's mean rank against the control's; adjust with `holm`. Above 0: better than the control.
 
