@@ -159,12 +159,26 @@ def and_list(words: Sequence[str]) -> str:
 def listed(names: Sequence[str], most: int = 6) -> str:
     """Names as in a sentence; of many the first ones and a count."""
     if len(names) > most:
-        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
+        return f"{', '.join(names[: most - 1])} and {count(len(names) - most + 1, 'other')}"
     return and_list(names)
 
 
-def count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+def count(number: int, word: str, plural: str = "") -> str:
+    """A number with its word, singular or plural; `plural` where it is not the word with an s.
+
+    >>> count(1, "seed"), count(2, "seed"), count(0, "class", "classes")
+    ('1 seed', '2 seeds', '0 classes')
+    """
+    return f"{number} {word}" if number == 1 else f"{number} {plural or word + 's'}"
+
+
+def agreeing(number: int, one: str, several: str) -> str:
+    """The word that agrees with a number, such as a verb.
+
+    >>> agreeing(1, "has", "have"), agreeing(3, "has", "have")
+    ('has', 'have')
+    """
+    return one if number == 1 else several
 
 
 def finite(value: object):

@@ -32,6 +32,7 @@ from bench.records.record import Record
 from bench.seeds import stream
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
+from bench.text import agreeing, count
 
 
 def compare(
@@ -150,7 +151,10 @@ def _up_to_last_look(own: Sequence[Record], suite: Suite, sizes: Sequence[int], 
     }
     kept = [r for r in own if not last.get(r.setting) or r.trial.seed in order[: last[r.setting]]]
     beyond = Counter(record.setting for record in own) - Counter(record.setting for record in kept)
-    notes = [f"{key.title}: {n} trials beyond the look at {last[key]} seeds are left out" for key, n in beyond.items()]
+    notes = [
+        f"{key.title}: {count(n, 'trial')} beyond the look at {last[key]} seeds {agreeing(n, 'is', 'are')} left out"
+        for key, n in beyond.items()
+    ]
     early = [key.title for key in ended if not last[key]]
     notes += [f"before the first planned look, at {sizes[0]} seeds, and tested as it stands: {'; '.join(early)}"] if early else []
     return kept, notes

@@ -8,6 +8,7 @@ at the edge with its number.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#B0B0B0", "
 ROLE_STYLE = {"paper": (BLUE, "o"), "reference": (ORANGE, "s"), "outside": (GREEN, "D"), "floor": (BLACK, "v")}
 ROLE_NAMES = {"paper": "published method", "reference": "reference method", "outside": "other method"}
 WIDE = 8.0  # inches
+LONGEST = 40  # letters of a name in one line
 Data = dict[str, Any]
 
 
@@ -49,10 +51,11 @@ def draw_intervals(data: Data):
 
     labels, roles = data["labels"], data["roles"]
     k = len(labels)
-    wide, step, top, bottom = 6.4, 0.29, 0.92, 0.90  # inches; narrow, so that letters are large where the picture is small
+    names, longest, lines = _wrapped(labels)
+    step, top, bottom = 0.29 if lines == 1 else 0.1 + 0.18 * lines, 0.92, 0.90  # inches
     high = top + step * k + bottom
-    left = 0.15 + 0.084 * max(map(len, labels))
-    wide = max(wide, left + 3.4)
+    left = 0.15 + 0.084 * longest
+    wide = max(6.4, left + 3.4)  # narrow, so that letters are large where the picture is small
     figure = Figure(figsize=(wide, high))
     axes = figure.add_axes((left / wide, bottom / high, (wide - left - 0.2) / wide, step * k / high))
     for i, (role, rank, best, worst) in enumerate(zip(roles, data["ranks"], data["low"], data["high"], strict=True)):
@@ -61,7 +64,7 @@ def draw_intervals(data: Data):
         axes.plot(rank, i, marker=marker, color=colour, ms=8, mec="white", mew=1, zorder=3)
     axes.set(xlim=(0.6, k + 0.4), ylim=(k - 0.4, -0.6))
     axes.set_xticks(range(1, k + 1, math.ceil(k / 16)))
-    axes.set_yticks(range(k), labels, fontsize=10.5)
+    axes.set_yticks(range(k), names, fontsize=10.5)
     axes.tick_params(length=0, labelsize=10.5)
     axes.spines[:].set_visible(False)
     axes.grid(axis="x", color="#E2E2E2", lw=0.8)
@@ -94,8 +97,11 @@ def draw_forest(data: Data):
         "no score" if math.isnan(mean) else f"{mean:.1f}" + ("" if math.isnan(a) else f" [{a:.1f}, {b:.1f}]")
         for mean, a, b in zip(means, low, high, strict=True)
     ]
-    left, right = 0.3 + 0.078 * max(map(len, labels)), 0.2 + 0.078 * max(map(len, numbers))  # inches
-    wide, step, top, bottom = max(WIDE, left + right + 3.0), 0.27, 0.95, 0.85
+    names, longest, lines = _wrapped(labels)
+    left, right = 0.3 + 0.078 * longest, 0.2 + 0.078 * max(map(len, numbers))  # inches
+    wide, step, bottom = WIDE, 0.27 if lines == 1 else 0.1 + 0.16 * lines, 0.85
+    title = textwrap.wrap(data["title"], 78)
+    top = 1.12 + 0.19 * len(title) - 0.19
     tall = top + step * k + bottom
     figure = Figure(figsize=(wide, tall))
     axes = figure.add_axes((left / wide, bottom / tall, (wide - left - right) / wide, step * k / tall))
@@ -110,23 +116,23 @@ def draw_forest(data: Data):
         axes.plot([max(a, start), min(b, end)], [i, i], color=colour, lw=2, solid_capstyle="butt", zorder=2)
         axes.plot(mean, i, marker=marker, color=colour, ms=7, mec="white", mew=0.8, zorder=3)
     axes.set(xlim=(start, end), ylim=(k - 0.4, -0.6))
-    axes.set_yticks(range(k), labels)
+    axes.set_yticks(range(k), names)
     axes.tick_params(axis="y", length=0, pad=9)
     axes.grid(axis="x", color="#E6E6E6", lw=0.6)
     for i, text in enumerate(numbers):
-        figure.text((wide - right + 0.12) / wide, 1 - (top + step * (i + 0.6) - 0.02) / tall, text, va="center", ha="left")
+        y = 1 - (top + step * k * (i + 0.6) / (k + 0.2)) / tall
+        figure.text((wide - right + 0.12) / wide, y, text, va="center", ha="left")
     words = [
         word for word in (_bound(axes, "floor", floor, ":", (start, end)), _bound(axes, "ceiling", ceiling, "--", (start, end))) if word
     ]
     axes.set_xlabel(f"{data['metric']} x 100" + ("" if data["higher_is_better"] else " (lower is better)"), labelpad=2)
     runs = sorted({n for n in data["n"] if n})
-    seeds = "" if not runs else f"{count(runs[0], 'seed')}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
-    figure.text(0.12 / wide, 1 - 0.10 / tall, data["title"], fontsize=11, weight="bold", va="top")
-    said = ", ".join(["mean" + f" over {seeds}" * bool(seeds) + " with its 95 % interval over seeds and test samples", *words])
-    figure.text(0.12 / wide, 1 - 0.36 / tall, said, va="top")
-    figure.text(
-        0.12 / wide, 1 - 0.56 / tall, "whether two methods differ is not seen from two intervals: the table has the tests", va="top"
-    )
+    seeds = "" if not runs else count(runs[0], "seed") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
+    figure.text(0.12 / wide, 1 - 0.10 / tall, "\n".join(title), fontsize=11, weight="bold", va="top")
+    said = ["mean" + f" over {seeds}" * bool(seeds) + " with its 95 % interval over seeds and test samples", ", ".join(words)]
+    said += ["whether two methods differ is not seen from two intervals: the table has the tests"]
+    for line, text in enumerate(text for text in said if text):
+        figure.text(0.12 / wide, 1 - (0.17 + 0.19 * (len(title) + line)) / tall, text, va="top")
     handles = [
         Line2D([], [], color=ROLE_STYLE[role][0], marker=ROLE_STYLE[role][1], ms=7, mec="white", label=ROLE_NAMES.get(role, role))
         for role in ROLE_STYLE
@@ -135,6 +141,17 @@ def draw_forest(data: Data):
     if handles:
         figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, handletextpad=0.4, columnspacing=1.6)
     return figure
+
+
+def _wrapped(labels: Sequence[str]) -> tuple[list[str], int, int]:
+    """Names that take no more than a third of a picture: each in lines, their letters at most, and their lines at most."""
+    lines = [textwrap.wrap(label, LONGEST) for label in labels]
+    return ["\n".join(own) for own in lines], max(len(line) for own in lines for line in own), max(map(len, lines))
+
+
+def _short(label: str, most: int = LONGEST) -> str:
+    """A name without its middle, where a picture says it beside a number or a curve and a table has it in full."""
+    return label if len(label) <= most else f"{label[: most // 2]}…{label[1 - most // 2 :]}"
 
 
 def _with_near(start: float, end: float, *bounds: float) -> tuple[float, float]:
@@ -208,14 +225,16 @@ def draw_noise(data: Data):
         for name, style in (("floor", ":"), ("ceiling", "--")):
             _bound_over_noise(axes, name, noise, _or_nan(data[name]), style, span)
         area = data["areas"][i]
-        axes.set_title(f"{data['labels'][i]}\nNoise-AUC {area:.1f}" if area is not None else data["labels"][i], fontsize=8.5)
+        name = "\n".join(textwrap.wrap(_short(data["labels"][i]), 26))
+        axes.set_title(f"{name}\nNoise-AUC {area:.1f}" if area is not None else name, fontsize=8.5)
         axes.set_xticks(noise)
         axes.grid(color="#EFEFEF", lw=0.5)
     for axes in grid[max(0, len(panels) - columns) : len(panels)]:
         axes.tick_params(labelbottom=True)
     figure.supxlabel("missing rate (share of modalities hidden)", fontsize=9)
     figure.supylabel(f"{data['metric']} x 100", fontsize=9)
-    figure.suptitle(f"{data['title']}\nband: 95 % interval over seeds and samples; grey: the other methods", fontsize=9)
+    title = "\n".join(textwrap.wrap(data["title"], 90))
+    figure.suptitle(f"{title}\nband: 95 % interval over seeds and samples; grey: the other methods", fontsize=9)
     return figure
 
 
@@ -253,7 +272,7 @@ def draw_ranks(data: Data):
     """Demsar's diagram: a bar joins methods whose mean ranks differ by less than the critical difference."""
     from matplotlib.figure import Figure
 
-    labels, ranks, k = data["labels"], _or_nan(data["ranks"]), len(data["labels"])
+    labels, ranks, k = [_short(label) for label in data["labels"]], _or_nan(data["ranks"]), len(data["labels"])
     left = math.ceil(k / 2)
     groups, step = data["groups"], 0.30
     bars = 0.25 + 0.16 * len(groups)
@@ -297,7 +316,12 @@ def draw_cost(data: Data):
     """Numbered points with their names beside the picture; what has no operations to show is a line across."""
     from matplotlib.figure import Figure
 
-    labels, roles, scores, gflops = data["labels"], data["roles"], _or_nan(data["scores"]), _or_nan(data["gflops"])
+    labels, roles, scores, gflops = (
+        [_short(label, 34) for label in data["labels"]],
+        data["roles"],
+        _or_nan(data["scores"]),
+        _or_nan(data["gflops"]),
+    )
     shown = np.isfinite(scores) & (gflops > 0)
     inner = scores[np.isfinite(scores) & (np.array(roles) != "floor")]
     notes = ["" if cost > 0 else " (no operations)" if cost == 0 else " (not counted)" for cost in gflops]
@@ -374,9 +398,10 @@ def draw_surface(data: Data):
     scores = np.array([_or_nan(found) for found in data["scores"]])
     rows, columns = scores.shape
     cell = 0.5
-    title = f"{data['title']}: one trained model under each test rule"
-    names = 0.075 * max(map(len, data["labels"])) + 0.2  # inches
-    wide = max(names + cell * columns + 1.1, 0.4 + 0.072 * len(title))
+    title = "\n".join(textwrap.wrap(f"{data['title']}: one trained model under each test rule", 90))
+    labels = [_short(label) for label in data["labels"]]
+    names = 0.075 * max(map(len, labels)) + 0.2  # inches
+    wide = max(names + cell * columns + 1.1, 0.4 + 0.072 * max(map(len, title.splitlines())))
     figure = Figure(figsize=(wide, 1.6 + 0.28 * rows), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(scores, cmap="cividis", aspect="auto")
@@ -387,7 +412,7 @@ def draw_surface(data: Data):
             text = "n/a" if math.isnan(value) else f"{value:.1f}"
             axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if value < middle else BLACK)
     axes.set_xticks(range(columns), data["rules"], rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(rows), data["labels"])
+    axes.set_yticks(range(rows), labels)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     figure.suptitle(title, fontsize=9)

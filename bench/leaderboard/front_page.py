@@ -24,6 +24,7 @@ from bench.leaderboard.page_parts import (
     is_flat,
     name_of,
     pareto_of,
+    shared_ranks,
     shown_pictures,
     where_from,
 )
@@ -37,7 +38,7 @@ from bench.question.winners import Winner
 from bench.stats import cd_groups, nemenyi
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
-from bench.text import NA, cost_text, count, listed, p_equals, percent
+from bench.text import NA, agreeing, cost_text, count, listed, p_equals, percent
 
 RANKS = "mean ranks; a bar joins methods within the critical difference"
 
@@ -136,7 +137,7 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
     said = [
         f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.distinct), 'setting')} on "
         f"{count(len(kind.datasets), 'SYNTHETIC dataset' if kind.synthetic else 'real dataset')}, {count(len(seeds), 'seed')}; {n:,} of "
-        f"{planned:,} trials gave a score ({metric} x 100{lower})."
+        f"{planned:,} {agreeing(planned, 'trial', 'trials')} gave a score ({metric} x 100{lower})."
     ]
     over = kind.across
     said += _flat(kind, metric)
@@ -145,7 +146,7 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
     placed = [row for row in ranked if row.mean_rank is not None]
     by_rank = [row.label for row in placed]
     firsts = first_place(placed)
-    said.append(f"{listed(firsts)} share first place, with the same mean rank." if firsts[1:] else f"{firsts[0]} has the best mean rank.")
+    said.append(f"{listed(firsts)} share rank 1, with the same mean rank." if firsts[1:] else f"{firsts[0]} has the best mean rank.")
     if kind.mixed:
         return [*said, "No significance is claimed, see the warning.", ""]
     if over.over_settings.reason:
@@ -174,7 +175,7 @@ def _flat(kind: Overall, metric: str) -> list[str]:
     flat = [setting for setting in kind.settings if is_flat(setting)]
     if len(flat) == len(kind.settings) == 1:
         return [f"But {flat_line(flat, metric)}."]
-    return [f"In {len(flat)} of {len(kind.settings)} settings {flat_line(flat, metric, 'there')}."] if flat else []
+    return [f"In {len(flat)} of {count(len(kind.settings), 'setting')} {flat_line(flat, metric, 'there')}."] if flat else []
 
 
 def _against_reference(kind: Overall, by_rank: Sequence[str], levels: Levels) -> list[str]:
@@ -229,7 +230,8 @@ def _other_datasets(over: Across, levels: Levels) -> str:
     if d < 2:
         return "One dataset: nothing is said about others."
     found = sum(test.p_adjusted <= levels.alpha for test in family.tests)
-    return f"As a claim about other datasets than these {d}: {found or 'none'} of {family.size} pairs differ significantly."
+    pairs = f"{found or 'none'} of {count(family.size, 'pair')} {agreeing(found, 'differs', 'differ')}"
+    return f"As a claim about other datasets than these {d}: {pairs} significantly."
 
 
 def _over_datasets(over: Across, levels: Levels) -> list[str]:
@@ -239,8 +241,8 @@ def _over_datasets(over: Across, levels: Levels) -> list[str]:
         return ["One dataset: nothing is said about others."]
     found, exact = (sum(test.p_adjusted <= levels.alpha for test in tests.tests) for tests in (family, flips))
     return [
-        f"Over datasets: {found or 'none'} of {family.size} pairs (t on one mean a dataset, Holm). Exact sign flips: "
-        + (f"{NA} ({flips.reason})." if flips.reason else f"{exact or 'none'} of {flips.size} pairs after Holm.")
+        f"Over datasets: {found or 'none'} of {count(family.size, 'pair')} (t on one mean a dataset, Holm). Exact sign flips: "
+        + (f"{NA} ({flips.reason})." if flips.reason else f"{exact or 'none'} of {count(flips.size, 'pair')} after Holm.")
         + f" No exact test over {count(family.n, 'dataset')} can give a p below {over.minimum_p:.3g}, before correction."
     ]
 
@@ -299,8 +301,10 @@ def _overall_footer(kind: Overall, levels: Levels) -> list[str]:
         pairs = sum(test.p_adjusted <= levels.alpha for test in part.over_settings.tests)
         lines.append(
             f"Only the {count(len(part.settings), 'setting')} where every trial gave a score: lowest mean ranks {listed(order)}; "
-            + (f"{NA} ({part.over_settings.reason})." if part.over_settings.reason else f"{pairs} significant pairs.")
+            + (f"{NA} ({part.over_settings.reason})." if part.over_settings.reason else f"{count(pairs, 'significant pair')}.")
         )
+    ties = shared_ranks([row for row in kind.rows if row.mean_rank is not None and row.label not in UNRANKED])
+    lines += [f"Of the same mean rank: {ties}."] if ties else []
     lines += _without_floor(kind)
     return [" ".join(lines), ""]
 

@@ -171,6 +171,14 @@ def first_place(ranked: Sequence[OverallRow | Row]) -> list[str]:
     return sorted([ranked[0].label, *ranked[0].tied])
 
 
+def shared_ranks(ranked: Sequence[OverallRow | Row]) -> str:
+    """The ties behind the first place, of rows that are in order of rank: `b and c share rank 3`; empty without any."""
+    first = set(first_place(ranked)) if ranked else set()
+    place_of = {row.label: place for place, row in reversed(list(enumerate(ranked, 1)))}
+    groups = {tuple(sorted([row.label, *row.tied])): None for row in ranked if row.tied and row.label not in first}
+    return "; ".join(f"{listed(group)} share rank {min(place_of[label] for label in group)}" for group in groups)
+
+
 def pareto_of(row: OverallRow | Row) -> str:
     return row.pareto or (NA if row.cost.get("gflops_per_sample") is None and row.role != "ceiling" else "")
 

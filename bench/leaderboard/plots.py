@@ -41,7 +41,7 @@ def _pictures(board: Board) -> dict[Key, Data]:
     found: dict[Key, Data] = {}
     metric = board.suite.metric
     shared = {"metric": metric, "higher_is_better": METRICS[metric].higher_is_better}
-    settings = {("forest", *setting.setting): setting for setting in board.settings}
+    settings: dict[Key, SettingTable] = {("forest", *setting.setting): setting for setting in board.settings}
     for kind in board.overall:
         for key in main_of(kind).keys:
             found[key] = intervals_data(kind) if key[0] == "intervals" else {"kind": "forest", **shared, **_forest_data(settings[key])}

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from bench.data.grammar import parse_protocol
-from bench.leaderboard.files import Files, base_of
+from bench.leaderboard.files import Files, Key, base_of
 from bench.leaderboard.printed import Printed, of_setting
 from bench.leaderboard.robustness import Curve
 from bench.leaderboard.significance import Across, Family, PairTest, Place
@@ -204,7 +204,7 @@ class Board:
     @cached_property
     def files(self) -> Files:
         """The files that show it, in a published folder."""
-        keys = [(name, kind.what) for kind in self.overall for name in ("intervals", "ranks", "cost")]
+        keys: list[Key] = [(name, kind.what) for kind in self.overall for name in ("intervals", "ranks", "cost")]
         keys += [key for curve in self.curves for key in curve.pictures]
         keys += [(name, *setting.setting) for setting in self.settings for name in ("forest", "surface")]
         return Files.of((setting.dataset for setting in self.settings), keys)

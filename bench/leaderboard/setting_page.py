@@ -20,6 +20,7 @@ from bench.leaderboard.page_parts import (
     is_flat,
     name_of,
     pareto_of,
+    shared_ranks,
     shown_pictures,
 )
 from bench.leaderboard.printed import cells_of, footnote, of_setting
@@ -30,7 +31,7 @@ from bench.leaderboard.surface import Surface
 from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.stats.levels import Levels
-from bench.text import NA, count, in_page, interval_text, listed, percent, signed
+from bench.text import NA, agreeing, count, in_page, interval_text, listed, percent, signed
 
 MOST_NOTES = 8  # on the samples and splits of a setting
 PAGE_END = "\nHow to read this, and where it comes from: [README.md](README.md).\n"
@@ -100,7 +101,10 @@ def _in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
     for row in ranked[1:]:
         if row.versus is not None:
             found[row.versus.verdict.rstrip("*")].append(row.label)
-    said = [*flat, f"{listed(firsts)} share the best mean." if (firsts := first_place(ranked))[1:] else f"{best} has the best mean."]
+    said = [
+        *flat,
+        f"{listed(firsts)} share rank 1, with the same mean." if (firsts := first_place(ranked))[1:] else f"{best} has the best mean.",
+    ]
     said += [f"Significantly worse: {listed(found['worse'])}."] if found["worse"] else ["No method is significantly worse."]
     margin = "a point" if levels.margin == "1 point" else levels.margin
     said += [f"Practically equal, within {margin}: {listed(found['equivalent'])}."] if found["equivalent"] else []
@@ -150,11 +154,14 @@ def _setting_footer(board: Board, setting: SettingTable) -> list[str]:
     missing = f"{100 * setting.missing:.1f} % of their modalities are missing" if setting.missing is not None else ""
     said.append(f"{'; '.join(text for text in (rows, missing) if text)}." if rows or missing else "")
     said.append(f"Seeds {ranges(setting.seeds)}.")
+    ties = shared_ranks([row for row in setting.rows if row.n and row.rank is not None])
+    said += [f"Of the same mean: {ties}."] if ties else []
     said.append(f"{_floor(setting)} Ceiling: {setting.ceiling_source}.")
     said += [f"Scores without a value: {reason}." for reason in setting.reasons]
     shown = setting.notes[:MOST_NOTES]
     said += [in_page(f"{note[0].upper()}{note[1:]}.") for note in shown]
-    said += [f"{len(setting.notes) - len(shown)} more such notes are in the records."] if len(setting.notes) > len(shown) else []
+    more = len(setting.notes) - len(shown)
+    said += [f"{count(more, 'more such note')} {agreeing(more, 'is', 'are')} in the records."] if more else []
     said.append(footnote(of_setting(board.printed, setting.setting)))
     return [" ".join(text for text in said if text), ""]
 
