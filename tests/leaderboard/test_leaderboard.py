@@ -13,7 +13,20 @@ from click.testing import CliRunner
 import bench
 from bench.cli import main
 from bench.errors import UsageError
-from bench.leaderboard import build, markdown, pages, publish, render, rescore, significance_json, stale_files, table_csv, table_tex, write
+from bench.leaderboard import (
+    build,
+    markdown,
+    pages,
+    plots,
+    publish,
+    render,
+    rescore,
+    significance_json,
+    stale_files,
+    table_csv,
+    table_tex,
+    write,
+)
 from bench.leaderboard.folder import Checked, checked
 from bench.leaderboard.folder import board_of as board
 from bench.leaderboard.front_page import lowest_ranks
@@ -848,3 +861,55 @@ def test_notes_of_the_trials_stand_under_their_setting():
     page = pages(board_of(*pairs))["digits.md"]
     assert page.count("The test part has no sample of class '&lt;b>'.") == 1
     assert "2 more such notes are in the records." in page
+
+
+def test_ties_behind_the_first_place_are_said_with_the_rank_they_share():
+    pairs = [*full(), *(made(label, protocol, seed, 4) for label in ("fusemoe", "shaspec") for protocol in ("mcar(0.1)", "mcar(0.3)")
+                        for seed in range(3))]  # fmt: skip
+    page = pages(board_of(*pairs))
+    assert "Of the same mean rank: fusemoe and shaspec share rank 3." in page["README.md"]
+    assert page["digits.md"].count("Of the same mean: fusemoe and shaspec share rank 3.") == 2
+    assert "share rank" not in "".join(pages(board_of(*full())).values())
+
+
+def test_board_of_one_is_worded_in_the_singular():
+    text = "".join(pages(board_of(made("muse"))).values()) + table_tex(board_of(made("muse"), made("mmformer")))
+    assert "1 method, 1 setting on 1 real dataset, 1 seed; 1 of 1 trial gave a score" in text
+    assert not [word for word in ("method", "setting", "dataset", "seed", "trial", "pair", "sample") if f" 1 {word}s" in text]
+
+
+def test_board_of_one_setting_has_a_forest_plot_of_it(tmp_path):
+    pytest.importorskip("matplotlib")
+    publish(
+        tmp_path / "own",
+        answers_of([made(label, seed=seed, hits=hits) for label, hits in (("muse", 8), ("constant", 5)) for seed in (0, 1)]),
+    )
+    assert {path.name for path in (tmp_path / "own").glob("*.svg")} == {"forest_digits_NE_mcar_0.1.svg"}
+    for name in ("README.md", "digits.md"):
+        assert "](forest_digits_NE_mcar_0.1.svg)" in (tmp_path / "own" / name).read_text()
+    assert not stale_files(tmp_path / "own")
+
+
+def test_board_over_many_settings_has_rank_intervals():
+    scores = {"muse": [9, 8, 8, 7, 7, 6], "mmformer": [7, 7, 6, 6, 5, 5], "shaspec": [3] * 6, "constant": [5] * 6}
+    board = board_of(*settings_of(scores, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]))
+    found = plots.data_of(board)
+    assert found["intervals_real.svg"]["labels"] == ["muse", "mmformer", "shaspec"]
+    assert not [name for name in found if name.startswith("forest")]
+    assert "(intervals_real.svg)" in pages(board, list(found))["README.md"]
+
+
+def test_board_over_few_settings_has_a_forest_plot_of_each():
+    found = plots.data_of(board_of(*full()))
+    assert {name for name in found if name.startswith("forest")} == {"forest_digits_NE_mcar_0.1.svg", "forest_digits_NE_mcar_0.3.svg"}
+    assert found["forest_digits_NE_mcar_0.1.svg"]["floor"] == 50.0
+    assert found["forest_digits_NE_mcar_0.1.svg"]["labels"] == ["muse", "mmformer"]
+
+
+def test_page_says_why_nothing_was_drawn():
+    assert "No picture: this folder was written without matplotlib; `pip install" in pages(board_of(*full()))["README.md"]
+    failed = board_of(made("muse", status="failed", reason="out of memory"), made("constant", status="failed", reason="out of memory"))
+    assert plots.data_of(failed) == {}
+    assert "No picture: no trial gave a score." in pages(failed)["README.md"]
+    board = board_of(*full())
+    assert "No picture" not in pages(board, list(plots.data_of(board)))["README.md"]
