@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 
 from tabulate import tabulate
 
 NA = "n/a"
+LONGEST_STEM = 80  # of a file name without its ending
+PORTS = ("0", *map(str, range(1, 10)), "\u00b9", "\u00b2", "\u00b3")
+KEPT_BY_WINDOWS = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{name}{port}" for name in ("com", "lpt") for port in PORTS)}
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -24,6 +29,26 @@ def share(value: float) -> str:
 def signed(value: float | None) -> str:
     """A difference of fractions in points."""
     return NA if value is None or math.isnan(value) else f"{round(100 * value, 8) + 0.0:+.1f}"
+
+
+def end_of_interval(value: float | None) -> str:
+    """A difference of fractions in points, as the end of an interval: an end beyond 0 never reads as 0.
+
+    >>> end_of_interval(0.0123), end_of_interval(-0.00012), end_of_interval(0.0)
+    ('+1.2', '-0.01', '+0.0')
+    """
+    if value is None or math.isnan(value):
+        return NA
+    text = signed(value)
+    return (
+        text
+        if float(text) or abs(value) < 1e-10
+        else f"{100 * value:+.1g}"
+        if abs(value) >= 1e-6
+        else "+0.0001"
+        if value > 0
+        else "-0.0001"
+    )
 
 
 def interval_text(interval: tuple[float, float]) -> str:
@@ -83,10 +108,43 @@ def terminal_table(rows: Sequence[Mapping[str, object]], left: Sequence[str] = (
     return tabulate(rows, headers="keys", tablefmt="simple", colalign=sides, disable_numparse=True)
 
 
-def picture(kind: str, *key: str) -> str:
-    """File name of a picture: its kind and what it is of, in letters that every file system takes."""
-    text = "_".join([kind, *("".join(letter if letter.isalnum() or letter == "-" else "_" for letter in part).strip("_") for part in key)])
-    return (text if len(text) <= 80 else f"{text[:70]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}") + ".svg"
+def file_stem(*parts: str) -> str:
+    """A file name without ending that every system takes, Windows too: what it is of, in letters, digits, `-`, `.` and `_`.
+
+    It is no name that Windows keeps for itself, begins and ends with neither dot nor `_`, and is cut where it is long. Texts that differ
+    may give one name (see `distinct_stems`).
+
+    >>> file_stem("noise", "a/b:c", "mcar(0.3)"), file_stem("con"), file_stem("what?.")
+    ('noise_a_b_c_mcar_0.3', '_con', 'what')
+    """
+    clean = (re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", part)).strip("._") for part in parts)
+    stem = "_".join(part for part in clean if part) or "_"
+    if stem.partition(".")[0].casefold() in KEPT_BY_WINDOWS:
+        stem = f"_{stem}"
+    if len(stem) <= LONGEST_STEM and len(stem.encode()) <= 2 * LONGEST_STEM:
+        return stem
+    short = stem.encode()[: LONGEST_STEM - 9].decode(errors="ignore")
+    return f"{short}_{_digest(stem)}"
+
+
+def distinct_stems(keys: Iterable[Sequence[str]], taken: Iterable[str] = ()) -> dict[tuple[str, ...], str]:
+    """A file name without ending for each key, no two equal where case does not count; none of `taken`.
+
+    Of keys that would share one, the first keeps it; the others get a hash of what they are of.
+    """
+    found: dict[tuple[str, ...], str] = {}
+    used = {name.casefold() for name in taken}
+    for key in dict.fromkeys(tuple(key) for key in keys):
+        stem = file_stem(*key)
+        if stem.casefold() in used:
+            stem = f"{stem}_{_digest(repr(key))}"
+        used.add(stem.casefold())
+        found[key] = stem
+    return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def and_list(words: Sequence[str]) -> str:
@@ -101,12 +159,26 @@ def and_list(words: Sequence[str]) -> str:
 def listed(names: Sequence[str], most: int = 6) -> str:
     """Names as in a sentence; of many the first ones and a count."""
     if len(names) > most:
-        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
+        return f"{', '.join(names[: most - 1])} and {count(len(names) - most + 1, 'other')}"
     return and_list(names)
 
 
-def count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+def count(number: int, word: str, plural: str = "") -> str:
+    """A number with its word, singular or plural; `plural` where it is not the word with an s.
+
+    >>> count(1, "seed"), count(2, "seed"), count(0, "class", "classes")
+    ('1 seed', '2 seeds', '0 classes')
+    """
+    return f"{number} {word}" if number == 1 else f"{number} {plural or word + 's'}"
+
+
+def agreeing(number: int, one: str, several: str) -> str:
+    """The word that agrees with a number, such as a verb.
+
+    >>> agreeing(1, "has", "have"), agreeing(3, "has", "have")
+    ('has', 'have')
+    """
+    return one if number == 1 else several
 
 
 def finite(value: object):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import UserPath, data_root_option, explained, json_option, output_options, print_checks, print_json, steps
+from bench.text import count
 
 files_option = click.option(
     "--from", "folder", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", help="Folder of the files.  [default: its own]"
@@ -38,7 +39,7 @@ def data_status(as_json: bool) -> None:
         click.secho(f"\n{entry['asked']}: {entry['state']}{tested}", bold=True)
         for copy in entry["prepared"]:
             options = ",".join(f"{key}={value}" for key, value in copy["options"].items())
-            click.echo(f"  prepared  {copy['folder']}  {copy['rows']} samples  {options}")
+            click.echo(f"  prepared  {copy['folder']}  {count(copy['rows'], 'sample')}  {options}")
         click.echo(f"  folder    {entry['folder']}")
         if entry["missing"]:
             click.echo(f"  missing   {', '.join(entry['missing'])}\n  get it    {entry['obtain']}")
@@ -62,7 +63,7 @@ def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> 
     if as_json:
         print_json(made)
     else:
-        click.echo(f"wrote {made['folder']}: {made['rows']} samples, fingerprint {made['fingerprint']}")
+        click.echo(f"wrote {made['folder']}: {count(made['rows'], 'sample')}, fingerprint {made['fingerprint']}")
 
 
 @data.command("verify")

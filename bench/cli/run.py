@@ -26,6 +26,7 @@ from bench.cli.options import (
     verbose_option,
     wait_option,
 )
+from bench.text import count
 
 
 @click.command()
@@ -93,12 +94,14 @@ def run(
         )
     if summary.interrupted:
         click.echo(
-            f"interrupted: {summary.ran + summary.reused} of {summary.planned} trials are stored; the same command continues", err=True
+            f"interrupted: {summary.ran + summary.reused} of {count(summary.planned, 'trial')} are stored; the same command continues",
+            err=True,
         )
         sys.exit(130)
     if summary.failed:
         click.echo(
-            f"{len(summary.failed)} of {summary.planned} trials failed; logs are in {out}/logs, --retry-failed runs them again", err=True
+            f"{len(summary.failed)} of {count(summary.planned, 'trial')} failed; logs are in {out}/logs, --retry-failed runs them again",
+            err=True,
         )
         sys.exit(1)
 

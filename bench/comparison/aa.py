@@ -18,6 +18,7 @@ from bench.records.record import Record
 from bench.seeds import stream
 from bench.stats import crossed_test, pseudo_values
 from bench.stats.levels import ALPHA
+from bench.text import count
 
 AGAIN = "again"  # preset of the second name
 LEAST_SEEDS = 4  # two for each name
@@ -81,7 +82,7 @@ def self_test(answers: Answers, methods: Iterable[str], halvings: int = 20) -> S
         own = [predictions[record.trial.id] for record in here]
         scores = np.array([record.metrics[suite.metric] for record in here])
         if len(here) < LEAST_SEEDS or not np.isfinite(scores).all():
-            left_out.append(f"{key[0]} on {key[1]}: {len(here)} seeds, needs {LEAST_SEEDS} with a score")
+            left_out.append(f"{key[0]} on {key[1]}: {count(len(here), 'seed')}, needs {LEAST_SEEDS} with a score")
         elif np.ptp(scores) == 0:
             left_out.append(f"{key[0]} on {key[1]}: every seed has the same score")
         else:

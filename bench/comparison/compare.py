@@ -32,6 +32,7 @@ from bench.records.record import Record
 from bench.seeds import stream
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
+from bench.text import agreeing, count
 
 
 def compare(
@@ -84,6 +85,7 @@ def compare(
     found = [_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table) for table in board.settings]
     found = _beside_board(found, replace(answers.of([record for record in chosen if record.setting in shared]), suite=board.suite))
     confirmatory = metric == suite.metric
+    correction = "Holm" if confirmatory else "Benjamini-Hochberg"
     correct = stats.holm if confirmatory else stats.benjamini_hochberg
     differences: list[Difference] = []
     across: list[Across] = []
@@ -92,10 +94,12 @@ def compare(
         if group:
             p = np.array([difference.p for difference in group])
             tests = int((~np.isnan(p)).sum())
-            group = [replace(difference, p_adjusted=float(q), tests=tests) for difference, q in zip(group, correct(p), strict=True)]
+            adjusted = zip(group, correct(p).tolist(), *stats.interval_levels(p, levels.alpha, correction), strict=True)
+            group = [
+                replace(difference, p_adjusted=q, tests=tests, near=float(near), far=float(far)) for difference, q, near, far in adjusted
+            ]
             differences += group
             across.append(_across(metric, group, chosen, levels, synthetic, "protocols" in allowed))
-    correction = "Holm" if confirmatory else "Benjamini-Hochberg"
     warnings = (*board.warnings, *_grown(pairs, a, b))
     result = Comparison(
         a, b, metric, levels, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance,
@@ -147,7 +151,10 @@ def _up_to_last_look(own: Sequence[Record], suite: Suite, sizes: Sequence[int], 
     }
     kept = [r for r in own if not last.get(r.setting) or r.trial.seed in order[: last[r.setting]]]
     beyond = Counter(record.setting for record in own) - Counter(record.setting for record in kept)
-    notes = [f"{key.title}: {n} trials beyond the look at {last[key]} seeds are left out" for key, n in beyond.items()]
+    notes = [
+        f"{key.title}: {count(n, 'trial')} beyond the look at {last[key]} seeds {agreeing(n, 'is', 'are')} left out"
+        for key, n in beyond.items()
+    ]
     early = [key.title for key in ended if not last[key]]
     notes += [f"before the first planned look, at {sizes[0]} seeds, and tested as it stands: {'; '.join(early)}"] if early else []
     return kept, notes

@@ -13,7 +13,7 @@ import numpy as np
 from bench import stats
 from bench.leaderboard import Row, SettingTable
 from bench.seeds import stream
-from bench.stats.levels import Levels
+from bench.stats.levels import ALPHA, Levels
 from bench.stats.metrics import METRICS
 from bench.text import finite
 
@@ -71,6 +71,16 @@ class Looks:
     def p(self) -> float:
         return stats.sequential_p(self.fractions, [look.estimate.p for look in self.taken])
 
+    def interval(self, level: float) -> tuple[float, float]:
+        """What the repeated intervals of all looks so far leave, `level` being spent over all planned looks; NaN if they leave nothing.
+
+        It leaves out 0 if and only if `p` is at most `level`. Source: Jennison and Turnbull 2000, chapter 9.
+        """
+        levels = stats.look_levels(self.fractions, level).tolist()
+        ends = np.array([look.estimate.interval(1 - own) for look, own in zip(self.taken, levels, strict=False)])
+        low, high = float(np.fmax.reduce(ends[:, 0])), float(np.fmin.reduce(ends[:, 1]))
+        return (low, high) if low <= high else (math.nan, math.nan)
+
     def equivalence(self, rope: float) -> float:
         return stats.sequential_p(self.fractions, [min(1.0, 2 * look.estimate.equivalence(rope)) for look in self.taken]) / 2
 
@@ -103,6 +113,8 @@ class Difference:
     looks: Looks | None = None  # where seeds were added until the pair was resolved; `estimate` is then of the last look
     board_p: float = math.nan  # adjusted for every pair of a board of these results; NaN where it has no other pair, or no test of this one
     board_pairs: int = 0  # it was adjusted with
+    near: float = ALPHA  # error level of the interval's end towards 0, adjusted as p is
+    far: float = ALPHA  # of its other end
 
     @property
     def p(self) -> float:
@@ -115,8 +127,24 @@ class Difference:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval; a repeated one, which holds at all looks at once, where there were several."""
-        return self.estimate.interval(1 - self.looks.taken[-1].level if self.looks else 0.95)
+        """At 95 % for all settings of the comparison at once: it leaves out 0 if and only if the adjusted p is at most alpha.
+
+        NaN where nothing is tested.
+        """
+        (low, high), (near_low, near_high) = self._interval(self.far), self._interval(self.near)
+        if not self.p_adjusted <= self.levels.alpha:
+            return min(low, 0.0), max(high, 0.0)  # by binary noise alone is it ever moved
+        return (near_low, high) if self.estimate.difference > 0 else (low, near_high)
+
+    @property
+    def alone(self) -> tuple[float, float]:
+        """The 95 % interval of this setting alone, not adjusted for the others; a repeated one where there were several looks."""
+        return self._interval(self.levels.alpha)
+
+    def _interval(self, level: float) -> tuple[float, float]:
+        if math.isnan(self.p):
+            return math.nan, math.nan
+        return self.looks.interval(level) if self.looks else self.estimate.interval(1 - level)
 
     @property
     def verdict(self) -> str:
@@ -179,6 +207,8 @@ class Difference:
             "b": _side(self.b),
             "difference": estimate.difference,
             "interval": list(self.interval),
+            "interval_unadjusted": list(self.alone),
+            "interval_90_unadjusted": list(self._interval(2 * self.levels.alpha)),
             "effect": asdict(self.effect) if self.effect else None,
             "test": estimate.test,
             "p": self.p,

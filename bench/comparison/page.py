@@ -11,17 +11,19 @@ import numpy as np
 from bench import stats
 from bench.comparison.differences import Across, Comparison, Difference, Looks, Pattern, not_applicable
 from bench.leaderboard import Row
+from bench.leaderboard.widths import fitted
 from bench.stats.metrics import METRICS
-from bench.text import and_list, p_equals, p_text, percent, table
+from bench.text import and_list, count, end_of_interval, p_equals, p_text, percent
 
 NOTES = (
     "- Differences are {a} - {b} in points (hundredths){turned}: above 0, {a} is better.",
     "- The 95 % interval and p hold for other training runs (seeds) and other test samples alike: crossed seed x sample test, or the",
     "  corrected resampled t-test where each seed drew its own split. p adjusted: {correction} over the settings of one kind of data.",
+    "  The interval is adjusted with it: it leaves out 0 where p adjusted is at most {alpha}, and nowhere else.",
     "  Three training runs reproduce, five are the least for an interval over runs alone, ten carry a claim.",
     "- Verdict: `equivalent` if the 90 % interval lies within {margin}, else `better` or `worse` if p adjusted is at most {alpha},",
     "  else `undecided`, which does not mean equal; *: the whole 95 % interval lies beyond {margin}. Equivalence is judged setting by",
-    "  setting, without correction.",
+    "  setting, by an interval without correction, so that the one shown may reach beyond {margin}.",
     "- Effect: Cliff's delta over seeds, from -1 to 1. Seeds to settle: of each method, with 80 % power, if the difference is what it",
     "  seems.",
 )
@@ -111,7 +113,7 @@ def _opening_of_many(found: Comparison, across: Across) -> str:
     }
     said = [f"{clause} {_how_many(counts[verdict], n, verdict)}" for verdict, clause in clauses.items() if counts[verdict]]
     kind = "synthetic setting" if across.synthetic else "setting"
-    first = f"Over {n} {kind}{'s' if n > 1 else ''}, each a dataset under one rule of what is missing, {and_list(said)}."
+    first = f"Over {count(n, kind)}, each a dataset under one rule of what is missing, {and_list(said)}."
     if not len(across.values):
         return first
     if across.reason:
@@ -146,13 +148,14 @@ def _size(found: Comparison, difference: float) -> str:
     if abs(difference) < 0.0005:
         return f"{found.a} and {found.b} score the same"
     points = f"{abs(100 * difference):.1f}"
+    word = "point" if points == "1.0" else "points"
     if found.metric == "accuracy":
         return f"{leader} is right on {points} more of 100 samples than {other}"
-    return f"{leader} is ahead of {other} by {points} points of {found.metric}"
+    return f"{leader} is ahead of {other} by {points} {word} of {found.metric}"
 
 
-def _how_many(count: int, n: int, verdict: str) -> str:
-    return str(count) if count < n else "any" if verdict == "undecided" else "all"
+def _how_many(found: int, n: int, verdict: str) -> str:
+    return str(found) if found < n else "any" if verdict == "undecided" else "all"
 
 
 def paragraph(found: Comparison, difference: Difference) -> str:
@@ -163,17 +166,19 @@ def paragraph(found: Comparison, difference: Difference) -> str:
         failed = " and ".join(name for name, row in ((found.a, a), (found.b, b)) if math.isnan(row.mean))
         return f"{where} No score of {failed}, so nothing can be compared: {not_applicable(estimate.reason)}."
     rows = difference.table.test_rows
+    on = f"On {count(rows, 'test sample')} " if rows else ""
     scored = f"{found.a} scored {percent(a.mean)} and {found.b} {percent(b.mean)}"
-    runs = f"means of {a.n} training runs each" if a.n == b.n else f"means of {a.n} and {b.n} training runs"
-    lines = [f"{where} {f'On {rows} test samples ' if rows else ''}{scored} ({runs}): {_lead(found, estimate.difference)}."]
+    runs = f"means of {count(a.n, 'training run')} each" if a.n == b.n else f"means of {a.n} and {count(b.n, 'training run')}"
+    lines = [f"{where} {on}{scored} ({runs}): {_lead(found, estimate.difference)}."]
     if estimate.reason:
         return (
             f"{lines[0]} Whether that is chance cannot be told from these runs: {not_applicable(estimate.reason)}. Verdict: **undecided**."
         )
-    low, high = map(_points, difference.interval)
+    low, high = map(end_of_interval, difference.interval)
+    at_once = f", for all {difference.tests} settings at once" if difference.tests > 1 else ""
     lines.append(
         "Other training runs and other test samples would have given other numbers; allowing for both, the true difference may lie "
-        f"anywhere from {low} to {high} points (95 % interval; above 0, {found.a} is better)."
+        f"anywhere from {low} to {high} points (95 % interval{at_once}; above 0, {found.a} is better)."
     )
     if difference.looks:
         lines.append(_looks(difference.looks))
@@ -234,16 +239,15 @@ def _conclusion(found: Comparison, difference: Difference) -> str:
 
 
 def _across(found: Comparison, across: Across) -> str:
-    kind = "synthetic settings" if across.synthetic else "settings"
+    kind = "synthetic setting" if across.synthetic else "setting"
     n = len(across.values)
     if across.reason:
-        return f"Over {n} {kind}: {not_applicable(across.reason)}."
+        return f"Over {count(n, kind)}: {not_applicable(across.reason)}."
     wins, losses = int((across.values > 0).sum()), int((across.values < 0).sum())
     equal = f", and they score the same in {n - wins - losses}" if wins + losses < n else ""
     ahead = f"{found.a} is ahead in {wins} and behind in {losses}, by {_points(across.values.mean())} points on average{equal}"
-    count = f"Over {n} {kind}, {ahead}."
     test = across.signed_rank
-    lines = [count]
+    lines = [f"Over {count(n, kind)}, {ahead}."]
     if test.reason:
         lines.append(f"Wilcoxon's signed-rank test: {not_applicable(test.reason)}; a consistent lead over so few settings can be chance.")
     else:
@@ -278,7 +282,7 @@ def _over_datasets(across: Across) -> str:
     over, flip = across.over_datasets, across.sign_flip
     if flip.n < 2:
         return "All settings share one dataset: nothing follows for others."
-    low, high = map(_points, over.interval())
+    low, high = map(end_of_interval, over.interval())
     by_t = not_applicable(over.reason) or f"t-test {p_equals(over.p)}, 95 % interval {low} to {high}"
     by_flip = not_applicable(flip.reason) or p_equals(flip.p)
     return f"Over {flip.n} datasets, one value each: mean difference {_points(flip.mean)} points; {by_t}; sign flips {by_flip}."
@@ -303,7 +307,7 @@ def _numbers(found: Comparison) -> str:
     for difference in found.differences:
         estimate, effect = difference.estimate, difference.effect
         low, high = difference.interval
-        span = "" if math.isnan(low) else f" [{_points(low)}, {_points(high)}]"
+        span = "" if math.isnan(low) else f" [{end_of_interval(low)}, {end_of_interval(high)}]"
         seeds, what = difference.seeds_needed
         star = "*" if difference.verdict in ("better", "worse") and difference.beyond_rope else ""
         body.append(
@@ -315,18 +319,19 @@ def _numbers(found: Comparison) -> str:
                 f"{seeds} ({what})" if seeds else "", str(difference.table.test_rows or "n/a"),
             ]
         )  # fmt: skip
-    return table(head, body, head[:1], whole=True)
+    texts = [head[0], "Effect", "Verdict", "Seeds to settle"]
+    return "\n".join(fitted(head, body, texts, whole=True, breaks=False))
 
 
 def _patterns(found: Comparison, patterns: Sequence[Pattern]) -> str:
     head = ["Observed", "Samples", f"{found.a} right more often", f"{found.b} right more often", "Equally often", "Accuracy A - B"]
     body = [[p.observed or "nothing", str(p.n), str(p.wins), str(p.losses), str(p.ties), _points(p.difference)] for p in patterns]
-    return table(head, body, head[:1], whole=True)
+    return "\n".join(fitted(head, body, head[:1], whole=True, breaks=False))
 
 
 def _spread(row: Row) -> str:
-    count = str(row.n) if row.n == row.planned else f"{row.n}/{row.planned}"
-    return f"{percent(row.mean)} ± {percent(row.sd)} ({count})" if row.n else f"n/a ({count})"
+    runs = str(row.n) if row.n == row.planned else f"{row.n}/{row.planned}"
+    return f"{percent(row.mean)} ± {percent(row.sd)} ({runs})" if row.n else f"n/a ({runs})"
 
 
 def _points(value: float) -> str:

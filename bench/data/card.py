@@ -201,7 +201,7 @@ def page(found: Card) -> str:
         "",
         "## Samples",
         "",
-        f"{found.samples} samples, {len(found.classes)} classes{_groups(found)}.",
+        f"{count(found.samples, 'sample')}, {count(len(found.classes), 'class', 'classes')}{_groups(found)}.",
         "",
         _table(sizes),
         "",
@@ -262,14 +262,14 @@ def _combination_lines(found: Card) -> list[str]:
         if with_classes:
             cells |= {name: share(count / row.samples) for name, count in zip(found.classes, row.classes, strict=True)}
         rows.append(cells)
-    said = f"{len(found.combinations)} combinations; {share(found.missing)} of all cells (sample x modality) are missing."
+    said = f"{count(len(found.combinations), 'combination')}; {share(found.missing)} of all cells (sample x modality) are missing."
     lines = [said + (" Class columns: share of the combination's samples." if with_classes else ""), "", _table(rows)]
     rarer = len(found.combinations) - len(shown)
     return [*lines, "", f"and {rarer} rarer ones; `bench data card {found.name} --json` lists them."] if rarer else lines
 
 
 def _groups(found: Card) -> str:
-    text = f", {found.groups} groups" if found.groups else ""
+    text = f", {count(found.groups, 'group')}" if found.groups else ""
     if found.split:
         text += f", {found.split_kind} split " + ", ".join(f"{part} {count}" for part, count in found.split.items())
     return text
@@ -287,8 +287,8 @@ def _gaps(found: Card) -> list[str]:
     if found.mask is not None:
         lines.append(
             f"- **Does the mask alone predict the label?** {_predicts(found.mask)} (0.5 is chance; logistic regression on the missing "
-            f"indicators of the {len(found.modalities)} modalities, five-fold cross-validation). What a method gains over this comes from "
-            "values."
+            f"indicators of {count(len(found.modalities), 'modality', 'modalities')}, five-fold cross-validation). What a method gains "
+            "over this comes from values."
         )
     if found.single_values is not None:
         seen = "in indicator columns, chosen on the training rows" if found.indicated else "only as a value that equals the training mean"

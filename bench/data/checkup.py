@@ -66,7 +66,8 @@ class Checkup:
 
     def text(self) -> str:
         """A page for a terminal."""
-        rows = "every row" if self.looked_at == self.samples else f"{self.looked_at} of {self.samples} rows, every class as often as it can"
+        some = f"{self.looked_at} of {count(self.samples, 'row')}, every class as often as it can"
+        rows = "every row" if self.looked_at == self.samples else some
         found = {concern.check: concern for concern in self.concerns}
         lines = [f"{self.dataset}: {count(self.samples, 'sample')}; single columns looked at in {rows}"]
         for check, (title, _) in CHECKS.items():

@@ -27,7 +27,7 @@ from bench.datasets.described.written import NO_VALUE
 from bench.datasets.safe import read_npz
 from bench.datasets.tables import plain_number
 from bench.errors import UsageError
-from bench.text import and_list, count, listed, terminal_table
+from bench.text import agreeing, and_list, count, listed, terminal_table
 
 MOST_CLASSES = 20
 UNSAID = ("the id", "the label", "the group", "the part")  # reasons that need no look
@@ -72,7 +72,7 @@ class Draft:
         classes = ", ".join(f"{name} {n}" for name, n in self.classes.items())
         out = sum(why not in UNSAID for columns in self.left_out.values() for why in columns.values())
         lines = [
-            f"wrote {path}: {count(sum(self.classes.values()), 'sample')}, {len(self.classes)} classes ({classes})",
+            f"wrote {path}: {count(sum(self.classes.values()), 'sample')}, {count(len(self.classes), 'class', 'classes')} ({classes})",
             *terminal_table(rows, left=("", "modality", "kind", "from")).splitlines(),
             f"Look it over: {count(self.checks, 'line')} marked CHECK, {count(out, 'column')} left out; the reasons stand in it.",
         ]
@@ -336,7 +336,8 @@ def _about(source: Source, inputs: Inputs, labels: Labels, usual: str) -> list[s
     lines = [f"{source.title}: {count(len(source), 'row')} of {count(len(set(source.ids)), 'id')}"]
     if source is not labels.source:
         without = len(samples) - there
-        lines[0] += f"; {there} of {len(samples)} samples are in it" + (f", {without} miss this modality" if without else "")
+        lines[0] += f"; {there} of {count(len(samples), 'sample')} {agreeing(there, 'is', 'are')} in it"
+        lines[0] += f", {without} {agreeing(without, 'misses', 'miss')} this modality" if without else ""
     if source.id != usual:
         lines.append(f"its column {source.id} names the samples, as {usual} does elsewhere")
     lines += [*source.sheet.notes, *inputs.about]

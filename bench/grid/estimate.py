@@ -16,6 +16,7 @@ import numpy as np
 from bench.errors import UsageError
 from bench.question.trial import Trial
 from bench.records.record import Record
+from bench.text import count
 from bench.training.timing import Span, timed
 
 
@@ -42,7 +43,7 @@ class Estimate:
             return "nothing to run"
         if not self.stored + self.measured:
             return f"no estimate: {'; '.join(self.unknown)}"
-        sources = [f"{self.stored} trials from stored ones of the same method and setting"] if self.stored else []
+        sources = [f"{count(self.stored, 'trial')} from stored ones of the same method and setting"] if self.stored else []
         if self.measured:
             speed = "" if self.training_gflops_per_second is None else f" ({self.training_gflops_per_second:.3g} training GFLOP/s)"
             sources.append(f"{self.measured} from steps timed on this machine now{speed}")

@@ -7,6 +7,7 @@ A trial that is not stored, or is stored without its traces, is trained as `benc
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ from bench.question.suite import Suite, read_suite
 from bench.records.database import Store
 from bench.records.record import Record
 from bench.text import and_list
+from bench.text import file_stem as stem_of
 
 TRACED = ("routing", "gradients", "embeddings", "supports")
 ANALYSES = (*TRACED, "cost")
@@ -177,7 +179,17 @@ def file_stem(what: str, setting: Sequence[object]) -> str:
     >>> file_stem("routing", ("digits", "NEWS", "mcar(0.3)"))
     'routing-digits-NEWS-mcar-0.3'
     """
-    return re.sub(r"[^\w.]+", "-", "-".join([what, *map(str, setting)])).strip("-")
+    return stem_of(re.sub(r"[^\w.]+", "-", "-".join([what, *map(str, setting)])).strip("-"))
+
+
+def _stems(what: str, settings: Sequence[tuple[object, ...]]) -> list[str]:
+    """A name for each setting; of settings that would share one, where case does not count, all but the first are numbered."""
+    stems, seen = [file_stem(what, setting) for setting in settings], Counter[str]()
+    for number, stem in enumerate(stems):
+        seen[stem.casefold()] += 1
+        if seen[stem.casefold()] > 1:
+            stems[number] = f"{stem}_{seen[stem.casefold()]}"
+    return stems
 
 
 def write(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png",), say: Callable[[str], object] = print) -> list[Path]:
@@ -191,8 +203,9 @@ def write(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png",), s
     try:
         folder.mkdir(parents=True, exist_ok=True)
         by = [key for key in SETTING if analysis.what != "cost" or key != "combination"]  # the figure of cost compares combinations
-        for setting in analysis.rows[by].drop_duplicates().itertuples(index=False):
-            here, stem = at_setting(analysis, setting, by), file_stem(analysis.what, tuple(setting))
+        settings = [tuple(setting) for setting in analysis.rows[by].drop_duplicates().itertuples(index=False)]
+        for setting, stem in zip(settings, _stems(analysis.what, settings), strict=True):
+            here = at_setting(analysis, setting, by)
             for ending, frame in here.tables().items():
                 files.append(folder / f"{stem}{ending}.csv")
                 frame.to_csv(files[-1], index=False, float_format="%.6g", encoding="utf-8")

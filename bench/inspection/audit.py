@@ -43,6 +43,7 @@ from bench.names import Choice, bare_choice, one_choice, parse_choice
 from bench.question.machine import Limits
 from bench.records.database import Store
 from bench.records.record import Finding, audit_summary
+from bench.text import count
 from bench.training.threads import limited
 
 LIMITS = Limits(seconds=600, memory=8_000_000_000)  # of one audit
@@ -174,8 +175,8 @@ def check_gradient(subject: Subject) -> Verdict:
     if not isinstance(subject, TrainedSubject):
         return Verdict(True, "does not apply: it fits itself")
     idle, steps = subject.base.idle, len(subject.base.losses)
-    problem = f"no gradient in {steps} steps: {', '.join(idle)}" if idle else ""
-    return judged(problem, f"every trained parameter got a gradient in {steps} steps")
+    problem = f"no gradient in {count(steps, 'step')}: {', '.join(idle)}" if idle else ""
+    return judged(problem, f"every trained parameter got a gradient in {count(steps, 'step')}")
 
 
 CHECKS: dict[str, Callable[[Subject], Verdict]] = {

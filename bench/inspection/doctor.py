@@ -17,6 +17,7 @@ from bench.errors import UsageError
 from bench.grid.warm import SOCKET, socket_folder
 from bench.records.provenance import hardware
 from bench.records.reading import connect
+from bench.text import count
 
 SIGNS = "●±→~×é"  # of pages and of names
 
@@ -113,7 +114,7 @@ def _datasets() -> list[dict[str, object]]:
             continue
         try:
             samples = load(Choice(name)).samples
-            found.append(_check(f"dataset {name}", True, f"{len(samples)} samples, {samples.schema.combination}"))
+            found.append(_check(f"dataset {name}", True, f"{count(len(samples), 'sample')}, {samples.schema.combination}"))
         except UsageError as error:
             found.append(_check(f"dataset {name}", False, str(error)))
     return found

@@ -16,6 +16,7 @@ import pandas as pd
 
 from bench.drawing import missing
 from bench.errors import UsageError, unknown
+from bench.text import count
 
 if TYPE_CHECKING:
     from bench.inspection.tables import Analysis
@@ -124,7 +125,7 @@ def _gradients(analysis: Analysis) -> Any:
     methods, pairs = list(dict.fromkeys(rows["method"])), list(dict.fromkeys(rows["pair"]))
     columns = 2 if len(methods) == 4 else min(3, len(methods))
     seeds = rows["seed"].nunique()
-    title = f"Cosine between the gradients of two modalities: {_place(rows)}, " + (f"{seeds} seeds" if seeds > 1 else "one seed")
+    title = f"Cosine between the gradients of two modalities: {_place(rows)}, " + count(seeds, "seed")
     figure, axes = _figure(-(-len(methods) // columns), columns, 3.6, 2.8, title, sharey=True)
     styles = dict(zip(pairs, zip(cycle(COLOURS), cycle(MARKERS), cycle(LINES), strict=False), strict=False))
     for panel in axes.flat[len(methods) :]:
@@ -206,7 +207,7 @@ def _cost(analysis: Analysis) -> Any:
         rows = rows.assign(at=rows["observed"], ms=rows["ms_per_sample"])
         order, across = sorted(set(rows["at"]), key=lambda name: (len(name), name)), "modalities a sample observes"
     first = whole.iloc[0]
-    threads = f"{first['threads']} thread{'s' * int(first['threads'] > 1)}"
+    threads = f"{count(int(first['threads']), 'thread')}"
     figure, axes = _figure(1, 3, 4.4, 3.4, f"Cost of a prediction: {first['dataset']}, {first['protocol']}; {first['device']}, {threads}")
     methods = list(dict.fromkeys(whole["method"]))
     styles = dict(zip(methods, zip(cycle(COLOURS), cycle(MARKERS), cycle(LINES), strict=False), strict=False))

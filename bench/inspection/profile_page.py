@@ -10,7 +10,7 @@ import numpy as np
 from bench.drawing import check_plot
 from bench.errors import UsageError
 from bench.inspection.profile import COSTS, LATENCY_ROWS, Profile
-from bench.text import terminal_table
+from bench.text import count, terminal_table
 
 
 def by_size(profile: Profile) -> dict[int, float]:
@@ -29,7 +29,7 @@ def page(found: Sequence[Profile]) -> str:
         return ""
     first = done[0].trial
     setting = f"{first.dataset_label}, modalities {first.combination}, {first.protocol}, seed {first.seed}"
-    heading = f"{setting}; {done[0].threads} thread{'s' * (done[0].threads > 1)}"
+    heading = f"{setting}; {count(done[0].threads, 'thread')}"
     blocks = [heading, _comparison(done)]
     counted = [profile for profile in done if by_size(profile)]
     if len(done) > 1 and counted:
@@ -46,7 +46,7 @@ method that fits itself what Python's allocators held, data that it keeps includ
 
 
 def _comparison(found: Sequence[Profile]) -> str:
-    titles = ["GFLOPs", "Training", "Parameters", "Active", *(f"ms, {rows} row{'s' * (rows > 1)}" for rows in LATENCY_ROWS), "Peak MB"]
+    titles = ["GFLOPs", "Training", "Parameters", "Active", *(f"ms, {count(rows, 'row')}" for rows in LATENCY_ROWS), "Peak MB"]
     table = [
         {
             "Method": profile.trial.label,

@@ -23,6 +23,7 @@ from bench.records.folder import Folder
 from bench.records.predictions import SCORES, Predictions
 from bench.records.reached import Report
 from bench.records.record import Record
+from bench.text import count
 
 UNKNOWN = "not known"
 LAST_BITS = 2.0**-50  # relative; what two exponentials in double precision may differ by
@@ -89,7 +90,7 @@ class Repeat:
         changes = [f"  {change.what}: {change.then} then, {change.now} now" for change in self.changes]
         if self.same:
             told = ["although these are not what they were:", *changes] if changes else []
-            return "\n".join([f"same bits: {self.rows} predictions of {where}", *told])
+            return "\n".join([f"same bits: {count(self.rows, 'prediction')} of {where}", *told])
         if self.again.status != "done":
             lines = [f"failed: {where}", f"  {self.again.reason}"]
         elif self.changed is None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bench.leaderboard.files import Files, base_of
 from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
 from bench.leaderboard.printed import Printed, of_board
 from bench.leaderboard.robustness import Curve, curve_of
@@ -22,7 +23,6 @@ from bench.leaderboard.rows import (
     OverallRow,
     Row,
     SettingTable,
-    base_of,
     one_question_each,
 )
 from bench.leaderboard.scores import Scores, interval, refusal, scores_of
@@ -38,7 +38,7 @@ from bench.records.facts import Facts
 from bench.records.record import Finding, Record, audit_summary
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
-from bench.text import and_list
+from bench.text import agreeing, and_list, count
 
 
 def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
@@ -54,7 +54,8 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
     settings = [_setting_table(answers, setting, methods, audited) for setting, methods in by_setting.items()]
     settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.shape, table.noise or 0.0))
     first = alike((base_of(table.dataset), (table.synthetic, table.fingerprint or table.dataset)) for table in settings)
-    settings = [replace(table, counts_as=first[base_of(table.dataset)]) for table in settings]
+    files = Files.of((table.dataset for table in settings), ())
+    settings = [replace(table, page=files.page(table.dataset), counts_as=first[base_of(table.dataset)]) for table in settings]
     failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
     kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
     return Board(
@@ -81,17 +82,18 @@ def _warnings(records: Sequence[Record], by_setting: Mapping[Setting, Mapping[st
     found = []
     waiting = sum(record.status == "planned" for record in records)
     if waiting:
-        found.append(f"{waiting} of {len(records)} planned trials have not run")
+        found.append(f"{waiting} of {count(len(records), 'planned trial')} {agreeing(waiting, 'has', 'have')} not run")
     peeked = sum(record.facts.test_evaluations not in (None, 1) for record in records if record.status == "done")
     if peeked:
-        found.append(f"{peeked} trials scored the test part more than once")
+        found.append(f"{count(peeked, 'trial')} scored the test part more than once")
     everyone = [(setting, one) for setting, methods in by_setting.items() for one in methods.values()]
     repeated = [(one.label, setting, one.duplicates) for setting, one in everyone if one.duplicates]
     if repeated:
         label, setting, _ = repeated[0]
+        n = sum(more for *_, more in repeated)
         found.append(
-            f"{sum(count for *_, count in repeated)} trials have the seed of another one of the same method and setting and are left out "
-            f"(the last one given counts), first {label} on {setting.dataset}, {setting.protocol}"
+            f"{count(n, 'trial')} {agreeing(n, 'has', 'have')} the seed of another one of the same method and setting and "
+            f"{agreeing(n, 'is', 'are')} left out (the last one given counts), first {label} on {setting.dataset}, {setting.protocol}"
         )
     for setting, methods in by_setting.items():
         refused = refusal(list(methods.values()))
@@ -197,9 +199,9 @@ def _flags(metric: str, one: Scores) -> tuple[str, ...]:
     if one.collapsed and one.label not in UNRANKED:
         flags.append(f"{COLLAPSED} {one.collapsed}/{len(one.done)}")
     for status, word in (("failed", "failed"), ("skipped", "skipped"), ("planned", "not run")):
-        count = sum(record.status == status for record in one.records)
-        if count:
-            flags.append(f"{count} {word}")
+        ended = sum(record.status == status for record in one.records)
+        if ended:
+            flags.append(f"{ended} {word}")
     if len(one.done) > len(one.scored):
         flags.append(f"{len(one.done) - len(one.scored)} without {metric}")
     if one.duplicates:

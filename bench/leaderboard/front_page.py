@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bench.leaderboard.files import FRONT, base_of
 from bench.leaderboard.page_parts import (
     LEFT,
+    NOT_DRAWN,
     cost_table,
     failures_section,
     first_place,
+    flagged,
     flat_line,
     folded_away,
     head_of,
@@ -21,18 +24,23 @@ from bench.leaderboard.page_parts import (
     is_flat,
     name_of,
     pareto_of,
+    shared_ranks,
     shown_pictures,
     where_from,
 )
-from bench.leaderboard.rows import Board, Overall, OverallRow, base_of, page_of
+from bench.leaderboard.plots import Main, main_of
+from bench.leaderboard.rows import Board, Overall, OverallRow
 from bench.leaderboard.setting_page import curve_section, dataset_page, setting_section
 from bench.leaderboard.significance import Across, Family, rank_set
+from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.question.winners import Winner
-from bench.stats import nemenyi
+from bench.stats import cd_groups, nemenyi
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
-from bench.text import NA, cost_text, count, listed, p_equals, percent, picture, table
+from bench.text import NA, agreeing, cost_text, count, listed, p_equals, percent
+
+RANKS = "mean ranks; a bar joins methods within the critical difference"
 
 
 def markdown(board: Board) -> str:
@@ -42,13 +50,13 @@ def markdown(board: Board) -> str:
         lines += _overall(board, kind, folded=False)
     for setting in board.settings:
         lines += setting_section(board, setting, folded=False)
-    lines += [line for curve in board.curves for line in curve_section(curve)]
+    lines += [line for curve in board.curves for line in curve_section(curve, folded=False)]
     return "\n".join(
         [
             *lines,
             *failures_section(board, folded=False),
             *how_it_was_run(board),
-            *tuning_lines(board.winners),
+            *tuning_lines(board.winners, folded=False),
             *how_to_read(board, folded=False),
             *where_from(board),
         ]
@@ -67,7 +75,7 @@ def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
         *how_to_read(board, folded=True),
         *where_from(board),
     ]
-    found = {"README.md": "\n".join(lines)}
+    found = {FRONT: "\n".join(lines)}
     for page in dict.fromkeys(setting.page for setting in board.settings):
         found[page] = dataset_page(board, page, plots)
     return found
@@ -77,16 +85,47 @@ def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = (
     title = "## Overall" + (", SYNTHETIC data" if kind.synthetic else "")
     if len(kind.settings) < 2 and not folded:
         return []
-    lines = [*_in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(kind, board.levels)]
-    what = "synthetic" if kind.synthetic else "real"
-    pictures = {picture("ranks", what): "mean ranks; a bar joins methods within the critical difference"}
-    lines += shown_pictures(plots, {**pictures, picture("cost", what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
-    lines += ["### Scores" + (", SYNTHETIC data" if kind.synthetic else ""), "", *_scores(kind, folded)]
+    tables = _overall_tables(board, kind, folded)
+    lines = [*_in_short(board, kind), title, "", *tables[0], "", *_overall_footer(kind, board.levels)]
+    critical = _critical(kind)
     if folded:
-        lines += folded_away("Cost", [cost_table(kind.rows, kind.timed)])
+        lines += [*flagged(kind.rows), *_pictures(board, kind, plots), *folded_away("Noise, cost, audit and flags", tables[1])]
+        picture = shown_pictures(plots, {board.files.picture("ranks", kind.what): RANKS})
+        lines += folded_away("Mean ranks, with Nemenyi's critical difference", [*critical, *picture][:-1]) if critical or picture else []
+    else:
+        lines += [*tables[1], "", *critical]
+    lines += ["### Scores" + (", SYNTHETIC data" if kind.synthetic else ""), "", *_scores(board, kind, folded)]
+    if folded:
+        lines += folded_away("Cost", cost_table(kind.rows, kind.timed))
         if kind.curves:
-            lines += folded_away("Robustness: score over noise", _robustness_table(kind))
+            lines += folded_away("Robustness: score over noise", _robustness_table(board, kind))
     return lines
+
+
+def _pictures(board: Board, kind: Overall, plots: Sequence[str]) -> list[str]:
+    """The picture of the main answer and what else is drawn, or why nothing is."""
+    main, files = main_of(kind), board.files
+    if not main.keys:
+        return [f"No picture: {main.reason}.", ""]
+    if not any(files.picture(*key) in plots for key in main.keys):
+        return [NOT_DRAWN, ""]
+    texts = {files.picture(*key): _text_of(board, key) for key in main.keys}
+    lines = shown_pictures(plots, texts)
+    lines += [_not_all(main), ""] if main.left_out else []
+    lines += shown_pictures(plots, {files.picture("cost", kind.what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
+    return lines
+
+
+def _text_of(board: Board, key: Sequence[str]) -> str:
+    """What a picture shows, for who cannot see it."""
+    if key[0] == "intervals":
+        return "ranks that each method may have: a bar from the best to the worst, a mark at the mean rank"
+    setting = next(setting for setting in board.settings if setting.setting == tuple(key[1:]))
+    return f"{setting.title}: mean {board.suite.metric} of each method with its 95 % interval, floor and ceiling"
+
+
+def _not_all(main: Main) -> str:
+    return f"Of {count(main.left_out, 'more setting')} the pages of the datasets have the tables, and no picture."
 
 
 def _in_short(board: Board, kind: Overall) -> list[str]:
@@ -98,7 +137,7 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
     said = [
         f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.distinct), 'setting')} on "
         f"{count(len(kind.datasets), 'SYNTHETIC dataset' if kind.synthetic else 'real dataset')}, {count(len(seeds), 'seed')}; {n:,} of "
-        f"{planned:,} trials gave a score ({metric} x 100{lower})."
+        f"{planned:,} {agreeing(planned, 'trial', 'trials')} gave a score ({metric} x 100{lower})."
     ]
     over = kind.across
     said += _flat(kind, metric)
@@ -107,7 +146,7 @@ def _in_short(board: Board, kind: Overall) -> list[str]:
     placed = [row for row in ranked if row.mean_rank is not None]
     by_rank = [row.label for row in placed]
     firsts = first_place(placed)
-    said.append(f"{listed(firsts)} share first place, with the same mean rank." if firsts[1:] else f"{firsts[0]} has the best mean rank.")
+    said.append(f"{listed(firsts)} share rank 1, with the same mean rank." if firsts[1:] else f"{firsts[0]} has the best mean rank.")
     if kind.mixed:
         return [*said, "No significance is claimed, see the warning.", ""]
     if over.over_settings.reason:
@@ -136,7 +175,7 @@ def _flat(kind: Overall, metric: str) -> list[str]:
     flat = [setting for setting in kind.settings if is_flat(setting)]
     if len(flat) == len(kind.settings) == 1:
         return [f"But {flat_line(flat, metric)}."]
-    return [f"In {len(flat)} of {len(kind.settings)} settings {flat_line(flat, metric, 'there')}."] if flat else []
+    return [f"In {len(flat)} of {count(len(kind.settings), 'setting')} {flat_line(flat, metric, 'there')}."] if flat else []
 
 
 def _against_reference(kind: Overall, by_rank: Sequence[str], levels: Levels) -> list[str]:
@@ -191,7 +230,8 @@ def _other_datasets(over: Across, levels: Levels) -> str:
     if d < 2:
         return "One dataset: nothing is said about others."
     found = sum(test.p_adjusted <= levels.alpha for test in family.tests)
-    return f"As a claim about other datasets than these {d}: {found or 'none'} of {family.size} pairs differ significantly."
+    pairs = f"{found or 'none'} of {count(family.size, 'pair')} {agreeing(found, 'differs', 'differ')}"
+    return f"As a claim about other datasets than these {d}: {pairs} significantly."
 
 
 def _over_datasets(over: Across, levels: Levels) -> list[str]:
@@ -201,39 +241,37 @@ def _over_datasets(over: Across, levels: Levels) -> list[str]:
         return ["One dataset: nothing is said about others."]
     found, exact = (sum(test.p_adjusted <= levels.alpha for test in tests.tests) for tests in (family, flips))
     return [
-        f"Over datasets: {found or 'none'} of {family.size} pairs (t on one mean a dataset, Holm). Exact sign flips: "
-        + (f"{NA} ({flips.reason})." if flips.reason else f"{exact or 'none'} of {flips.size} pairs after Holm.")
+        f"Over datasets: {found or 'none'} of {count(family.size, 'pair')} (t on one mean a dataset, Holm). Exact sign flips: "
+        + (f"{NA} ({flips.reason})." if flips.reason else f"{exact or 'none'} of {count(flips.size, 'pair')} after Holm.")
         + f" No exact test over {count(family.n, 'dataset')} can give a p below {over.minimum_p:.3g}, before correction."
     ]
 
 
-def _overall_table(board: Board, kind: Overall) -> str:
-    head = [
-        "Ranks", "Method", "Group", "Mean rank", f"Mean {board.suite.metric}", "Gap closed %", "Noise-AUC", "Drop", "Scored", "HP",
-        "GFLOPs", "Pareto", "Audit", "Flags",
-    ]  # fmt: skip
+def _overall_tables(board: Board, kind: Overall, folded: bool) -> tuple[list[str], list[str]]:
+    """Where the methods stand, and all else of them."""
+    head = ["Ranks", "Method", "Group", "Mean rank", f"Mean {board.suite.metric}", "Gap closed %"]
+    more = ["Method", "Noise-AUC", "Drop", "Scored", "HP", "GFLOPs", "Pareto", "Audit", "Flags"]
     tuned = any(row.hp == "tuned" for row in kind.rows)
-    body = []
+    body, further = [], []
     for row in kind.rows:
         unranked = row.label in UNRANKED
         rank = "" if unranked else f"{row.mean_rank:.2f}" if row.mean_rank is not None else f"{NA} ({row.settings} of {len(kind.settings)})"
         curves = [percent(row.noise_auc), _drop(row)] if kind.curves else ["", ""]
-        body.append(
-            [
-                row.role if unranked else rank_set(row.place), name_of(row), row.place.letters if row.place else "", rank,
-                in_bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * tuned,
-                cost_text(row.cost, "gflops_per_sample"), pareto_of(row), row.audit, ", ".join(row.flags),
-            ]
-        )  # fmt: skip
-    return table(head, body, LEFT)
+        place = [row.role if unranked else rank_set(row.place), name_of(row), row.place.letters if row.place else "", rank]
+        body.append([*place, in_bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0)])
+        cost = [cost_text(row.cost, "gflops_per_sample"), pareto_of(row)]
+        further.append(
+            [name_of(row, mark=False), *curves, f"{row.n}/{row.planned}", row.hp * tuned, *cost, row.audit, ", ".join(row.flags)]
+        )
+    return fitted(head, body, LEFT, 2, breaks=folded), fitted(more, further, LEFT, breaks=folded)
 
 
 def _drop(row: OverallRow) -> str:
-    return percent(row.drop) + (f" ({row.rises} rises)" if row.rises else "")
+    return percent(row.drop) + (f" ({count(row.rises, 'rise')})" if row.rises else "")
 
 
 def _overall_footer(kind: Overall, levels: Levels) -> list[str]:
-    """Test, family, n, seeds, the text critical-difference line, the dataset line, the sensitivity line."""
+    """Test, family, n, seeds, the dataset line, the sensitivity line."""
     over = kind.across
     if over is None:
         return []
@@ -263,12 +301,19 @@ def _overall_footer(kind: Overall, levels: Levels) -> list[str]:
         pairs = sum(test.p_adjusted <= levels.alpha for test in part.over_settings.tests)
         lines.append(
             f"Only the {count(len(part.settings), 'setting')} where every trial gave a score: lowest mean ranks {listed(order)}; "
-            + (f"{NA} ({part.over_settings.reason})." if part.over_settings.reason else f"{pairs} significant pairs.")
+            + (f"{NA} ({part.over_settings.reason})." if part.over_settings.reason else f"{count(pairs, 'significant pair')}.")
         )
+    ties = shared_ranks([row for row in kind.rows if row.mean_rank is not None and row.label not in UNRANKED])
+    lines += [f"Of the same mean rank: {ties}."] if ties else []
     lines += _without_floor(kind)
-    text = [" ".join(lines), ""]
-    line = cd_line(over.labels, over.mean_ranks, len(over.settings))
-    return [*text, *(["```", line, "```", ""] if line and not kind.mixed else [])]
+    return [" ".join(lines), ""]
+
+
+def _critical(kind: Overall) -> list[str]:
+    """Nemenyi's critical difference as text."""
+    over = kind.across
+    line = cd_line(over.labels, over.mean_ranks, len(over.settings)) if over is not None else ""
+    return ["```", line, "```", ""] if line and not kind.mixed else []
 
 
 def _without_floor(kind: Overall) -> list[str]:
@@ -295,64 +340,48 @@ def cd_line(labels: Sequence[str], mean_ranks: np.ndarray, n: int) -> str:
     text = [f"CD(.05)={difference:.2f}"]
     for first, last in cd_groups(mean_ranks, difference):
         text.append(" ===== ".join(f"{mean_ranks[i]:.2f} {labels[i]}" for i in dict.fromkeys((first, last))))
-    return " | ".join(text)
+    return "\n".join(text)
 
 
-def cd_groups(mean_ranks: np.ndarray, difference: float) -> list[tuple[int, int]]:
-    """Best and worst member of each largest run of methods within the critical difference, in rank order."""
-    order = np.argsort(mean_ranks, kind="stable")
-    groups: list[tuple[int, int]] = []
-    reach = -1
-    for start, method in enumerate(order):
-        end = int(np.flatnonzero(mean_ranks[order] <= mean_ranks[method] + difference)[-1])
-        if end > reach:
-            groups.append((int(method), int(order[end])))
-            reach = end
-        if start == end == len(order) - 1:
-            break
-    return groups
-
-
-def _scores(kind: Overall, folded: bool) -> list[str]:
+def _scores(board: Board, kind: Overall, folded: bool) -> list[str]:
     """Means by dataset, each a link to its page; settings too, folded away if they are many."""
-    every = [_matrix(kind, [(f"{s.dataset} {s.protocol}", [s.title]) for s in kind.settings])]
+    every = _matrix(kind, [(f"{s.dataset} {s.protocol}", [s.title]) for s in kind.settings], folded)
+    if not folded:
+        return [*every, ""]
     links = [
-        (f"[{name}]({page_of(name)})" if folded else name, [s.title for s in kind.settings if base_of(s.dataset) == name])
+        (f"[{name}]({board.files.page(name)})", [s.title for s in kind.settings if base_of(s.dataset) == name])
         for name in dict.fromkeys(base_of(setting.dataset) for setting in kind.settings)
     ]
     intro = "Means over the settings of each dataset; the pages of the datasets have spreads, intervals and tests."
-    if not folded:
-        return [*every, ""]
-    return [intro, "", _matrix(kind, links), "", *folded_away(f"All {len(kind.settings)} settings", every)]
+    lines = [intro, "", *_matrix(kind, links, folded), ""]
+    return [*lines, *folded_away(f"All {len(kind.settings)} settings", every)] if len(kind.settings) > len(links) else lines
 
 
-def _matrix(kind: Overall, columns: Sequence[tuple[str, Sequence[str]]]) -> str:
+def _matrix(kind: Overall, columns: Sequence[tuple[str, Sequence[str]]], folded: bool) -> list[str]:
     body = [[name_of(row, mark=False), *(percent(_mean(row.scores, titles)) for _, titles in columns)] for row in kind.rows]
-    return table(["Method", *(title for title, _ in columns)], body, LEFT)
+    return fitted(["Method", *(title for title, _ in columns)], body, LEFT, breaks=folded)
 
 
 def _mean(scores: Mapping[str, float], titles: Sequence[str]) -> float:
     return float(np.mean([scores.get(title, math.nan) for title in titles]))
 
 
-def _robustness_table(kind: Overall) -> list[str]:
+def _robustness_table(board: Board, kind: Overall) -> list[str]:
     lines = []
     for curve in kind.curves:
         head = ["Method", *(f"{noise:g}" for noise in curve.noise), "Noise-AUC", "Drop"]
         body = [[row.label, *map(percent, row.scores), percent(row.area), percent(row.drop)] for row in curve.rows]
         lines += [
-            f"**[{curve.dataset}]({page_of(curve.dataset)})** ({curve.combination}), {curve.shape}",
+            f"**[{curve.dataset}]({board.files.page(curve.dataset)})** ({curve.combination}), {curve.shape}",
             "",
-            table(head, body, LEFT),
+            *fitted(head, body, LEFT),
             "",
         ]
     return lines
 
 
-def tuning_lines(winners: Sequence[Winner]) -> list[str]:
+def tuning_lines(winners: Sequence[Winner], folded: bool = True) -> list[str]:
     """The section on the winners that have rows on the board; empty without any."""
-    from tabulate import tabulate
-
     if not winners:
         return []
     head = ["Method", "Setting", "Suggestions", "GFLOPs", "Minutes", "Validation, default → tuned", "Configuration"]
@@ -368,10 +397,10 @@ def tuning_lines(winners: Sequence[Winner]) -> list[str]:
         ]
         for winner in winners
     ]
-    align = ["left", "left", "left", "right", "right", "left", "left"]
+    texts = [title for title in head if title not in ("GFLOPs", "Minutes")]
     return [
         "### Tuning", "",
         "Rows named *tuned* are the configuration with the best validation score among the default one and the suggestions, trained "
         "again on the seeds of this board. All other rows have default hyper-parameters. GFLOPs and minutes are of all suggestions.", "",
-        tabulate(body, head, tablefmt="pipe", colalign=align, disable_numparse=True), "",
+        *fitted(head, body, texts, 2, breaks=folded), "",
     ]  # fmt: skip

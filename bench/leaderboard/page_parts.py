@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bench.leaderboard.printed import FILE
 from bench.leaderboard.rows import TIMINGS, Board, OverallRow, Row, SettingTable
+from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.question.suite import Suite
 from bench.stats.metrics import METRICS
-from bench.text import NA, cost_text, in_page, listed, percent, table
+from bench.text import NA, cost_text, in_page, listed, percent
 
 LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Flags", "Trials, in seed order", "Rises", "Worst combination")
+NOT_DRAWN = "No picture: this folder was written without matplotlib; `pip install 'missing-modality-bench[plot]'`, then publish it anew."
 COST_HEAD = {
     "gflops_per_sample": "GFLOPs",
     "parameters": "Parameters",
@@ -66,10 +68,18 @@ def flat_line(settings: SettingTable | Sequence[SettingTable], metric: str, wher
     return f"nothing beats {what} ({floors}): {metric} cannot tell methods apart {where}"
 
 
-def cost_table(rows: Sequence[OverallRow | Row], timed: bool) -> str:
+def cost_table(rows: Sequence[OverallRow | Row], timed: bool) -> list[str]:
     names = [name for name in COST_HEAD if timed or name not in TIMINGS]
     body = [[name_of(row, mark=False), *(cost_text(row.cost, name) for name in names)] for row in rows]
-    return table(["Method", *(COST_HEAD[name] for name in names)], body, LEFT)
+    return fitted(["Method", *(COST_HEAD[name] for name in names)], body, LEFT)
+
+
+def flagged(rows: Sequence[OverallRow | Row]) -> list[str]:
+    """What a reader must know of single methods though the columns that say it are folded away; empty without any."""
+    odd = [f"{row.label}: {', '.join(row.flags)}" for row in rows if row.flags]
+    failed = [f"{row.label}: {row.audit}" for row in rows if row.audit.startswith("FAILED")]
+    said = [f"Flags: {'; '.join(odd)}."] * bool(odd) + [f"Audit: {'; '.join(failed)}."] * bool(failed)
+    return [in_page(" ".join(said)), ""] if said else []
 
 
 def shown_pictures(plots: Sequence[str], texts: Mapping[str, str]) -> list[str]:
@@ -97,7 +107,9 @@ NOTES = (
     "- `mean ± SD (n)`: over n seeds, ddof 1; `(2/3)`: two of three planned trials gave a score. 95 % intervals hold the variance of seeds",
     "  and of test samples (crossed components, t quantile), so they are wider than the SD suggests.",
     "- *Verdict* against the best row: `worse` by the adjusted p (`*`: the whole interval lies beyond ± {rope}), `equivalent` if the 90 %",
-    "  interval lies inside ± {rope}, else `undecided`, which is not `equal`. In n settings tested alone, 5 % may hold a false claim.",
+    "  interval of the pair alone lies inside ± {rope}, else `undecided`, which is not `equal`. The 95 % interval of a difference holds",
+    "  for all pairs of the setting at once (Bonferroni; where a later step of Holm's claims the pair, its end towards 0 is of that",
+    "  step): it leaves out 0 beside `worse` and holds it beside `undecided`. In n settings tested alone, 5 % may hold a false claim.",
     "- *Floor* (`constant`: training class shares) and *ceiling* (`bayes`: exact posterior, synthetic data alone) are not ranked. *Above",
     "  floor* in points. *Gap closed*: (score - floor) / (ceiling - floor) in %, the ceiling being `bayes` or else a perfect score.",
     "- *Noise-AUC*: area under the score over the missing rate, divided by the range. *Drop*: score at the lowest rate less that at the",
@@ -157,6 +169,14 @@ def name_of(row: OverallRow | Row, mark: bool = True) -> str:
 def first_place(ranked: Sequence[OverallRow | Row]) -> list[str]:
     """The methods at the top of rows that are in order of rank: one, or all that share its rank."""
     return sorted([ranked[0].label, *ranked[0].tied])
+
+
+def shared_ranks(ranked: Sequence[OverallRow | Row]) -> str:
+    """The ties behind the first place, of rows that are in order of rank: `b and c share rank 3`; empty without any."""
+    first = set(first_place(ranked)) if ranked else set()
+    place_of = {row.label: place for place, row in reversed(list(enumerate(ranked, 1)))}
+    groups = {tuple(sorted([row.label, *row.tied])): None for row in ranked if row.tied and row.label not in first}
+    return "; ".join(f"{listed(group)} share rank {min(place_of[label] for label in group)}" for group in groups)
 
 
 def pareto_of(row: OverallRow | Row) -> str:

@@ -10,11 +10,14 @@ from itertools import pairwise
 import numpy as np
 
 from bench import stats
+from bench.leaderboard.files import Key
 from bench.leaderboard.scores import Scores, refusal
 from bench.leaderboard.significance import Family, family_of
 from bench.methods.catalog import CEILING, FLOOR, UNRANKED
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
+
+PANELS = 6  # of one picture, a method each
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,12 @@ class Curve:
     @property
     def title(self) -> str:
         return f"{self.dataset} ({self.combination}), {self.shape}"
+
+    @property
+    def pictures(self) -> list[Key]:
+        """What its pictures are of, PANELS methods each: `Files` names them."""
+        first = ("noise", self.dataset, self.combination, self.shape)
+        return [first, *((*first, str(part)) for part in range(2, math.ceil(len(self.rows) / PANELS) + 1))]
 
     @property
     def span(self) -> str:

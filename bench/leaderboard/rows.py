@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from bench.data.grammar import parse_protocol
+from bench.leaderboard.files import Files, Key, base_of
 from bench.leaderboard.printed import Printed, of_setting
 from bench.leaderboard.robustness import Curve
 from bench.leaderboard.significance import Across, Family, PairTest, Place
 from bench.leaderboard.surface import Surface
-from bench.names import Setting, parse_choice
+from bench.names import Setting
 from bench.question.suite import Suite
 from bench.question.winners import Winner
 from bench.stats.levels import Levels
@@ -94,6 +94,7 @@ class SettingTable:
     concerns: tuple[str, ...] = ()  # what a checkup found in data from outside
     beats_floor: tuple[str, ...] | None = None  # methods significantly better than the floor; None where that is not tested
     fingerprint: str = ""  # of its data
+    page: str = ""  # the file that shows it: settings of one dataset share a page, whatever its options
     counts_as: str = ""  # the dataset it counts as in what is said of several: its own without options, or the first with the same data
 
     @property
@@ -116,11 +117,6 @@ class SettingTable:
     @property
     def title(self) -> str:
         return f"{self.setting.title}{', SYNTHETIC' if self.synthetic else ''}"
-
-    @property
-    def page(self) -> str:
-        """The file that shows it: settings of one dataset share a page, whatever its options."""
-        return page_of(self.dataset)
 
     @cached_property
     def by_label(self) -> Mapping[str, Row]:
@@ -176,6 +172,10 @@ class Overall:
     timed: bool
 
     @property
+    def what(self) -> str:
+        return "synthetic" if self.synthetic else "real"
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         """Each once, whatever its options, and those that hold the same data once."""
         return tuple(dict.fromkeys(setting.question[0] for setting in self.settings))
@@ -200,6 +200,14 @@ class Board:
     printed: tuple[Printed, ...] = ()  # numbers that others printed, which stand beside rows of ours
     folder: str = ""  # of a published board, as a reader of the repository names it
     winners: tuple[Winner, ...] = ()  # of `bench tune`, those that have rows here
+
+    @cached_property
+    def files(self) -> Files:
+        """The files that show it, in a published folder."""
+        keys: list[Key] = [(name, kind.what) for kind in self.overall for name in ("intervals", "ranks", "cost")]
+        keys += [key for curve in self.curves for key in curve.pictures]
+        keys += [(name, *setting.setting) for setting in self.settings for name in ("forest", "surface")]
+        return Files.of((setting.dataset for setting in self.settings), keys)
 
     @property
     def levels(self) -> Levels:
@@ -249,19 +257,9 @@ def hp_of(label: str) -> str:
     return "tuned" if " tuned (" in label else "default"
 
 
-def page_of(dataset: str) -> str:
-    """The file of a dataset's page, in letters that every file system takes."""
-    return re.sub(r"[^\w.-]+", "-", base_of(dataset)) + ".md"
-
-
 def one_question_each(settings: Iterable[SettingTable]) -> list[list[SettingTable]]:
     """Settings by what they ask: each alone, unless its data have two names."""
     found: dict[tuple[str, ...], list[SettingTable]] = {}
     for setting in settings:
         found.setdefault(setting.question, []).append(setting)
     return list(found.values())
-
-
-def base_of(dataset: str) -> str:
-    """A dataset without its options: settings that share samples share it."""
-    return parse_choice(dataset).name

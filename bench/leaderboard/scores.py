@@ -17,6 +17,7 @@ from bench.records.scoring import is_collapsed
 from bench.stats import Estimates, crossed_interval, crossed_pairs, pseudo_values, resampled_t
 from bench.stats.metrics import METRICS
 from bench.stats.pairs import Estimate
+from bench.text import count
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _values(metric: str, scored: int, arrays: Sequence[Predictions]) -> tuple[np
     if not scored:
         return None, "no trial gave a score"
     if len(arrays) < scored:
-        return None, f"predictions of {scored - len(arrays)} of {scored} trials are not stored"
+        return None, f"predictions of {scored - len(arrays)} of {count(scored, 'trial')} are not stored"
     if not all(found.shares_rows(arrays[0]) for found in arrays):
         return None, "seeds were tested on different samples"
     if not all(np.isfinite(found.outputs).all() for found in arrays):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from bench.leaderboard.files import base_of
 from bench.leaderboard.origin import ranges
 from bench.leaderboard.page_parts import (
     LEFT,
@@ -12,22 +13,25 @@ from bench.leaderboard.page_parts import (
     banner,
     cost_table,
     first_place,
+    flagged,
     flat_line,
     folded_away,
     in_bold,
     is_flat,
     name_of,
     pareto_of,
+    shared_ranks,
     shown_pictures,
 )
 from bench.leaderboard.printed import cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
-from bench.leaderboard.rows import Board, Row, SettingTable, page_of
+from bench.leaderboard.rows import Board, Row, SettingTable
 from bench.leaderboard.significance import rank_set, versus_text
 from bench.leaderboard.surface import Surface
+from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.stats.levels import Levels
-from bench.text import NA, count, in_page, interval_text, listed, percent, picture, signed, table
+from bench.text import NA, agreeing, count, in_page, interval_text, listed, percent, signed
 
 MOST_NOTES = 8  # on the samples and splits of a setting
 PAGE_END = "\nHow to read this, and where it comes from: [README.md](README.md).\n"
@@ -35,8 +39,8 @@ PAGE_END = "\nHow to read this, and where it comes from: [README.md](README.md).
 
 def dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
     settings = [setting for setting in board.settings if setting.page == page]
-    curves = [curve for curve in board.curves if page_of(curve.dataset) == page]
-    name = page.removesuffix(".md")
+    curves = [curve for curve in board.curves if board.files.page(curve.dataset) == page]
+    name = in_page(base_of(settings[0].dataset))
     synthetic = ", SYNTHETIC data" if any(setting.synthetic for setting in settings) else ""
     lines = [
         f"# {name}{synthetic}",
@@ -47,33 +51,39 @@ def dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
         *about_data(settings),
     ]
     for setting in settings:
-        lines += setting_section(board, setting, folded=True)
-        lines += shown_pictures(
-            plots, {picture("surface", *setting.setting): f"{board.suite.metric} of each trained model under each test rule"}
-        )
+        lines += setting_section(board, setting, folded=True, plots=plots)
+        surface = board.files.picture("surface", *setting.setting)
+        lines += shown_pictures(plots, {surface: f"{board.suite.metric} of each trained model under each test rule"})
     for curve in curves:
-        name = picture("noise", curve.dataset, curve.combination, curve.shape)
-        lines += [*curve_section(curve), *shown_pictures(plots, {name: f"{board.suite.metric} over the missing rate, a panel a method"})]
+        text = f"{board.suite.metric} over the missing rate, a panel a method"
+        lines += [*curve_section(curve), *shown_pictures(plots, {board.files.picture(*key): text for key in curve.pictures})]
     return "\n".join(lines) + PAGE_END
 
 
-def setting_section(board: Board, setting: SettingTable, folded: bool) -> list[str]:
+def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Sequence[str] = ()) -> list[str]:
+    standing, further = _setting_tables(board, setting, folded)
+    forest = board.files.picture("forest", *setting.setting)
     lines = [
-        f"## {setting.title}",
+        f"## {in_page(setting.title)}",
         "",
         *_in_words(setting, board.suite.metric, board.levels),
-        _setting_table(board, setting),
+        *standing,
         "",
         *_setting_footer(board, setting),
+        *(flagged(setting.rows) if folded else ()),
+        *shown_pictures(plots, {forest: f"mean {board.suite.metric} of each method with its 95 % interval, floor and ceiling"}),
     ]
     if folded:
         others = sorted({name for row in setting.rows for name in row.others})
         head = ["Method", *others, "Audit"]
         body = [[name_of(row, mark=False), *(percent(row.others[name]) for name in others), row.audit] for row in setting.rows]
-        lines += folded_away("Cost, further metrics and audit", [cost_table(setting.rows, setting.timed), "", table(head, body, LEFT)])
+        lines += folded_away("Intervals, floor, Pareto front and flags", further)
+        lines += folded_away("Cost, further metrics and audit", [*cost_table(setting.rows, setting.timed), "", *fitted(head, body, LEFT)])
         lines += folded_away("Trials behind each row", _trials(board, setting))
+    else:
+        lines += [*further, ""]
     if setting.surface is not None:
-        lines += ["### Response surface", "", *_surface(setting.surface, setting.by_label), ""]
+        lines += ["### Response surface", "", *_surface(setting.surface, setting.by_label, folded), ""]
     return lines
 
 
@@ -91,7 +101,10 @@ def _in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
     for row in ranked[1:]:
         if row.versus is not None:
             found[row.versus.verdict.rstrip("*")].append(row.label)
-    said = [*flat, f"{listed(firsts)} share the best mean." if (firsts := first_place(ranked))[1:] else f"{best} has the best mean."]
+    said = [
+        *flat,
+        f"{listed(firsts)} share rank 1, with the same mean." if (firsts := first_place(ranked))[1:] else f"{best} has the best mean.",
+    ]
     said += [f"Significantly worse: {listed(found['worse'])}."] if found["worse"] else ["No method is significantly worse."]
     margin = "a point" if levels.margin == "1 point" else levels.margin
     said += [f"Practically equal, within {margin}: {listed(found['equivalent'])}."] if found["equivalent"] else []
@@ -99,21 +112,21 @@ def _in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
     return [" ".join(said), ""]
 
 
-def _setting_table(board: Board, setting: SettingTable) -> str:
+def _setting_tables(board: Board, setting: SettingTable, folded: bool) -> tuple[list[str], list[str]]:
+    """Where the methods stand, and all else of them."""
     metric = board.suite.metric
     printed = cells_of(of_setting(board.printed, setting.setting))
-    head = [
-        "Ranks", "Method", f"{metric}, mean ± SD (n)", "95 % interval", "vs best: difference [95 %], Holm p", "Verdict", "Above floor",
-        "Gap closed %", "Pareto", "Flags", "Printed",
-    ]  # fmt: skip
-    body = []
+    head = ["Ranks", "Method", f"{metric}, mean ± SD (n)", "vs best: difference [95 %], Holm p", "Verdict", "Printed"]
+    more = ["Method", "95 % interval", "Above floor", "Gap closed %", "Pareto", "Flags"]
+    body, further = [], []
     for row in setting.rows:
         place = row.role if row.label in UNRANKED else rank_set(row.place)
         versus = "" if row.versus is None else versus_text(row.versus)
         floor = ["", ""] if row.role == "floor" else [signed(row.above_floor), percent(row.gap_closed, 0)]
-        cells = [in_bold(_spread(row), row.is_bold), interval_text(row.interval), versus, _verdict(setting, row), *floor]
-        body.append([place, name_of(row), *cells, pareto_of(row), ", ".join(row.flags), printed.get(row.label, "")])
-    return table(head, body, LEFT)
+        cells = [in_bold(_spread(row), row.is_bold), versus, _verdict(setting, row), printed.get(row.label, "")]
+        body.append([place, name_of(row), *cells])
+        further.append([name_of(row, mark=False), interval_text(row.interval), *floor, pareto_of(row), ", ".join(row.flags)])
+    return fitted(head, body, LEFT, 2, breaks=folded), fitted(more, further, LEFT, breaks=folded)
 
 
 def _verdict(setting: SettingTable, row: Row) -> str:
@@ -135,17 +148,20 @@ def _setting_footer(board: Board, setting: SettingTable) -> list[str]:
     else:
         said.append(
             f"Test: {family.test}, Holm over {count(family.size, 'pair')} of this setting, ROPE ± {board.levels.margin}; intervals of "
-            "differences are not adjusted."
+            "differences hold for all of them at once."
         )
-    rows = f"{setting.test_rows} test samples" if setting.test_rows is not None else ""
+    rows = count(setting.test_rows, "test sample") if setting.test_rows is not None else ""
     missing = f"{100 * setting.missing:.1f} % of their modalities are missing" if setting.missing is not None else ""
     said.append(f"{'; '.join(text for text in (rows, missing) if text)}." if rows or missing else "")
     said.append(f"Seeds {ranges(setting.seeds)}.")
+    ties = shared_ranks([row for row in setting.rows if row.n and row.rank is not None])
+    said += [f"Of the same mean: {ties}."] if ties else []
     said.append(f"{_floor(setting)} Ceiling: {setting.ceiling_source}.")
     said += [f"Scores without a value: {reason}." for reason in setting.reasons]
     shown = setting.notes[:MOST_NOTES]
     said += [in_page(f"{note[0].upper()}{note[1:]}.") for note in shown]
-    said += [f"{len(setting.notes) - len(shown)} more such notes are in the records."] if len(setting.notes) > len(shown) else []
+    more = len(setting.notes) - len(shown)
+    said += [f"{count(more, 'more such note')} {agreeing(more, 'is', 'are')} in the records."] if more else []
     said.append(footnote(of_setting(board.printed, setting.setting)))
     return [" ".join(text for text in said if text), ""]
 
@@ -166,34 +182,29 @@ def _trials(board: Board, setting: SettingTable) -> list[str]:
         f"`bench reproduce ID --from {folder}` trains one again and compares the predictions; its record is the line of `records.jsonl` "
         "with that id."
     )
-    return [said, "", table(["Method", "Trials, in seed order"], body, LEFT), "", setting.provenance]
+    return [said, "", *fitted(["Method", "Trials, in seed order"], body, LEFT), "", setting.provenance]
 
 
-def curve_section(curve: Curve) -> list[str]:
+def curve_section(curve: Curve, folded: bool = True) -> list[str]:
     """Noise-AUC and what is lost, best first."""
     best = next((row.label for row in curve.rows if row.label in curve.tests.labels), "")
-    head = [
-        "Method", f"Noise-AUC {curve.span}", "95 % interval", "vs best: difference [95 %], BH p", f"Drop {curve.span}", "Relative %",
-        "Retention %", "Rises",
-    ]  # fmt: skip
-    body = []
+    head = ["Method", f"Noise-AUC {curve.span}", "95 % interval", "vs best: difference [95 %], BH p"]
+    losses = ["Method", f"Drop {curve.span}", "Relative %", "Retention %", "Rises"]
+    body, lost = [], []
     for row in curve.rows:
         test = curve.tests.between(row.label, best) if not curve.tests.reason and row.label != best else None
-        numbers = [percent(row.area), interval_text(row.area_interval), versus_text(test) if test else ""]
-        losses = [
-            percent(row.drop),
-            percent(row.relative_drop),
-            percent(row.retention, 0),
-        ]
-        body.append([row.label, *numbers, *losses, ", ".join(row.rises)])
+        body.append([row.label, percent(row.area), interval_text(row.area_interval), versus_text(test) if test else ""])
+        lost.append([row.label, percent(row.drop), percent(row.relative_drop), percent(row.retention, 0), ", ".join(row.rises)])
     family = curve.tests
-    said = f"Test: {family.test} on the areas, Benjamini-Hochberg over {count(family.size, 'pair')}, {family.n} test samples: exploratory."
+    over = f"{count(family.size, 'pair')}, {count(family.n, 'test sample')}"
+    said = f"Test: {family.test} on the areas, Benjamini-Hochberg over {over}: exploratory."
     if family.reason:
         said = f"No test: {family.reason}."
-    return [f"## Robustness: {curve.title}{', SYNTHETIC' * curve.synthetic}", "", table(head, body, LEFT), "", said, ""]
+    tables = [*fitted(head, body, LEFT, breaks=folded), "", *fitted(losses, lost, LEFT, breaks=folded)]
+    return [f"## Robustness: {curve.title}{', SYNTHETIC' * curve.synthetic}", "", *tables, "", said, ""]
 
 
-def _surface(surface: Surface, rows: Mapping[str, Row]) -> list[str]:
+def _surface(surface: Surface, rows: Mapping[str, Row], folded: bool) -> list[str]:
     """Scores under every rule, then what they come to."""
     names = [name_of(rows[row.label], mark=False) for row in surface.rows]
     scores = [[name, *(percent(row.scores[rule]) for rule in surface.rules)] for name, row in zip(names, surface.rows, strict=True)]
@@ -210,9 +221,9 @@ def _surface(surface: Surface, rows: Mapping[str, Row]) -> list[str]:
     if len(surface.combinations) == 2 ** len(surface.combination) - 1:
         head += [f"Shapley {letter}" for letter in surface.combination]
         columns += [[percent(row.shapley[letter]) for row in surface.rows] for letter in surface.combination]
-    tables = [table(["Method", *surface.rules], scores, LEFT)]
+    tables = fitted(["Method", *surface.rules], scores, LEFT, breaks=folded)
     if len(head) > 1:
-        tables += ["", table(head, [list(row) for row in zip(*columns, strict=True)], LEFT)]
+        tables += ["", *fitted(head, [list(row) for row in zip(*columns, strict=True)], LEFT, breaks=folded)]
     return tables
 
 

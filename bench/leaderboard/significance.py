@@ -19,11 +19,15 @@ from bench import stats
 from bench.seeds import stream
 from bench.stats import Estimates
 from bench.stats.levels import Levels
-from bench.text import NA, p_text, signed
+from bench.text import NA, end_of_interval, p_text, signed
 
 
 class PairTest(NamedTuple):
-    """One comparison, a - b. `interval` is at 95 % and not adjusted; `effect` is the family's `effect`."""
+    """One comparison, a - b. `effect` is the family's `effect`.
+
+    `low` and `high` are at 95 % for the family at once, and agree with the verdict: they leave out 0 if it is `better` or `worse`, and
+    hold it if it is `undecided`. NaN where the data cannot bound the difference on that side.
+    """
 
     a: str
     b: str
@@ -36,6 +40,8 @@ class PairTest(NamedTuple):
     effect: float  # its sign is the direction that p speaks of
     verdict: str  # better, worse, equivalent or undecided; with * where the whole interval lies beyond the margin
     reason: str
+    alone: tuple[float, float] = (math.nan, math.nan)  # the 95 % interval of this pair alone, not adjusted
+    within: tuple[float, float] = (math.nan, math.nan)  # its 90 % interval, not adjusted: `equivalent` if it lies inside the margin
 
     def turned(self) -> PairTest:
         """The same test from the side of b."""
@@ -43,8 +49,12 @@ class PairTest(NamedTuple):
         verdict = word + "*" * self.verdict.endswith("*")
         return self._replace(
             a=self.b, b=self.a, difference=-self.difference, low=-self.high, high=-self.low, statistic=-self.statistic,
-            effect=-self.effect, verdict=verdict,
+            effect=-self.effect, verdict=verdict, alone=_flipped(self.alone), within=_flipped(self.within),
         )  # fmt: skip
+
+
+def _flipped(interval: tuple[float, float]) -> tuple[float, float]:
+    return -interval[1], -interval[0]
 
 
 class Place(NamedTuple):
@@ -119,18 +129,28 @@ def family_of(name: str, unit: str, n: int, labels: Sequence[str], found: Estima
     """A family from t-like tests of every pair."""
     p = found.p
     adjusted = (stats.holm if correction == "Holm" else stats.benjamini_hochberg)(p)
-    intervals, equivalent = found.interval(), found.equivalence(levels.rope)
-    columns = np.column_stack([found.difference, intervals, found.statistic, p, adjusted]).tolist()
-    rows = zip(combinations(labels, 2), columns, equivalent.tolist(), found.reasons, strict=True)
+    equivalent = found.equivalence(levels.rope).tolist()
+    numbers = [found.difference, found.simultaneous(levels.alpha, correction), found.statistic, p, adjusted]
+    columns = np.column_stack([*numbers, _where_tested(found, 1 - levels.alpha), _where_tested(found, 1 - 2 * levels.alpha)]).tolist()
     tests = tuple(
-        PairTest(a, b, difference, low, high, statistic, p, q, difference, verdict(levels, difference, low, high, q, equal), reason)
-        for (a, b), (difference, low, high, statistic, p, q), equal, reason in rows
-    )
+        PairTest(
+            a, b, difference, low, high, statistic, p, q, difference, verdict(levels, difference, low, high, q, equal), reason,
+            alone=(more[0], more[1]), within=(more[2], more[3]),
+        )
+        for (a, b), (difference, low, high, statistic, p, q, *more), equal, reason in zip(
+            combinations(labels, 2), columns, equivalent, found.reasons, strict=True
+        )
+    )  # fmt: skip
     return Family(name, found.test, unit, n, tuple(labels), tests, correction, levels=levels)
 
 
+def _where_tested(found: Estimates, confidence: float) -> np.ndarray:
+    """The interval of each pair alone; NaN where it has no p. Shapes: (P, 2)."""
+    return np.where(np.isnan(found.p)[:, None], np.nan, found.interval(confidence))
+
+
 def verdict(levels: Levels, difference: float, low: float, high: float, p: float, equivalence: float) -> str:
-    """`equivalent` if the 90 % interval lies inside the margin, else by the adjusted p; a * if the whole 95 % interval lies beyond."""
+    """`equivalent` if the 90 % interval lies inside the margin, else by the adjusted p; a * if `low` to `high` lies beyond."""
     if equivalence <= levels.alpha:
         return "equivalent"
     if p <= levels.alpha:
@@ -223,17 +243,17 @@ def _signed_ranks(
         return replace(empty, reason=withheld or "needs two methods with a trial in every setting")
     columns = _pairs(values)
     found = [stats.signed_rank(column) for column in columns]
-    adjusted = stats.holm(np.array([test.p for test in found]))
-    typical = [stats.hodges_lehmann(column) for column in columns]
-    rows = zip(combinations(labels, 2), found, adjusted.tolist(), typical, strict=True)
-    tests = tuple(
-        PairTest(
-            a, b, *middle, min(test.plus, test.minus), test.p, q, test.effect,
-            verdict(levels, test.effect, middle.low, middle.high, q, math.nan), test.reason,
-        )
-        for (a, b), test, q, middle in rows
-    )  # fmt: skip
-    return replace(empty, tests=tests, reason=next((test.reason for test in found if test.reason), ""), gate=gate_p)
+    p = np.array([test.p for test in found])
+    adjusted, ends = stats.holm(p), np.column_stack(stats.interval_levels(p, levels.alpha))
+    tests = []
+    for (a, b), column, test, q, (near, far) in zip(combinations(labels, 2), columns, found, adjusted.tolist(), ends, strict=True):
+        alone = stats.hodges_lehmann(column, 1 - levels.alpha)
+        claim = float(np.sign(test.effect)) if q <= levels.alpha else 0.0
+        low, high = (math.nan, math.nan) if math.isnan(test.p) else stats.located_ends(column, near, far, claim)
+        said = verdict(levels, test.effect, low, high, q, math.nan)
+        numbers = (alone.difference, low, high, min(test.plus, test.minus), test.p, q, test.effect)
+        tests.append(PairTest(a, b, *numbers, said, test.reason, alone=(alone.low, alone.high)))
+    return replace(empty, tests=tuple(tests), reason=next((test.reason for test in found if test.reason), ""), gate=gate_p)
 
 
 def _over_datasets(name: str, labels: Sequence[str], means: np.ndarray, levels: Levels, withheld: str) -> Family:
@@ -263,7 +283,7 @@ def versus_text(test: PairTest) -> str:
     """Difference in points with its interval, then the adjusted p."""
     if math.isnan(test.p):
         return f"{signed(test.difference)}, {NA} ({test.reason or 'no test'})"
-    return f"{signed(test.difference)} [{signed(test.low)}, {signed(test.high)}], {p_text(test.p_adjusted)}"
+    return f"{signed(test.difference)} [{end_of_interval(test.low)}, {end_of_interval(test.high)}], {p_text(test.p_adjusted)}"
 
 
 def rank_set(place: Place | None) -> str:

@@ -12,7 +12,7 @@ from bench.data.grammar import evaluated_at
 from bench.leaderboard.rows import COSTS, EXTRA_METRICS, Board, Overall, OverallRow, Row, SettingTable
 from bench.leaderboard.significance import Family, rank_set
 from bench.methods.catalog import UNRANKED
-from bench.text import NA, finite, percent
+from bench.text import NA, count, finite, percent
 
 DIGITS = 10  # of a number in CSV
 TEST_DIGITS = 6  # of a number in significance.json: what differs between machines lies far behind them
@@ -105,8 +105,11 @@ def _family_json(family: Family) -> dict[str, object]:
 def _test_json(test: dict[str, object]) -> dict[str, object]:
     found = {key: _rounded(value, TEST_DIGITS) if isinstance(value, float) else value for key, value in test.items()}
     low, high = found.pop("low"), found.pop("high")
+    alone, within = ([_rounded(value, TEST_DIGITS) for value in test[key]] for key in ("alone", "within"))  # type: ignore[attr-defined]
     reason = found.pop("reason")
-    return finite({**found, "interval": [low, high], "reason": reason or None})
+    kept = {key: value for key, value in found.items() if key not in ("alone", "within")}
+    own = {"interval_unadjusted": alone, "interval_90_unadjusted": within}
+    return finite({**kept, "interval": [low, high], **own, "reason": reason or None})
 
 
 def _friedman_json(kind: Overall) -> dict[str, object]:
@@ -139,9 +142,8 @@ def _overall_tex(board: Board, kind: Overall) -> str:
         cells = [_place(row), _letters(row), rank, _strong(percent(row.mean), row.is_bold), f"{row.n}/{row.planned}"]
         rows.append([*cells, NA if gflops is None else f"{gflops:.3g}"])
     over = kind.across.over_settings if kind.across else None
-    test = f" Test: {over.test}, Holm over {over.size} pairs, {over.n} settings." if over and not over.reason else " No test."
-    caption = f"{board.suite.title or board.suite.name}: {'synthetic' if kind.synthetic else 'real'} data, {len(kind.settings)} settings."
-    return _tabular(head, rows, "llrrrr", caption + test, f"tab:{board.suite.name}-{'synthetic' if kind.synthetic else 'real'}")
+    caption = f"{board.suite.title or board.suite.name}: {kind.what} data, {count(len(kind.settings), 'setting')}."
+    return _tabular(head, rows, "llrrrr", f"{caption} {_test(over, 'setting')}", f"tab:{board.suite.name}-{kind.what}")
 
 
 def _setting_tex(board: Board, setting: SettingTable) -> str:
@@ -152,10 +154,14 @@ def _setting_tex(board: Board, setting: SettingTable) -> str:
         interval = NA if math.isnan(row.interval[0]) else f"{percent(row.interval[0])}--{percent(row.interval[1])}"
         gap = "" if row.role == "floor" else percent(row.gap_closed, 0)
         rows.append([_place(row), _letters(row), _strong(mean, row.is_bold), interval, gap])
-    tests = setting.tests
-    test = f" Test: {tests.test}, Holm over {tests.size} pairs, {tests.n} test samples." if tests and not tests.reason else " No test."
     label = f"tab:{board.suite.name}-{setting.dataset}-{setting.combination}-{setting.protocol}"
-    return _tabular(head, rows, "llrrr", f"{setting.title}: mean $\\pm$ SD (seeds), x 100.{test}", label)
+    return _tabular(head, rows, "llrrr", f"{setting.title}: mean $\\pm$ SD (seeds), x 100. {_test(setting.tests, 'test sample')}", label)
+
+
+def _test(family: Family | None, unit: str) -> str:
+    if family is None or family.reason:
+        return "No test."
+    return f"Test: {family.test}, Holm over {count(family.size, 'pair')}, {count(family.n, unit)}."
 
 
 def _tabular(head: Sequence[str], rows: Sequence[Sequence[str]], columns: str, caption: str, label: str) -> str:

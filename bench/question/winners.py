@@ -17,6 +17,7 @@ from bench.errors import UsageError, unknown
 from bench.names import Choice, Setting, Value, Words, bare_choice, parse_choice, path_of, words_of
 from bench.question.suite import Suite, read_toml, toml_tables
 from bench.question.trial import Trial
+from bench.text import count
 
 FOLDER = "tuning"  # in a results folder
 FILE = "tuned.toml"
@@ -57,7 +58,7 @@ class Winner:
     def called(self, short: Mapping[str, str]) -> str:
         """What tables call its rows; `short` are the names of methods that are files."""
         choice = parse_choice(self.method)
-        return f"{replace(choice, name=short.get(choice.name, choice.name))} tuned ({self.suggestions} suggestions)"
+        return f"{replace(choice, name=short.get(choice.name, choice.name))} tuned ({count(self.suggestions, 'suggestion')})"
 
     @property
     def setting(self) -> Setting:

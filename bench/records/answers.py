@@ -14,6 +14,7 @@ from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.records.predictions import Predictions
 from bench.records.record import Finding, Record
+from bench.text import agreeing, count
 
 
 class StoredPredictions(Mapping[str, Predictions]):
@@ -96,7 +97,9 @@ def current(runs: Sequence[Sequence[Record]]) -> tuple[list[Record], list[str]]:
             kept.append(record)
             continue
         counts[reason] += record.status != "planned"
-    return kept, [f"left out: {n} trial{'s' * (n > 1)} {reason}; `bench run` asks them anew" for reason, n in counts.items() if n]
+    return kept, [
+        f"left out: {count(n, 'trial')} {reason}; `bench run` asks {agreeing(n, 'it', 'them')} anew" for reason, n in counts.items() if n
+    ]
 
 
 def named(records: Iterable[Record], winners: Sequence[Winner]) -> list[Record]:

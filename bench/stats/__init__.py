@@ -18,15 +18,17 @@ from bench.stats.across import (
     all_pairs,
     bayesian_signed_rank,
     bonferroni_dunn,
+    cd_groups,
     friedman,
     hodges_lehmann,
+    located_ends,
     minimum_p,
     needed_pairs,
     nemenyi,
     sign_flip,
     signed_rank,
 )
-from bench.stats.adjust import benjamini_hochberg, holm
+from bench.stats.adjust import Ends, benjamini_hochberg, holm, interval_levels
 from bench.stats.bootstrap import Interval, bca_interval, bootstrap, percentile_interval, sample_counts, weighted_f1_macro, weighted_scores
 from bench.stats.curves import Drop, noise_auc, noise_drop
 from bench.stats.effects import (
@@ -61,12 +63,12 @@ from bench.stats.ranking import Standing, fill_failures, pareto_front, rank_matr
 from bench.stats.sequential import look_levels, look_sizes, sequential_p, spent_alpha
 
 __all__ = [
-    "AllPairs", "Drop", "Estimate", "Estimates", "Friedman", "Interval", "Located", "Nemenyi", "Outperformance", "Regions", "SignFlip",
-    "SignedRank", "Standing", "a12", "against_control", "all_pairs", "bayesian_signed_rank", "bca_interval", "benjamini_hochberg",
-    "bonferroni_dunn", "bootstrap", "cliffs_delta", "crossed_interval", "crossed_pairs", "crossed_test", "delong", "fill_failures",
-    "friedman", "hedges_g", "hodges_lehmann", "holm", "iqm", "look_levels", "look_sizes", "magnitude", "mcnemar", "mcnemar_median",
-    "minimum_p", "needed_pairs", "nemenyi", "noether_seeds", "noise_auc", "noise_auc_test", "noise_drop", "outperforms",
-    "paired_crossed_test", "pareto_front", "percentile_interval", "pseudo_values", "rank_matrix", "ranks", "resampled_t", "sample_counts",
-    "seed_permutation", "seeds_for_equivalence", "seeds_needed", "sequential_p", "sign_flip", "signed_rank", "spent_alpha", "standing",
-    "weighted_f1_macro", "weighted_scores", "welch",
+    "AllPairs", "Drop", "Ends", "Estimate", "Estimates", "Friedman", "Interval", "Located", "Nemenyi", "Outperformance", "Regions",
+    "SignFlip", "SignedRank", "Standing", "a12", "against_control", "all_pairs", "bayesian_signed_rank", "bca_interval",
+    "benjamini_hochberg", "bonferroni_dunn", "bootstrap", "cd_groups", "cliffs_delta", "crossed_interval", "crossed_pairs",
+    "crossed_test", "delong", "fill_failures", "friedman", "hedges_g", "hodges_lehmann", "holm", "interval_levels", "iqm", "located_ends",
+    "look_levels", "look_sizes", "magnitude", "mcnemar", "mcnemar_median", "minimum_p", "needed_pairs", "nemenyi", "noether_seeds",
+    "noise_auc", "noise_auc_test", "noise_drop", "outperforms", "paired_crossed_test", "pareto_front", "percentile_interval",
+    "pseudo_values", "rank_matrix", "ranks", "resampled_t", "sample_counts", "seed_permutation", "seeds_for_equivalence", "seeds_needed",
+    "sequential_p", "sign_flip", "signed_rank", "spent_alpha", "standing", "weighted_f1_macro", "weighted_scores", "welch",
 ]  # fmt: skip

@@ -125,6 +125,24 @@ def hodges_lehmann(differences: np.ndarray, confidence: float = 0.95) -> Located
     return Located(middle, float(means[cut - 1]), float(means[-cut]))
 
 
+def located_ends(differences: np.ndarray, near: float, far: float, claim: float) -> tuple[float, float]:
+    """Ends of `hodges_lehmann`, each at its own level, that agree with what the signed-rank test claims, ties and zeros or not.
+
+    `near` and `far` are two-sided error levels of the end towards 0 and of the other one (see `interval_levels`), `claim` is 1 or -1 where
+    A was claimed better or worse, else 0. NaN where so few differences have no end at that level. Shapes: differences (N,).
+    """
+    wide = hodges_lehmann(differences, 1 - far)
+    if not claim:
+        return min(wide.low, 0.0), max(wide.high, 0.0)
+    d = claim * _differences(differences)
+    end = hodges_lehmann(d, 1 - near).low
+    if not end > 0:  # ties and zeros: the test leaves out 0, and the statistic changes at the first mean above it
+        first, second = np.triu_indices(len(d))
+        means = (d[first] + d[second]) / 2
+        end = float(means[means > 0].min())
+    return (end, wide.high) if claim > 0 else (wide.low, -end)
+
+
 @dataclass(frozen=True)
 class SignFlip:
     """Test of a mean difference by flipping signs. p is NaN, with a reason, where no outcome could reach alpha."""
@@ -248,6 +266,24 @@ def nemenyi(mean_ranks: np.ndarray, n: int, alpha: float = 0.05) -> Nemenyi:
     p[above] = np.clip(studentized_range.sf(apart[above], k, np.inf), 0, 1)
     p.T[above] = p[above]
     return Nemenyi(float(studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2) * error, p)
+
+
+def cd_groups(mean_ranks: np.ndarray, difference: float) -> list[tuple[int, int]]:
+    """Best and worst member of each largest run of methods within the critical difference of `nemenyi`, in rank order.
+
+    Shapes: mean_ranks (K,) -> pairs of methods' numbers.
+    """
+    order = np.argsort(mean_ranks, kind="stable")
+    groups: list[tuple[int, int]] = []
+    reach = -1
+    for start, method in enumerate(order):
+        end = int(np.flatnonzero(mean_ranks[order] <= mean_ranks[method] + difference)[-1])
+        if end > reach:
+            groups.append((int(method), int(order[end])))
+            reach = end
+        if start == end == len(order) - 1:
+            break
+    return groups
 
 
 def against_control(mean_ranks: np.ndarray, n: int, control: int) -> tuple[np.ndarray, np.ndarray]:

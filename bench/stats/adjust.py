@@ -1,8 +1,10 @@
-"""Many tests at once: adjusted p. A NaN is no test: it does not count into the family and comes back as NaN."""
+"""Many tests at once: adjusted p, and intervals that agree with them. A NaN is no test: it does not count into the family and comes back
+as NaN."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -24,6 +26,37 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     Raises: UsageError if a p is not in [0, 1]. Source: Benjamini and Hochberg 1995.
     """
     return _adjusted(p, false_discovery_control)
+
+
+class Ends(NamedTuple):
+    """Two-sided error levels at which the two ends of each interval are taken; NaN where there is no test. Shapes: (K,)."""
+
+    near: np.ndarray  # the end towards 0
+    far: np.ndarray  # the other end
+
+
+def interval_levels(p: np.ndarray, alpha: float = 0.05, correction: str = "Holm") -> Ends:
+    """Levels of intervals that leave out 0 if and only if the adjusted p is at most alpha. Shapes: (K,) -> (K,), (K,).
+
+    Holm: alpha / m for every end, Bonferroni's, so that all m intervals hold at once. Holm claims more pairs than these leave 0 out of: a
+    pair that step i alone claims has its near end at the level of that step, alpha / (m - i + 1). That end holds as Holm's claims do,
+    all of which are true in 1 - alpha of studies; bounded intervals that agree with a step-down test and hold at once, near ends
+    included, do not exist (those that hold say no more of a claimed pair than its direction).
+    Benjamini-Hochberg: R alpha / m for R claims, at least alpha / m: of the intervals of claimed pairs at most alpha miss, on average.
+    Raises: UsageError if a p is not in [0, 1].
+    Source: Dunn 1961; Holm 1979; no bounded ends: Strassburger and Bretz 2008, Guilbaud 2008; claims alone: Benjamini and Yekutieli 2005.
+    """
+    p = np.asarray(p, dtype=float)
+    tested = ~np.isnan(p)
+    m = int(tested.sum())
+    every = np.where(tested, alpha / max(m, 1), np.nan)
+    if correction != "Holm":
+        claims = int((benjamini_hochberg(p) <= alpha).sum())
+        return Ends(every * max(claims, 1), every * max(claims, 1))
+    steps = np.full(len(p), np.nan)
+    steps[np.flatnonzero(tested)[np.argsort(p[tested], kind="stable")]] = alpha / (m - np.arange(m))
+    claimed = holm(p) <= alpha  # False for NaN
+    return Ends(np.where(claimed & (p > every), steps, every), every)
 
 
 def _holm(p: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import t
 
 from bench.errors import UsageError
+from bench.stats.adjust import interval_levels
 from bench.stats.pairs import NOTHING, Estimate, run_noise, seed_variance
 
 
@@ -43,6 +44,15 @@ class Estimates:
         """Shapes: (P, 2)."""
         half = t.ppf(0.5 + confidence / 2, self.freedom) * self.error
         return np.column_stack([self.difference - half, self.difference + half])
+
+    def simultaneous(self, alpha: float = 0.05, correction: str = "Holm") -> np.ndarray:
+        """Intervals that agree with the adjusted p: see `interval_levels`. NaN where there is no test. Shapes: (P, 2)."""
+        p = self.p
+        ends = interval_levels(p, alpha, correction)
+        near, far = (t.isf(level / 2, self.freedom) * self.error for level in ends)
+        ahead = self.difference > 0
+        low, high = self.difference - np.where(ahead, near, far), self.difference + np.where(ahead, far, near)
+        return np.where(np.isnan(p)[:, None], np.nan, np.column_stack([low, high]))
 
     def equivalence(self, rope: float) -> np.ndarray:
         """p of a difference of `rope` or more (TOST)."""

@@ -18,6 +18,7 @@ from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
 from bench.studies.looks import PlannedLook, further_trials, planned_looks
+from bench.text import agreeing, count
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Forecast:
 
     def text(self) -> str:
         lines = [tabulate(self.trials, headers="keys", tablefmt="simple")]
-        lines.append(f"{len(self.trials)} trials, {self.estimate.trials} to run\n{self.estimate.text()}")
+        lines.append(f"{count(len(self.trials), 'trial')}, {self.estimate.trials} to run\n{self.estimate.text()}")
         if self.further:
             pairs = "; ".join(" against ".join(pair) for pair in self.pairs)
             lines.append(f"\nthen, where {pairs} is undecided, up to {self.further} more. Planned looks at 5 % in all:")
@@ -57,7 +58,7 @@ class Outline:
         return {"outline": self.rows, "trials": None, "estimate": None, "reason": self.reason}
 
     def text(self) -> str:
-        said = f"{self.trials} trials; their ids and an estimate of their time need the data"
+        said = f"{count(self.trials, 'trial')}; {agreeing(self.trials, 'its id', 'their ids')} and an estimate of the time need the data"
         return "\n".join([tabulate(self.rows, headers="keys", tablefmt="simple"), said])
 
 

@@ -25,6 +25,7 @@ from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.answers import like
 from bench.records.database import Store
+from bench.text import count
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _line(resolution: Resolution) -> str:
     """One look at a pair in words."""
     found = resolution.comparison
     settled = len(found.differences) - len(resolution.open)
-    lines = [f"{found.a} against {found.b}: {settled} of {len(found.differences)} settings resolved"]
+    lines = [f"{found.a} against {found.b}: {settled} of {count(len(found.differences), 'setting')} resolved"]
     for difference, why in resolution.open:
         looks = difference.looks
         state = f"{looks.taken[-1].seeds} seeds, p = {difference.p:.3g} allowing for all looks" if looks else "no look"

@@ -21,7 +21,7 @@ from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.seeds import stream
 from bench.stats.metrics import METRICS
-from bench.text import percent
+from bench.text import agreeing, count, percent
 
 DRAWS = 1000
 BAND = (0.05, 0.95)
@@ -114,7 +114,9 @@ class Result:
         if not total:
             return f"no suggestion for {where} has ended; the same command continues"
         if pruned == total:
-            return f"all {total} suggestions for {where} were pruned ({self.suggestions[0].reason}); give --pruner none or a larger budget"
+            all_of = "the only suggestion" if total == 1 else f"all {total} suggestions"
+            why = f"{agreeing(total, 'was', 'were')} pruned ({self.suggestions[0].reason})"
+            return f"{all_of} for {where} {why}; give --pruner none or a larger budget"
         reason = next(suggestion.reason for suggestion in self.suggestions if suggestion.status == "failed")
         return f"no suggestion for {where} gave a score ({failed} of {total} failed: {reason}); mend that and give another --study"
 
@@ -197,7 +199,7 @@ def curve(result: Result, by: str = "suggestions") -> Curve:
     if len(tracks) > 1:
         paths = np.stack([_path(*track, budget) for track in tracks])
         low, middle, high = (_order_statistic(paths, share) for share in (0.0, 0.5, 1.0))
-        band = f"lowest and highest of {len(tracks)} seeds"
+        band = f"lowest and highest of {count(len(tracks), 'seed')}"
     elif result.sampler == "random" and len(tracks[0][0]):
         costs, scores, floor = tracks[0]
         generator = stream(result.tracks[0].seed, "tune", "curve", result.trial.label)

@@ -16,6 +16,7 @@ import numpy as np
 from bench.datasets.base import DataError
 from bench.datasets.described.description import Column
 from bench.datasets.described.sheets import Sheet
+from bench.datasets.described.words import agreeing, count
 from bench.datasets.tables import LARGEST_NUMBER, plain_number
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", ".", "?", "<na>", "#n/a", "nat"))  # in small letters
@@ -82,7 +83,9 @@ def numbers(sheet: Sheet, column: Column) -> tuple[np.ndarray, Notes]:
         gone = np.isin(found, blanks)
         found[gone] = np.nan
         _check_finite(sheet, column, found, cells)
-        return found, [f"{column.name}: {gone.sum()} cells {', '.join(column.missing)} count as missing"] if gone.any() else []
+        n = int(gone.sum())
+        counts = agreeing(n, "counts", "count")
+        return found, [f"{column.name}: {count(n, 'cell')} {', '.join(column.missing)} {counts} as missing"] if n else []
     codes, texts = distinct(cells)
     values, said = np.full(len(texts), np.nan), Counter[str]()
     counts = np.bincount(codes, minlength=len(texts))
@@ -165,11 +168,17 @@ def _check_finite(sheet: Sheet, column: Column, found: np.ndarray, cells: np.nda
         raise sheet.refuse(row, column.name, f"be a finite number below {LARGEST_NUMBER:.0e}", cells[row])
 
 
+def _of_one(what: str) -> str:
+    """What is said of several cells, said of one."""
+    bare = what.removesuffix(" count as missing")
+    return what if bare == what else f"{bare} counts as missing"
+
+
 def _counted(name: str, said: Counter[str]) -> Notes:
     """Notes of one column, the most frequent first."""
-    shown = [f"{name}: {count} cells {what}" for what, count in said.most_common(5) if count]
-    rest = sum(said.values()) - sum(count for _, count in said.most_common(5))
-    return [*shown, f"{name}: {rest} further cells of such kinds"] if rest else shown
+    shown = [f"{name}: {count(n, 'cell')} {_of_one(what) if n == 1 else what}" for what, n in said.most_common(5) if n]
+    rest = sum(said.values()) - sum(n for _, n in said.most_common(5))
+    return [*shown, f"{name}: {count(rest, 'further cell')} of such kinds"] if rest else shown
 
 
 # ---- dates

@@ -14,6 +14,7 @@ from itertools import combinations
 
 from bench.datasets.described.cells import is_missing
 from bench.datasets.described.description import Column
+from bench.datasets.described.words import count
 from bench.datasets.described.written import (
     BOUND,
     MONTH_FIRST,
@@ -400,8 +401,8 @@ def label_order(counts: Mapping[str, int]) -> list[str]:
 # In words
 
 
-def _cells(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count} cells"
+def _cells(number: int) -> str:
+    return count(number, "cell")
 
 
 def _quoted(cells: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from bench.datasets.described.cells import categories, texts_of, values_of
 from bench.datasets.described.description import MOST_STEPS, DescribedModality, Description
 from bench.datasets.described.rows import Lookup, Notes, Roster, Tables, is_dated, lookup, one_row, order_of, parts_of, roster_of, said_of
 from bench.datasets.described.sheets import Sheet, read_sheet
+from bench.datasets.described.words import agreeing, count
 from bench.datasets.safe import read_image, read_npy, read_npz
 
 GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # of red, green and blue: ITU-R BT.601
@@ -112,7 +113,8 @@ def _vector(tables: Tables, roster: Roster, modality: DescribedModality) -> Fill
         matrix, blocks, names = _columns(sheet.rows(rows.flat), modality, tables.notes)
         several = int((rows.counts > 1).sum())
         if several:
-            tables.notes.append(f"{modality.name}: {several} samples have several rows, of which the mean is read")
+            have = agreeing(several, "has", "have")
+            tables.notes.append(f"{modality.name}: {count(several, 'sample')} {have} several rows, of which the mean is read")
         return Filled("vector", _means(matrix, rows).astype(np.float32), categories=blocks, columns=names)
     chosen = one_row(tables, roster, modality)
     has = np.flatnonzero(chosen >= 0)
@@ -151,10 +153,10 @@ def _columns(sheet: Sheet, modality: DescribedModality, notes: Notes) -> tuple[n
 def _means(matrix: np.ndarray, rows: Lookup) -> np.ndarray:
     """Means over the rows of each sample, of what is there. Shapes: matrix (R, F) -> (N, F)."""
     sample = np.repeat(np.arange(len(rows.counts)), rows.counts)
-    total, count = np.zeros((2, len(rows.counts), matrix.shape[1]))
+    total, filled = np.zeros((2, len(rows.counts), matrix.shape[1]))
     np.add.at(total, sample, np.nan_to_num(matrix))
-    np.add.at(count, sample, ~np.isnan(matrix))
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    np.add.at(filled, sample, ~np.isnan(matrix))
+    return np.where(filled > 0, total / np.maximum(filled, 1), np.nan)
 
 
 # ---- sequences
@@ -171,7 +173,9 @@ def _sequence(tables: Tables, roster: Roster, modality: DescribedModality) -> Fi
     matrix, order, sample = matrix[place], order[place], sample[place]
     filled = ~np.isnan(matrix).all(1)
     if not filled.all():
-        tables.notes.append(f"{modality.name}: {(~filled).sum()} rows without any value are no steps")
+        empty = int((~filled).sum())
+        are = agreeing(empty, "is no step", "are no steps")
+        tables.notes.append(f"{modality.name}: {count(empty, 'row')} without any value {are}")
         matrix, order, sample = matrix[filled], order[filled], sample[filled]
     if modality.resample:
         matrix, sample, step = _resampled(matrix, order, sample, modality, used)
@@ -179,7 +183,8 @@ def _sequence(tables: Tables, roster: Roster, modality: DescribedModality) -> Fi
         twice = int(((np.diff(order) == 0) & (np.diff(sample) == 0)).sum())
         if twice:
             tables.notes.append(
-                f"{modality.name}: {twice} rows have the {modality.order} of another row of their id; both are steps, in the file's order"
+                f"{modality.name}: {count(twice, 'row')} {agreeing(twice, 'has', 'have')} the {modality.order} of another row of the same "
+                "id; both are steps, in the file's order"
             )
         step = np.arange(len(sample)) - np.searchsorted(sample, sample)
     length = np.zeros(len(roster), dtype=np.int64)
@@ -189,7 +194,9 @@ def _sequence(tables: Tables, roster: Roster, modality: DescribedModality) -> Fi
     if longest > most and not modality.steps:
         raise DataError(f"{modality.name}: an id has {longest} steps, more than {MOST_STEPS}; steps = ... says how many last ones are kept")
     if longest > most:
-        tables.notes.append(f"{modality.name}: {(length > most).sum()} samples have more than {most} steps, of which the last are kept")
+        cut = int((length > most).sum())
+        have = agreeing(cut, "has", "have")
+        tables.notes.append(f"{modality.name}: {count(cut, 'sample')} {have} more than {most} steps, of which the last are kept")
     step = step - np.maximum(length - most, 0)[sample]
     kept, length = step >= 0, np.minimum(length, most)
     values = np.full((len(roster), max(1, int(length.max(initial=0))), matrix.shape[1]), np.nan, dtype=np.float32)

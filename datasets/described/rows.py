@@ -14,6 +14,7 @@ from bench.datasets.base import DataError
 from bench.datasets.described.cells import ISO, WHOLE, coded, is_missing, numbers, texts_of, times
 from bench.datasets.described.description import Column, DescribedModality, Description, Place
 from bench.datasets.described.sheets import Sheet
+from bench.datasets.described.words import agreeing, count
 from bench.datasets.safe import SPLITS
 
 PARTS = {"train": "train", "valid": "valid", "test": "test", **SPLITS, "val": "valid", "dev": "valid"}  # in small letters
@@ -101,7 +102,8 @@ def roster_of(tables: Tables) -> Roster:
                 f"{sheet.where(row)}: {target.column} of {ids[row]!r}, the label, is missing; fill it in, or write "
                 'missing = "drop" in [target]'
             )
-        notes.append(f"{sheet.file}: {(labels < 0).sum()} rows without {target.column} are dropped")
+        dropped = int((labels < 0).sum())
+        notes.append(f"{sheet.file}: {count(dropped, 'row')} without {target.column} {agreeing(dropped, 'is', 'are')} dropped")
     kept = np.flatnonzero(labels >= 0)
     if not len(kept):
         raise DataError(f"{sheet.file} has no row with a label; {target.column} is missing in all {len(labels)}")
@@ -292,7 +294,8 @@ def one_row(tables: Tables, roster: Roster, modality: DescribedModality) -> np.n
         _refuse_several(sheet, tables.description.id_of(modality), roster.owner[several[0]], flat[begin : begin + 2])
     if len(several):
         tables.notes.append(
-            f"{modality.name}: {len(several)} samples have several rows, of which the {modality.rows} by {modality.order} is read"
+            f"{modality.name}: {count(len(several), 'sample')} {agreeing(len(several), 'has', 'have')} several rows, of which the "
+            f"{modality.rows} by {modality.order} is read"
         )
     chosen = np.full(len(roster), -1, dtype=np.int64)
     has = rows.counts > 0

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.datasets.base import DataError
+from bench.datasets.described.words import agreeing, count
 from bench.datasets.pickles import Refused
 from bench.datasets.safe import MAX_LINE, open_text, open_zip, reading
 from bench.datasets.tables import listed
@@ -103,7 +104,7 @@ def _read_text_table(path: Path, wanted: set[str] | None) -> Sheet:
                 kept.append(row[place].strip())
     notes = [] if sign == "," else [f"cells stand between {'tabs' if sign == chr(9) else repr(sign)}"]
     if empty:
-        notes.append(f"{empty} rows without any cell are left out")
+        notes.append(f"{count(empty, 'row')} without any cell {agreeing(empty, 'is', 'are')} left out")
     found = [(header[place], np.array(kept, dtype=object)) for kept, place in zip(cells, places, strict=True)]
     return _made(path.name, header, found, np.array(lines, dtype=np.int64), "line", notes)
 
@@ -143,7 +144,7 @@ def _read_frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
                 first, *others = book.sheet_names
                 cells = pd.read_excel(book, sheet_name=first, header=None, dtype=object, keep_default_na=False)
             if others:
-                notes.append(f"sheet {first!r} is read, {len(others)} others are not")
+                notes.append(f"sheet {first!r} is read, {count(len(others), 'other')} {agreeing(len(others), 'is', 'are')} not")
             frame = cells.iloc[1:].set_axis(cells.iloc[0].astype(str).tolist(), axis=1)  # pandas would rename doubled columns
             filled = ((frame != "") & frame.notna()).any(axis=1)
             frame.index += 1  # as the rows of a sheet are counted

@@ -397,10 +397,34 @@ def test_json_has_the_documented_shape():
     assert shape["across_synthetic"]["settings"] == 1
 
 
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("looks", [False, True], ids=["fixed seeds", "seeds added"])
+def test_verdict_and_interval_never_disagree(seed, looks):
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for number in range(int(rng.integers(1, 7))):
+        where = {"dataset": ("digits", "gaussian")[number % 2], "protocol": f"mcar({(number + 1) / 10:g})"}
+        gap = float(rng.choice([0.0, 0.1, 0.3, 0.6]))
+        pairs += runs("muse", 0.5 + gap, 5, **where) + runs("fusemoe", 0.5, 5, **where)
+    metric = ("accuracy", "auroc")[seed % 2]
+    found = compare(answers_of(PLANNED if looks else SUITE, pairs), "muse", "fusemoe", metric=metric)
+    for difference in found.differences:
+        low, high = difference.interval
+        claimed = difference.p_adjusted <= 0.05
+        assert (low > -1e-9 or high < 1e-9) if claimed else low <= 0 <= high
+        assert low <= difference.estimate.difference <= high
+        assert difference.verdict != "better" or low > 0
+        assert difference.verdict != "worse" or high < 0
+        shape = difference.as_json()
+        assert shape["interval"] == [low, high]
+        assert shape["interval_unadjusted"] == list(difference.alone)
+
+
 def test_page_says_it_in_words():
     page = markdown(compared(many(7)))
     assert "On 120 test samples muse scored" in page
-    assert "(95 % interval; above 0, muse is better)" in page
+    assert "(95 % interval, for all 7 settings at once; above 0, muse is better)" in page
+    assert "(95 % interval; above 0, muse is better)" in markdown(compared(many(1)))
     assert "Were the two equally good, a gap at least this large would turn up in" in page
     assert "Verdict: muse is **better**: muse beats fusemoe here, by more than the 1 point that would matter." in page
     assert "Within these settings: p = 0.016 (Wilcoxon's signed-rank test, exact; rank-biserial effect +1.00), verdict **better**." in page

@@ -112,7 +112,7 @@ def test_rows_without_label_are_dropped_where_that_is_asked_for(study):
     head = HEAD + 'missing = "drop"\n'
     dataset = study(vector('sex = "category"', file="demo.csv"), head, demo_csv=DEMO.replace("p3,alive", "p3,NA"))
     assert dataset.load().ids.tolist() == ["p1", "p2", "p4"]
-    assert "1 rows without outcome are dropped" in dataset.facts["Handled"]
+    assert "1 row without outcome is dropped" in dataset.facts["Handled"]
 
 
 def test_classes_that_are_numbers_are_found_as_numbers(study):
@@ -190,8 +190,8 @@ def test_what_was_handled_is_listed(study):
     dataset.load()
     handled = dataset.facts["Handled"]
     assert "labs.csv: crp: 2 cells '<0.5' read as 0.25" in handled
-    assert "crp: 1 cells '-9' count as missing" in handled
-    assert "crp: 1 cells 'N/A' count as missing" in handled
+    assert "crp: 1 cell '-9' counts as missing" in handled
+    assert "crp: 1 cell 'N/A' counts as missing" in handled
 
 
 def test_columns_keep_their_names_for_messages(study):
@@ -217,7 +217,7 @@ def test_text_tables_of_other_signs_and_packed_ones_are_read(study):
         dataset = study(vector('a = { decimal = "," }', file=name.replace("_", ".", 1)), **{name: text})
         assert dataset.load().values["labs"][0, 0] == 1.5
     assert "column 'a' comes twice with the same cells" in dataset.facts["Handled"]
-    assert "1 rows without any cell are left out" in dataset.facts["Handled"]
+    assert "1 row without any cell is left out" in dataset.facts["Handled"]
 
 
 def test_quoted_cell_with_line_ends_does_not_shift_lines(study):
@@ -325,7 +325,7 @@ def test_sequence_is_ordered_padded_and_cut_to_its_last_steps(study):
     assert samples.lengths["stay"].tolist()[:2] == [2, 1]
     assert samples.observed[:, 0].tolist() == [True, True, False, False]
     assert "stay: 1 samples have more than 2 steps, of which the last are kept" in dataset.facts["Handled"]
-    assert "stay: 1 rows without any value are no steps" in dataset.facts["Handled"]
+    assert "stay: 1 row without any value is no step" in dataset.facts["Handled"]
 
 
 def test_sequence_is_resampled_with_its_gaps(study):

@@ -9,18 +9,26 @@ OVERALL = """# A board
 
 ## Overall
 
-|   Ranks | Method    | Group   |   Mean accuracy |   Gap closed % | Audit   | Flags   |
-|--------:|:----------|:--------|----------------:|---------------:|:--------|:--------|
-|     1-2 | muse ●    | a       |            82.1 |             65 | passed  |         |
-|     1-2 | x\\|y      | a       |            82.0 |             64 | passed  | 1 flag  |
-| ceiling | *bayes*   |         |            90.0 |            100 | passed  |         |
-|   floor | *constant*|         |            38.6 |              0 | passed  |         |
+|   Ranks | Method    | Group   |   Mean accuracy |   Gap closed % |
+|--------:|:----------|:--------|----------------:|---------------:|
+|     1-2 | **muse** ●| a       |        **82.1** |             65 |
+|     1-2 | x\\|y      | a       |            82.0 |             64 |
+| ceiling | *bayes*   |         |            90.0 |            100 |
+|   floor | *constant*|         |            38.6 |              0 |
+
+| Method    | Audit   | Flags   |
+|:----------|:--------|:--------|
+| muse      | passed  |         |
+| x\\|y      | passed  | 1 flag  |
+| *bayes*   | passed  |         |
+| *constant*| passed  |         |
 
 ## Other
 """
 DATA = {
     "kind": "intervals", "labels": ["mmformer", "moe-retriever@as_released", "mean-mlp"], "roles": ["paper", "paper", "reference"],
-    "ranks": [1.2, 2.0, 2.8], "low": [1, 1, 3], "high": [2, 2, 3], "datasets": 2, "settings": 4, "seeds": 3, "pairs": 3,
+    "ranks": [1.2, 2.0, 2.8], "low": [1, 1, 3], "high": [2, 2, 3], "what": "real", "datasets": 2,
+    "settings": 4, "seeds": 3, "pairs": 3,
 }  # fmt: skip
 
 
@@ -68,7 +76,7 @@ def test_picture_holds_what_the_board_says_of_ranks(readme):
 def test_same_numbers_give_the_same_bytes_and_other_numbers_another_hash(readme, tmp_path):
     pytest.importorskip("matplotlib")
     for name in ("a.svg", "b.svg"):
-        readme.plots.save(tmp_path / name, DATA, readme.draw)
+        readme.plots.save(tmp_path / name, DATA, readme.DRAWERS["intervals"])
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert readme.plots.hash_in(tmp_path / "a.svg") == readme.plots.hash_of(DATA)
     assert readme.plots.hash_of({**DATA, "low": [1, 2, 3]}) != readme.plots.hash_of(DATA)
@@ -80,7 +88,7 @@ def test_texts_of_the_picture_stay_inside_and_apart(readme):
     from matplotlib.text import Text
 
     with readme.plots.style():
-        figure = readme.draw(DATA)
+        figure = readme.DRAWERS["intervals"](DATA)
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw_without_rendering()
         texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]

@@ -13,7 +13,20 @@ from click.testing import CliRunner
 import bench
 from bench.cli import main
 from bench.errors import UsageError
-from bench.leaderboard import build, markdown, pages, publish, render, rescore, significance_json, stale_files, table_csv, table_tex, write
+from bench.leaderboard import (
+    build,
+    markdown,
+    pages,
+    plots,
+    publish,
+    render,
+    rescore,
+    significance_json,
+    stale_files,
+    table_csv,
+    table_tex,
+    write,
+)
 from bench.leaderboard.folder import Checked, checked
 from bench.leaderboard.folder import board_of as board
 from bench.leaderboard.front_page import lowest_ranks
@@ -156,7 +169,7 @@ def test_one_seed_has_neither_spread_nor_interval():
     row = board_of(made("muse")).settings[0].rows[0]
     assert math.isnan(row.sd)
     assert math.isnan(row.interval[0])
-    assert "80.0 ± n/a (1) |             n/a" in markdown(board_of(made("muse"), made("mmformer")))
+    assert "80.0 ± n/a (1) |" in markdown(board_of(made("muse"), made("mmformer")))
 
 
 @pytest.mark.parametrize(
@@ -421,7 +434,7 @@ def test_second_trial_of_a_seed_is_left_out_and_said():
     board = board_of(made("muse", hits=9), newer, made("muse", seed=1, hits=3))
     row = board.settings[0].by_label["muse"]
     assert (row.n, row.planned, row.mean, row.flags) == (2, 2, pytest.approx(0.3), ("1 duplicate",))
-    assert "1 trials have the seed of another one of the same method and setting and are left out" in markdown(board)
+    assert "1 trial has the seed of another one of the same method and setting and is left out" in markdown(board)
 
 
 @pytest.mark.parametrize(
@@ -490,7 +503,7 @@ def test_different_data_under_one_name_are_a_banner():
 def test_trial_that_looked_at_the_test_part_twice_is_a_banner():
     record, arrays = made("muse", seed=1)
     peeked = (replace(record, facts=replace(record.facts, test_evaluations=2)), arrays)
-    assert "1 trials scored the test part more than once" in markdown(board_of(made("muse"), peeked))
+    assert "1 trial scored the test part more than once" in markdown(board_of(made("muse"), peeked))
 
 
 def test_timings_of_two_machines_are_not_shown_side_by_side():
@@ -537,7 +550,7 @@ def test_every_test_is_in_the_json_with_its_family():
     assert sizes["Noise-AUC: digits (NE), mcar"] == 3
     assert [f["correction"] for f in found["families"] if f["name"].startswith("Noise-AUC")] == ["Benjamini-Hochberg"]
     assert set(found["tests"][0]) == {"family", "a", "b", "difference", "statistic", "p", "p_adjusted", "effect", "verdict", "interval",
-                                      "reason", "n"}  # fmt: skip
+                                      "interval_unadjusted", "interval_90_unadjusted", "reason", "n"}  # fmt: skip
     assert len(found["tests"]) == sum(len(family["methods"]) * (len(family["methods"]) - 1) // 2 for family in found["families"]
                                       if family["reason"] != "needs two datasets")  # fmt: skip
     assert found["friedman"][0]["n"] == 6
@@ -806,8 +819,8 @@ def tied(labels=("muse", "mmformer"), also=()):
 def test_methods_that_share_first_place_are_all_named_first():
     board = board_of(*tied(also=("constant", "fusemoe")))
     page = pages(board)
-    assert "mmformer and muse share first place, with the same mean rank." in page["README.md"]
-    assert "mmformer and muse share the best mean." in page["digits.md"]
+    assert "mmformer and muse share rank 1, with the same mean rank." in page["README.md"]
+    assert "mmformer and muse share rank 1, with the same mean." in page["digits.md"]
     assert "has the best mean" not in page["README.md"] + page["digits.md"]
     assert page["digits.md"].count("best, tied") == 4  # two methods in two settings
     found = board.as_json()
@@ -831,7 +844,7 @@ def test_a_lead_without_equals_is_worded_as_a_lead():
 
 def test_published_methods_are_held_against_every_simple_one_at_the_top():
     page = pages(board_of(*tied(("muse", "mean-mlp", "mean-logistic")), *tied((), ("constant",))))["README.md"]
-    assert "mean-logistic, mean-mlp and muse share first place" in page
+    assert "mean-logistic, mean-mlp and muse share rank 1" in page
 
 
 def test_lowest_ranks_name_all_that_share_the_last_place_and_mark_ties():
@@ -848,3 +861,55 @@ def test_notes_of_the_trials_stand_under_their_setting():
     page = pages(board_of(*pairs))["digits.md"]
     assert page.count("The test part has no sample of class '&lt;b>'.") == 1
     assert "2 more such notes are in the records." in page
+
+
+def test_ties_behind_the_first_place_are_said_with_the_rank_they_share():
+    pairs = [*full(), *(made(label, protocol, seed, 4) for label in ("fusemoe", "shaspec") for protocol in ("mcar(0.1)", "mcar(0.3)")
+                        for seed in range(3))]  # fmt: skip
+    page = pages(board_of(*pairs))
+    assert "Of the same mean rank: fusemoe and shaspec share rank 3." in page["README.md"]
+    assert page["digits.md"].count("Of the same mean: fusemoe and shaspec share rank 3.") == 2
+    assert "share rank" not in "".join(pages(board_of(*full())).values())
+
+
+def test_board_of_one_is_worded_in_the_singular():
+    text = "".join(pages(board_of(made("muse"))).values()) + table_tex(board_of(made("muse"), made("mmformer")))
+    assert "1 method, 1 setting on 1 real dataset, 1 seed; 1 of 1 trial gave a score" in text
+    assert not [word for word in ("method", "setting", "dataset", "seed", "trial", "pair", "sample") if f" 1 {word}s" in text]
+
+
+def test_board_of_one_setting_has_a_forest_plot_of_it(tmp_path):
+    pytest.importorskip("matplotlib")
+    publish(
+        tmp_path / "own",
+        answers_of([made(label, seed=seed, hits=hits) for label, hits in (("muse", 8), ("constant", 5)) for seed in (0, 1)]),
+    )
+    assert {path.name for path in (tmp_path / "own").glob("*.svg")} == {"forest_digits_NE_mcar_0.1.svg"}
+    for name in ("README.md", "digits.md"):
+        assert "](forest_digits_NE_mcar_0.1.svg)" in (tmp_path / "own" / name).read_text()
+    assert not stale_files(tmp_path / "own")
+
+
+def test_board_over_many_settings_has_rank_intervals():
+    scores = {"muse": [9, 8, 8, 7, 7, 6], "mmformer": [7, 7, 6, 6, 5, 5], "shaspec": [3] * 6, "constant": [5] * 6}
+    board = board_of(*settings_of(scores, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]))
+    found = plots.data_of(board)
+    assert found["intervals_real.svg"]["labels"] == ["muse", "mmformer", "shaspec"]
+    assert not [name for name in found if name.startswith("forest")]
+    assert "(intervals_real.svg)" in pages(board, list(found))["README.md"]
+
+
+def test_board_over_few_settings_has_a_forest_plot_of_each():
+    found = plots.data_of(board_of(*full()))
+    assert {name for name in found if name.startswith("forest")} == {"forest_digits_NE_mcar_0.1.svg", "forest_digits_NE_mcar_0.3.svg"}
+    assert found["forest_digits_NE_mcar_0.1.svg"]["floor"] == 50.0
+    assert found["forest_digits_NE_mcar_0.1.svg"]["labels"] == ["muse", "mmformer"]
+
+
+def test_page_says_why_nothing_was_drawn():
+    assert "No picture: this folder was written without matplotlib; `pip install" in pages(board_of(*full()))["README.md"]
+    failed = board_of(made("muse", status="failed", reason="out of memory"), made("constant", status="failed", reason="out of memory"))
+    assert plots.data_of(failed) == {}
+    assert "No picture: no trial gave a score." in pages(failed)["README.md"]
+    board = board_of(*full())
+    assert "No picture" not in pages(board, list(plots.data_of(board)))["README.md"]

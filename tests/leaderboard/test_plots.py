@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from bench.leaderboard import plots
+from bench.leaderboard import drawers, plots
+from bench.leaderboard.drawers import DRAWERS, good_range
 
 pytest.importorskip("matplotlib")
 
@@ -17,8 +18,17 @@ DATA = {
              "scores": [90.0, 89.9, 80.0, 85.0, 10.0], "gflops": [1e-3, 1.05e-3, 1e-4, None, 0.0],
              "front": ["front", "", "front", "", "front"], "settings": 12},
     "noise": {"kind": "noise", "metric": "accuracy", "title": "digits (NEWS), mcar", "noise": [0.1, 0.3, 0.5], "floor": [10.0] * 3,
-              "ceiling": [None] * 3, "labels": LABELS, "scores": [[90.0, 80.0, None]] * 5, "bands": [[[85.0, 95.0]] * 3] * 5,
+              "ceiling": [100.0] * 3, "higher_is_better": True, "panels": [0, 1, 2, 3, 4], "labels": LABELS,
+              "scores": [[90.0, 80.0, None]] * 5, "bands": [[[85.0, 95.0]] * 3] * 5,
               "areas": [80.0, None, 70.0, 60.0, 50.0]},
+    "intervals": {"kind": "intervals", "labels": LABELS[:4], "roles": ["paper", "paper", "paper", "reference"],
+                  "ranks": [1.2, 2.0, 2.8, 4.0],
+                  "low": [1, 1, 3, 4], "high": [2, 2, 3, 4],
+                  "what": "real", "datasets": 1, "settings": 6, "seeds": 1, "pairs": 6},
+    "forest": {"kind": "forest", "metric": "accuracy", "higher_is_better": True, "title": "digits (NEWS), mcar(0.3)", "labels": LABELS,
+               "roles": ["paper", "paper", "outside", "reference", "paper"], "n": [3, 3, 3, 2, 0],
+               "means": [90.0, 89.0, 60.0, 85.5, None], "intervals": [[88.0, 92.0], [87.0, 91.0], [55.0, 65.0], [None, None], [None, None]],
+               "floor": 10.0, "ceiling": 100.0, "ceiling_source": "a perfect score"},
     "surface": {"kind": "surface", "metric": "accuracy", "title": "digits", "rules": ["mcar(0)", "fixed(N)"], "labels": LABELS,
                 "scores": [[90.0, None]] * 5},
 }  # fmt: skip
@@ -35,12 +45,18 @@ def texts_of(figure):
     return [(text.get_text(), text.get_window_extent(renderer)) for text in shown]
 
 
+LONG = [f"a-method-of-mine[{'learning_rate=0.0001,width=128,' * 3}seed={number}]" for number in range(5)]
+
+
+@pytest.mark.parametrize("names", [LABELS, LONG], ids=["usual names", "long names"])
 @pytest.mark.parametrize("kind", DATA)
-def test_texts_stay_inside_and_apart(kind):
+def test_texts_stay_inside_and_apart(kind, names):
+    data = {**DATA[kind], "labels": names[: len(DATA[kind]["labels"])]}
     with plots.style():
-        figure = plots.DRAWERS[kind](DATA[kind])
+        figure = DRAWERS[kind](data)
         found = texts_of(figure)
     width, height = figure.get_size_inches() * figure.dpi
+    assert figure.get_size_inches()[0] <= 10.5, "a page shows it smaller than its letters can be read"
     for text, box in found:
         assert box.x0 >= -1, text
         assert box.y0 >= -1, text
@@ -53,7 +69,7 @@ def test_texts_stay_inside_and_apart(kind):
                 assert apart or kind == "surface", (text, other_text)
 
 
-@pytest.mark.parametrize("kind", ["ranks", "surface"])
+@pytest.mark.parametrize("kind", ["ranks", "surface", "forest", "noise"])
 def test_same_numbers_give_the_same_bytes(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "data_of", lambda board: {f"{kind}.svg": DATA[kind]})
     first, second = (plots.draw(None, folder)[0] for folder in (tmp_path, tmp_path) if folder.mkdir(exist_ok=True) is None)
@@ -82,8 +98,58 @@ def test_numbers_stay_beside_points_that_lie_together():
     figure = Figure()
     axes = figure.subplots()
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    plots._place_numbers(figure, axes, [("1", 0.5, 0.5), ("2", 0.501, 0.501), ("3", 0.499, 0.5)])
+    drawers._place_numbers(figure, axes, [("1", 0.5, 0.5), ("2", 0.501, 0.501), ("3", 0.499, 0.5)])
     boxes = [box for text, box in texts_of(figure) if text in "123"]
     centres = np.array([((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2) for box in boxes])
     apart = np.linalg.norm(centres[:, None] - centres, axis=2)[np.triu_indices(3, 1)]
     assert (apart > 8).all()
+
+
+def words_of(kind, **changes):
+    with plots.style():
+        return [text for text, _ in texts_of(DRAWERS[kind]({**DATA[kind], **changes}))]
+
+
+def test_axis_spans_the_good_ones_and_not_what_lies_far_below():
+    means = np.array([90.0, 89.0, 88.0, 86.0, 20.0, np.nan])
+    start, end = good_range(means, means - 2, means + 2, higher_is_better=True)
+    assert 83 < start <= 84
+    assert 92 <= end < 93
+    start, end = good_range(-means, -means - 2, -means + 2, higher_is_better=False)
+    assert -93 < start <= -92
+    assert good_range(np.full(3, np.nan), np.full(3, np.nan), np.full(3, np.nan), True) == (0.0, 100.0)
+
+
+def test_forest_marks_floor_and_ceiling_as_lines_where_near_and_as_arrows_where_far():
+    far = words_of("forest")
+    assert "floor 10.0" in far
+    assert "floor 10.0 (off the axis), ceiling 100.0 (off the axis)" in far
+    near = words_of("forest", floor=86.0, ceiling=None)
+    assert "floor 86.0 (dotted)" in near
+    assert not any("ceiling" in text for text in near)
+
+
+def test_forest_says_numbers_of_methods_off_the_axis_and_of_those_without_a_score():
+    texts = words_of("forest")
+    assert "60.0 [55.0, 65.0]" in texts
+    assert "85.5" in texts
+    assert "no score" in texts
+    assert any(text.startswith("mean over 2 to 3 seeds") for text in texts)
+    assert any(text.startswith("mean over 1 seed with") for text in words_of("forest", n=[1] * 5))
+
+
+def test_noise_panels_reach_down_to_their_own_curve_alone():
+    scores = [[90.0, 88.0, 86.0]] * 4 + [[30.0, 25.0, 20.0]]
+    data = {**DATA["noise"], "scores": scores, "bands": [[[s - 1, s + 1] for s in own] for own in scores], "areas": [88.0] * 4 + [25.0]}
+    with plots.style():
+        figure = DRAWERS["noise"](data)
+    spans = [axes.get_ylim() for axes in figure.axes if axes.axison]
+    assert len(set(spans[:4])) == 1
+    assert spans[0][0] > 80
+    assert spans[4][0] < 20
+    assert sum(text.strip() == "floor 10" for text, _ in texts_of(figure)) == 5
+
+
+def test_picture_says_one_and_several_as_such():
+    assert "1 real dataset, 6 settings, 1 seed; Holm over 6 pairs" in words_of("intervals")
+    assert any("mean over 1 setting" in text for text in words_of("cost", settings=1))

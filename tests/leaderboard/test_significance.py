@@ -102,6 +102,64 @@ def test_family_reads_from_both_sides():
     assert found.between("a", "z") is None
 
 
+def disagreements(tests, rope):
+    """Tests whose verdict their interval contradicts. An end that is not known contradicts nothing."""
+    found = []
+    for test in tests:
+        word, surely = test.verdict.rstrip("*"), test.verdict.endswith("*")
+        low, high = test.low, test.high
+        right = {
+            "better": low > 0 and (not surely or low > rope),
+            "worse": high < 0 and (not surely or high < -rope),
+            "undecided": not low > 0 and not high < 0,
+            "equivalent": not test.within[0] < -rope and not test.within[1] > rope,
+        }[word]
+        if not right or low > high:
+            found.append(test)
+    return found
+
+
+@pytest.mark.parametrize("correction", ["Holm", "Benjamini-Hochberg"])
+@pytest.mark.parametrize("seed", range(40))
+def test_verdict_and_interval_never_disagree(seed, correction):
+    """Over families of every size, with differences around where claims begin, too small to matter, untested, and without variance."""
+    rng = np.random.default_rng(seed)
+    k = int(rng.integers(2, 9))
+    labels = [f"m{i}" for i in range(k)]
+    pairs = k * (k - 1) // 2
+    error = rng.choice([0.002, 0.01, 0.05], pairs)
+    difference = error * rng.normal(0, 3.0, pairs)
+    freedom = rng.choice([2.0, 9.0, 40.0, np.inf], pairs)
+    odd = rng.random(pairs)
+    error = np.where(odd < 0.05, np.nan, np.where(odd < 0.1, 0.0, error))
+    difference = np.where((odd > 0.08) & (odd < 0.1), 0.0, difference)
+    found = family_of("f", "test samples", 9, labels, Estimates("t", difference, error, freedom, ("",) * pairs), Levels(), correction)
+    assert disagreements(found.tests, 0.01) == []
+    assert disagreements([test.turned() for test in found.tests], 0.01) == []
+    assert all(math.isnan(test.low) and math.isnan(test.high) for test in found.tests if math.isnan(test.p))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_verdict_and_interval_never_disagree_over_settings(seed):
+    """Also with ties and zeros, where the interval of the signed-rank test is no exact inverse of its p."""
+    rng = np.random.default_rng(seed)
+    n, k = int(rng.integers(5, 21)), int(rng.integers(2, 7))
+    scores = 0.6 + 0.03 * rng.normal(size=(n, k)) + np.linspace(0, 0.06 * rng.random(), k)
+    scores = scores if seed % 2 else np.round(scores, 2)
+    found = over(scores, datasets=[f"d{i % 4}" for i in range(n)])
+    for family in found.families:
+        assert disagreements(family.tests, 0.01) == []
+
+
+def test_unadjusted_interval_is_kept_under_its_own_name():
+    estimates = [Estimate("t", 0.05, 0.02, 20), Estimate("t", 0.01, 0.02, 20), Estimate("t", 0.02, 0.02, 20)]
+    test = family_of("f", "test samples", 9, ("a", "b", "c"), Estimates.of(estimates), Levels()).tests[0]
+    assert test.alone == pytest.approx(estimates[0].interval())
+    assert test.alone[0] > 0 > test.low
+    assert test.verdict == "undecided"
+    assert test.turned().alone == pytest.approx((-test.alone[1], -test.alone[0]))
+
+
 def test_tests_without_an_answer_do_not_count_into_the_family():
     estimates = [Estimate("t", 0.1, 0.01, 10), Estimate("t", 0.1, math.nan, math.nan, {}, "why"), Estimate("t", 0.1, 0.01, 10)]
     found = family_of("f", "test samples", 9, ("a", "b", "c"), Estimates.of(estimates), Levels())
