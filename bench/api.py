@@ -83,6 +83,7 @@ def dataset(
     title: str = "",
     rows: str = "one",
     indicators: bool = True,
+    public_ids: bool = False,
 ) -> Framed:
     """A dataset of your own pandas frames, for `bench.run(datasets=...)` and the other functions that take datasets.
 
@@ -91,6 +92,7 @@ def dataset(
     with two levels of index, id and order, is a sequence. `target`, `groups` (rows of one are never parted) and `split` (train, valid,
     test) are series or mappings by id; an id without a label is left out. Several rows of an id are refused (`rows` = "one"), averaged
     ("mean") or kept as samples ("samples"). Columns with single gaps get `indicators`. Values are written once, to the data root.
+    Published are salted hashes of the ids, or with `public_ids` the ids themselves.
     Raises: UsageError on bad input.
     """
     from bench import registry
@@ -99,7 +101,10 @@ def dataset(
     from bench.errors import UsageError
 
     try:
-        made = framed(modalities, target, name, groups=groups, split=split, title=title, rows=rows, indicators=indicators)
+        made = framed(
+            modalities, target, name, groups=groups, split=split, title=title, rows=rows, indicators=indicators,
+            public_ids=public_ids,
+        )  # fmt: skip
     except DataError as error:
         raise UsageError(str(error)) from None
     registry.give(made)
@@ -314,7 +319,7 @@ def compare(
     from bench.comparison.masks import masks_of
     from bench.question.assemble import names_of
     from bench.question.keys import number
-    from bench.records.folder import answers_of
+    from bench.records.folder import NO_PREDICTIONS, answers_of
 
     a, b = (text if isinstance(text, str) else names_of(text)[0] for text in (a, b))
     wanted, allowed = words_of(settings), words_of(allow)
@@ -322,6 +327,8 @@ def compare(
     labels = [label_of(text, answers.records) for text in (a, b)]
     own = [record for record in in_settings(answers.records, wanted) if record.trial.label in labels]
     observed, notes = masks_of(own) if patterns else (None, [])
+    if answers.withheld:
+        notes = [*notes, f"{answers.folder} {NO_PREDICTIONS}; the tests it was published with stand in its significance.json"]
     margin = None if rope is None else number("rope", plain(rope)) / 100
     return compared(answers, a, b, metric=metric, settings=wanted, rope=margin, allow=allowed, observed=observed, notes=notes)
 
@@ -345,16 +352,17 @@ def check_data(names: Names) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=["dataset", "check", "level", "text"])
 
 
-def reproduce(trial: str, out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None) -> Repeat:
+def reproduce(trial: str, out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None, salt: str | Path | None = None) -> Repeat:
     """Run a stored trial again and compare bit for bit, as `bench reproduce` does; `.same` says whether every bit came again.
 
-    `trial` is an id or the beginning of one; nothing is stored. Raises: UsageError on bad input.
+    `trial` is an id or the beginning of one; nothing is stored. `salt` is the results folder that `published` came from: rows under salted
+    ids are then put side by side by id, else compared as a set. Raises: UsageError on bad input.
     """
     from bench.inspection.reproduction import reproduce as again
-    from bench.records.folder import opened
+    from bench.records.folder import opened, salt_of
 
     with opened(out, published) as source:
-        return again(source, trial)
+        return again(source, trial, salt=salt_of(salt))
 
 
 def tune(

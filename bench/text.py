@@ -109,6 +109,15 @@ def count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
+def sample_name(id_: object) -> str:
+    """A sample as every message names it, so that what is published can name it otherwise (`bench.records.ids`).
+
+    >>> sample_name("P-17")
+    "sample 'P-17'"
+    """
+    return f"sample {str(id_)!r}"
+
+
 def finite(value: object):
     """The same structure with NaN as None, which JSON can say."""
     if isinstance(value, Mapping):

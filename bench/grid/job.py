@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cloudpickle
 
 from bench import registry
+from bench.data.loading import ids_in_memory
 from bench.datasets import files
 from bench.errors import TrialError
+from bench.names import Choice
 from bench.question.machine import Limits, Machine
 from bench.question.trial import Trial
+from bench.records.ids import marked
 from bench.records.predictions import Predictions
 from bench.records.reached import Report
 from bench.records.record import Record
@@ -43,6 +46,10 @@ class Task(ABC):
     @abstractmethod
     def work(self, report: Callable[[Any], None]) -> Any:
         """What the task gives; `report` takes what it tells on the way. Results and reports must be picklable."""
+
+    def worded(self, reason: str) -> str:
+        """Why it failed, as the record says it. Called where the task ran."""
+        return reason
 
     def settle(self) -> None:
         """Make this process one that the task can work in: its data root, and the classes it was given."""
@@ -89,6 +96,10 @@ class Job(Task):
             outcome = Outcome(replace(record, facts=replace(record.facts, concerns=list(self.concerns))), predictions)
         outcome.check()
         return outcome
+
+    def worded(self, reason: str) -> str:
+        """The reason with the samples that it names called so: what is published names them otherwise."""
+        return marked(reason, ids_in_memory(Choice(self.trial.dataset, "", self.trial.dataset_options)))
 
 
 def handed_over(names: Iterable[str]) -> bytes:

@@ -147,6 +147,8 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report, trace
         "test_evaluations": 1,  # times that the main scores, and each of the evaluations, were taken
         "not_counted": list(outcome.not_counted),
         "synthetic": opened.dataset.synthetic,
+        "ids": "public" if opened.dataset.public_ids else "private",
+        "restricted": opened.dataset.restricted,
         "config": {key: value for key, value in vars(opened.config).items() if isinstance(value, bool | int | float | str)},
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {"load": loaded - start, "total": time.perf_counter() - start},

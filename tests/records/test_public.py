@@ -156,7 +156,7 @@ def test_one_file_is_called_by_its_class_unless_the_name_is_taken():
         ("see https://example.org/home/me/page", "see https://example.org/home/me/page"),
         ("net.py:Net[weights=/home/Ann Lee/w.pt,k=2]", "net.py:Net[weights=w.pt,k=2]"),
         ("default,/home/Ann Lee/tuned.toml", "default,tuned.toml"),
-        ("error:/home/me/x.log and file:///home/me/y.log, C:/Users/me/z", "error:x.log and y.log, C:z"),
+        ("error:/home/me/x.log and file:///home/me/y.log, C:/Users/me/z", "error:x.log and y.log, z"),
         ("../../me/my.toml, in /home/me/ or '/home/Ann Lee' or /root/", "my.toml, in ~ or '~' or ~"),
         ("/home/me/a.py failed on /home/you/b.py", "a.py failed on b.py"),
         ("mcar(0.3)+block(group,0.3); / and 3 / 4 and '/'", "mcar(0.3)+block(group,0.3); / and 3 / 4 and '/'"),
