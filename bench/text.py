@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
@@ -116,6 +117,18 @@ def sample_name(id_: object) -> str:
     "sample 'P-17'"
     """
     return f"sample {str(id_)!r}"
+
+
+SAMPLE_NAME = re.compile(r"""\bsample ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")  # as `sample_name` writes it
+
+
+def without_sample_names(text: str) -> str:
+    """The text with every sample it names left unnamed.
+
+    >>> without_sample_names("3 ids such as sample 'P-17' have no label")
+    '3 ids such as one have no label'
+    """
+    return SAMPLE_NAME.sub("one", text)
 
 
 def finite(value: object):

@@ -19,11 +19,10 @@ import numpy as np
 from bench import registry
 from bench.records.predictions import Predictions
 from bench.records.record import Record
-from bench.text import sample_name
+from bench.text import SAMPLE_NAME, sample_name
 
 PUBLIC, PRIVATE, SALTED = "public", "private", "salted"  # what `Facts.ids` says
 BYTES = 10  # of a hash: two of a billion ids share one with a chance below one in a million
-NAMED = re.compile(r"""\bsample ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")  # as `bench.text.sample_name` writes it
 QUOTED = re.compile(r"""(?<!\w)('[^'\n]+'|"[^"\n]+")""")
 WORD = re.compile(r"[^\s'\"(),;:=\[\]{}<>]+")
 UNREAD = re.compile(r"^(dataset '(?:[^'\\]|\\.)*')(?:: | does not load: ).*", re.DOTALL)
@@ -73,7 +72,7 @@ class Salter:
     def text(self, text: str) -> str:
         """The text with every sample it names under its hash: what is called a sample, and any id that is known by now."""
         text = marked(text, self.known)
-        text = NAMED.sub(lambda found: sample_name(self.of(ast.literal_eval(found[1]))), text)
+        text = SAMPLE_NAME.sub(lambda found: sample_name(self.of(ast.literal_eval(found[1]))), text)
         return UNREAD.sub(r"\1 does not load; what its reader said is not published, since it may name samples", text)
 
 
@@ -85,8 +84,8 @@ def marked(text: str, ids: Collection[str]) -> str:
     >>> marked("KeyError: 'P-17' beside P-18 in 4 rows", {"P-17", "P-18", "4"})
     "KeyError: sample 'P-17' beside sample 'P-18' in 4 rows"
     """
-    names = [found[1] for found in NAMED.finditer(text)]
-    pieces = NAMED.split(text)  # text, name, text, ...
+    names = [found[1] for found in SAMPLE_NAME.finditer(text)]
+    pieces = SAMPLE_NAME.split(text)  # text, name, text, ...
     done = [_marked(piece, ids) for piece in pieces[::2]]
     return done[0] + "".join(f"sample {name}{piece}" for name, piece in zip(names, done[1:], strict=True))
 

@@ -33,7 +33,9 @@ BARE = re.compile(
 USERS = r"(?:/(?:home|Users)/|[A-Za-z]:[\\/]+(?:Users|Documents and Settings)[\\/]+)"
 IN_HOME = re.compile(rf"(?<![\w.])(?:file:/{{0,3}})?{USERS}[^\\/'\"\n:,;]+{SEP}(?=\S)")  # a person's name may hold blanks, in quotes or not
 HOME = re.compile(rf"(?:{USERS}[^\\/]+|/root)[\\/]*")
-ADDRESS = re.compile(r"\b(?!https?:)[a-z][a-z0-9+.]*://[^\s'\"<>,;)\]]+")  # of a share, a bucket, another machine
+ADDRESS = re.compile(  # of a share, a bucket, another machine; of the web only if its host is a machine nearby
+    r"\b(?:(?!https?:)[a-z][a-z0-9+.]*://|https?://(?:[^\s/@'\"]+@)?(?:[\w-]+|[\d.]+)(?::\d+)?(?:/|$|(?=[\s'\"])))[^\s'\"<>,;)\]]*"
+)
 LOGIN = re.compile(r"(?<=://)[^\s/@'\"]+@")  # in an address of the web
 REMOTE = re.compile(r"(?<![\w.])[\w.-]+@[\w.-]+:(?=[~/\w])")  # ann@server:/x
 COMMON = frozenset(("root", "user", "users", "test", "data", "localhost", "admin", "home", "jovyan", "runner", "docker", "ubuntu"))
