@@ -79,6 +79,7 @@ class Job(Task):
     trial: Trial
     machine: Machine
     traces: Path | None = None  # where to write what the method did
+    weights: Path | None = None  # where to write the chosen checkpoint
     validates: bool = False  # True: train and validate alone, without the test part
     concerns: tuple[str, ...] = ()  # what planning found in its data, which its record repeats
 
@@ -92,7 +93,7 @@ class Job(Task):
         if self.validates:
             outcome = Outcome(*validate_trial(self.trial, self.machine, report))
         else:
-            record, predictions = run_trial(self.trial, self.machine, report, self.traces)
+            record, predictions = run_trial(self.trial, self.machine, report, self.traces, self.weights)
             outcome = Outcome(replace(record, facts=replace(record.facts, concerns=list(self.concerns))), predictions)
         outcome.check()
         return outcome

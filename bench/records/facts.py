@@ -64,6 +64,7 @@ class Facts(_Known):
     ids: str = ""  # of its samples: private, or public where the dataset says so; salted in what was published; "" in records of before
     restricted: bool = False  # the owners of its data forbid publishing what is derived of them, row by row
     config: Mapping[str, Any] = field(default_factory=dict)  # the method's whole Config, plain values alone
+    weights: str = ""  # whether those that were asked for were kept, and why not
     train_gflops: float | None = None  # of a suggestion
     ended: str | None = None  # UTC
     rescored: str | None = None  # version of bench that took the metrics anew from the stored predictions
