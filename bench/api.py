@@ -8,7 +8,7 @@ What is natural comes first and may go by position, everything else by name. Sui
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from bench.comparison.differences import Comparison
     from bench.datasets.described.dataset import Framed
+    from bench.grid.hooks import Hook
     from bench.grid.how import How
     from bench.grid.progress import Progress
     from bench.inspection.reproduction import Repeat
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bench.question.suite import Suite
     from bench.records.page import TrialPage
     from bench.records.record import Record
+    from bench.training.weights import Weights
 
 DEFAULT_OUT = "runs"
 
@@ -48,6 +50,8 @@ def run(
     retry_failed: bool = False,
     quiet: bool = False,
     is_traced: bool = False,
+    keep_weights: bool = False,
+    hooks: Sequence[Hook] = (),
     **options: object,
 ) -> pandas.DataFrame:
     """One row per trial of a suite that has ended, after running those that have no record yet, as `bench run` does.
@@ -55,8 +59,9 @@ def run(
     `methods`, `datasets`, `combinations`, `protocols`, `noise` and `seeds` take the place of the suite's, `training` changes fields of
     every method's Config. `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned ones, or several of these.
     `out` is the results folder, `jobs` the number of trials at once; `retry_failed` runs failed trials again, `is_traced` also writes
-    what methods did inside. `options` are further suite keys (test_noise, test_combinations, metric, selection, vary, device, minutes,
-    until_resolved, max_seeds, ...).
+    what methods did inside, `keep_weights` the chosen checkpoints (for `load_weights`). Each of `hooks` is called with every
+    record that this run adds, as plain values. `options` are further suite keys (test_noise, test_combinations, metric, selection, vary,
+    device, minutes, until_resolved, max_seeds, ...).
     Raises: UsageError on bad input.
     """
     from functools import partial
@@ -64,12 +69,14 @@ def run(
     from bench.data.loading import loaded_once
     from bench.grid.progress import Lines
     from bench.question.assemble import assemble
+    from bench.records.export import tidy
     from bench.studies.looks import resolve
 
     asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
     with loaded_once():
         chosen, out = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out), path_of(out)
-        how = _how(jobs, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, is_traced=is_traced)
+        kept = {"is_traced": is_traced, "keeps_weights": keep_weights}
+        how = _how(jobs, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, hooks=tuple(hooks), **kept)
         return tidy(resolve(chosen, out, how).records)
 
 
@@ -83,6 +90,7 @@ def dataset(
     title: str = "",
     rows: str = "one",
     indicators: bool = True,
+    public_ids: bool = False,
 ) -> Framed:
     """A dataset of your own pandas frames, for `bench.run(datasets=...)` and the other functions that take datasets.
 
@@ -91,6 +99,7 @@ def dataset(
     with two levels of index, id and order, is a sequence. `target`, `groups` (rows of one are never parted) and `split` (train, valid,
     test) are series or mappings by id; an id without a label is left out. Several rows of an id are refused (`rows` = "one"), averaged
     ("mean") or kept as samples ("samples"). Columns with single gaps get `indicators`. Values are written once, to the data root.
+    Published are salted hashes of the ids, or with `public_ids` the ids themselves.
     Raises: UsageError on bad input.
     """
     from bench import registry
@@ -99,7 +108,10 @@ def dataset(
     from bench.errors import UsageError
 
     try:
-        made = framed(modalities, target, name, groups=groups, split=split, title=title, rows=rows, indicators=indicators)
+        made = framed(
+            modalities, target, name, groups=groups, split=split, title=title, rows=rows, indicators=indicators,
+            public_ids=public_ids,
+        )  # fmt: skip
     except DataError as error:
         raise UsageError(str(error)) from None
     registry.give(made)
@@ -132,6 +144,8 @@ def show(
 
     >>> print(bench.show("3f2a", published="leaderboards/real"))  # doctest: +SKIP
     """
+    from bench.records.export import tidy
+
     return tidy(stored(out, published, methods, settings)) if trial is None else page_of(trial, out, published)
 
 
@@ -163,6 +177,7 @@ def stored(
 def results(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
     """Every trial of a results folder as one tidy row: its keys, status, metrics (fractions) and cost."""
     from bench.records.database import Store
+    from bench.records.export import tidy
 
     with Store(out, create=False) as store:
         return tidy(store.records())
@@ -170,20 +185,11 @@ def results(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
 
 def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
     """Every evaluation of every trial as one tidy row: the trial's keys, the rule, what it stands for, missing share, metrics."""
-    import pandas
-
-    from bench.data.grammar import evaluated_at
     from bench.records.database import Store
+    from bench.records.export import tidy_evaluations
 
-    rows = []
     with Store(out, create=False) as store:
-        for record in store.records():
-            keys = {key: value for key, value in record.row().items() if key not in ("status", "reason", "metrics", "cost")}
-            for rule, evaluated in record.facts.evaluations.items():
-                rate, letters = evaluated_at(rule)
-                at = {"evaluation": rule, "test_noise": rate, "test_combination": letters, "missing": evaluated.missing}
-                rows.append({**keys, **at, **evaluated.metrics})
-    return pandas.DataFrame(rows)
+        return tidy_evaluations(store.records())
 
 
 def board(out: str | Path = DEFAULT_OUT, *, suite: str | None = None, metric: str | None = None, beside: str | Path | None = None) -> Board:
@@ -314,7 +320,7 @@ def compare(
     from bench.comparison.masks import masks_of
     from bench.question.assemble import names_of
     from bench.question.keys import number
-    from bench.records.folder import answers_of
+    from bench.records.folder import NO_PREDICTIONS, answers_of
 
     a, b = (text if isinstance(text, str) else names_of(text)[0] for text in (a, b))
     wanted, allowed = words_of(settings), words_of(allow)
@@ -322,6 +328,8 @@ def compare(
     labels = [label_of(text, answers.records) for text in (a, b)]
     own = [record for record in in_settings(answers.records, wanted) if record.trial.label in labels]
     observed, notes = masks_of(own) if patterns else (None, [])
+    if answers.withheld:
+        notes = [*notes, f"{answers.folder} {NO_PREDICTIONS}; the tests it was published with stand in its significance.json"]
     margin = None if rope is None else number("rope", plain(rope)) / 100
     return compared(answers, a, b, metric=metric, settings=wanted, rope=margin, allow=allowed, observed=observed, notes=notes)
 
@@ -345,16 +353,17 @@ def check_data(names: Names) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=["dataset", "check", "level", "text"])
 
 
-def reproduce(trial: str, out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None) -> Repeat:
+def reproduce(trial: str, out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None, salt: str | Path | None = None) -> Repeat:
     """Run a stored trial again and compare bit for bit, as `bench reproduce` does; `.same` says whether every bit came again.
 
-    `trial` is an id or the beginning of one; nothing is stored. Raises: UsageError on bad input.
+    `trial` is an id or the beginning of one; nothing is stored. `salt` is the results folder that `published` came from: rows under salted
+    ids are then put side by side by id, else compared as a set. Raises: UsageError on bad input.
     """
     from bench.inspection.reproduction import reproduce as again
-    from bench.records.folder import opened
+    from bench.records.folder import opened, salt_of
 
     with opened(out, published) as source:
-        return again(source, trial)
+        return again(source, trial, salt=salt_of(salt))
 
 
 def tune(
@@ -414,13 +423,25 @@ def tune(
     return frame
 
 
-def tidy(records: Iterable) -> pandas.DataFrame:
-    """Records as a table, one column a metric and a cost."""
-    import pandas
+def export(
+    file: str | Path | None = None, out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None, methods: Names | None = None,
+    settings: str | Iterable[str] | None = None, predictions: bool = False,
+) -> pandas.DataFrame:  # fmt: skip
+    """One flat row per trial, or with `predictions` per test sample of each trial, as `bench export` writes it; to `file` if one is given.
 
-    rows = []
-    for record in records:
-        row = record.row()
-        metrics, cost = row.pop("metrics"), row.pop("cost")
-        rows.append({**row, **metrics, **cost})
-    return pandas.DataFrame(rows)
+    The ending says what is written: .parquet (needs pyarrow), .csv or .csv.gz. Ids of samples stand as they are stored: in clear in a
+    results folder. Raises: UsageError on bad input.
+    """
+    from bench.records.export import exported
+
+    return exported(file, out, published, predictions, lambda: stored(out, published, methods, settings))
+
+
+def load_weights(trial: str, out: str | Path = DEFAULT_OUT, *, device: str = "cpu") -> Weights:
+    """The method of a stored trial with the weights that `keep_weights` kept: `.method` is the torch module, `.logits()` its test part's.
+
+    `trial` is an id or the beginning of one. Raises: UsageError if there are no weights, or code or data are others by now.
+    """
+    from bench.training.weights import load_stored
+
+    return load_stored(trial, out, device)

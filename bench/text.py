@@ -181,6 +181,27 @@ def agreeing(number: int, one: str, several: str) -> str:
     return one if number == 1 else several
 
 
+def sample_name(id_: object) -> str:
+    """A sample as every message names it, so that what is published can name it otherwise (`bench.records.ids`).
+
+    >>> sample_name("P-17")
+    "sample 'P-17'"
+    """
+    return f"sample {str(id_)!r}"
+
+
+SAMPLE_NAME = re.compile(r"""\bsample ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")  # as `sample_name` writes it
+
+
+def without_sample_names(text: str) -> str:
+    """The text with every sample it names left unnamed.
+
+    >>> without_sample_names("3 ids such as sample 'P-17' have no label")
+    '3 ids such as one have no label'
+    """
+    return SAMPLE_NAME.sub("one", text)
+
+
 def finite(value: object):
     """The same structure with NaN as None, which JSON can say."""
     if isinstance(value, Mapping):

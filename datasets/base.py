@@ -381,6 +381,8 @@ class Dataset:
     source: str = ""  # where the data come from, with citation
     licence: str = ""
     synthetic: ClassVar[bool] = False  # True is printed wherever the data are shown
+    public_ids: bool = False  # True: its ids are row numbers or published names; otherwise only salted hashes of them are published
+    restricted: bool = False  # True: its owners forbid publishing what is derived of it, row by row
     split_kind: str = "official"  # whose split it is, where `parts` gives one
     keeps_groups: bool = True  # a split never parts the rows of one group; False: groups only say where a row comes from
     options: ClassVar[Mapping[str, object]] = {}  # keyword arguments of __init__ with their defaults

@@ -61,7 +61,6 @@ class FileDataset(Dataset):
     obtain: ClassVar[str] = ""  # where to get them, in one or two sentences with the address
     terms: ClassVar[str] = ""  # what its owners ask of users
     must_prepare: ClassVar[bool] = False  # True: raw files are too large to be read for every run
-    restricted: ClassVar[bool] = False  # True: its owners forbid publishing what is derived of it
     choices: ClassVar[Mapping[str, tuple[object, ...]]] = {}  # option -> values it may take; other options take any
     checksums: ClassVar[Mapping[str, str]] = {}  # file -> SHA-256 of the one this suite was tested with; others are read too
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,7 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
 @of_suite_option
 @click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
 @click.option("--publish", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
+@click.option("--no-predictions", is_flag=True, help="Publish scores and tests alone, without a row a sample.")
 @click.option(
     "--beside", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE.csv",
     help="Show printed numbers beside ours where setting, metric and method match.",
@@ -42,8 +43,8 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
 @json_option
 @explained
 def leaderboard(
-    *, out: str, suite: str | None, metric: str | None, publish: Path | None, beside: Path | None, check: bool, render: bool,
-    rescore: bool, folders: tuple[Path, ...], as_json: bool,
+    *, out: str, suite: str | None, metric: str | None, publish: Path | None, no_predictions: bool, beside: Path | None,
+    check: bool, render: bool, rescore: bool, folders: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Print the table of a results folder, publish it, or check published ones.
 
@@ -51,6 +52,10 @@ def leaderboard(
     plots where matplotlib is installed (extra plot). Of plots --check compares the numbers they show. Every metric in records.jsonl
     is what the trial's predictions give; folders of before, whose predictions were cut after they were scored, are brought there by
     --rescore.
+
+    Ids of samples are published as salted hashes, unless the dataset states that its ids are public; the salt stays in OUT. Labels and
+    class scores of test rows are published with them, which the owners of some data forbid: --no-predictions leaves them out, and
+    the page says what cannot be checked then.
 
     \b
     FILE.csv has the columns dataset, combination, protocol, metric, method, mean,
@@ -65,11 +70,14 @@ def leaderboard(
         _render(folders, as_json, rescore)
         return
     from bench.api import board
+    from bench.errors import UsageError
     from bench.leaderboard import markdown
     from bench.text import count
 
+    if no_predictions and publish is None:
+        raise UsageError("--no-predictions is of a folder that is published; give --publish FOLDER as well")
     if publish is not None:
-        _publish(out, suite, metric, publish, beside)
+        _publish(out, suite, metric, publish, beside, not no_predictions)
     found = board(out, suite=suite, metric=metric, beside=beside)
     if beside is not None:
         click.echo(f"{beside}: {count(len(found.printed), 'number')} beside rows of this board", err=True)
@@ -79,14 +87,14 @@ def leaderboard(
         click.echo(markdown(found))
 
 
-def _publish(out: str, suite: str | None, metric: str | None, folder: Path, beside: Path | None) -> None:
-    from bench.leaderboard import publish
+def _publish(out: str, suite: str | None, metric: str | None, folder: Path, beside: Path | None, predictions: bool) -> None:
+    from bench.leaderboard import publish, revealed
     from bench.leaderboard.printed import read_printed
     from bench.records.folder import answers_of
 
     printed = () if beside is None else read_printed(beside)
-    files = publish(folder, answers_of(out, suite=suite).by(metric), printed)
-    click.echo("\n".join(f"wrote {path}" for path in files), err=True)
+    files = publish(folder, answers_of(out, suite=suite).by(metric), printed, predictions=predictions)
+    click.echo(revealed(folder, files, out), err=True)
 
 
 def _published(folders: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -99,17 +107,24 @@ def _published(folders: tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 def _render(folders: tuple[Path, ...], as_json: bool, anew: bool) -> None:
-    from bench.leaderboard import rescore, write
+    from bench.leaderboard import rescore, withheld, write
     from bench.text import count
 
-    found = []
+    found: list[dict[str, Any]] = []
     for folder in _published(folders):
+        reason = withheld(folder)
+        if reason:
+            found.append({"folder": str(folder), "kept": reason})
+            continue
         moved = {"rescored": rescore(folder)} if anew else {}
         found.append({"folder": str(folder), **moved, "files": [path.name for path in write(folder)]})
     if as_json:
         print_json(found)
         return
     for entry in found:
+        if "kept" in entry:
+            click.echo(f"kept   {entry['folder']}  {entry['kept']}")
+            continue
         told = f"  {count(len(entry['rescored']), 'trial')} rescored" if anew else ""
         click.echo(f"wrote  {entry['folder']}{told}  {' '.join(entry['files'])}")
 
@@ -121,11 +136,18 @@ def _check(folders: tuple[Path, ...], as_json: bool) -> None:
 
     found = {folder: checked(folder) for folder in _published(folders)}
     if as_json:
-        shape = [(folder, [path.name for path in one.stale], list(map(asdict, one.mismatches))) for folder, one in found.items()]
-        print_json([{"folder": str(folder), "stale": stale, "mismatches": off} for folder, stale, off in shape])
+        print_json([
+            {
+                "folder": str(folder), "stale": [path.name for path in one.stale], "mismatches": list(map(asdict, one.mismatches)),
+                **({"unchecked": one.unchecked} if one.unchecked else {}),
+            }
+            for folder, one in found.items()
+        ])  # fmt: skip
     else:
         for folder, one in found.items():
             click.echo(f"{'stale' if one.stale else 'ok   '}  {folder}  {' '.join(path.name for path in one.stale)}")
+            if one.unchecked:
+                click.echo(f"       {one.unchecked}")
             click.echo("".join(f"       {line}\n" for line in _told(folder, one.mismatches)), nl=False)
     if any(one.stale for one in found.values()):
         sys.exit(1)

@@ -7,19 +7,26 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import data_root_option, explained, one_source, output_options, print_json, source_options, steps
+from bench.cli.options import UserPath, data_root_option, explained, one_source, output_options, print_json, source_options, steps
 
 
 @click.command()
 @click.argument("trial")
 @data_root_option
 @source_options
+@click.option(
+    "--salt",
+    type=UserPath(file_okay=False, path_type=Path),
+    metavar="RUNS",
+    help="The results folder that --from was published from, whose salt tells which row is which sample.",
+)
 @output_options
 @explained
-def reproduce(trial: str, out: str, published: Path | None, as_json: bool, quiet: bool) -> None:
+def reproduce(trial: str, out: str, published: Path | None, salt: Path | None, as_json: bool, quiet: bool) -> None:  # fmt: skip
     """Run a stored trial again and compare its predictions bit for bit. Nothing is stored.
 
     TRIAL is an id or the beginning of one (`bench show` lists them). It runs on the device and with the threads that its record names.
+    Rows that were published under salted ids are compared as a set, or sample by sample with --salt.
 
     \b
     JSON: {"id", "same_bits", "status", "reason", "rows", "differing": [...], "largest_difference",
@@ -31,13 +38,13 @@ def reproduce(trial: str, out: str, published: Path | None, as_json: bool, quiet
 
     from bench.grid.process import Stopped, interruptible
     from bench.inspection.reproduction import reproduce as again
-    from bench.records.folder import opened
+    from bench.records.folder import opened, salt_of
 
     one_source(published)
     stopped = threading.Event()
     with opened(out, published) as source, steps(quiet) as step, interruptible(stopped):
         try:
-            found = again(source, trial, lambda reached: step(reached.epoch, reached.epochs, "epoch"), stopped)
+            found = again(source, trial, lambda reached: step(reached.epoch, reached.epochs, "epoch"), stopped, salt_of(salt))
         except Stopped:
             click.echo("interrupted", err=True)
             sys.exit(130)

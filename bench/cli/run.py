@@ -49,13 +49,14 @@ from bench.text import count
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @wait_option
 @click.option("--trace", "is_traced", is_flag=True, help="Also write what methods did (routing, supports, ...) to OUT/traces.")
+@click.option("--keep-weights", "keeps_weights", is_flag=True, help="Keep each trial's chosen checkpoint in OUT/weights (safetensors).")
 @place_options
 @output_options
 @verbose_option
 @explained
 def run(
-    suite: str, configs: str | None, *, jobs: int | None, dry_run: bool, retry_failed: bool, wait: bool, is_traced: bool, out: str,
-    as_json: bool, quiet: bool, verbose: bool, **options: Any,
+    suite: str, configs: str | None, *, jobs: int | None, dry_run: bool, retry_failed: bool, wait: bool, is_traced: bool,
+    keeps_weights: bool, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run every trial of a suite that has no record yet, then print the leaderboard.
 
@@ -76,7 +77,7 @@ def run(
         from bench.studies.looks import resolve
 
         done = how(
-            jobs, chosen.threads, wait=wait, retry_failed=retry_failed, is_traced=is_traced,
+            jobs, chosen.threads, wait=wait, retry_failed=retry_failed, is_traced=is_traced, keeps_weights=keeps_weights,
             progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
         )  # fmt: skip
         summary = resolve(chosen, out, done)

@@ -10,19 +10,24 @@ from bench.data.loading import loaded_once
 from bench.errors import UsageError
 from bench.question.parts import parts_of
 from bench.question.trial import Trial
+from bench.records.ids import SALTED
 from bench.records.record import Record
 
 
 def masks_of(records: Iterable[Record]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Hash of each test mask of these records -> the mask (N, M), drawn again; and a note on each dataset that does not load.
 
-    Where every seed draws its own split there is no mask that trials share, and none is drawn.
+    Where every seed draws its own split there is no mask that trials share, and none is drawn. Rows that were published under salted ids
+    stand in another order than the mask's, so theirs is not drawn either.
     """
+    records = list(records)
     trials: dict[str, dict[tuple[str, str, int], Trial]] = {}
+    salted = list(dict.fromkeys(record.trial.dataset_label for record in records if record.facts.ids == SALTED))
     for trial in (record.trial for record in records):
-        if trial.vary != "split":
+        if trial.vary != "split" and trial.dataset_label not in salted:
             trials.setdefault(trial.dataset_label, {}).setdefault((trial.combination, trial.protocol, trial.fixed_seed), trial)
-    masks, notes = {}, []
+    masks = {}
+    notes = [f"{label} is not counted by observed modalities: its ids are salted, give the results folder (--out)" for label in salted]
     with loaded_once():
         for label, of_dataset in trials.items():
             try:

@@ -21,7 +21,7 @@ from bench.datasets.files import FileDataset, prepared_copies
 from bench.errors import UsageError
 from bench.names import Choice, bare_choice, parse_choice
 from bench.stats.levels import ALPHA
-from bench.text import count, in_cell, in_page, share
+from bench.text import count, in_cell, in_page, share, without_sample_names
 
 MOST_COMBINATIONS = 40  # rows of a page's table; the JSON holds them all
 MOST_CLASSES = 5  # columns of that table
@@ -313,8 +313,11 @@ def publishable() -> list[str]:
 
 
 def publish(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Write one page a dataset. Raises: UsageError if the owners of one forbid what is derived of it."""
-    pages = {folder / f"{bare_choice(name)}.md": page(card(_allowed(name))) for name in names}
+    """Write one page a dataset, which names no sample unless ids are public.
+
+    Raises: UsageError if the owners of one forbid what is derived of it.
+    """
+    pages = {folder / f"{bare_choice(name)}.md": _published(_allowed(name)) for name in names}
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in pages.items():
         path.write_text(text, encoding="utf-8")
@@ -331,7 +334,7 @@ def stale_pages(folder: Path) -> list[dict[str, str]]:
         if isinstance(dataset, FileDataset) and not dataset.is_here:
             state = "not here"
         else:
-            state = "ok" if path.read_text(encoding="utf-8") == page(card(path.stem)) else "stale"
+            state = "ok" if path.read_text(encoding="utf-8") == _published(path.stem) else "stale"
         found.append({"page": str(path), "state": state})
     if not found:
         raise UsageError(f"{folder} holds no page of a dataset; `bench data card --publish {folder}` writes them")
@@ -340,6 +343,11 @@ def stale_pages(folder: Path) -> list[dict[str, str]]:
 
 def _allowed(name: str) -> str:
     dataset = registry.dataset_of(parse_choice(name))
-    if isinstance(dataset, FileDataset) and dataset.restricted:
-        raise UsageError(f"a page about {name} may not be published: {dataset.terms}")
+    if dataset.restricted:
+        raise UsageError(f"a page about {name} may not be published: {getattr(dataset, 'terms', '') or 'its owners forbid it'}")
     return name
+
+
+def _published(name: str) -> str:
+    text = page(card(name))
+    return text if registry.dataset_of(parse_choice(name)).public_ids else without_sample_names(text)

@@ -23,7 +23,7 @@ from bench.datasets.base import Dataset, Samples
 from bench.errors import UsageError
 from bench.names import parse_choice
 from bench.stats.metrics import METRICS
-from bench.text import and_list, count, listed, share
+from bench.text import and_list, count, listed, sample_name, share
 
 LARGE_SHARE = 0.75  # of one class, above which accuracy says little
 FEW_ROWS, FEW_OF_CLASS = 100, 20  # test rows in all, and of a class
@@ -173,9 +173,10 @@ def _twins(subject: Subject) -> Concern | None:
     sizes = {one.modality or "every modality at once": one.test if part == "test" else len(one.rows) for one in there}
     where = listed([f"{n} of {len(rows[part])} in {name}" for name, n in sizes.items() if n], MOST_LISTED)
     ask = "set groups" if samples.groups is None else "mend groups" if subject.dataset.keeps_groups else "keep groups whole"
+    twin, before = (sample_name(samples.ids[place[0]]) for place in (first.rows, first.twin))
     text = (
-        f"rows of the {part} part hold the same values as rows of a part before it, {where} (such as {samples.ids[first.rows[0]]} and "
-        f"{samples.ids[first.twin[0]]}): the same patient? {ask}, or leave doubles out"
+        f"rows of the {part} part hold the same values as rows of a part before it, {where} (such as {twin} and "
+        f"{before}): the same patient? {ask}, or leave doubles out"
     )
     return Concern("twins", "serious" if first.test >= max(2, MANY_TWINS * len(rows["test"])) else "note", text)
 

@@ -18,8 +18,9 @@ from typing import Any
 from bench.data.inputs import CHECK, Inputs, Labels, inputs_of
 from bench.data.sources import Source, column_of, find_ids, name_from, open_sources, place_of, source_of
 from bench.datasets.base import DataError
+from bench.datasets.described.as_toml import to_toml
 from bench.datasets.described.cells import is_missing
-from bench.datasets.described.description import ARRAYS, TABLES, DescribedModality, Description, Place, Target, to_toml
+from bench.datasets.described.description import ARRAYS, TABLES, DescribedModality, Description, Place, Target
 from bench.datasets.described.guess import label_order, twins
 from bench.datasets.described.reading import read_samples
 from bench.datasets.described.rows import PARTS

@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.datasets.base import Dataset, Samples, Schema
 from bench.errors import UsageError
+from bench.text import sample_name
 
 TOLERANCE = 1e-4  # of a row's values, relative to the largest of them: what another number of rows may change by rounding
 KEPT = ("ids", "target", "groups", "split", "observed")
@@ -50,7 +51,9 @@ class Learnt:
             beside, one = array[row], alone.values[name][0]
             size = float(np.nanmax(np.abs(beside), initial=0.0, where=~np.isnan(beside)))
             if one.shape != beside.shape or not np.allclose(one, beside, rtol=0, atol=TOLERANCE * size, equal_nan=True):
-                raise self._refusal(f"must change each row by itself; {name} of row {samples.ids[row]!s} is another beside other rows")
+                raise self._refusal(
+                    f"must change each row by itself; {name} of {sample_name(samples.ids[row])} is another beside other rows"
+                )
         return made
 
     def _changed(self, samples: Samples) -> Samples:
@@ -73,7 +76,7 @@ class Learnt:
                 raise self._refusal(f"must give finite values, or NaN where one is missing; {name} holds infinite ones")
             lost = _has_value(samples.values[name]) & ~_has_value(array)
             if lost.any():
-                raise self._refusal(f"must leave a value where there was one; {name} of row {samples.ids[lost.argmax()]!s} lost all")
+                raise self._refusal(f"must leave a value where there was one; {name} of {sample_name(samples.ids[lost.argmax()])} lost all")
         return made.sealed()
 
     def _refusal(self, reason: str) -> UsageError:

@@ -85,6 +85,12 @@ def load(choice: Choice, anew: bool = False) -> Loaded:
     return loaded
 
 
+def ids_in_memory(choice: Choice) -> set[str]:
+    """Ids of the samples of a dataset, if this process holds it in memory; nothing is loaded."""
+    found = (_memory.get() or {}).get((str(choice), data_root()))
+    return set() if found is None else set(map(str, found.samples.ids.tolist()))
+
+
 def load_checked(choice: Choice) -> Loaded:
     """What `load` gives, for planning. Raises: UsageError, also if a dataset from outside gives other rows at a second look."""
     memory = _memory.get()

@@ -14,6 +14,7 @@ from bench.data.splits import noticed, split_rows
 from bench.datasets.base import Dataset, Samples, Schema, divisor
 from bench.datasets.deferred import SMALL, Deferred, blocks, size_of
 from bench.errors import UsageError
+from bench.text import sample_name
 
 PIECE = 2**20  # bytes of values that are scaled together
 
@@ -206,7 +207,7 @@ def _check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
 def _refuse_infinite(name: str, infinite: np.ndarray, ids: np.ndarray) -> None:
     if infinite.any():
         raise UsageError(
-            f"modality {name!r} holds infinite values, first in sample {str(ids[infinite.argmax()])!r}; the dataset's `load` must replace "
+            f"modality {name!r} holds infinite values, first in {sample_name(ids[infinite.argmax()])}; the dataset's `load` must replace "
             "them, or leave NaN where a value is missing"
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import registry
 from bench.data.loading import loaded_once
+from bench.grid.hooks import Hooks
 from bench.grid.how import How
 from bench.grid.job import Job, handed_over
 from bench.grid.process import interruptible
@@ -17,6 +18,7 @@ from bench.question.plan import Concerns, budget_key, concerns_of, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
+from bench.records.kept import check_weights, traces_of, weights_of
 from bench.records.record import Record
 
 
@@ -44,15 +46,17 @@ def execute(
     Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
     """
     how, suite = how or How(), with_one_name(suite)
+    if how.keeps_weights:
+        check_weights()
     if trials is None:
         with loaded_once():
             trials, concerns = plan(suite), concerns_of(suite)
             for line in notices(suite, concerns):
                 how.say(line)
-    progress, stopped = how.progress(), threading.Event()
+    progress, hooks, stopped = how.progress(), Hooks(how.hooks, how.say), threading.Event()
     with Store(out) as store, store.writing(how.wait):
         store.plan(suite, budget_key(suite), how.command, trials)
-        jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how.is_traced, concerns)
+        jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how, concerns)
         summary = Summary(planned=len(trials), reused=len(trials) - len(jobs))
         progress.begin(len(trials), summary.reused)
         if jobs:
@@ -63,6 +67,7 @@ def execute(
                 store.write(record, predictions)
                 summary.ran += 1
                 progress.ended(record)
+                hooks.ended(record)
         summary.interrupted = summary.ran + summary.reused < summary.planned
         records = {record.trial.id: record for record in store.records()}
         summary.records = [records[trial.id] for trial in trials if records[trial.id].status != "planned"]
@@ -82,20 +87,20 @@ def stored(trials: Sequence[Trial], out: Path | str, how: How) -> Summary | None
 
 
 def waiting(trials: Iterable[Trial], store: Store, how: How) -> list[Trial]:
-    """The trials that have not ended, among them those stored without the traces that are asked for."""
+    """The trials that have not ended, among them those stored without the traces or weights that are asked for."""
     statuses = store.statuses()
     ended = {"done", "skipped"} if how.retry_failed else {"done", "skipped", "failed"}
     return [
-        trial
-        for trial in trials
-        if statuses[trial.id] not in ended or (how.is_traced and statuses[trial.id] == "done" and _lacks_traces(trial, store.folder))
+        trial for trial in trials if statuses[trial.id] not in ended or (statuses[trial.id] == "done" and _lacks(trial, store.folder, how))
     ]
 
 
-def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, is_traced: bool = False, concerns: Concerns | None = None) -> list[Job]:
-    """The trials as jobs, with the limits and the machine of the suite; logs and traces go to folders in `folder`."""
+def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, how: How | None = None, concerns: Concerns | None = None) -> list[Job]:
+    """The trials as jobs, with the limits and the machine of the suite; logs, traces and weights go to folders in `folder`."""
+    how = how or How()
     given = handed_over(name for trial in trials for name in (trial.method, trial.dataset))
-    traces = (folder / "traces").resolve()
+    if how.keeps_weights:
+        check_weights()
     return [
         Job(
             trial=trial,
@@ -103,18 +108,22 @@ def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, is_traced: bool
             machine=suite.machine,
             log=folder / "logs" / f"{trial.id}.log",
             given=given,
-            traces=traces / f"{trial.id}.npz" if is_traced else None,
+            traces=traces_of(trial, folder).resolve() if how.is_traced else None,
+            weights=weights_of(trial, folder).resolve() if how.keeps_weights else None,
             concerns=(concerns or {}).get(trial.dataset_choice, ()),
         )
         for trial in trials
     ]
 
 
-def _lacks_traces(trial: Trial, folder: Path) -> bool:
-    """Whether a trial's method hands over traces and it has no file of them."""
+def _lacks(trial: Trial, folder: Path, how: How) -> bool:
+    """Whether a trial's method hands over traces or weights that are asked for, and there is no file of them."""
+    asked = [traces_of(trial, folder)] * how.is_traced + [weights_of(trial, folder)] * how.keeps_weights
+    if all(path.exists() for path in asked):
+        return False
     from bench.methods.base import Method
 
-    return not (folder / "traces" / f"{trial.id}.npz").exists() and issubclass(registry.method_class(trial.method), Method)
+    return issubclass(registry.method_class(trial.method), Method)
 
 
 def modules_of(names: Iterable[str]) -> list[str]:

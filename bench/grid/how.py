@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from bench.grid.hooks import Hook
 from bench.grid.places import Local, Place
 from bench.grid.progress import Progress
 
@@ -21,6 +22,8 @@ class How:
     retry_failed: bool = False  # failed trials run again
     wait: bool = False  # while another run writes to the same folder
     is_traced: bool = False  # each trial also writes what its method did to traces/TRIAL.npz; one stored without it runs again
+    keeps_weights: bool = False  # each trial that trains also leaves weights/TRIAL.safetensors; one stored without it runs again
+    hooks: Sequence[Hook] = ()  # what is told of each record, beside those that are installed
     progress: Callable[[], Progress] = Progress  # a new one for each batch of trials
     say: Callable[[str], None] = _silent  # takes a line now and then, of what a run decided
     command: str = "bench.run(...)"  # what a user gave, for the pages

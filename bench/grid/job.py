@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cloudpickle
 
 from bench import registry
+from bench.data.loading import ids_in_memory
 from bench.datasets import files
 from bench.errors import TrialError
+from bench.names import Choice
 from bench.question.machine import Limits, Machine
 from bench.question.trial import Trial
+from bench.records.ids import marked
 from bench.records.predictions import Predictions
 from bench.records.reached import Report
 from bench.records.record import Record
@@ -43,6 +46,10 @@ class Task(ABC):
     @abstractmethod
     def work(self, report: Callable[[Any], None]) -> Any:
         """What the task gives; `report` takes what it tells on the way. Results and reports must be picklable."""
+
+    def worded(self, reason: str) -> str:
+        """Why it failed, as the record says it. Called where the task ran."""
+        return reason
 
     def settle(self) -> None:
         """Make this process one that the task can work in: its data root, and the classes it was given."""
@@ -72,6 +79,7 @@ class Job(Task):
     trial: Trial
     machine: Machine
     traces: Path | None = None  # where to write what the method did
+    weights: Path | None = None  # where to write the chosen checkpoint
     validates: bool = False  # True: train and validate alone, without the test part
     concerns: tuple[str, ...] = ()  # what planning found in its data, which its record repeats
 
@@ -85,10 +93,14 @@ class Job(Task):
         if self.validates:
             outcome = Outcome(*validate_trial(self.trial, self.machine, report))
         else:
-            record, predictions = run_trial(self.trial, self.machine, report, self.traces)
+            record, predictions = run_trial(self.trial, self.machine, report, self.traces, self.weights)
             outcome = Outcome(replace(record, facts=replace(record.facts, concerns=list(self.concerns))), predictions)
         outcome.check()
         return outcome
+
+    def worded(self, reason: str) -> str:
+        """The reason with the samples that it names called so: what is published names them otherwise."""
+        return marked(reason, ids_in_memory(Choice(self.trial.dataset, "", self.trial.dataset_options)))
 
 
 def handed_over(names: Iterable[str]) -> bytes:

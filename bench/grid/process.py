@@ -111,10 +111,10 @@ def _child(sender: Connection, task: Task, environment: dict[str, str], place: P
         task.settle()
         sender.send(("result", task.work(lambda told: sender.send(("progress", told)))))
     except (TrialError, UsageError) as error:
-        sender.send(("failed", " ".join(str(error).split())))
+        sender.send(("failed", task.worded(" ".join(str(error).split()))))
     except BaseException as error:  # whatever a method raises must become a record
         traceback.print_exc()
-        sender.send(("failed", f"out of memory: {line_of(error)}" if _is_memory(error) else line_of(error)))
+        sender.send(("failed", f"out of memory: {line_of(error)}" if _is_memory(error) else task.worded(line_of(error))))
 
 
 def _write_at_once() -> None:

@@ -20,12 +20,17 @@ from bench.question.machine import Machine
 from bench.question.trial import HARNESS_VERSION
 from bench.records.database import Store
 from bench.records.folder import Folder
+from bench.records.ids import SALTED, Salter, as_set
 from bench.records.predictions import SCORES, Predictions
 from bench.records.reached import Report
 from bench.records.record import Record
 from bench.text import count
 
 UNKNOWN = "not known"
+AS_SET = (
+    "  rows were compared as a set, by their labels and outputs: the stored ones are under salted ids, and the results folder with their "
+    "salt (--salt) was not given"
+)
 LAST_BITS = 2.0**-50  # relative; what two exponentials in double precision may differ by
 SLOWER = 10  # a repeat may take this many times as long as the trial took
 
@@ -50,6 +55,7 @@ class Repeat:
     largest: float  # largest difference of a class score; NaN if rows or classes are others
     changed: int | None  # rows with another predicted class; None if rows or classes are others
     changes: tuple[Change, ...]
+    is_set: bool = False  # rows were compared as a set: the stored ones are under salted ids, and their salt is not here
     is_repeatable: bool | None = None  # whether a second run gave what the first gave, where one was made to see that
 
     @property
@@ -88,11 +94,14 @@ class Repeat:
         trial = self.record.trial
         where = f"{trial.label} on {trial.setting.title}, seed {trial.seed} (trial {trial.id})"
         changes = [f"  {change.what}: {change.then} then, {change.now} now" for change in self.changes]
+        as_set = [AS_SET] if self.is_set else []
         if self.same:
             told = ["although these are not what they were:", *changes] if changes else []
-            return "\n".join([f"same bits: {count(self.rows, 'prediction')} of {where}", *told])
+            return "\n".join([f"same bits: {count(self.rows, 'prediction')} of {where}", *as_set, *told])
         if self.again.status != "done":
             lines = [f"failed: {where}", f"  {self.again.reason}"]
+        elif self.is_set:
+            lines = [f"different: {where}", f"  in {', '.join(self.differing)}", *as_set]
         elif self.changed is None:
             lines = [f"different: {where}", f"  other test rows or classes: {', '.join(self.differing)}"]
         else:
@@ -116,17 +125,22 @@ def reproduce(
     id_: str,
     report: Report = lambda _: None,
     stopped: threading.Event | None = None,
+    salt: bytes | None = None,
 ) -> Repeat:
     """Run the trial whose id starts with `id_` again, as `bench run` does, in a process of its own.
 
-    On the device and with the threads that its record names, with the code and the data that are here now; nothing is stored. Where the
-    answer is another one though nothing that the record names has changed, it is run twice, to see whether two runs agree.
+    On the device and with the threads that its record names, with the code and the data that are here now; nothing is stored.
+    Rows that were published under salted ids are put side by side by id with the `salt` of the results folder they came from, and without
+    it compared as a set. Where the answer is another one though nothing that the record names has changed, the trial is run twice, to see
+    whether two runs agree.
     Raises: UsageError if there is no such trial, it has no stored predictions, or its method or dataset is not here; Stopped.
     """
     record = source.record(id_)
     trial = record.trial
     stored = source.predictions([trial.id]).get(trial.id)
     if record.status != "done" or stored is None:
+        if isinstance(source, Folder):
+            source.refuse_withheld()
         why = f"{record.status}: {record.reason}" if record.reason else record.status
         raise UsageError(f"trial {trial.id} has no stored predictions to compare with ({why if record.status != 'done' else 'not kept'})")
     cls = registry.method_class(trial.method)
@@ -151,11 +165,26 @@ def reproduce(
         found = tuple(Change(what, _text(then), _text(now)) for what, then, now in changes if then != now)
         if predictions is None:
             return Repeat(record, again, (), len(stored.ids), math.nan, None, found)
-        repeat = Repeat(record, again, *differences(stored, predictions), found)
+        is_salted = record.facts.ids == SALTED
+        repeat = Repeat(record, again, *_differing(stored, predictions, is_salted, salt), found, is_salted and salt is None)
         if repeat.same or found:
             return repeat
         _, second = Local().run(job, report, stopped or threading.Event())
         return replace(repeat, is_repeatable=second is not None and not differences(predictions, second)[0])
+
+
+def _differing(
+    stored: Predictions, new: Predictions, is_salted: bool, salt: bytes | None
+) -> tuple[tuple[str, ...], int, float, int | None]:
+    """The `differences` of rows that belong together, or of the two sets where nobody can say which do."""
+    if not is_salted:
+        return differences(stored, new)
+    if salt is not None:
+        return differences(stored, Salter(salt).predictions(new))
+    if _is_cut(stored) and not _is_cut(new):
+        new = _cut(new, stored)
+    differing, rows, largest, _ = differences(as_set(stored), as_set(new))
+    return differing, rows, math.nan if differing else largest, None if differing else 0
 
 
 def differences(stored: Predictions, new: Predictions) -> tuple[tuple[str, ...], int, float, int | None]:

@@ -8,7 +8,7 @@ checking.
 """
 
 from bench.leaderboard.board import build
-from bench.leaderboard.folder import board_of, checked, publish, render, rescore, stale_files, write
+from bench.leaderboard.folder import board_of, checked, publish, render, rescore, revealed, stale_files, withheld, write
 from bench.leaderboard.front_page import markdown, pages
 from bench.leaderboard.robustness import Curve, CurveRow
 from bench.leaderboard.rows import NOT_AUDITED, Board, Overall, OverallRow, Row, SettingTable
@@ -19,5 +19,5 @@ from bench.text import finite
 __all__ = [
     "NOT_AUDITED", "Across", "Board", "Curve", "CurveRow", "Family", "Overall", "OverallRow",
     "PairTest", "Place", "Row", "SettingTable", "board_of", "build", "checked", "finite", "markdown", "pages", "publish", "render",
-    "rescore", "significance_json", "stale_files", "surface_csv", "table_csv", "table_tex", "write",
+    "rescore", "revealed", "significance_json", "stale_files", "surface_csv", "table_csv", "table_tex", "withheld", "write",
 ]  # fmt: skip

@@ -35,6 +35,7 @@ from bench.question.suite import Suite
 from bench.question.winners import winners_of
 from bench.records.answers import Answers, named
 from bench.records.facts import Facts
+from bench.records.ids import SALTED
 from bench.records.record import Finding, Record, audit_summary
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
@@ -69,6 +70,8 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
         of_board(printed, records, suite.metric),
         answers.folder,
         tuple(winner for winner in winners if any(winner.made(record.trial) for record in records)),
+        answers.withheld,
+        tuple(dict.fromkeys(record.trial.dataset_label for record in done if record.facts.ids == SALTED)),
     )
 
 

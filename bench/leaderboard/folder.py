@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from bench import registry
 from bench.drawing import missing
+from bench.errors import UsageError
 from bench.leaderboard import plots
 from bench.leaderboard.board import build
 from bench.leaderboard.front_page import pages
@@ -19,48 +22,108 @@ from bench.leaderboard.setting_page import PAGE_END
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
 from bench.names import bare_choice
 from bench.records.answers import Answers
-from bench.records.folder import Folder
+from bench.records.folder import WITHHELD, Folder, named_folder
+from bench.records.ids import SALTED, rows_by_dataset
 from bench.records.predictions import stack
 from bench.records.public import public
 from bench.records.record import Record
 from bench.records.scoring import Mismatch, agreeing, mismatches_of, rescored
-from bench.text import finite
+from bench.text import and_list, count, finite
 
 
-def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), draw: bool = True) -> list[Path]:
+def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), draw: bool = True, predictions: bool = True) -> list[Path]:
     """Write question, answers and rendered pages into a leaderboard folder, plots where matplotlib is there; returns the files.
 
-    No path of this machine is in them (see `bench.records.public`). A record whose metrics are not those of its predictions, as
-    versions before logits were stored left some, is written with those.
+    No path of this machine and no private id is in them (see `bench.records.public`). Without `predictions` they hold scores and tests
+    alone: the pages say what cannot be checked then, and what they are is noted, so that `checked` sees whether they changed. A record
+    whose metrics are not those of its predictions, as versions before logits were stored left some, is written with those.
     Of `printed`, what stands beside a row goes into the folder too, so that its pages need no other file.
 
-    Raises: UsageError if a trial is given twice.
+    Raises: UsageError if a trial is given twice, or with `predictions` if the owners of some data forbid it.
     """
+    if predictions:
+        refuse_restricted(answers.records)
     answers = agreeing(public(answers))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(answers.suite.to_toml(), encoding="utf-8")
-    lines = [json.dumps(_as_dict(record), sort_keys=True) for record in answers.records]
-    left_out = {"left_out": list(answers.left_out)} if answers.left_out else {}
-    lines.append(json.dumps({"commands": list(answers.commands), **left_out}))
-    (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     shown = {(bare_choice(record.trial.choice), record.trial.version) for record in answers.records}
     entries = [json.dumps(asdict(finding)) for finding in answers.audits if (bare_choice(finding.label), finding.version) in shown]
     (folder / "audit.json").write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
-    np.savez_compressed(folder / "predictions.npz", **stack(answers.predictions))  # type: ignore[arg-type]
     (folder / FILE).unlink(missing_ok=True)
     beside = of_board(printed, answers.records, answers.suite.metric)
     if beside:
         (folder / FILE).write_text(to_csv(beside), encoding="utf-8")
-    return write(folder, draw)
+    if predictions:
+        np.savez_compressed(folder / "predictions.npz", **stack(answers.predictions))  # type: ignore[arg-type]
+        _write_records(folder, answers)
+        return write(folder, draw)
+    (folder / "predictions.npz").unlink(missing_ok=True)
+    answers = replace(answers, folder=named_folder(folder), withheld=True)
+    rendered = _write_pages(folder, build(answers, beside), draw)
+    _write_records(folder, answers, {path.name: _hash(path) for path in rendered})
+    return sorted(folder.iterdir())
+
+
+def _write_records(folder: Path, answers: Answers, sealed: Mapping[str, str] | None = None) -> None:
+    """The records, and in a last line what is said of all of them; `sealed` are the hashes of pages that cannot be rendered again."""
+    lines = [json.dumps(_as_dict(record), sort_keys=True) for record in answers.records]
+    left_out = {"left_out": list(answers.left_out)} if answers.left_out else {}
+    withheld = {} if sealed is None else {"predictions": WITHHELD, "pages": dict(sealed)}
+    lines.append(json.dumps({"commands": list(answers.commands), **left_out, **withheld}))
+    (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def refuse_restricted(records: Iterable[Record]) -> None:
+    """Raises: UsageError that names the datasets whose owners forbid publishing what is derived of them, row by row."""
+    found: dict[str, str] = {}
+    for record in records:
+        restricted, terms = registry.terms_of(record.trial.dataset)
+        if restricted or record.facts.restricted:
+            found[record.trial.dataset_label] = terms
+    if found:
+        said = [name + (f" ({terms.rstrip('.')})" if terms else "") for name, terms in found.items()]
+        raise UsageError(
+            f"predictions on {and_list(said)} must not be published: the owners of these data forbid what is derived of them, row by row; "
+            "--no-predictions publishes scores and tests alone"
+        )
+
+
+def revealed(folder: Path, files: Sequence[Path], out: Path | str) -> str:
+    """What publishing wrote, and what it tells whom it may concern, in one line. `out` is the results folder it came from."""
+    with Folder(folder) as found:
+        answers = found.answers()
+    size = sum(path.stat().st_size for path in files)
+    wrote = f"wrote {count(len(files), 'file')}, {size / 1e6:.1f} MB, to {folder}"
+    wrote = f"{wrote}: scores and tests of {count(len(answers.records), 'trial')}"
+    if answers.withheld:
+        return f"{wrote}; no predictions, so no row, label or id of a sample"
+    kinds = {record.trial.dataset_label: record.facts.ids for record in answers.records if record.facts.ids}
+    rows = rows_by_dataset(answers.records, answers.predictions)
+    salted = [f"{n} of {label}" for label, n in rows.items() if kinds.get(label) == SALTED]
+    clear = [f"{n} of {label}" for label, n in rows.items() if kinds.get(label) != SALTED]
+    said = [f"{and_list(clear)} under public ids"] if clear else []
+    said += [f"{and_list(salted)} under salted ids, whose salt stays in {out}"] if salted else []
+    return f"{wrote}; and the labels and class scores of test rows: {'; '.join(said) or 'none'}"
+
+
+def withheld(folder: Path) -> str:
+    """Why a published folder cannot be rendered anew: it has no predictions; "" if it can. Raises: UsageError if it cannot be read."""
+    with Folder(folder) as found:
+        return found.withheld
 
 
 def rescore(folder: Path) -> list[str]:
     """Take the metrics of a published folder's records anew from its predictions; returns the ids of the trials that had others.
 
     Nothing else in `records.jsonl` moves, and `predictions.npz` is only read; `write` renders the pages that follow.
-    Raises: UsageError if the folder cannot be read, or a class score is not finite.
+    Raises: UsageError if the folder cannot be read or has no predictions, or a class score is not finite.
     """
     with Folder(folder) as found:
+        found.refuse_withheld()
         records = {record.trial.id: record for record in found.records() if record.status == "done"}
         predictions = found.predictions(records)
     new = {id_: rescored(records[id_], arrays) for id_, arrays in predictions.items()}
@@ -82,14 +145,22 @@ def rescore(folder: Path) -> list[str]:
 
 
 def write(folder: Path, draw: bool = True) -> list[Path]:
-    """Render a published folder anew; returns its files. Raises: UsageError if it cannot be read."""
-    board = board_of(folder)
+    """Render a published folder anew; returns its files. Raises: UsageError if it cannot be read, or has no predictions."""
+    with Folder(folder) as found:
+        found.refuse_withheld()
+    _write_pages(folder, board_of(folder), draw)
+    return sorted(folder.iterdir())
+
+
+def _write_pages(folder: Path, board: Board, draw: bool) -> list[Path]:
+    """Pages and pictures of a board, in the place of those of an earlier rendering."""
     for path in _left_over(folder, ()):
         path.unlink()
     drawn = plots.draw(board, folder) if draw and missing() is None else []
-    for name, text in _rendered(board, [path.name for path in drawn]).items():
+    texts = _rendered(board, [path.name for path in drawn])
+    for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return sorted(folder.iterdir())
+    return sorted([*drawn, *(folder / name for name in texts)])
 
 
 def _as_dict(record: Record) -> dict[str, object]:
@@ -127,6 +198,7 @@ class Checked:
 
     stale: tuple[Path, ...]  # files that a fresh rendering would not leave as they are, and records.jsonl if it has mismatches
     mismatches: tuple[Mismatch, ...]  # numbers of records that their predictions do not give, the largest difference first
+    unchecked: str = ""  # what could not be looked at, and why
 
 
 def stale_files(folder: Path) -> list[Path]:
@@ -138,8 +210,13 @@ def checked(folder: Path) -> Checked:
     """Whether a published folder's records say what its predictions give, and its pages what its records say.
 
     Text is compared byte for byte. Of a plot its data are compared, whose hash it carries: the picture itself depends on the version of
-    matplotlib and its fonts. Raises: UsageError if the folder cannot be read, or a class score is not finite.
+    matplotlib and its fonts. Where predictions were withheld, pages and pictures are compared with their hashes of when they were
+    published. Raises: UsageError if the folder cannot be read, or a class score is not finite.
     """
+    with Folder(folder) as published:
+        if published.withheld:
+            off_seal = [folder / name for name, hash_ in published.pages.items() if not _is_sealed(folder / name, hash_)]
+            return Checked(tuple(sorted(off_seal)), (), published.withheld)
     answers = _answers(folder)
     off = mismatches_of(answers)
     board = _board(folder, answers)
@@ -158,6 +235,10 @@ def _left_over(folder: Path, fresh: Iterable[str]) -> list[Path]:
     texts = [path for path in folder.glob("*.md") if path.read_text(encoding="utf-8", errors="replace").endswith(PAGE_END)]
     pictures = [path for path in folder.glob("*.svg") if plots.hash_in(path)]
     return [path for path in (*texts, *pictures) if path.name not in names]
+
+
+def _is_sealed(path: Path, hash_: str) -> bool:
+    return path.is_file() and _hash(path) == hash_
 
 
 def _holds(path: Path, text: str) -> bool:

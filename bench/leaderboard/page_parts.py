@@ -10,7 +10,7 @@ from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.question.suite import Suite
 from bench.stats.metrics import METRICS
-from bench.text import NA, cost_text, in_page, listed, percent
+from bench.text import NA, and_list, cost_text, in_page, listed, percent
 
 LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Flags", "Trials, in seed order", "Rises", "Worst combination")
 NOT_DRAWN = "No picture: this folder was written without matplotlib; `pip install 'missing-modality-bench[plot]'`, then publish it anew."
@@ -144,17 +144,27 @@ def how_to_read(board: Board, folded: bool) -> list[str]:
     return folded_away("How to read this", notes) if folded else ["## How to read this", "", *notes, ""]
 
 
+WITH = (
+    "Question: `suite.toml`. Answers: `records.jsonl`, one trial a line, and `predictions.npz`. Rendered from them, and compared by "
+    "`bench leaderboard --check`: these pages, `table.csv`, `table.tex`, and every test in `significance.json`."
+)
+WITHOUT = (
+    "Question: `suite.toml`. Answers: `records.jsonl`, one trial a line. **Predictions are not published.** So this can be checked: that "
+    "records and pages are those that were published (`bench leaderboard --check` compares their hashes). This cannot: that the scores are "
+    "those of the predictions, any test of `significance.json`, other pairs or metrics than those shown, and a trial trained again bit for "
+    "bit. Whoever holds the results folder can check it all."
+)
+
+
 def where_from(board: Board) -> list[str]:
     lines = ["## Where it comes from", "", board.provenance, ""]
     lines += ["```", *board.commands, "```", ""] if board.commands else []
     if board.folder:
         beside = f" Printed numbers: `{FILE}`." if board.printed else ""
-        lines += [
-            "Question: `suite.toml`. Answers: `records.jsonl`, one trial a line, and `predictions.npz`. Rendered from them, and compared "
-            "by `bench leaderboard --check`: these pages, `table.csv`, `table.tex`, and every test in `significance.json`."
-            f"{beside}",
-            "",
-        ]
+        lines += [f"{WITHOUT if board.withheld else WITH}{beside}", ""]
+    if board.salted and not board.withheld:
+        said = "stand under salted hashes of their ids, in the order of these; the salt is not published."
+        lines += [f"Samples of {and_list(board.salted)} {said}", ""]
     return lines
 
 

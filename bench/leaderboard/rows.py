@@ -200,6 +200,8 @@ class Board:
     printed: tuple[Printed, ...] = ()  # numbers that others printed, which stand beside rows of ours
     folder: str = ""  # of a published board, as a reader of the repository names it
     winners: tuple[Winner, ...] = ()  # of `bench tune`, those that have rows here
+    withheld: bool = False  # published without predictions
+    salted: tuple[str, ...] = ()  # datasets whose ids of samples were hashed to be published
 
     @cached_property
     def files(self) -> Files:

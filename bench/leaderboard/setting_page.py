@@ -178,10 +178,8 @@ def _floor(setting: SettingTable) -> str:
 def _trials(board: Board, setting: SettingTable) -> list[str]:
     body = [[row.label, " ".join(id_[:8] for id_ in row.trials)] for row in setting.rows]
     folder = board.folder or f"leaderboards/{board.suite.name}"
-    said = (
-        f"`bench reproduce ID --from {folder}` trains one again and compares the predictions; its record is the line of `records.jsonl` "
-        "with that id."
-    )
+    again = "" if board.withheld else f"`bench reproduce ID --from {folder}` trains one again and compares the predictions; its"
+    said = f"{again or 'Its'} record is the line of `records.jsonl` with that id."
     return [said, "", *fitted(["Method", "Trials, in seed order"], body, LEFT), "", setting.provenance]
 
 

@@ -48,6 +48,8 @@ class Answers:
     commands: Sequence[str] = ()  # that made them
     folder: str = ""  # of a published board, as a reader of the repository names it
     left_out: Sequence[str] = ()  # what is not among the records because it belongs to other code, data or harness, in words
+    salt: Callable[[], bytes] | None = None  # of a results folder, whose ids of samples are in clear; None where they may be read by all
+    withheld: bool = False  # published without predictions
 
     def of(self, records: Sequence[Record]) -> Answers:
         """The answers of these records alone; stored predictions of others are not read."""

@@ -24,6 +24,7 @@ from bench.question.trial import Trial
 from bench.question.winners import latest as latest_winners
 from bench.question.winners import winners_of
 from bench.records.answers import Answers, StoredPredictions, current, named
+from bench.records.ids import new_salt
 from bench.records.predictions import Predictions
 from bench.records.reading import connect
 from bench.records.record import Finding, Record
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS trials (
 CREATE TABLE IF NOT EXISTS audits (
     method TEXT NOT NULL, version TEXT NOT NULL, findings TEXT NOT NULL, ended REAL NOT NULL, PRIMARY KEY (method, version)
 );
+CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS predictions (id TEXT PRIMARY KEY REFERENCES trials (id), arrays BLOB NOT NULL);
 """
 
@@ -74,6 +76,7 @@ class Store:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 self.connection.execute("PRAGMA synchronous = FULL")
                 self.connection.executescript(TABLES)
+                self.connection.execute("INSERT OR IGNORE INTO secrets VALUES ('salt', ?)", (new_salt(),))  # one for good: see `salt`
                 self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 self.connection.commit()
 
@@ -145,6 +148,17 @@ class Store:
             rows = self.connection.execute("SELECT findings FROM audits ORDER BY method, version").fetchall()
         return [Finding(**found) for (text,) in rows for found in json.loads(text)]
 
+    def salt(self) -> bytes:
+        """What ids of samples are hashed with where they leave this folder; it never leaves itself.
+
+        A folder of before there were salts gets one now, which needs the right to write there. Raises: UsageError.
+        """
+        with self._explained():
+            if self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'secrets'").fetchone():
+                return self.connection.execute("SELECT value FROM secrets WHERE name = 'salt'").fetchone()[0]
+        with Store(self.folder) as writable:
+            return writable.salt()
+
     def statuses(self) -> dict[str, str]:
         with self._explained():
             return dict(self.connection.execute("SELECT id, status FROM trials"))
@@ -188,7 +202,13 @@ class Store:
         found = _with_pairs(found, [plan for plan in self.plans_to_resolve(family) if suite in (None, plan.name)])
         chosen, left_out = current(planned)
         predictions = StoredPredictions((record.trial.id for record in chosen), self._read_later)
-        return Answers(found, chosen, predictions, self.audits(), list(dict.fromkeys(commands)), left_out=left_out)
+        commands = list(dict.fromkeys(commands))
+        return Answers(found, chosen, predictions, self.audits(), commands, left_out=left_out, salt=self._salt_later)
+
+    def _salt_later(self) -> bytes:
+        """What `salt` finds, also once this store is closed."""
+        with Store(self.folder, create=False) as store:
+            return store.salt()
 
     def _read_later(self, ids: Iterable[str]) -> dict[str, Predictions]:
         """What `predictions` finds, also once this store is closed."""

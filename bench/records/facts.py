@@ -61,7 +61,10 @@ class Facts(_Known):
     test_evaluations: int | None = None  # times that the main scores, and each of the evaluations, were taken
     not_counted: list[str] = field(default_factory=list)  # operations that the cost may lack
     synthetic: bool = False
+    ids: str = ""  # of its samples: private, or public where the dataset says so; salted in what was published; "" in records of before
+    restricted: bool = False  # the owners of its data forbid publishing what is derived of them, row by row
     config: Mapping[str, Any] = field(default_factory=dict)  # the method's whole Config, plain values alone
+    weights: str = ""  # whether those that were asked for were kept, and why not
     train_gflops: float | None = None  # of a suggestion
     ended: str | None = None  # UTC
     rescored: str | None = None  # version of bench that took the metrics anew from the stored predictions

@@ -22,11 +22,18 @@ from bench.records.predictions import Predictions, unstack
 from bench.records.record import Finding, Record
 from bench.records.scoring import agreeing
 
+WITHHELD = "withheld"  # what a folder's last line says of predictions that were left out on purpose
+NO_PREDICTIONS = (
+    "was published without predictions: its pages are compared with their hashes, and scores cannot be taken again, nor other pairs or "
+    "metrics be tested, nor pages be rendered; whoever has the results folder can"
+)
+
 
 class Folder:
     """`suite.toml`, `records.jsonl`, `predictions.npz` and `audit.json` of a folder that `bench leaderboard --publish` wrote.
 
-    Predictions are read when they are asked for. Raises: UsageError if a file is absent or broken.
+    Predictions are read when they are asked for; a folder that was published without them says so (`withheld`) and has none.
+    Raises: UsageError if a file is absent or broken.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -34,8 +41,11 @@ class Folder:
         try:
             self.suite = suite_from(self.folder.name, tomllib.loads((self.folder / "suite.toml").read_text(encoding="utf-8-sig")))
             lines = [json.loads(line) for line in (self.folder / "records.jsonl").read_text(encoding="utf-8-sig").splitlines()]
-            self.commands: list[str] = next((line["commands"] for line in lines if "commands" in line), [])
-            self.left_out: list[str] = next((line.get("left_out", []) for line in lines if "commands" in line), [])
+            said = next((line for line in lines if "commands" in line), {})  # of all of them
+            self.commands: list[str] = said.get("commands", [])
+            self.left_out: list[str] = said.get("left_out", [])
+            self.pages: dict[str, str] = dict(said.get("pages", {}))  # name -> SHA-256, where they cannot be rendered again
+            self.withheld = NO_PREDICTIONS if said.get("predictions") == WITHHELD else ""  # why there are no predictions
             self._records = [_record(line) for line in lines if "commands" not in line]
             path = self.folder / "audit.json"  # absent where it was published before there were audits
             self._audits = [Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
@@ -51,14 +61,19 @@ class Folder:
     def _broken(self, error: Exception) -> UsageError:
         return UsageError(f"leaderboard folder {self.folder} cannot be read: {type(error).__name__}: {error}; publish it again")
 
+    def refuse_withheld(self) -> None:
+        """Raises: UsageError if it was published without predictions."""
+        if self.withheld:
+            raise UsageError(f"{self.folder} {self.withheld}")
+
     def answers(self, suite: str | None = None) -> Answers:
         """The question, every record, and what belongs to them. Raises: UsageError if it is of another suite."""
         if suite not in (None, self.suite.name):
             raise UsageError(f"{self.folder} holds one suite, {self.suite.name!r}, got {suite!r}; leave --suite out")
         records = named(self.records(), winners_of(self.suite))
         predictions = StoredPredictions((record.trial.id for record in records), self.predictions)
-        name = f"leaderboards/{self.folder.resolve().name}"
-        return Answers(self.suite, records, predictions, self.audits(), self.commands, name, self.left_out)
+        name, withheld = named_folder(self.folder), bool(self.withheld)
+        return Answers(self.suite, records, predictions, self.audits(), self.commands, name, self.left_out, withheld=withheld)
 
     def records(self) -> list[Record]:
         return list(self._records)
@@ -73,12 +88,19 @@ class Folder:
     def predictions(self, ids: Iterable[str]) -> dict[str, Predictions]:
         """Stored predictions of the trials that have some, in the order asked for."""
         wanted = dict.fromkeys(ids)
+        if self.withheld:
+            return {}
         try:
             with (self.folder / "predictions.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 found = unstack(arrays, arrays.files, wanted)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise self._broken(error) from None
         return {id_: found[id_] for id_ in wanted if id_ in found}
+
+
+def named_folder(folder: Path) -> str:
+    """A published folder as a reader of the repository names it."""
+    return f"leaderboards/{folder.resolve().name}"
 
 
 def _record(line: dict) -> Record:
@@ -88,6 +110,14 @@ def _record(line: dict) -> Record:
 def opened(out: Path | str, published: Path | str | None = None) -> Store | Folder:
     """The answers of a results folder, or of a published one if that is given. Raises: UsageError if there are none."""
     return Folder(published) if published is not None else Store(out, create=False)
+
+
+def salt_of(out: Path | str | None) -> bytes | None:
+    """The salt of a results folder, if one is given. Raises: UsageError if there are no results."""
+    if out is None:
+        return None
+    with Store(out, create=False) as store:
+        return store.salt()
 
 
 def answers_of(out: Path | str, published: Path | str | None = None, suite: str | None = None) -> Answers:

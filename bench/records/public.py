@@ -1,12 +1,15 @@
-"""Answers as they may be published: nothing in them tells where on a machine something lay. Free of torch."""
+"""Answers as they may be published: nothing tells where on a machine something lay, or whose a row is. Free of torch."""
 
 from __future__ import annotations
 
+import getpass
 import re
 import shlex
+import socket
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Container, Mapping
+from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import Any
 
 from bench.names import parse_choice, short_names, split_list
@@ -14,37 +17,71 @@ from bench.question.suite import suite_from
 from bench.question.trial import Trial
 from bench.question.winners import winners_of
 from bench.records.answers import Answers, named
+from bench.records.ids import PRIVATE, SALTED, Salter, kinds_of, new_salt
+from bench.records.predictions import Predictions
 from bench.records.record import Finding, Record
 
-START = r"(?:file://)?(?:~|\.\.)?/(?!/)"  # of a path of some machine; an address of the web, leaderboards/real and 3/10 have none
+SEP = r"[\\/]+"  # of a path; what Python quotes has backslashes twice
+# Of a path of some machine: /x, ~/x, ~ann/x, ../x, C:\x, \\server\x; an address of the web, leaderboards/real and 3/10 have none
+START = r"(?:file:/{0,2})?(?:(?:~(?:[A-Za-z_][\w.-]*)?|\.\.)?/(?!/)|[A-Za-z]:[\\/]|\\\\+[\w.$-]+\\)"
+NOT_BEFORE = r"(?<![\w.~/+\\-])"
 DELIMITED = re.compile(rf"(?:^|(?<=['\"=,;(\[])){START}[^'\"\n,;)\]]*")  # up to its delimiter: it may hold blanks
-BARE = re.compile(rf"(?<![\w.~/+-]){START}(?:[\w.@+~-]+/)+[\w.@+~-]*|(?<![\w.~/+-])(?:~|\.\.)/[\w.@+-]+")
-IN_HOME = re.compile(r"(?<![\w.])(?:file://)?/(?:home|Users)/[^/'\"\n:,;]+/(?=\S)")  # a person's name may hold blanks, in quotes or not
-HOME = re.compile(r"(?:/(?:home|Users)/[^/]+|/root)/*")
+BARE = re.compile(
+    rf"{NOT_BEFORE}{START}(?:[\w.@+~$-]+{SEP})+[\w.@+~-]*|{NOT_BEFORE}(?:~(?:[A-Za-z_][\w.-]*)?|\.\.|[A-Za-z]:){SEP}[\w.@+-]+"
+    rf"|{NOT_BEFORE}\\\\+[\w.$-]+\\+[\w.@+-]+"
+)
+USERS = r"(?:/(?:home|Users)/|[A-Za-z]:[\\/]+(?:Users|Documents and Settings)[\\/]+)"
+IN_HOME = re.compile(rf"(?<![\w.])(?:file:/{{0,3}})?{USERS}[^\\/'\"\n:,;]+{SEP}(?=\S)")  # a person's name may hold blanks, in quotes or not
+HOME = re.compile(rf"(?:{USERS}[^\\/]+|/root)[\\/]*")
+ADDRESS = re.compile(  # of a share, a bucket, another machine; of the web only if its host is a machine nearby
+    r"\b(?:(?!https?:)[a-z][a-z0-9+.]*://|https?://(?:[^\s/@'\"]+@)?(?:[\w-]+|[\d.]+)(?::\d+)?(?:/|$|(?=[\s'\"])))[^\s'\"<>,;)\]]*"
+)
+LOGIN = re.compile(r"(?<=://)[^\s/@'\"]+@")  # in an address of the web
+REMOTE = re.compile(r"(?<![\w.])[\w.-]+@[\w.-]+:(?=[~/\w])")  # ann@server:/x
+COMMON = frozenset(("root", "user", "users", "test", "data", "localhost", "admin", "home", "jovyan", "runner", "docker", "ubuntu"))
 
 
 def public(answers: Answers) -> Answers:
-    """The same answers without paths: a method from a file is `mine.py:Mine`, any other path its last part.
+    """The same answers without paths and private ids: a method from a file is `mine.py:Mine`, any other path its last part.
 
-    Two files of one name keep as much of their folders as tells them apart. A trial whose options named a path has another id then, for
-    the path was part of what it said; so has one of the first harness that named a file.
+    Ids of samples are hashed with the salt of the answers' results folder, wherever they stand (see `bench.records.ids`). Two files of one
+    name keep as much of their folders as tells them apart. A trial whose options named a path has another id then, for the path was part
+    of what it said; so has one of the first harness that named a file.
     """
     trials = [record.trial for record in answers.records]
     names = [name for trial in trials for name in (trial.method, trial.dataset)]
     files = short_names([*names, *_asked(answers)], least=1)
     clean = _Clean(dict(sorted(files.items(), key=lambda item: -len(item[0]))))  # a path may begin with another one
-    records = [_record(record, clean) for record in answers.records]
+    kinds = kinds_of(answers.records, read_by_all=answers.salt is None)
+    hidden = {name for name, kind in kinds.items() if kind == PRIVATE}
+    salter = Salter(answers.salt() if answers.salt is not None else new_salt()) if hidden else None
+    predictions = _salted(answers, hidden, salter)
+    records = []
+    for record in answers.records:
+        own = salter if record.trial.dataset in hidden else None
+        records.append(_record(record, clean, kinds[record.trial.dataset], own))
     ids = {record.trial.id: other.trial.id for record, other in zip(answers.records, records, strict=True)}
     suite = suite_from(answers.suite.name, clean(tomllib.loads(answers.suite.to_toml())))
     return Answers(
         suite=suite,
         records=named(records, winners_of(suite)),
-        predictions={ids[id_]: found for id_, found in answers.predictions.items() if id_ in ids},
+        predictions={ids[id_]: found for id_, found in predictions.items()},
         audits=[Finding(**clean(asdict(finding))) for finding in answers.audits],
         commands=[clean.command(command) for command in answers.commands],
         folder=answers.folder,
+        withheld=answers.withheld,
         left_out=[clean.text(line) for line in answers.left_out],
     )
+
+
+def _salted(answers: Answers, hidden: Container[str], salter: Salter | None) -> dict[str, Predictions]:
+    """The predictions of these records, those of hidden datasets under hashed ids. Afterwards `salter` knows all of these."""
+    found = {}
+    for record in answers.records:
+        own = answers.predictions.get(record.trial.id)
+        if own is not None:
+            found[record.trial.id] = salter.predictions(own) if salter is not None and record.trial.dataset in hidden else own
+    return found
 
 
 def _asked(answers: Answers) -> list[str]:
@@ -88,18 +125,57 @@ def without_paths(text: str) -> str:
     >>> without_paths("open('/home/Ann Lee/w.pt'): see /srv/lab/a.log, https://example.org/a/b and leaderboards/real")
     "open('w.pt'): see a.log, https://example.org/a/b and leaderboards/real"
     """
-    text = IN_HOME.sub("~/", text)
+    text = ADDRESS.sub(lambda found: found[0] if found[0].startswith("file:") else _last(found[0]), text)
+    text = IN_HOME.sub("~/", REMOTE.sub("", LOGIN.sub("", text)))
     text = DELIMITED.sub(lambda found: " ".join(map(_last, re.split(rf" (?={START})", found[0]))), text)
     return BARE.sub(lambda found: _last(found[0]), text)
 
 
 def _last(path: str) -> str:
-    path = path.removeprefix("file://")
-    if HOME.fullmatch(path):
+    if HOME.fullmatch(re.sub("^file:/{0,2}(?=/)|^file:/*", "", path)):
         return "~"
-    return path.rstrip("/").rpartition("/")[2] or path
+    return re.split(SEP, path.rstrip("\\/"))[-1] or path
 
 
-def _record(record: Record, clean: _Clean) -> Record:
+@lru_cache
+def _own_names() -> re.Pattern[str] | None:
+    """This machine and who works on it, as words that a message may hold; None if they tell nothing."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name, as in a container
+        user = ""
+    host = socket.gethostname()
+    names = {user, host, host.partition(".")[0]}
+    telling = sorted((name for name in names if len(name) > 2 and name.lower() not in COMMON), key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, telling))})(?!\w)") if telling else None
+
+
+def without_names(text: str) -> str:
+    """A message without the name of this machine and of its user."""
+    names = _own_names()
+    return text if names is None else names.sub("...", text)
+
+
+def _record(record: Record, clean: _Clean, kind: str, salter: Salter | None) -> Record:
+    """One of a dataset whose ids are of a kind; `salter` if these must be hashed."""
+
+    def told(text: str) -> str:
+        return clean.text(without_names(text if salter is None else salter.text(text)))
+
     trial = Trial(**clean(record.trial.as_dict()))
+    facts = record.facts
+    evaluations = {rule: replace(one, metric_reasons=_each(one.metric_reasons, told)) for rule, one in facts.evaluations.items()}
+    facts = replace(
+        facts,
+        ids=SALTED if kind == PRIVATE else facts.ids,
+        notes=[told(line) for line in facts.notes],
+        concerns=[told(line) for line in facts.concerns],
+        metric_reasons=_each(facts.metric_reasons, told),
+        evaluations=evaluations,
+    )
+    record = replace(record, reason=None if record.reason is None else told(record.reason), facts=facts)
     return Record.from_json(trial, clean(record.as_json()))
+
+
+def _each(texts: Mapping[str, str], told: Callable[[str], str]) -> dict[str, str]:
+    return {name: told(text) for name, text in texts.items()}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.datasets.base import DataError, Dataset
-from bench.datasets.catalog import DATASETS
+from bench.datasets.catalog import DATASETS, PUBLIC_IDS
 from bench.datasets.files import FileDataset
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import GROUPS, METHODS
@@ -113,6 +113,19 @@ def dataset_names() -> dict[str, str]:
     return DATASETS | outside("datasets")
 
 
+def has_public_ids(dataset: str) -> bool:
+    """Whether a listed dataset has ids that anybody may see; False for what is not listed."""
+    return dataset in PUBLIC_IDS
+
+
+def terms_of(dataset: str) -> tuple[bool, str]:
+    """Whether the owners of a listed dataset forbid publishing what is derived of it, and their terms; (False, "") for others."""
+    if dataset not in DATASETS:
+        return False, ""
+    cls = _find(dataset, DATASETS, "dataset")
+    return cls.restricted, getattr(cls, "terms", "")
+
+
 def is_from_outside(dataset: str) -> bool:
     """Whether a dataset is none of the catalog: a file, a class, or of another package. Nobody has looked at it before its user does."""
     return dataset not in DATASETS
@@ -176,6 +189,8 @@ def dataset_of(choice: Choice) -> Dataset:
     except (TypeError, ValueError) as error:
         raise UsageError(f"dataset {str(choice)!r}: {error}") from None
     check_set(dataset, base, f"dataset {choice.name!r}")
+    if choice.name in PUBLIC_IDS:
+        dataset.public_ids = True
     for fact, (kind, words) in DATASET_FACTS.items():
         if not isinstance(getattr(dataset, fact), kind):
             raise UsageError(f"{fact} of dataset {str(choice)!r} must be {words}, got {getattr(dataset, fact)!r}")
@@ -204,6 +219,8 @@ DATASET_FACTS: Mapping[str, tuple[type, str]] = {
     "source": (str, "a text"),
     "licence": (str, "a text"),
     "synthetic": (bool, "True or False"),
+    "public_ids": (bool, "True or False"),
+    "restricted": (bool, "True or False"),
     "keeps_groups": (bool, "True or False"),
     "split_kind": (str, "a text"),
     "options": (Mapping, "a mapping, name -> default"),

@@ -1,6 +1,6 @@
 """One trial, in torch: everything with a gradient, and what it costs.
 
-`trial`: a trial in, a record and its predictions out. `loop`: training, evaluation, the checks of both. `loader`: rows as batches, from
-the device or gathered from large data. `timing`: a few steps, timed. `cost`: operations, parameters, latency, memory. `threads`: how
-many the numerical libraries use.
+`trial`: a trial in, a record and its predictions out. `opened`: its data and class. `loop`: training, evaluation, the checks of both.
+`loader`: rows as batches, from the device or gathered from large data. `timing`: a few steps, timed. `cost`: operations, parameters,
+latency, memory. `weights`: a checkpoint in a file, and back. `threads`: how many the numerical libraries use.
 """

@@ -206,3 +206,13 @@ def checked_scores(scores: np.ndarray, rows: int, classes: int) -> np.ndarray:
     if reason:
         raise TrialError(f"predictions must be finite probabilities {(rows, classes)}: {reason}")
     return scores.astype(np.float64, copy=False)
+
+
+def as_computed(logits: Tensor) -> np.ndarray:
+    """Logits in the precision that the method computes in. Shapes: (N, C) -> (N, C) float32 or float64."""
+    return in_precision((logits if logits.dtype == torch.float64 else logits.float()).cpu().numpy())
+
+
+def in_precision(outputs: np.ndarray) -> np.ndarray:
+    """In the precision that the method computes in, single or double: nothing that tells two rows apart is lost."""
+    return np.ascontiguousarray(outputs, dtype=np.float32 if outputs.dtype in (np.float16, np.float32) else np.float64)

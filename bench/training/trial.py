@@ -11,22 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from bench import registry
 from bench.data.grammar import parse_rule
-from bench.data.parts import Part, Parts
-from bench.datasets.base import Batch, Dataset, Samples, as_batch
-from bench.errors import TrialError, UsageError
+from bench.data.parts import Part
+from bench.datasets.base import Batch, Samples, as_batch
+from bench.errors import TrialError
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.methods.tracing import Tracer
-from bench.names import Choice
 from bench.question.machine import Machine
-from bench.question.parts import parts_of
-from bench.question.trial import HARNESS_VERSION, Trial
+from bench.question.trial import Trial
 from bench.records.facts import Facts
 from bench.records.predictions import LOGITS, SCORES, Predictions
 from bench.records.provenance import provenance
@@ -38,64 +34,37 @@ from bench.stats.metrics import selection_score
 from bench.training.cost import forward_count, latency_ms, resident_mb, stated_number, training_flops
 from bench.training.loader import Rows, batches_of, rows_on
 from bench.training.loop import (
+    as_computed,
     build_method,
     check_prediction,
     checked_scores,
     fit_to_best,
+    in_precision,
     predict,
     resolve_device,
     row_batches,
     rows_for,
     without_labels,
 )
+from bench.training.opened import Opened, open_trial
 from bench.training.threads import limited
+from bench.training.weights import save
 
-
-@dataclass(frozen=True)
-class Opened:
-    """What a trial works with: its names looked up, its data cut and hidden."""
-
-    dataset: Dataset
-    parts: Parts
-    cls: type[Any]  # a Method or an Estimator
-    config: Any  # of the class
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.parts.train.samples.schema.classes
-
-
-def open_trial(trial: Trial, test: bool = True) -> Opened:
-    """A trial's dataset, parts (the test part empty unless asked for), class and config.
-
-    Raises: UsageError, among others if harness, code or data are not those that the trial's id stands for.
-    """
-    if trial.harness != HARNESS_VERSION:
-        raise UsageError(f"the trial is of version {trial.harness} of the harness, this bench is of {HARNESS_VERSION}; plan it anew")
-    cls = registry.method_class(trial.method)
-    config = registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
-    version = registry.version_of(cls, config, is_running=True)
-    if version != trial.version:
-        raise UsageError(
-            f"the code of {trial.method} is not what it was when the trial was planned: version {trial.version} then, {version} now; "
-            "run again, in a new Python if this one has loaded the older code"
-        )
-    dataset, parts = parts_of(trial, test)
-    return Opened(dataset, parts, cls, config)
+KEPT, NOT_KEPT = "kept", "none to keep: the method fits itself"  # what a record says of weights that were asked for
 
 
 def run_trial(
-    trial: Trial, machine: Machine | None = None, report: Report | None = None, traces: Path | None = None
+    trial: Trial, machine: Machine | None = None, report: Report | None = None, traces: Path | None = None, weights: Path | None = None
 ) -> tuple[Record, Predictions]:
     """Train, choose the checkpoint, score the test part once, and once under each rule of its evaluations.
 
     With `traces`, what the method did is written there (see `bench.methods.tracing`): gradients in training, all else on the
-    test part; no number changes.
+    test part; with `weights`, the chosen checkpoint of one that the suite trains (see `bench.training.weights`). No number changes.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
     machine = machine or Machine()
     with limited(machine.threads):
-        return _run(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None), traces)
+        return _run(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None), traces, weights)
 
 
 def validate_trial(trial: Trial, machine: Machine | None = None, report: Report | None = None) -> tuple[Record, None]:
@@ -109,7 +78,9 @@ def validate_trial(trial: Trial, machine: Machine | None = None, report: Report 
         return _validate(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None)), None
 
 
-def _run(trial: Trial, device: torch.device, threads: int, report: Report, traces: Path | None) -> tuple[Record, Predictions]:
+def _run(
+    trial: Trial, device: torch.device, threads: int, report: Report, traces: Path | None, weights: Path | None
+) -> tuple[Record, Predictions]:
     start, memory_before = time.perf_counter(), resident_mb()
     opened = open_trial(trial)
     parts, test = opened.parts, opened.parts.test
@@ -118,7 +89,7 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report, trace
         outcome = _fit_estimator(opened, trial)
     else:
         tracer = None if traces is None else Tracer()
-        outcome = _train_method(opened, trial, device, report, tracer)
+        outcome = _train_method(opened, trial, device, report, tracer, weights)
         if traces is not None and tracer is not None:
             tracer.save(traces)
     if device.type == "cuda" and issubclass(opened.cls, Method):
@@ -147,7 +118,10 @@ def _run(trial: Trial, device: torch.device, threads: int, report: Report, trace
         "test_evaluations": 1,  # times that the main scores, and each of the evaluations, were taken
         "not_counted": list(outcome.not_counted),
         "synthetic": opened.dataset.synthetic,
+        "ids": "public" if opened.dataset.public_ids else "private",
+        "restricted": opened.dataset.restricted,
         "config": {key: value for key, value in vars(opened.config).items() if isinstance(value, bool | int | float | str)},
+        "weights": "" if weights is None else KEPT if weights.is_file() else NOT_KEPT,
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {"load": loaded - start, "total": time.perf_counter() - start},
         **({"evaluations": surface} if surface else {}),
@@ -233,7 +207,7 @@ def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
     def probabilities(part: Part) -> np.ndarray:
         found = estimator.predict_proba(without_labels(rows_for(cls, part)))
         checked_scores(found, len(part), len(opened.classes))
-        return _as_computed(found)
+        return in_precision(found)
 
     outputs, test = probabilities(parts.test), without_labels(rows_for(cls, parts.test))
     flops = stated_number(f"{cls.__name__}.flops_per_sample", estimator.flops_per_sample())
@@ -247,11 +221,6 @@ def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
         "train_seconds": seconds,
     }
     return _Outcome(outputs, SCORES, probabilities, cost, valid)
-
-
-def _as_computed(outputs: np.ndarray) -> np.ndarray:
-    """In the precision that the method computes in, single or double: nothing that tells two rows apart is lost."""
-    return np.ascontiguousarray(outputs, dtype=np.float32 if outputs.dtype in (np.float16, np.float32) else np.float64)
 
 
 def _fitted(opened: Opened, trial: Trial) -> tuple[Estimator, float, float]:
@@ -273,18 +242,22 @@ def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> flo
     return 1000 * float(np.median(times[1:]))
 
 
-def _train_method(opened: Opened, trial: Trial, device: torch.device, report: Report, tracer: Tracer | None) -> _Outcome:
+def _train_method(
+    opened: Opened, trial: Trial, device: torch.device, report: Report, tracer: Tracer | None, weights: Path | None
+) -> _Outcome:
     config, parts = opened.config, opened.parts
     method = build_method(opened.cls, config, parts.train.samples, trial.seed, device)
     begin = time.perf_counter()
     best_epoch, valid = fit_to_best(method, config, parts, trial, device, report, tracer)
     seconds = time.perf_counter() - begin
+    if weights is not None:
+        save(method, trial, best_epoch, weights)
     test = rows_on(parts.test.samples, device, is_labelled=False)
     state = method.generator.get_state()
 
     def logits_of(data: Batch | Rows) -> np.ndarray:
         logits = predict(method, data, config.batch_size)
-        return _as_computed((logits if logits.dtype == torch.float64 else logits.float()).cpu().numpy())
+        return as_computed(logits)
 
     method.tracer = tracer
     outputs = logits_of(test)

@@ -21,6 +21,7 @@ class Described(Dataset):
     def __init__(self, path: str | Path) -> None:
         self.description = read_description(path)
         self.title, self.source, self.licence = self.description.title, self.description.source, self.description.licence
+        self.public_ids, self.restricted = self.description.public_ids, self.description.restricted
         self.indicated = [one.name for one in self.description.modalities if one.indicators]
         self.indicators = bool(self.indicated)
         self.categories: Categories = {}

@@ -1,4 +1,4 @@
-"""The description of a user's own data: a TOML file read into values, each key checked, and written again.
+"""The description of a user's own data: a TOML file read into values, each key checked.
 
 Paths in it are relative to its folder; docs/use/tables.md explains the keys. What is wrong is a `DataError` with the file, the place in it,
 the rule, and what came.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -111,6 +111,8 @@ class Description:
     title: str = ""
     source: str = ""
     licence: str = ""
+    public_ids: bool = False  # its ids are row numbers or published names; otherwise only salted hashes of them are published
+    restricted: bool = False  # its owners forbid publishing what is derived of it, row by row
     groups: Place | None = None
     split: Place | None = None
 
@@ -240,6 +242,8 @@ def description_of(data: Mapping[str, Any], path: Path) -> Description:
         title=top.text("title", "") or path.stem,
         source=top.text("source", ""),
         licence=top.text("licence", ""),
+        public_ids=top.flag("public_ids", False),
+        restricted=top.flag("restricted", False),
         groups=_place(path, top, "groups"),
         split=_place(path, top, "split"),
     )
@@ -380,71 +384,3 @@ def _column(where: str, name: str, value: object) -> Column:
     if column.thousands == column.decimal:
         raise DataError(f"{where}: decimal and thousands must be two signs, got {column.decimal!r} twice")
     return column
-
-
-# ---- written
-
-
-def to_toml(description: Description, comments: Mapping[str, str] | None = None) -> str:
-    """The text of a description, which `read_description` reads as the same; keys at their defaults are left out.
-
-    `comments` are lines above what they are about: `""` the file, `target`, `groups`, `split`, a modality by its name, and a column as
-    `modality.column`; a comment of several lines is written as such.
-    """
-    said = comments or {}
-    lines = [*_remarks(said.get("")), f"title = {_value(description.title)}"]
-    lines += [f"{key} = {_value(getattr(description, key))}" for key in ("source", "licence") if getattr(description, key)]
-    lines += [f"id = {_value(description.id)}"]
-    for key in ("target", "groups", "split"):
-        table = getattr(description, key)
-        if table is not None:
-            lines += ["", *_remarks(said.get(key)), f"[{key}]", *_pairs(table)]
-    for modality in description.modalities:
-        keys = ("name", "letter", "kind", "id", *MODALITY_KEYS[modality.kind])
-        pairs = [pair for pair in _pairs(modality, always=("letter", "kind")) if pair.partition(" ")[0] in keys]
-        lines += ["", *_remarks(said.get(modality.name)), "[[modality]]", *pairs]
-        if modality.columns:
-            lines += ["", "[modality.columns]"]
-        for column in modality.columns:
-            lines += [*_remarks(said.get(f"{modality.name}.{column.name}")), f"{_key(column.name)} = {_of_column(column)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _remarks(text: str | None) -> list[str]:
-    return [f"# {line}".rstrip() for line in text.splitlines()] if text else []
-
-
-def _pairs(table: Target | Place | DescribedModality, always: Sequence[str] = ()) -> list[str]:
-    found = []
-    for one in fields(table):
-        value = getattr(table, one.name)
-        if one.name != "columns" and (value != one.default or one.name in always):
-            found.append(f"{one.name} = {_value(value)}")
-    return found
-
-
-def _of_column(column: Column) -> str:
-    pairs = [f"{one.name} = {_value(getattr(column, one.name))}" for one in fields(column)[2:] if getattr(column, one.name) != one.default]
-    return f"{{ as = {_value(column.kind)}, {', '.join(pairs)} }}" if pairs else _value(column.kind)
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
-
-
-def _value(value: object) -> str:
-    """A value as TOML writes it; texts escape what a basic string may not hold."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, int):
-        return str(value)
-    escaped = "".join(_escape(sign) for sign in str(value))
-    return f'"{escaped}"'
-
-
-def _escape(sign: str) -> str:
-    if sign in '"\\':
-        return f"\\{sign}"
-    return sign if sign.isprintable() else f"\\U{ord(sign):08X}"

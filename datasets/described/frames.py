@@ -40,6 +40,7 @@ def framed(
     title: str = "",
     rows: str = "one",
     indicators: bool = True,
+    public_ids: bool = False,
 ) -> Framed:
     """The dataset that frames make; its values are written to a prepared copy, once. Raises: DataError."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -74,7 +75,7 @@ def framed(
         write_prepared(folder, read.samples, {"dataset": name, "options": {}, "sources": {}})
     indicated = [one.name for one in found if one.kind == "vector" and indicators]
     made = Framed(name, folder, title or name, indicated, read.categories, facts)
-    made.column_names = read.columns
+    made.column_names, made.public_ids = read.columns, public_ids
     return made
 
 

@@ -38,7 +38,7 @@ def ids_of(sheet: Sheet, column: str, notes: Notes) -> np.ndarray:
         raise DataError(f"{sheet.where(int(empty.argmax()))}: {column}, the id of a row, is empty; fill it in, or leave the row out")
     as_float = [text for text in texts if WHOLE.fullmatch(text)]
     if as_float and all(re.fullmatch(r"[+-]?\d+(\.0+)?", text) for text in texts):
-        notes.append(f"{sheet.file}: {len(as_float)} ids of {column} such as {as_float[0]!r} are read without .0")
+        notes.append(f"{sheet.file}: {len(as_float)} ids of {column} such as sample {as_float[0]!r} are read without .0")
         texts = np.array([WHOLE.sub(r"\1", text) for text in texts], dtype=object)
     return texts
 
@@ -227,7 +227,9 @@ def lookup(tables: Tables, roster: Roster, file: str, id_column: str) -> Lookup:
             "ids alike"
         )
     if strangers:
-        tables.notes.append(f"{sheet.file}: {len(strangers)} ids such as {strangers[0]!r} have no label, or are not in the target's table")
+        tables.notes.append(
+            f"{sheet.file}: {len(strangers)} ids such as sample {strangers[0]!r} have no label, or are not in the target's table"
+        )
     none = np.zeros(0, dtype=np.int64)
     found = [rows_of.get(one, none) for one in roster.owner.tolist()]
     return Lookup(np.concatenate([[0], np.cumsum([len(rows) for rows in found])]), np.concatenate(found).astype(np.int64))

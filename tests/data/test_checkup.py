@@ -1,6 +1,7 @@
 """bench/data/checkup.py and `bench data check`: every mistake is planted once and named, and sound data are left alone."""
 
 import json
+import re
 import time
 from dataclasses import replace
 
@@ -80,7 +81,7 @@ def test_rows_of_one_patient_in_several_parts_are_named_with_counts_and_two_ids(
     before = set(who[np.concatenate([rows["train"], rows["valid"]])].tolist())
     there = sum(patient in before for patient in who[rows["test"]].tolist())
     assert f"{there} of {len(rows['test'])} in person" in concern.text
-    a, b = (int(text.strip("r")) for text in concern.text.partition("such as ")[2].partition(")")[0].split(" and "))
+    a, b = (int(text) for text in re.findall(r"sample 'r(\d+)'", concern.text))
     assert (who[a], a in rows["test"]) == (who[b], True)
 
 

@@ -66,7 +66,7 @@ def test_ids_are_kept_as_texts(study, ids):
 def test_ids_read_as_floats_are_whole_again_and_listed(study):
     dataset = study(vector('a = "number"'), demo_csv="id,outcome\n1,alive\n12,dead\n", labs_csv="id,a\n1.0,1\n12.0,2\n")
     assert dataset.load().observed.all()
-    assert "2 ids of id such as '1.0' are read without .0" in dataset.facts["Handled"]
+    assert "2 ids of id such as sample '1.0' are read without .0" in dataset.facts["Handled"]
 
 
 @pytest.mark.parametrize(("there", "here"), [("007", "7"), ("P1", "p1"), ("A 1", "A1")])
@@ -78,7 +78,7 @@ def test_id_written_otherwise_is_refused_and_not_a_missing_modality(study, there
 def test_ids_without_a_label_are_listed(study):
     dataset = study(vector('a = "number"'), labs_csv="id,a\np1,1\nq9,2\n")
     dataset.load()
-    assert "labs.csv: 1 ids such as 'q9' have no label" in dataset.facts["Handled"]
+    assert "labs.csv: 1 ids such as sample 'q9' have no label" in dataset.facts["Handled"]
 
 
 @pytest.mark.parametrize(

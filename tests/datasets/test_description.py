@@ -3,7 +3,8 @@
 import pytest
 
 from bench.datasets.base import DataError
-from bench.datasets.described.description import Column, read_description, to_toml
+from bench.datasets.described.as_toml import to_toml
+from bench.datasets.described.description import Column, read_description
 
 WHOLE = """\ufeff
 title = "My study"

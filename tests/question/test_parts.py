@@ -18,7 +18,7 @@ from bench.names import parse_choice
 from bench.question.parts import parts_of
 from bench.question.plan import plan
 from bench.question.suite import Settings, Suite
-from bench.training.trial import open_trial
+from bench.training.opened import open_trial
 
 TABLE = """
 import os

@@ -18,7 +18,7 @@ from bench.question.suite import Settings, Suite
 from bench.question.trial import WITHOUT_FOLDERS, Trial
 from bench.records.answers import Answers
 from bench.records.folder import answers_of
-from bench.records.public import public, without_paths
+from bench.records.public import _own_names, public, without_paths
 from bench.records.record import Record
 
 NET = """
@@ -156,16 +156,47 @@ def test_one_file_is_called_by_its_class_unless_the_name_is_taken():
         ("see https://example.org/home/me/page", "see https://example.org/home/me/page"),
         ("net.py:Net[weights=/home/Ann Lee/w.pt,k=2]", "net.py:Net[weights=w.pt,k=2]"),
         ("default,/home/Ann Lee/tuned.toml", "default,tuned.toml"),
-        ("error:/home/me/x.log and file:///home/me/y.log, C:/Users/me/z", "error:x.log and y.log, C:z"),
+        ("error:/home/me/x.log and file:///home/me/y.log, C:/Users/me/z", "error:x.log and y.log, z"),
         ("../../me/my.toml, in /home/me/ or '/home/Ann Lee' or /root/", "my.toml, in ~ or '~' or ~"),
         ("/home/me/a.py failed on /home/you/b.py", "a.py failed on b.py"),
         ("mcar(0.3)+block(group,0.3); / and 3 / 4 and '/'", "mcar(0.3)+block(group,0.3); / and 3 / 4 and '/'"),
         ("see https://example.org/a/b, leaderboards/real and 3/10", "see https://example.org/a/b, leaderboards/real and 3/10"),
         ("--suite=/srv/lab/my.toml", "--suite=my.toml"),
+        (r"open('C:\Users\Ann Lee\data\w.pt')", "open('w.pt')"),
+        (r"FileNotFoundError: 'C:\\Users\\ann\\w.pt'", "FileNotFoundError: 'w.pt'"),
+        (r"cannot read C:\Users\ann\my\w.pt: gone", "cannot read w.pt: gone"),
+        (r"D:\w.pt and d:/x y/z.csv", "w.pt and z.csv"),
+        (r"in C:\Users\ann\ or 'C:\Users\Ann Lee'", "in ~ or '~'"),
+        (r"\\nas\share\ann\w.pt", "w.pt"),
+        (r"'\\\\nas\\share\\ann\\w.pt' is not there", "'w.pt' is not there"),
+        (r"the pattern '\\d+\.\\w' and \alpha", r"the pattern '\\d+\.\\w' and \alpha"),
+        ("~ann/x.csv and ~ann/a/b.csv, about ~3/10", "x.csv and b.csv, about ~3/10"),
+        ("smb://nas.lab/share/x.csv or s3://ward/patients/x.csv", "x.csv or x.csv"),
+        ("https://ann:pw@host.org/a/b and http://lab-server:8080/x", "https://host.org/a/b and x"),
+        ("http://10.0.0.7/data/x.csv", "x.csv"),
+        ("ann@srv.lab:/data/x.csv and mail ann@srv.lab: soon", "x.csv and mail ann@srv.lab: soon"),
+        ("file:///C:/Users/ann/x.csv", "x.csv"),
+        (
+            r"study.toml[file=/srv/x/y.csv,k=2] net.py:Net[weights=C:\Users\ann\w.pt,k=2]",
+            "study.toml[file=y.csv,k=2] net.py:Net[weights=w.pt,k=2]",
+        ),
+        ("{'/a/b': 'C:/a/b'} <module '/x/y/z.py'>", "{'b': 'b'} <module 'z.py'>"),
     ],
 )
 def test_paths_in_any_text_end_as_their_last_part(text, clean):
     assert without_paths(text) == clean
+
+
+def test_messages_name_neither_this_machine_nor_its_user(monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "ward-7.clinic.org")
+    monkeypatch.setattr("getpass.getuser", lambda: "annabella")
+    _own_names.cache_clear()
+    trial = Trial("constant", "default", {}, {}, "digits", {}, "NE", "natural", 0, "accuracy", "training", 0, "f", "v")
+    record = Record(trial, "failed", "annabella on ward-7 may not; constant and annabellas may")
+    found = public(Answers(Suite("s", (Settings(("digits",)),)), [record])).records[0]
+    _own_names.cache_clear()
+    assert found.reason == "... on ... may not; constant and annabellas may"
+    assert found.trial == trial
 
 
 def test_progress_names_a_file_by_its_class():
