@@ -43,7 +43,7 @@ TEXTS = ("letters", "pareto", "audit", "flags")
 ROW_COLUMNS = ("setting", "method", "n", "planned", *FROM_TABLE)
 TRIAL_COLUMNS = ("id", "setting", "method", "seed", "status", "reason", "scores")
 TEST_COLUMNS = (
-    "difference", "low", "high", "p", "p_adjusted", "effect", "verdict", "reason", "p_named", "named_verdict",
+    "difference", "low", "high", "alone_low", "alone_high", "p", "p_adjusted", "effect", "verdict", "reason", "p_named", "named_verdict",
 )  # fmt: skip
 Pair = tuple[str, str]
 
@@ -74,6 +74,7 @@ def site_data(answers: Answers, table: str, significance: str, source: str, opti
                 "metric": suite.metric,
                 "alpha": tests["alpha"],
                 "rope": tests["rope"],
+                "intervals": "family" if any("interval_unadjusted" in test for test in tests["tests"]) else "pair",
                 "source": source,
                 "option": option,
                 "provenance": provenance_line(done),
@@ -193,7 +194,7 @@ def _scores(record: Record, names: Sequence[str]) -> list[float]:
 
 
 class _Named(NamedTuple):
-    """A pair that was named before anyone looked: what `bench compare` says of it in a setting."""
+    """A pair that was named before anyone looked: what `bench compare` says of it in a setting, beside its interval."""
 
     p: float  # Holm over the settings of its kind
     verdict: str
@@ -236,9 +237,9 @@ def _families(
 
 
 def _test(test: Mapping[str, Any], named: _Named | None) -> list[object]:
-    low, high = test["interval"]
+    intervals = test["interval"] + test.get("interval_unadjusted", [math.nan, math.nan])  # boards of before have the one of the pair alone
     p, said = (named.p, named.verdict) if named else (math.nan, "")
-    own = [test["difference"], low, high, test["p"], test["p_adjusted"], test["effect"], test["verdict"], test["reason"] or ""]
+    own = [test["difference"], *intervals, test["p"], test["p_adjusted"], test["effect"], test["verdict"], test["reason"] or ""]
     return [*own, _rounded(p, TEST_DIGITS), said]
 
 
@@ -255,7 +256,7 @@ def _named(families: Mapping[str, Mapping[Pair, Mapping[str, Any]]], levels: Lev
         for title, line, q in zip(titles, lines, stats.holm(p).tolist(), strict=True):
             if line["p"] is not None:
                 equal = 0.0 if line["verdict"] == "equivalent" else math.nan  # that verdict goes by its own test, whatever the family
-                said = verdict(levels, line["difference"], *line["interval"], q, equal)
+                said = verdict(levels, line["difference"], math.nan, math.nan, q, equal)
                 found[title, line["a"], line["b"]] = _Named(q, said)
     return found
 

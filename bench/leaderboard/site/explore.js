@@ -42,9 +42,15 @@ const inPoints = (value) => Math.round(value * 1e10) / 1e8;
 const points = (value, digits = 1) => (known(value) ? fixed(inPoints(value), digits) : DASH);
 const signed = (value) => (known(value) ? (fixed(inPoints(value), 1).startsWith("-") ? "" : "+") + fixed(inPoints(value), 1) : DASH);
 const pText = (p) => (!known(p) ? DASH : p < 0.001 ? "<0.001" : fixed(p, 3));
-const number = (value) => (!known(value) ? DASH : value >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3))));
+/** Three digits that count; thousands with commas, powers of ten where there would be many zeros. */
+const number = (value) => {
+  if (!known(value)) return DASH;
+  if (value >= 1000) return Math.round(value).toLocaleString("en");
+  return value !== 0 && value < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
+};
 const interval = (low, high) => (known(low) && known(high) ? `${points(low)} to ${points(high)}` : DASH);
 const some = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+const margin = some(Number((100 * board.rope).toPrecision(6)), "point");
 
 // ---- the state of the view, and its address ---------------------------------------------------------------------------------------------
 
@@ -147,7 +153,8 @@ function between(family, i, j) {
 const negative = (value) => (known(value) ? -value : null);
 function turned(test) {
   const word = (verdict) => ({ better: "worse", "better*": "worse*", worse: "better", "worse*": "better*" })[verdict] ?? verdict;
-  return { ...test, difference: negative(test.difference), low: negative(test.high), high: negative(test.low), effect: negative(test.effect),
+  return { ...test, difference: negative(test.difference), low: negative(test.high), high: negative(test.low),
+    alone_low: negative(test.alone_high), alone_high: negative(test.alone_low), effect: negative(test.effect),
     verdict: word(test.verdict), named_verdict: word(test.named_verdict) };
 }
 
@@ -353,7 +360,7 @@ function draw(id, caption, spec, head, lines, reason = "") {
   const entry = { key };
   drawn.set(id, entry);
   if (!spec) {
-    $(id).replaceChildren(el("p", { class: "withheld" }, `${caption}: not drawn, for ${reason}.`));
+    $(id).replaceChildren(el("p", { class: "withheld" }, `${caption}: not drawn (${reason}).`));
     return (entry.done = Promise.resolve());
   }
   const place = el("div", { class: "plot" });
@@ -371,7 +378,7 @@ function drawRanks({ lines, family, why }) {
   const values = placed.map((line) => ({ method: methods[line.method].label, rank: line.meanRank, low: line.place.low, high: line.place.high, text: `${line.place.low} to ${line.place.high}`, mean: fixed(line.meanRank, 2), letters: line.place.letters }));
   const told = tip(["method", "Method"], ["mean", "Mean rank"], ["text", "Rank interval"], ["letters", "Letters"]);
   const y = { field: "method", type: "nominal", sort: null, title: null };
-  const spec = why ? null : { height: { step: 22 }, data: { values }, layer: [
+  const spec = why ? null : { height: 22 * values.length, data: { values }, layer: [
     { mark: { type: "rule", strokeWidth: 3, color: colour("--mark"), opacity: 0.6 }, encoding: { y, x: { field: "low", type: "quantitative", scale: { domain: [0.5, values.length + 0.5], nice: false }, axis: { tickMinStep: 1, format: "d" }, title: "Rank" }, x2: { field: "high" }, tooltip: told } },
     { mark: { type: "point", filled: true, size: 70, color: colour("--mark"), opacity: 1 }, encoding: { y, x: { field: "rank", type: "quantitative" }, tooltip: told } }] };
   const caption = family && !why ? `Mean rank (point) and rank interval (line): ${family.test}, Holm over ${family.size} pairs of ${some(family.n, family.unit.replace(/s$/, ""))}` : "Rank intervals";
@@ -396,16 +403,27 @@ function drawForest(found) {
   const values = here.map((line) => ({ method: methods[line.method].label, score: 100 * line.mean, low: known(line.low) ? 100 * line.low : null, high: known(line.high) ? 100 * line.high : null, text: points(line.mean), span: interval(line.low, line.high) }));
   const { floor, ceiling } = boundsOf(at, found.metric);
   const ends = [["floor", floor], ["ceiling", ceiling]].filter(([, value]) => known(value)).map(([name, value]) => ({ name, text: `${name} ${points(value)}`, score: 100 * value }));
+  const all = values.flatMap((v) => [v.score, v.low, v.high]).filter(known);
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  const reach = 1.5 * Math.max(high - low, 1);  // a bound farther away would press the methods together: it is named at the edge
+  const inside = ends.filter((end) => end.score >= low - reach && end.score <= high + reach);
+  const outside = ends.filter((end) => !inside.includes(end)).map((end) => (end.score < low ? { text: `◂ ${end.text}`, score: axis()[0], side: "left" } : { text: `${end.text} ▸`, score: axis()[1], side: "right" }));
+  function axis() {
+    const scores = [...all, ...inside.map((end) => end.score)];
+    const pad = 0.04 * Math.max(Math.max(...scores) - Math.min(...scores), 0.5);
+    return [Math.min(...scores) - pad, Math.max(...scores) + pad];
+  }
   const told = tip(["method", "Method"], ["text", `${metric.name} x 100`], ["span", "95 % interval"]);
   const y = { field: "method", type: "nominal", sort: null, title: null };
-  const x = { field: "score", type: "quantitative", title: `${metric.name} x 100${metric.higher ? "" : ", lower is better"}`, scale: { zero: false } };
-  const spec = values.length ? { height: { step: 22 }, padding: { top: 18, left: 5, right: 30, bottom: 5 }, layer: [
+  const x = { field: "score", type: "quantitative", title: `${metric.name} x 100${metric.higher ? "" : ", lower is better"}`, scale: { domain: axis(), zero: false, nice: false }, axis: { tickCount: innerWidth < 600 ? 4 : 8 } };
+  const label = (align, from) => ({ data: { values: from }, mark: { type: "text", dy: -8, baseline: "bottom", align }, encoding: { x, y: { value: 0 }, text: { field: "text" } } });
+  const spec = values.length ? { height: 22 * values.length, padding: { top: 18, left: 5, right: 30, bottom: 5 }, layer: [
     { data: { values }, mark: { type: "rule", strokeWidth: 2, color: colour("--mark") }, encoding: { y, x: { ...x, field: "low" }, x2: { field: "high" }, tooltip: told } },
     { data: { values }, mark: { type: "point", filled: true, size: 70, color: colour("--mark"), opacity: 1 }, encoding: { y, x, tooltip: told } },
-    { data: { values: ends }, mark: { type: "rule", strokeDash: [4, 4], opacity: 0.8 }, encoding: { x, tooltip: tip(["text", "Bound"]) } },
-    { data: { values: ends }, mark: { type: "text", dy: -8, baseline: "bottom" }, encoding: { x, y: { value: 0 }, text: { field: "text" } } }] } : null;
+    { data: { values: inside }, mark: { type: "rule", strokeDash: [4, 4], opacity: 0.8 }, encoding: { x, tooltip: tip(["text", "Bound"]) } },
+    label("center", inside), label("left", outside.filter((end) => end.side === "left")), label("right", outside.filter((end) => end.side === "right"))] } : null;
   const note = found.metric === 0 ? "mean with its 95 % interval over seeds and test samples" : "means; intervals are stored for the board's metric alone";
-  const caption = `${settings[at].title}: ${note}, floor and ceiling dashed`;
+  const caption = `${settings[at].title}: ${note}, ${inside.map((end) => end.text).join(" and ") || "no bound"} dashed${outside.length ? `, ${outside.map((end) => end.text.replace(/[◂▸]/g, "").trim()).join(" and ")} beyond the axis` : ""}`;
   const lines = [...values.map((v) => [v.method, v.text, v.span]), ...ends.map((end) => [end.name, points(end.score / 100), ""])];
   return draw("forest-plot", caption, spec, ["Method", `${metric.name} x 100`, "95 % interval"], lines, "no chosen method has a score there");
 }
@@ -424,7 +442,7 @@ function drawNoise(found) {
   const inside = values.map((value) => value.score).filter(known);
   const [low, high] = [Math.min(...inside), Math.max(...inside)];
   const pad = Math.max((high - low) * 0.08, 0.5);
-  const x = { field: "rate", type: "quantitative", title: "Missing rate", axis: { values: unique(values.map((value) => value.rate)) }, scale: { zero: false, nice: false } };
+  const x = { field: "rate", type: "quantitative", title: "Missing rate", axis: { values: unique(values.map((value) => value.rate)) }, scale: { zero: false, nice: false, padding: 16 } };
   const y = { field: "score", type: "quantitative", title: `${metric.name} x 100`, scale: { domain: [low - pad, high + pad], zero: false, clamp: false } };
   const picked = (yes, no) => ({ condition: { param: "picked", value: yes }, value: no });
   const told = tip(["method", "Method"], ["rate", "Missing rate"], ["text", `${metric.name} x 100`], ["span", "95 % interval"]);
@@ -451,10 +469,10 @@ function drawCost(found, { lines }) {
   const values = shown.map((line) => ({ method: methods[line.method].label, gflops: line.gflops, score: 100 * line.score, text: points(line.score), cost: number(line.gflops), front: shown.some((other) => ahead(other, line)) ? "no" : "yes" }));
   const told = tip(["method", "Method"], ["text", `${metric.name} x 100`], ["cost", "GFLOPs a sample"], ["front", "On the front"]);
   const { color, shape } = byMethod(shown.map((line) => line.method));
-  const x = { field: "gflops", type: "quantitative", scale: { type: "log", nice: true }, title: "GFLOPs of a forward pass, a sample (log scale)", axis: { format: "~g", labelOverlap: true, tickCount: 4 } };
+  const x = { field: "gflops", type: "quantitative", scale: { type: "log", nice: true }, title: "GFLOPs of a forward pass, a sample (log scale)", axis: { format: ".0e", labelOverlap: true, tickCount: 4 } };
   const y = { field: "score", type: "quantitative", scale: { zero: false, nice: true }, title: `${metric.name} x 100` };
   const spec = values.length ? { height: 300, data: { values }, layer: [
-    { transform: [{ filter: "datum.front === 'yes'" }, { calculate: "datum.gflops", as: "at" }], mark: { type: "line", interpolate: metric.higher ? "step-after" : "step-after", strokeDash: [2, 3], color: colour("--ink"), opacity: 0.6 }, encoding: { x, y, order: { field: "gflops", type: "quantitative" } } },
+    { transform: [{ filter: "datum.front === 'yes'" }], mark: { type: "line", interpolate: "step-after", strokeDash: [2, 3], color: colour("--ink"), opacity: 0.6 }, encoding: { x, y, order: { field: "gflops", type: "quantitative" } } },
     { mark: { type: "point", filled: true, size: 110, opacity: 1 }, encoding: { x, y, color, shape, tooltip: told } }] } : null;
   const caption = `Mean ${metric.name} over ${some(found.settings.length, "setting")} against GFLOPs; dotted: nobody is better and as cheap`;
   const without = lines.filter((line) => isRanked(line.method) && !shown.includes(line)).map((line) => methods[line.method].label);
@@ -478,10 +496,10 @@ function showStandings(found, all) {
   const metric = metrics[found.metric];
   const place = (line) => !isRanked(line.method) ? cell(methods[line.method].role, 1e9) : line.place ? cell(line.place.low === line.place.high ? `${line.place.low}` : `${line.place.low}-${line.place.high}`, line.place.low * 1000 + line.place.high) : cell(el("span", { class: "withheld", title: why }, DASH), 1e8);
   const name = (line) => { const label = methods[line.method].label; return line.place?.best && line.n === line.planned ? el("strong", {}, label) : label; };
-  const head = ["Method", "Mean rank", "Ranks", "Letters", `${metric.name} x 100`, "Scored", "GFLOPs", "Parameters", "Preset", "Role", "Audit", "Flags"];
+  const head = ["Method", "Mean rank", "Ranks", "Letters", `${metric.name} x 100`, "Scored", "GFLOPs", "Parameters", "Role", "Audit", "Flags"];
   const body = lines.map((line, at) => [cell(name(line), methods[line.method].label), cell(known(line.meanRank) ? fixed(line.meanRank, 2) : "", line.meanRank ?? 1e6 + at, "number"), place(line),
     cell(line.place ? line.place.letters : isRanked(line.method) ? el("span", { class: "withheld", title: why }, DASH) : "", line.place?.letters ?? "~"), numeric(points(line.score), line.score),
-    cell(`${line.n}/${line.planned}`, line.n / Math.max(line.planned, 1), "number"), numeric(number(line.gflops), line.gflops), numeric(number(line.parameters), line.parameters), methods[line.method].preset, methods[line.method].role,
+    cell(`${line.n}/${line.planned}`, line.n / Math.max(line.planned, 1), "number"), numeric(number(line.gflops), line.gflops), numeric(number(line.parameters), line.parameters), methods[line.method].role,
     line.audit.length > 1 ? "differs, see all scores" : line.audit[0], line.flags.join("; ")]);
   const caption = `${some(found.settings.length, "setting")} of ${state.kind} data, ${some(lines.length, "method")}`;
   const part = family && lines.filter((line) => line.place).length < family.methods.length ? ` Some of its ${family.methods.length} methods are left out here; the correction stays that of all.` : "";
@@ -510,7 +528,10 @@ function showScores(found) {
 function pairText(family, i, j) {
   const [a, b, test] = [methods[i].label, methods[j].label, between(family, i, j)];
   if (!test || !known(test.p)) return `${a} against ${b}: ${test && known(test.difference) ? `${signed(test.difference)} points, ` : ""}not tested${(test?.reason || family.reason) ? ` (${test?.reason || family.reason})` : ""}.`;
-  const span = known(test.low) ? ` [${signed(test.low)}, ${signed(test.high)}] (95 %, of this pair alone)` : "";
+  const ends = (low, high) => `[${known(low) ? signed(low) : "no bound"}, ${known(high) ? signed(high) : "no bound"}]`;
+  const isKnown = known(test.low) || known(test.high);
+  const alone = known(test.alone_low) ? `; ${ends(test.alone_low, test.alone_high)} of this pair alone` : "";
+  const span = isKnown ? ` ${ends(test.low, test.high)} (95 %, ${board.intervals === "family" ? `all pairs at once${alone}` : "of this pair alone"})` : "";
   const own = `${a} against ${b}: ${signed(test.difference)} points${span}, p ${pEquals(test.p)}; after ${family.correction} over ${family.size} pairs p ${pEquals(test.p_adjusted)}: ${test.verdict}${family.exploratory ? ", exploratory" : ""}.`;
   if (family.of !== "setting") return own;
   if (board.looks.some((pair) => pair.includes(a) && pair.includes(b))) return `${own} Seeds were added until this pair was resolved: bench compare tests its planned looks.`;
@@ -529,7 +550,7 @@ function showPairs(found, all) {
   const score = (method) => (family.setting === null ? -(order.get(method) ?? 1e6) : (metrics[0].higher ? 1 : -1) * (rowAt.get(`${family.setting} ${method}`)?.mean ?? -1e6));
   const some_ = family.methods.filter((method) => found.methods.includes(method)).sort((i, j) => score(j) - score(i));
   const odd = found.metric === 0 ? "" : ` They are of ${board.metric}, not of ${state.metric}.`;
-  say("pairs-said", `${family.test}, ${some(family.n, family.unit.replace(/s$/, ""))}, ${family.correction} over ${some(family.size, "pair")}${family.exploratory ? ", exploratory" : ""}.${family.reason ? ` Not tested: ${family.reason}.` : ""}${odd} A cell is the row's method against the column's, in points: ▲ better, ▼ worse, = equivalent (within ${points(board.rope)}), · undecided, * wholly beyond that margin. Arrow keys move, Enter lists the trials.`);
+  say("pairs-said", `${family.test}, ${some(family.n, family.unit.replace(/s$/, ""))}, ${family.correction} over ${some(family.size, "pair")}${family.exploratory ? ", exploratory" : ""}.${family.reason ? ` Not tested: ${family.reason}.` : ""}${odd} A cell is the row's method against the column's, in points: ▲ better, ▼ worse, = equivalent (within ${margin}), · undecided, * wholly beyond that margin. Arrow keys move, Enter lists the trials.`);
   const largest = Math.max(...family.tests.map((line) => Math.abs(line[0] ?? 0)), 1e-9);
   const where = family.setting === null ? "" : settings[family.setting].title;
   const body = some_.map((i, y) => [methods[i].label, ...some_.map((j, x) => (i === j ? cell("", null, "self") : cell(pairCell(family, i, j, largest, where, y === 0 && x === 1, [y, x]))))]);
@@ -549,7 +570,10 @@ function pairCell(family, i, j, largest, where, isFirst, [y, x]) {
   const text = pairText(family, i, j);
   const made = el("button", { type: "button", class: `pair ${verdict}`, "aria-label": text, title: text, tabindex: isFirst ? "0" : "-1", "data-y": y, "data-x": x,
     onclick: () => openTrials([methods[i].label, methods[j].label], where) }, `${test ? signed(test.difference) : DASH} ${sign}`);
-  if (test && known(test.difference)) made.style.setProperty("--heat", `${Math.round(12 + 58 * Math.min(1, Math.abs(test.difference) / largest))}%`);
+  if (test && known(test.difference)) {
+    made.style.setProperty("--heat", `${Math.round((["better", "worse"].includes(verdict) ? 60 : 25) * Math.min(1, 0.15 + Math.abs(test.difference) / largest))}%`);
+    made.classList.add(test.difference > 0 ? "above" : "below");
+  }
   return made;
 }
 function tellPair(button) { if (button) say("pair", button.getAttribute("aria-label")); }
@@ -617,7 +641,7 @@ function restore() {
   render().then(() => { if (state.at) go(state.at); });
 }
 
-const asked = `${metrics[0].name} x 100, ${metrics[0].meaning}. ${some(settings.length, "setting")}, ${some(methods.filter((_, i) => isRanked(i)).length, "method")}, ${some(trials.length, "trial")}. A difference counts at p ≤ ${board.alpha} after correction; ${points(board.rope)} points and less do not matter.`;
+const asked = `${metrics[0].name} x 100, ${metrics[0].meaning}. ${some(settings.length, "setting")}, ${some(methods.filter((_, i) => isRanked(i)).length, "method")}, ${some(trials.length, "trial")}. A difference counts at p ≤ ${board.alpha} after correction; a difference of ${margin} or less does not matter.`;
 say("about", asked);
 for (const link of document.querySelectorAll("[data-at]")) {
   link.addEventListener("click", (event) => { event.preventDefault(); state.at = link.dataset.at; go(state.at); remember(); });
