@@ -268,8 +268,8 @@ def test_the_citation_holds_the_address_and_the_hash_of_the_numbers(opened, site
     assert said.endswith(f"#metric=auroc&data={digest}")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 375, 842])
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (375, "dark"), (842, "light")])
 @pytest.mark.parametrize("page", ["index.html", "quick.html", "real.html"])
 def test_no_page_scrolls_sideways(opened, whole, page, width, scheme):
     found = opened(whole / page, "#trials_of=muse" if page != "index.html" else "", width=width, color_scheme=scheme)
@@ -336,7 +336,7 @@ def test_the_keyboard_alone_sorts_and_chooses(opened, site):
     head.focus()
     assert head.evaluate("element => getComputedStyle(element).outlineStyle") != "none"
     found.page.keyboard.press("Enter")
-    assert found.page.locator("#standing-table thead th", has_text="GFLOPs").get_attribute("aria-sort") == "ascending"
+    found.page.locator("#standing-table thead th[aria-sort=ascending]", has_text="GFLOPs").wait_for()
 
 
 def test_the_list_of_boards_leads_to_each(opened, whole):

@@ -300,7 +300,7 @@ function sortable(id, caption, head, lines, { start = 0, keys = null, paging = f
 
 function select(id, label, options, value, changed) {
   const made = el("select", { id, onchange: (event) => changed(event.target.value) }, ...options.map(([key, text]) => el("option", { value: key, selected: key === value }, text)));
-  return el("label", {}, el("span", {}, label), made);
+  return el("div", {}, el("label", { for: id }, label), " ", made);
 }
 
 function form() {
