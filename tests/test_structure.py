@@ -184,7 +184,7 @@ def test_wheel_holds_bench_and_nothing_else(tmp_path):
     packed = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bench" / "suites").rglob("*.toml")}
     packed |= {"bench/stats/pairs.py", "bench/leaderboard/board.py"}
     site = ROOT / "bench" / "leaderboard" / "site"
-    packed |= {path.relative_to(ROOT).as_posix() for path in site.iterdir() if path.suffix in (".jinja", ".js", ".css")}
+    packed |= {path.relative_to(ROOT).as_posix() for path in site.rglob("*") if path.suffix in (".jinja", ".js", ".css")}
     packed |= {"bench/py.typed"}  # without this marker, nobody's mypy reads our types
     assert packed <= set(names)
 

@@ -77,7 +77,9 @@ def test_means_of_further_metrics_are_those_of_the_table(quick):
             assert row["others"][names.index(name) - 1][0] == pytest.approx(float(line[name]), abs=1e-9)
 
 
-@pytest.mark.parametrize(("a", "b"), [("mmformer", "muse"), ("m3care", "fusemoe"), ("best-single", "mean-mlp"), ("mean-mlp", "mean-logistic")])
+@pytest.mark.parametrize(
+    ("a", "b"), [("mmformer", "muse"), ("m3care", "fusemoe"), ("best-single", "mean-mlp"), ("mean-mlp", "mean-logistic")]
+)
 def test_the_verdict_of_a_named_pair_is_that_of_bench_compare(quick, a, b):
     with Folder(QUICK) as folder:
         found = compare(folder.answers(), a, b)
@@ -243,7 +245,8 @@ def test_a_results_folder_has_the_page_of_its_board(tmp_path, monkeypatch):
     from bench.leaderboard import publish
 
     monkeypatch.chdir(tmp_path)
-    bench.run("quick", methods=["constant", "best-single"], datasets="breast-cancer", protocols="mcar(0.3)", seeds="0-1", out="results", quiet=True)
+    methods = ["constant", "best-single"]
+    bench.run("quick", methods=methods, datasets="breast-cancer", protocols="mcar(0.3)", seeds="0-1", out="results", quiet=True)
     data = results_data(Path("results"))
     assert data["board"]["option"] == "--out results"
     from bench.records.folder import answers_of
@@ -255,5 +258,3 @@ def test_a_results_folder_has_the_page_of_its_board(tmp_path, monkeypatch):
     done = CliRunner().invoke(main, ["leaderboard", "--out", "results", "--site", "site"])
     assert done.exit_code == 0, done.output
     assert CliRunner().invoke(main, ["leaderboard", "--check", "site"]).exit_code == 0
-
-

@@ -1,7 +1,7 @@
 """One page to explore a board, and one that lists several: plain HTML that opens from a file, without a network. Free of torch.
 
 `data`: what a page shows, as values, from table, tests and records alone. `page`: the HTML around them. `files`: writing and checking
-a site. Beside them lie the templates (`*.jinja`), the page's script (`explore.js`), its style (`explore.css`).
+a site. Beside them lie the templates (`*.jinja`), the page's script (`explore/*.js`) and its style (`explore.css`).
 """
 
 from bench.leaderboard.site.data import site_data

@@ -219,9 +219,7 @@ def _families(
         kind = name.rpartition(", ")[2]
         over = {"settings": "settings", "datasets": "flips" if "sign flips" in name else "datasets"}.get(family["unit"], "curve")
         of = "setting" if setting is not None else over
-        lines = [
-            _test(tests[name][pair], named.get((name, *pair))) for pair in combinations(family["methods"], 2) if pair in tests[name]
-        ]
+        lines = [_test(tests[name][pair], named.get((name, *pair))) for pair in combinations(family["methods"], 2) if pair in tests[name]]
         families.append(
             {
                 **{key: family[key] for key in ("name", "test", "unit", "n", "size", "correction", "exploratory", "effect", "reason")},

@@ -22,6 +22,7 @@ from bench.errors import UsageError
 HERE = Path(__file__).parent
 PACKAGES = {"jinja2": "jinja2", "itables": "itables", "vl_convert": "vl-convert-python"}  # module -> distribution
 MARK = '<script type="application/json" id="bench-data">'
+SCRIPTS = ("data", "address", "standings", "elements", "plots", "tables", "start")  # of ours, one after the other in one module
 VEGA = "window.vegaEmbed = vegaEmbed;"
 
 
@@ -35,7 +36,7 @@ def check_can_render() -> None:
 def board_page(data: Mapping[str, Any]) -> str:
     """The page of one board. Raises: UsageError if the libraries are not installed."""
     check_can_render()
-    scripts = [_tables(), _plots(), _own("explore.js")]
+    scripts = [_tables(), _plots(), "\n".join(_own(f"explore/{name}.js") for name in SCRIPTS)]
     styles = [_table_style(), _own("explore.css")]
     return _rendered("board.html.jinja", data, scripts, styles, libraries=_libraries(), digest=digest(data))
 
