@@ -43,7 +43,7 @@ class Page:
 
     def ready(self) -> None:
         """Waits until every plot is drawn."""
-        self.page.wait_for_function("document.documentElement.dataset.ready !== 'no'")
+        self.page.locator("html:not([data-ready=no])").wait_for(state="attached")
 
     def column(self, table: str, title: str) -> list[str]:
         """The texts of a column, from the top."""

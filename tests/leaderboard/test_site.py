@@ -17,6 +17,8 @@ import bench
 from bench.cli import main
 from bench.comparison.compare import compare
 from bench.errors import UsageError
+from bench.leaderboard import build
+from bench.leaderboard.folder import board_of
 from bench.leaderboard.site import checked_site, is_site, published_data, results_data, site_data, write_site
 from bench.leaderboard.site.page import board_page, data_in, digest
 from bench.records.facts import Facts
@@ -66,6 +68,16 @@ def test_a_page_holds_every_test_and_every_trial(folder):
     assert sum(len(family["tests"]) for family in data["families"]) == len(tests["tests"])
     with Folder(folder) as found:
         assert {trial[0] for trial in data["trials"]} == {record.trial.id for record in found.records()}
+
+
+@pytest.mark.parametrize("folder", [QUICK, TUNED], ids=lambda folder: folder.name)
+def test_a_page_warns_of_what_the_board_warns_of(folder):
+    with Folder(folder) as found:
+        answers = found.answers()
+    dirty = [replace(record, provenance=replace(record.provenance, dirty=True)) for record in answers.records]
+    texts = [(folder / name).read_text(encoding="utf-8") for name in ("table.csv", "significance.json")]
+    for some in (answers, replace(answers, records=dirty, left_out=["left out: 2 trials of other code"])):
+        assert site_data(some, *texts, "x", "")["board"]["warnings"] == list(build(some).warnings)
 
 
 def test_means_of_further_metrics_are_those_of_the_table(quick):
@@ -176,6 +188,25 @@ def test_a_site_of_several_boards_has_a_list(tmp_path, monkeypatch):
     index = tmp_path / "index.html"
     index.write_text(index.read_text(encoding="utf-8").replace(">144<", ">145<"), encoding="utf-8")
     assert checked_site(tmp_path).stale == (index,)
+
+
+def test_a_committed_site_is_checked_with_the_boards(site, monkeypatch):
+    monkeypatch.chdir(site.parent)
+    (site.parent / "leaderboards").mkdir()
+    shutil.copytree(QUICK, site.parent / "leaderboards" / "quick")
+    assert CliRunner().invoke(main, ["leaderboard", "--check"]).output.splitlines() == ["ok     leaderboards/quick  ", "ok     site  "]
+    shutil.move(site.parent / "leaderboards" / "quick", site.parent / "leaderboards" / "renamed")
+    done = CliRunner().invoke(main, ["leaderboard", "--check", "site"])
+    assert done.exit_code == 2
+    assert "shows 'leaderboards/quick', which is neither here nor above the site" in done.output
+
+
+def test_a_published_board_is_printed_as_well():
+    done = CliRunner().invoke(main, ["leaderboard", "--from", str(QUICK), "--json"])
+    assert json.loads(done.output) == json.loads(json.dumps(board_of(QUICK).as_json()))
+    for options in (["--from", str(QUICK), "--metric", "auroc"], ["--publish", "x"]):
+        assert CliRunner().invoke(main, ["leaderboard", "--site", "y", *options]).exit_code == 2
+    assert not Path("y").exists()
 
 
 def test_pages_of_boards_that_left_the_site_go(tmp_path, quick):

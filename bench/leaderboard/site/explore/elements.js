@@ -21,7 +21,7 @@ function plainTable(caption, head, lines) {
   const table = el(
     "table",
     { class: "plain" },
-    el("caption", {}, caption),
+    el("caption", {}, el("span", {}, caption)),
     el("thead", {}, el("tr", {}, ...head.map((title) => el("th", { scope: "col" }, title)))),
   );
   table.append(

@@ -18,7 +18,7 @@ function showStandings(found, all) {
   };
   const head = [
     "Method",
-    "Mean rank",
+    unique(found.settings.map((i) => settings[i].question)).length === 1 ? "Rank" : "Mean rank",
     "Ranks",
     "Letters",
     `${metric.name} x 100`,
