@@ -20,7 +20,6 @@ from bench.records.public import public
 from bench.records.scoring import agreeing
 
 INDEX = "index.html"
-NEEDED = ("table.csv", "significance.json")
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,9 @@ def published_data(folder: Path) -> dict[str, Any]:
     """The values of the page of a published folder: from its records, its table and its tests. Raises: UsageError if one is absent."""
     with Folder(folder) as found:
         answers = found.answers()
-    texts = [_read(folder / name) for name in NEEDED]
+    table, tests = (_read(folder / name) for name in ("table.csv", "significance.json"))
     source = _named_from_here(folder, answers.folder)
-    return _checked_data(answers, *texts, source, f"--from {shlex.quote(source)}", {}, folder)
+    return _checked_data(answers, table, tests, source, f"--from {shlex.quote(source)}", {}, folder)
 
 
 def results_data(out: Path, suite: str | None = None, metric: str | None = None) -> dict[str, Any]:
