@@ -192,9 +192,13 @@ def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
         return tidy_evaluations(store.records())
 
 
-def board(out: str | Path = DEFAULT_OUT, *, suite: str | None = None, metric: str | None = None, beside: str | Path | None = None) -> Board:
+def board(
+    out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None, suite: str | None = None, metric: str | None = None,
+    beside: str | Path | None = None,
+) -> Board:  # fmt: skip
     """The board of the latest run in a results folder; `bench.leaderboard.markdown(board)` is its page.
 
+    `published` reads a leaderboard folder, such as `leaderboards/quick`, instead.
     `suite` reads runs of this suite alone, instead of all like the latest; `metric` is what it ranks by, by default the suite's.
     `beside` is a CSV file of numbers that others printed, in points; its pages show them beside ours where setting, metric and method
     match. Raises: UsageError on bad input.
@@ -204,7 +208,7 @@ def board(out: str | Path = DEFAULT_OUT, *, suite: str | None = None, metric: st
     from bench.records.folder import answers_of
 
     printed = () if beside is None else read_printed(beside)
-    return build(answers_of(out, suite=suite).by(metric), printed)
+    return build(answers_of(out, published, suite).by(metric), printed)
 
 
 def audit(methods: Names = "all", *, out: str | Path = DEFAULT_OUT, jobs: int = 1, quiet: bool = False) -> pandas.DataFrame:

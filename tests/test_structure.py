@@ -164,6 +164,7 @@ def test_package_list_matches_the_tree():
         "bench.methods",
         "bench.datasets",
         *(f"bench.{path.parent.name}" for path in ROOMS["bench"].glob("*/*.*") if path.suffix in (".py", ".toml")),
+        *(module_of(path) for path in ROOMS["bench"].glob("*/*/__init__.py")),
         *(f"bench.datasets.{path.parent.name}" for path in ROOMS["bench.datasets"].glob("*/*.py")),
     }
     assert set(settings["packages"]) == folders - {"bench.__pycache__"}
@@ -182,6 +183,8 @@ def test_wheel_holds_bench_and_nothing_else(tmp_path):
         assert {f"{prefix}/{path.relative_to(ROOMS[room]).as_posix()}" for path in ROOMS[room].rglob("*.py")} <= set(names)
     packed = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bench" / "suites").rglob("*.toml")}
     packed |= {"bench/stats/pairs.py", "bench/leaderboard/board.py"}
+    site = ROOT / "bench" / "leaderboard" / "site"
+    packed |= {path.relative_to(ROOT).as_posix() for path in site.rglob("*") if path.suffix in (".jinja", ".js", ".css")}
     packed |= {"bench/py.typed"}  # without this marker, nobody's mypy reads our types
     assert packed <= set(names)
 

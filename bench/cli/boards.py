@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import UserPath, explained, json_option, of_suite_option, out_option, print_json
+from bench.cli.options import UserPath, explained, json_option, of_suite_option, one_source, print_json, source_options
 
 if TYPE_CHECKING:
+    from bench.leaderboard.site import PageMismatch
     from bench.records.scoring import Mismatch
 
 SHOWN = 5  # mismatches of a folder that --check names one by one
 
 
 @click.command()
-@out_option
+@source_options
 @of_suite_option
 @click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
 @click.option("--publish", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
@@ -33,6 +34,10 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
     is_flag=True,
     help="Compare published folders: records with their predictions, pages with their records. Takes folders, else all of leaderboards/.",
 )
+@click.option(
+    "--site", type=UserPath(file_okay=False, path_type=Path), metavar="DIR",
+    help="Write a page to explore, index.html, that needs no network; of several published folders a page each, and a list.",
+)  # fmt: skip
 @click.option("--render", is_flag=True, help="Write the pages of published folders anew. Takes folders, else all of leaderboards/.")
 @click.option(
     "--rescore",
@@ -44,7 +49,7 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
 @explained
 def leaderboard(
     *, out: str, suite: str | None, metric: str | None, publish: Path | None, no_predictions: bool, beside: Path | None,
-    check: bool, render: bool, rescore: bool, folders: tuple[Path, ...], as_json: bool,
+    check: bool, render: bool, rescore: bool, site: Path | None, published: Path | None, folders: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Print the table of a results folder, publish it, or check published ones.
 
@@ -57,28 +62,37 @@ def leaderboard(
     class scores of test rows are published with them, which the owners of some data forbid: --no-predictions leaves them out, and
     the page says what cannot be checked then.
 
+    --site makes the page of --out, of --from, or of FOLDERS; its numbers are those of the board's files, and --check DIR compares them.
+
     \b
     FILE.csv has the columns dataset, combination, protocol, metric, method, mean,
     sd and source. Names are those of our tables; mean and sd are in points, as
     papers print them (65.2, not 0.652), and sd may be empty. A published folder
     keeps the lines that stand on its pages, in beside.csv.
     """
+    from bench.errors import UsageError
+
     if check:
         _check(folders, as_json)
         return
     if render or rescore:
         _render(folders, as_json, rescore)
         return
+    one_source(published)
+    if site is not None and publish is not None:
+        raise UsageError("--publish and --site are two steps; publish first, then make the site --from what was published")
+    if site is not None:
+        _site(site, out, suite, metric, (*([published] if published else ()), *folders), as_json)
+        return
     from bench.api import board
-    from bench.errors import UsageError
     from bench.leaderboard import markdown
     from bench.text import count
 
     if no_predictions and publish is None:
         raise UsageError("--no-predictions is of a folder that is published; give --publish FOLDER as well")
     if publish is not None:
-        _publish(out, suite, metric, publish, beside, not no_predictions)
-    found = board(out, suite=suite, metric=metric, beside=beside)
+        _publish(out, published, suite, metric, publish, beside, not no_predictions)
+    found = board(out, published=published, suite=suite, metric=metric, beside=beside)
     if beside is not None:
         click.echo(f"{beside}: {count(len(found.printed), 'number')} beside rows of this board", err=True)
     if as_json:
@@ -87,14 +101,31 @@ def leaderboard(
         click.echo(markdown(found))
 
 
-def _publish(out: str, suite: str | None, metric: str | None, folder: Path, beside: Path | None, predictions: bool) -> None:
+def _publish(
+    out: str, published: Path | None, suite: str | None, metric: str | None, folder: Path, beside: Path | None, predictions: bool
+) -> None:
     from bench.leaderboard import publish, revealed
     from bench.leaderboard.printed import read_printed
     from bench.records.folder import answers_of
 
     printed = () if beside is None else read_printed(beside)
-    files = publish(folder, answers_of(out, suite=suite).by(metric), printed, predictions=predictions)
+    files = publish(folder, answers_of(out, published, suite).by(metric), printed, predictions=predictions)
     click.echo(revealed(folder, files, out), err=True)
+
+
+def _site(site: Path, out: str, suite: str | None, metric: str | None, folders: Sequence[Path], as_json: bool) -> None:
+    """The pages of these published folders, or of the results folder where none is named."""
+    from bench.errors import UsageError
+    from bench.leaderboard.site import published_data, results_data, write_site
+
+    if folders and (suite or metric):
+        raise UsageError("a published board has its suite and its metric; leave --suite and --metric out")
+    boards = [published_data(folder) for folder in folders] or [results_data(Path(out), suite, metric)]
+    files = write_site(site, boards)
+    if as_json:
+        print_json({"site": str(site), "files": [path.name for path in files]})
+    else:
+        click.echo("\n".join(f"wrote {path}" for path in files), err=True)
 
 
 def _published(folders: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -133,8 +164,10 @@ def _check(folders: tuple[Path, ...], as_json: bool) -> None:
     from dataclasses import asdict
 
     from bench.leaderboard import checked
+    from bench.leaderboard.site import checked_site, is_site
 
-    found = {folder: checked(folder) for folder in _published(folders)}
+    committed = [Path("site")] * (not folders and is_site(Path("site")))
+    found = {folder: (checked_site if is_site(folder) else checked)(folder) for folder in (*_published(folders), *committed)}
     if as_json:
         print_json([
             {
@@ -153,8 +186,11 @@ def _check(folders: tuple[Path, ...], as_json: bool) -> None:
         sys.exit(1)
 
 
-def _told(folder: Path, mismatches: Sequence[Mismatch]) -> list[str]:
+def _told(folder: Path, mismatches: Sequence[Mismatch] | Sequence[PageMismatch]) -> list[str]:
     """The first of them, how many more there are, and the way on."""
+    from bench.leaderboard.site import is_site
+
     more = [f"and {len(mismatches) - SHOWN} more"] * (len(mismatches) > SHOWN)
-    way = [f"`bench leaderboard --rescore {shlex.quote(str(folder))}` takes them anew"] * bool(mismatches)
+    option = f"--site {shlex.quote(str(folder))} FOLDERS" if is_site(folder) else f"--rescore {shlex.quote(str(folder))}"
+    way = [f"`bench leaderboard {option}` {'writes' if is_site(folder) else 'takes'} them anew"] * bool(mismatches)
     return [*map(str, mismatches[:SHOWN]), *more, *way]

@@ -64,7 +64,7 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
         tuple(settings),
         tuple(_overall(suite, [s for s in settings if s.synthetic == kind], by_setting) for kind in kinds),
         tuple((_text(record), reason) for record, reason in failures),
-        (*answers.left_out, *mixtures(done), *_warnings(records, by_setting), *_same_data(first), *_added_seeds(suite)),
+        warnings_of(answers, records, by_setting, first),
         provenance_line(done),
         tuple(answers.commands),
         of_board(printed, records, suite.metric),
@@ -73,6 +73,14 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
         answers.withheld,
         tuple(dict.fromkeys(record.trial.dataset_label for record in done if record.facts.ids == SALTED)),
     )
+
+
+def warnings_of(
+    answers: Answers, records: Sequence[Record], by_setting: Mapping[Setting, Mapping[str, Scores]], first: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What a reader must know before any number. `records` as tables name them; `first` maps each dataset to the one it counts as."""
+    mixed = mixtures([record for record in records if record.status == "done"])
+    return (*answers.left_out, *mixed, *_warnings(records, by_setting), *_same_data(first), *_added_seeds(answers.suite))
 
 
 def _text(record: Record) -> str:
