@@ -8,12 +8,13 @@ from typing import Any, TextIO
 import click
 
 from bench import __version__
-from bench.cli import analyze, audit, boards, compare, data, doctor, listing, new, profile, reproduce, run, show, tune
+from bench.cli import analyze, audit, boards, bundle, compare, data, doctor, listing, new, profile, reproduce, run, show, tune, verify
 from bench.cli.options import CONTEXT
 
 GROUPS = {
     "Ask": (run.run, tune.tune),
     "Read": (boards.leaderboard, compare.compare, show.show, reproduce.reproduce),
+    "Share": (bundle.bundle, verify.verify),
     "Look inside": (analyze.analyze, profile.profile, audit.audit),
     "Data and tools": (listing.list_, data.data, new.new, doctor.doctor),
 }

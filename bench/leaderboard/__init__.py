@@ -3,7 +3,7 @@
 `scores`: what the trials of a method gave. `significance`: which differences are real. `standing`: who is better than whom, and than the
 floor, in a setting. `robustness`, `surface`: score over noise, and under many masks. `origin`: where it all comes from. `rows`: the board
 as values. `board`: how it is made. `printed`: numbers of others. `front_page`, `setting_page`, `page_parts`, `tables`, `plots`: how they
-are shown. `folder`: publishing and checking.
+are shown. `folder`: publishing and checking. `bundling`, `joining`: what is sent to others, and what they sent.
 """
 
 from bench.leaderboard.board import build

@@ -22,7 +22,6 @@ from bench.records.answers import Answers
 from bench.records.folder import Folder
 from bench.records.predictions import stack
 from bench.records.public import public
-from bench.records.record import Record
 from bench.records.scoring import Mismatch, agreeing, mismatches_of, rescored
 from bench.text import finite
 
@@ -39,7 +38,7 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
     answers = agreeing(public(answers))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(answers.suite.to_toml(), encoding="utf-8")
-    lines = [json.dumps(_as_dict(record), sort_keys=True) for record in answers.records]
+    lines = [json.dumps(record.as_line(), sort_keys=True) for record in answers.records]
     left_out = {"left_out": list(answers.left_out)} if answers.left_out else {}
     lines.append(json.dumps({"commands": list(answers.commands), **left_out}))
     (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -90,10 +89,6 @@ def write(folder: Path, draw: bool = True) -> list[Path]:
     for name, text in _rendered(board, [path.name for path in drawn]).items():
         (folder / name).write_text(text, encoding="utf-8")
     return sorted(folder.iterdir())
-
-
-def _as_dict(record: Record) -> dict[str, object]:
-    return finite(record.as_json()) | {"id": record.trial.id, "trial": record.trial.as_dict()}
 
 
 def board_of(folder: Path) -> Board:

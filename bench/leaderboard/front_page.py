@@ -22,6 +22,7 @@ from bench.leaderboard.page_parts import (
     name_of,
     pareto_of,
     shown_pictures,
+    verified_of,
     where_from,
 )
 from bench.leaderboard.rows import Board, Overall, OverallRow, base_of, page_of
@@ -210,7 +211,7 @@ def _over_datasets(over: Across, levels: Levels) -> list[str]:
 def _overall_table(board: Board, kind: Overall) -> str:
     head = [
         "Ranks", "Method", "Group", "Mean rank", f"Mean {board.suite.metric}", "Gap closed %", "Noise-AUC", "Drop", "Scored", "HP",
-        "GFLOPs", "Pareto", "Audit", "Flags",
+        "GFLOPs", "Pareto", "Audit", "Verified", "Flags",
     ]  # fmt: skip
     tuned = any(row.hp == "tuned" for row in kind.rows)
     body = []
@@ -222,7 +223,8 @@ def _overall_table(board: Board, kind: Overall) -> str:
             [
                 row.role if unranked else rank_set(row.place), name_of(row), row.place.letters if row.place else "", rank,
                 in_bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * tuned,
-                cost_text(row.cost, "gflops_per_sample"), pareto_of(row), row.audit, ", ".join(row.flags),
+                cost_text(row.cost, "gflops_per_sample"), pareto_of(row), row.audit, verified_of(row, board.has_sent_in),
+                ", ".join(row.flags),
             ]
         )  # fmt: skip
     return table(head, body, LEFT)

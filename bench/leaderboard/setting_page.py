@@ -19,6 +19,7 @@ from bench.leaderboard.page_parts import (
     name_of,
     pareto_of,
     shown_pictures,
+    verified_of,
 )
 from bench.leaderboard.printed import cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
@@ -68,8 +69,11 @@ def setting_section(board: Board, setting: SettingTable, folded: bool) -> list[s
     ]
     if folded:
         others = sorted({name for row in setting.rows for name in row.others})
-        head = ["Method", *others, "Audit"]
-        body = [[name_of(row, mark=False), *(percent(row.others[name]) for name in others), row.audit] for row in setting.rows]
+        head = ["Method", *others, "Audit", "Verified"]
+        body = [
+            [name_of(row, mark=False), *(percent(row.others[name]) for name in others), row.audit, verified_of(row, board.has_sent_in)]
+            for row in setting.rows
+        ]
         lines += folded_away("Cost, further metrics and audit", [cost_table(setting.rows, setting.timed), "", table(head, body, LEFT)])
         lines += folded_away("Trials behind each row", _trials(board, setting))
     if setting.surface is not None:
@@ -142,7 +146,7 @@ def _setting_footer(board: Board, setting: SettingTable) -> list[str]:
     said.append(f"{'; '.join(text for text in (rows, missing) if text)}." if rows or missing else "")
     said.append(f"Seeds {ranges(setting.seeds)}.")
     said.append(f"{_floor(setting)} Ceiling: {setting.ceiling_source}.")
-    said += [f"Scores without a value: {reason}." for reason in setting.reasons]
+    said += [in_page(f"Scores without a value: {reason}.") for reason in setting.reasons]
     shown = setting.notes[:MOST_NOTES]
     said += [in_page(f"{note[0].upper()}{note[1:]}.") for note in shown]
     said += [f"{len(setting.notes) - len(shown)} more such notes are in the records."] if len(setting.notes) > len(shown) else []

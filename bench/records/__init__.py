@@ -4,5 +4,5 @@
 what a method gave for test rows, and its bytes. `scoring`: the metrics of that. `reached`: how far a training has come. `answers`: a
 question with its records, as tables name them. `public`: the same without the paths of this machine. `database`: a results folder.
 `reading`: its file where nobody may write. `folder`: a published one. `provenance`: this code and machine. `page`: everything about one
-trial.
+trial. `bundle`, `unpacking`, `strict`: records in one file, and how that of a stranger is read. `verification`: what came of looking at it.
 """
