@@ -156,7 +156,7 @@ REFUSED = {
     "another combination": (lambda b: elsewhere(b, combination="ME"), "setting breast-cancer (ME), mcar(0.3) is none of the board"),
     "another dataset": (lambda b: elsewhere(b, dataset="digits"), "setting digits (MEW), mcar(0.3) is none of the board"),
     "a seed left out": (lambda b: replace(b, line=b.line[:1]), "Mine has no seed 1 on breast-cancer (MEW), mcar(0.3): a partial grid"),
-    "a seed too many": (lambda b: sent_in.told(b, 0, trial={"seed": 7}), "Mine has seed 7 on breast-cancer (MEW), mcar(0.3), which the board"),
+    "a seed too many": (lambda b: sent_in.told(b, 0, trial={"seed": 7}), "Mine has seed 7 on breast-cancer (MEW), mcar(0.3), which"),
     "more epochs": (lambda b: budget(b, epochs=50), "Mine has epochs = 50, the board 2"),
     "epochs as an option": (lambda b: elsewhere(b, options={"epochs": 50}), "has epochs = 50, the board 2"),
     "a training setting of its own": (lambda b: budget(b, weight_decay=0.5), "Mine has weight_decay = 0.5, the board"),

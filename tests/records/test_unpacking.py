@@ -64,7 +64,7 @@ def with_line(members, change):
 def refused(tmp_path, data, words):
     path = tmp_path / "hostile.bundle"
     path.write_bytes(data)
-    before = {found for found in tmp_path.parent.rglob("*")}
+    before = set(tmp_path.parent.rglob("*"))
     tracemalloc.start()
     try:
         with pytest.raises(UsageError) as raised:
@@ -76,7 +76,7 @@ def refused(tmp_path, data, words):
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 800
     assert peak < 64 * 2**20 + 2 * len(data)
-    assert {found for found in tmp_path.parent.rglob("*")} == before
+    assert set(tmp_path.parent.rglob("*")) == before
 
 
 def test_honest_one_is_read(members, tmp_path):
