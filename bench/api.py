@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from bench.leaderboard import Board
     from bench.question.assemble import Names
     from bench.question.suite import Suite
+    from bench.records.bundle import Bundle
     from bench.records.page import TrialPage
     from bench.records.record import Record
+    from bench.records.verification import Verification
     from bench.training.weights import Weights
 
 DEFAULT_OUT = "runs"
@@ -368,6 +370,26 @@ def reproduce(trial: str, out: str | Path = DEFAULT_OUT, *, published: str | Pat
 
     with opened(out, published) as source:
         return again(source, trial, salt=salt_of(salt))
+
+
+def bundle(out: str | Path = DEFAULT_OUT, *, methods: Names | None = None, to: str | Path | None = None, **source: Any) -> Bundle:
+    """Records of some methods, or of all, as one file that others can verify; `.path` is where it lies.
+
+    `source` may give `published` and `suite`, and `with_code=False`. Raises: UsageError on bad input.
+    """
+    from bench.leaderboard.bundling import bundle_of
+
+    return bundle_of(out, words_of(methods), None if to is None else path_of(to), **source)
+
+
+def verify(file: str | Path, *, reproduce: int = 0, **how: Any) -> Verification:
+    """What of a bundle holds here, as `bench verify` says it; `.result`, `.lies` and `.missing` sum it up.
+
+    `how` are its options: `seed`, `code`, `data`, `trust_code`, `minutes`, `by`. Raises: UsageError on bad input, or if it is no bundle.
+    """
+    from bench.inspection.submission import verify_file
+
+    return verify_file(path_of(file), reproduce, **how)
 
 
 def tune(

@@ -3,7 +3,8 @@
     python benchmarks/fuzz_readers.py [--mutations 10000] [--formats pickle torch ...] [--seed 0]
 
 A small invented file of each format is changed (flipped bits, cut ends, overwritten lengths, lost, repeated and moved pieces; packed
-formats also inside the packing) and read through its dataset, where warnings are errors. Workers are forked, so that a crash or a hang is
+formats also inside the packing) and read through its dataset, where warnings are errors; bundles, damaged inside with hashes that fit, as
+`bench verify` reads them. Workers are forked, so that a crash or a hang is
 seen and counted. Seconds are processor time, so that a busy machine makes no hangs; the bound is 5, and a minute on the clock. Memory is
 what a worker holds at most beyond what it held before; the bound is twice the file and 200 MB. (The process that reads HDF5 is held to
 its bound by the system.) Every mutation has its own seed: `--only SEED` repeats one. Exit code 1 if any mutation failed.
@@ -18,6 +19,7 @@ if __name__ == "__main__":  # before numpy: forked workers must have no threads
 
 import argparse
 import gzip
+import hashlib
 import importlib.util
 import io
 import json
@@ -34,14 +36,25 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+
+import numpy as np
 
 from bench import registry
 from bench.datasets.base import DataError
 from bench.datasets.files import check
+from bench.errors import UsageError
 from bench.names import parse_choice
+from bench.question.suite import Settings, Suite
+from bench.question.trial import Trial
+from bench.records.bundle import MANIFEST, PREDICTIONS, Bundle, Code, packed, zipped
+from bench.records.facts import Facts, Origin
+from bench.records.predictions import LOGITS, Predictions
+from bench.records.record import Record
+from bench.records.scoring import scored
+from bench.records.unpacking import open_bundle
 
 SECONDS = 5.0  # of processor time
 CLOCK = 60.0  # seconds without an answer
@@ -72,6 +85,14 @@ class Target:
     @property
     def path(self) -> Path:
         return self.folder / self.file
+
+    def read(self) -> None:
+        """As a user's command would. Raises: DataError or UsageError if it is refused."""
+        if self.file.endswith(".bundle"):
+            open_bundle(self.path)
+        else:
+            dataset = registry.dataset_of(parse_choice(self.dataset))
+            check(dataset.read(self.folder, lambda *_: None), self.dataset)
 
 
 @dataclass
@@ -134,8 +155,29 @@ def mutated(target: Target, data: bytes, rng: random.Random) -> bytes:
             for name, content in members.items():
                 archive.writestr(zipfile.ZipInfo(name), content)
         return stream.getvalue()
+    if target.file.endswith(".bundle") and inside:
+        return damaged_bundle(data, rng)
     changed = damaged(data, rng, () if inside else target.places)
     return with_checksums(changed) if target.file.endswith(".png") and inside else changed
+
+
+def damaged_bundle(data: bytes, rng: random.Random) -> bytes:
+    """A bundle with one member damaged, or one array of its predictions, by somebody who writes a manifest that fits."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    chosen = rng.choice(list(members))
+    if chosen == PREDICTIONS:
+        with zipfile.ZipFile(io.BytesIO(members[chosen])) as inner:
+            arrays = {name: inner.read(name) for name in inner.namelist()}
+        name = rng.choice(list(arrays))
+        members[chosen] = zipped({**arrays, name: damaged(arrays[name], rng, range(min(200, len(arrays[name]))))}, zipfile.ZIP_STORED)
+    else:
+        members[chosen] = damaged(members[chosen], rng, ())
+    if chosen != MANIFEST:
+        manifest = json.loads(members[MANIFEST])
+        manifest["files"][chosen] = {"bytes": len(members[chosen]), "sha256": hashlib.sha256(members[chosen]).hexdigest()}
+        members[MANIFEST] = json.dumps(manifest).encode()
+    return zipped(members)
 
 
 def with_checksums(png: bytes) -> bytes:
@@ -242,6 +284,28 @@ def hdf5_files(fixtures: ModuleType, folder: Path) -> list[Target]:
     return [Target("adni", folder / kind, "genomic/genomic_merged.h5ad") for kind in ("dense", "packed", "sparse")]
 
 
+def bundles(fixtures: ModuleType, folder: Path) -> list[Target]:
+    """One of two invented trials, one of which did not end, with code."""
+    rows, version = 40, "0123456789ab"
+    trial = Trial(
+        "net.py:Net", "default", {"width": 8}, {}, "digits", {}, "NEWS", "mcar(0.3)", 0, "accuracy", "training", 0, "f" * 16, version
+    )
+    target = np.arange(rows) % 3
+    stored = Predictions(np.arange(rows).astype(str), target, np.eye(3, dtype=np.float32)[target], {}, LOGITS)
+    found = scored(stored.target, stored.scores)
+    facts = {"rows": {"test": rows}, "masks": {"test": "a" * 16}, "classes": ["a", "b", "c"], "histogram": found.histogram}
+    done = Record(trial, "done", None, found.metrics, {"parameters": 8}, Facts.from_json(facts), Origin(device="cpu", threads=1))
+    failed = Record(replace(trial, seed=1), "failed", "out of memory")
+    code = Code(trial.method, version, {"": "0" * 64}, [], {"": f"code/{version}/net.py"}, f"code/{version}/net.py:Net")
+    suite = Suite("fuzz", (Settings(("digits",)),), methods=("net.py:Net",), seeds=(0, 1))
+    made = Bundle(
+        suite, [done, failed], {trial.id: stored}, [], ["bench run"], [code], {f"code/{version}/net.py": b"class Net: ...\n"}, "0"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "one.bundle").write_bytes(packed(made))
+    return [Target("", folder, "one.bundle", range(400))]
+
+
 FORMATS: dict[str, Callable[[ModuleType, Path], list[Target]]] = {
     "pickle": pickles,
     "torch": torch_files,
@@ -254,6 +318,7 @@ FORMATS: dict[str, Callable[[ModuleType, Path], list[Target]]] = {
     "csv": tables,
     "csv.gz": packed_tables,
     "json": splits,
+    "bundle": bundles,
 }
 
 
@@ -281,12 +346,11 @@ def read_one(target: Target, data: bytes, seed: int) -> tuple[str, str, float, i
     rng = random.Random(seed)
     target.path.write_bytes(mutated(target, data, rng))
     size = target.path.stat().st_size
-    dataset = registry.dataset_of(parse_choice(target.dataset))
     before, begin = peak_memory(reset=True), processor_seconds()
     outcome, reason = "read", ""
     try:
-        check(dataset.read(target.folder, lambda *_: None), target.dataset)
-    except DataError as error:
+        target.read()
+    except (DataError, UsageError) as error:
         outcome, reason = "refused", str(error)
         if "\n" in reason or len(reason) > 1500:
             outcome, reason = "unclear", f"a message of {len(reason)} characters: {reason[:200]!r}"

@@ -422,7 +422,17 @@ def open_zip(path: Path, what: str = "zip archive") -> Iterator[Archive]:
             unpacked = sum(member.file_size for member in members.values())
             if packed > size or unpacked > may_swell(packed):
                 raise Refused(f"its members claim {packed} bytes, {unpacked} unpacked, in a file of {size}")
+            _check_apart(file)
             yield Archive(file, members)
+
+
+def _check_apart(file: zipfile.ZipFile) -> None:
+    """Refuse members that share bytes: a few of them can unpack to more than any sum of sizes tells."""
+    begins = sorted(((member.header_offset, member) for member in file.infolist()), key=lambda one: one[0])
+    ends = [*(begin for begin, _ in begins[1:]), file.start_dir]
+    for (begin, member), end in zip(begins, ends, strict=True):
+        if begin + 30 + len(member.orig_filename) + member.compress_size > end:  # 30: a local header without its name
+            raise Refused(f"its member {member.filename[:80]!r} overlaps with another one")
 
 
 def _check_directory(path: Path, size: int) -> None:

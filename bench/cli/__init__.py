@@ -8,12 +8,30 @@ from typing import Any, TextIO
 import click
 
 from bench import __version__
-from bench.cli import analyze, audit, boards, compare, data, doctor, export, listing, new, profile, reproduce, run, show, tune
+from bench.cli import (
+    analyze,
+    audit,
+    boards,
+    bundle,
+    compare,
+    data,
+    doctor,
+    export,
+    listing,
+    new,
+    profile,
+    reproduce,
+    run,
+    show,
+    tune,
+    verify,
+)  # fmt: skip
 from bench.cli.options import CONTEXT
 
 GROUPS = {
     "Ask": (run.run, tune.tune),
     "Read": (boards.leaderboard, compare.compare, show.show, reproduce.reproduce, export.export),
+    "Share": (bundle.bundle, verify.verify),
     "Look inside": (analyze.analyze, profile.profile, audit.audit),
     "Data and tools": (listing.list_, data.data, new.new, doctor.doctor),
 }

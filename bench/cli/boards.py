@@ -44,12 +44,18 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
     is_flag=True,
     help="Take the metrics of published folders anew from their predictions, and render. Takes folders, else all of leaderboards/.",
 )
+@click.option(
+    "--add", type=UserPath(dir_okay=False, path_type=Path), metavar="BUNDLE",
+    help="Let a verified bundle join the published folder that is named; see `bench verify`.",
+)  # fmt: skip
+@click.option("--verify", is_flag=True, help="With --add: verify the bundle first, as `bench verify` does without options.")
 @click.argument("folders", nargs=-1, type=UserPath(file_okay=False, path_type=Path))
 @json_option
 @explained
 def leaderboard(
     *, out: str, suite: str | None, metric: str | None, publish: Path | None, no_predictions: bool, beside: Path | None,
-    check: bool, render: bool, rescore: bool, site: Path | None, published: Path | None, folders: tuple[Path, ...], as_json: bool,
+    check: bool, render: bool, rescore: bool, site: Path | None, published: Path | None, folders: tuple[Path, ...],
+    add: Path | None, verify: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Print the table of a results folder, publish it, or check published ones.
 
@@ -72,6 +78,9 @@ def leaderboard(
     """
     from bench.errors import UsageError
 
+    if add is not None or verify:
+        _add(add, folders, verify, as_json)
+        return
     if check:
         _check(folders, as_json)
         return
@@ -126,6 +135,31 @@ def _site(site: Path, out: str, suite: str | None, metric: str | None, folders: 
         print_json({"site": str(site), "files": [path.name for path in files]})
     else:
         click.echo("\n".join(f"wrote {path}" for path in files), err=True)
+
+
+def _add(file: Path | None, folders: tuple[Path, ...], verify: bool, as_json: bool) -> None:
+    from bench.cli.verify import code_of, verified
+    from bench.errors import UsageError
+    from bench.leaderboard.joining import join
+    from bench.records import verification as files
+    from bench.records.unpacking import open_bundle
+
+    if file is None or len(folders) != 1:
+        raise UsageError(f"--add takes a bundle and one published folder, got {len(folders)}; bench leaderboard --add mine.bundle FOLDER")
+    if verify:
+        found = verified(file, quiet=as_json)
+        files.write(found, files.place_of(file))
+        if code_of(found):
+            click.echo(str(found), err=True)
+    bundle = open_bundle(file)
+    known = files.of_bundle(file, bundle.sha256)
+    if known is None:
+        raise UsageError(f"nobody has verified {file} as it is; `bench verify {file}` does, or add --verify")
+    said = join(bundle, known, folders[0])
+    if as_json:
+        print_json({"folder": str(folders[0]), "result": known.result, "notes": said})
+    else:
+        click.echo("\n".join(said))
 
 
 def _published(folders: tuple[Path, ...]) -> tuple[Path, ...]:

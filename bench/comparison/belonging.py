@@ -83,13 +83,14 @@ def check_together(own: Sequence[Record], allowed: Sequence[str]) -> None:
             raise UsageError(f"two finished trials of {trial[0]}, seed {trial[2]}, on {trial[1].title}; keep one of them")
         seen.add(trial)
     ways = {(record.trial.selection, record.trial.vary, record.trial.fixed_seed, record.trial.harness) for record in own}
-    commits = {record.provenance.code for record in done}
+    own_runs = [record for record in done if not record.is_reproduced]  # of the others it was shown that another machine gives the same
+    commits = {record.provenance.code for record in own_runs}
     budgets: dict[tuple[str, Setting], set[str]] = defaultdict(set)
     versions: dict[str, set[str]] = defaultdict(set)
     for record in done:
         budgets[record.trial.label, record.setting].add(json.dumps(dict(record.trial.training), sort_keys=True))
         versions[record.trial.label].add(record.trial.version)
-    hardware = {f"{record.provenance.hardware_id} {record.provenance.device}" for record in done}
+    hardware = {f"{record.provenance.hardware_id} {record.provenance.device}" for record in own_runs}
     kinds: dict[str, tuple[set, str]] = {
         "protocols": (ways, "ways to run a trial"),
         "commits": (commits, "commits"),

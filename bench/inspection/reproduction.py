@@ -16,8 +16,9 @@ from bench.errors import UsageError
 from bench.grid.job import Job, handed_over
 from bench.grid.places import Local
 from bench.names import Choice
-from bench.question.machine import Machine
+from bench.question.machine import Limits, Machine
 from bench.question.trial import HARNESS_VERSION
+from bench.records.bundle import Bundle
 from bench.records.database import Store
 from bench.records.folder import Folder
 from bench.records.ids import SALTED, Salter, as_set
@@ -121,18 +122,19 @@ class Repeat:
 
 
 def reproduce(
-    source: Store | Folder,
+    source: Store | Folder | Bundle,
     id_: str,
     report: Report = lambda _: None,
     stopped: threading.Event | None = None,
     salt: bytes | None = None,
+    limits: Limits | None = None,
 ) -> Repeat:
     """Run the trial whose id starts with `id_` again, as `bench run` does, in a process of its own.
 
     On the device and with the threads that its record names, with the code and the data that are here now; nothing is stored.
     Rows that were published under salted ids are put side by side by id with the `salt` of the results folder they came from, and without
     it compared as a set. Where the answer is another one though nothing that the record names has changed, the trial is run twice, to see
-    whether two runs agree.
+    whether two runs agree. `limits` are the suite's unless given.
     Raises: UsageError if there is no such trial, it has no stored predictions, or its method or dataset is not here; Stopped.
     """
     record = source.record(id_)
@@ -147,8 +149,9 @@ def reproduce(
     config = registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training)
     loaded = load(Choice(trial.dataset, "", trial.dataset_options))
     asked = replace(trial, version=registry.version_of(cls, config), fingerprint=loaded.fingerprint, harness=HARNESS_VERSION)
-    suite = source.answers().suite
-    limits = replace(suite.limits, seconds=max(suite.limits.seconds, SLOWER * record.facts.seconds.get("total", 0.0)))
+    if limits is None:
+        asked_of = source.answers().suite.limits
+        limits = replace(asked_of, seconds=max(asked_of.seconds, SLOWER * record.facts.seconds.get("total", 0.0)))
     machine = Machine(record.provenance.device or "auto", record.provenance.threads or 1)
     given = handed_over((trial.method, trial.dataset))
     with tempfile.TemporaryDirectory() as folder:

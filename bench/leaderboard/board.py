@@ -192,6 +192,7 @@ def _row(suite: Suite, one: Scores, bounds: Bounds, standing: Standing, audited:
         gap_closed=(one.mean - bounds.floor) / (bounds.ceiling - bounds.floor) if bounds.ceiling != bounds.floor else math.nan,
         place=standing.places.get(label),
         versus=standing.tests.between(label, standing.best) if standing.best is not None and is_beaten else None,
+        verified=one.records[0].verified,
         pareto=standing.pareto.get(label, ""),
     )
 
@@ -294,6 +295,7 @@ def _overall_row(
         audit=_worst_audit(row.audit for row in rows),
         flags=_summed((flag for row in rows for flag in row.flags), sum(row.done for row in rows)),
         place=over.places.get(label) if over else None,
+        verified=rows[0].verified,
     )
 
 

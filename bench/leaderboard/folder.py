@@ -26,7 +26,6 @@ from bench.records.folder import WITHHELD, Folder, named_folder
 from bench.records.ids import SALTED, rows_by_dataset
 from bench.records.predictions import stack
 from bench.records.public import public
-from bench.records.record import Record
 from bench.records.scoring import Mismatch, agreeing, mismatches_of, rescored
 from bench.text import and_list, count, finite
 
@@ -66,7 +65,7 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
 
 def _write_records(folder: Path, answers: Answers, sealed: Mapping[str, str] | None = None) -> None:
     """The records, and in a last line what is said of all of them; `sealed` are the hashes of pages that cannot be rendered again."""
-    lines = [json.dumps(_as_dict(record), sort_keys=True) for record in answers.records]
+    lines = [json.dumps(record.as_line(), sort_keys=True) for record in answers.records]
     left_out = {"left_out": list(answers.left_out)} if answers.left_out else {}
     withheld = {} if sealed is None else {"predictions": WITHHELD, "pages": dict(sealed)}
     lines.append(json.dumps({"commands": list(answers.commands), **left_out, **withheld}))
@@ -161,10 +160,6 @@ def _write_pages(folder: Path, board: Board, draw: bool) -> list[Path]:
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return sorted([*drawn, *(folder / name for name in texts)])
-
-
-def _as_dict(record: Record) -> dict[str, object]:
-    return finite(record.as_json()) | {"id": record.trial.id, "trial": record.trial.as_dict()}
 
 
 def board_of(folder: Path) -> Board:

@@ -26,6 +26,7 @@ from bench.leaderboard.page_parts import (
     pareto_of,
     shared_ranks,
     shown_pictures,
+    verified_of,
     where_from,
 )
 from bench.leaderboard.plots import Main, main_of
@@ -250,7 +251,7 @@ def _over_datasets(over: Across, levels: Levels) -> list[str]:
 def _overall_tables(board: Board, kind: Overall, folded: bool) -> tuple[list[str], list[str]]:
     """Where the methods stand, and all else of them."""
     head = ["Ranks", "Method", "Group", "Mean rank", f"Mean {board.suite.metric}", "Gap closed %"]
-    more = ["Method", "Noise-AUC", "Drop", "Scored", "HP", "GFLOPs", "Pareto", "Audit", "Flags"]
+    more = ["Method", "Noise-AUC", "Drop", "Scored", "HP", "GFLOPs", "Pareto", "Audit", "Verified", "Flags"]
     tuned = any(row.hp == "tuned" for row in kind.rows)
     body, further = [], []
     for row in kind.rows:
@@ -261,7 +262,8 @@ def _overall_tables(board: Board, kind: Overall, folded: bool) -> tuple[list[str
         body.append([*place, in_bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0)])
         cost = [cost_text(row.cost, "gflops_per_sample"), pareto_of(row)]
         further.append(
-            [name_of(row, mark=False), *curves, f"{row.n}/{row.planned}", row.hp * tuned, *cost, row.audit, ", ".join(row.flags)]
+            [name_of(row, mark=False), *curves, f"{row.n}/{row.planned}", row.hp * tuned, *cost, row.audit]
+            + [verified_of(row, board.has_sent_in), ", ".join(row.flags)]
         )
     return fitted(head, body, LEFT, 2, breaks=folded), fitted(more, further, LEFT, breaks=folded)
 

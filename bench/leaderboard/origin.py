@@ -11,14 +11,15 @@ from bench.records.record import Record
 def mixtures(done: Sequence[Record]) -> list[str]:
     """What is mixed that one experiment may not mix; where there is something, no significance is claimed."""
     found = []
-    if any(record.provenance.dirty for record in done):
+    own = [record for record in done if not record.is_reproduced]  # of the others it was shown that another machine gives the same
+    if any(record.provenance.dirty for record in own):
         found.append("some records come from a checkout with uncommitted changes")
-    codes = {record.provenance.code for record in done}
+    codes = {record.provenance.code for record in own}
     if len(codes) > 1:
-        found.append(f"records come from {len(codes)} {'commits' if all(map(_is_commit, done)) else 'versions of bench'}")
+        found.append(f"records come from {len(codes)} {'commits' if all(map(_is_commit, own)) else 'versions of bench'}")
     for what, values in (
-        ("hardware ids", {record.provenance.hardware_id for record in done}),
-        ("devices", {record.provenance.device for record in done}),
+        ("hardware ids", {record.provenance.hardware_id for record in own}),
+        ("devices", {record.provenance.device for record in own}),
     ):
         if len(values) > 1:
             found.append(f"records come from {len(values)} {what}")

@@ -12,7 +12,7 @@ from bench.question.suite import Suite
 from bench.stats.metrics import METRICS
 from bench.text import NA, and_list, cost_text, in_page, listed, percent
 
-LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Flags", "Trials, in seed order", "Rises", "Worst combination")
+LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Verified", "Flags", "Trials, in seed order", "Rises", "Worst combination")
 NOT_DRAWN = "No picture: this folder was written without matplotlib; `pip install 'missing-modality-bench[plot]'`, then publish it anew."
 COST_HEAD = {
     "gflops_per_sample": "GFLOPs",
@@ -91,7 +91,7 @@ def shown_pictures(plots: Sequence[str], texts: Mapping[str, str]) -> list[str]:
 def failures_section(board: Board, folded: bool) -> list[str]:
     if not board.failures:
         return []
-    lines = [f"- {trial}: {reason}" for trial, reason in board.failures]
+    lines = [f"- {in_page(trial)}: {in_page(reason)}" for trial, reason in board.failures]
     title = f"Trials without a score: {len(lines)}"
     return folded_away(title, lines) if folded else [f"## {title}", "", *lines, ""]
 
@@ -124,6 +124,13 @@ NOTES = (
 )
 
 
+VERIFIED_NOTES = (
+    "- *Verified* (`bench verify`): what was sent in by others, beside what this board ran itself. `re-scored`: masks, splits, labels and",
+    "  every score were worked out anew from the data and the predictions. `reproduced k of K`: of K trials, drawn at random and trained",
+    "  again, k gave the same. Costs and times of such rows are as their senders state them. Who verified what: `verification.json`.",
+)
+
+
 SURFACE_NOTES = (
     "- *Response surface*: each trained model, chosen as before, scored once more on the same test samples under each further rule;",
     "  means over seeds. *Area*: the score over the missing rate by trapezoids, divided by the range of rates, with a 95 % interval over",
@@ -139,6 +146,7 @@ def how_to_read(board: Board, folded: bool) -> list[str]:
     same = "predict one class for every sample" if by_class else "give every sample the same scores, to four digits"
     notes = [
         *(note.replace("{rope}", board.levels.margin).replace("{collapsed}", same) for note in NOTES),
+        *(VERIFIED_NOTES if board.has_sent_in else ()),
         *(SURFACE_NOTES if any(setting.surface for setting in board.settings) else ()),
     ]
     return folded_away("How to read this", notes) if folded else ["## How to read this", "", *notes, ""]
@@ -191,6 +199,11 @@ def shared_ranks(ranked: Sequence[OverallRow | Row]) -> str:
 
 def pareto_of(row: OverallRow | Row) -> str:
     return row.pareto or (NA if row.cost.get("gflops_per_sample") is None and row.role != "ceiling" else "")
+
+
+def verified_of(row: OverallRow | Row, has_sent_in: bool) -> str:
+    """What came of verifying a row that was sent in; a board without one has no such column."""
+    return (row.verified or ("" if row.label in UNRANKED else "own run")) if has_sent_in else ""
 
 
 def in_bold(text: str, is_bold: bool) -> str:

@@ -50,6 +50,7 @@ class Row:
     gap_closed: float = math.nan  # (score - floor) / (ceiling - floor)
     place: Place | None = None
     versus: PairTest | None = None  # against the best row
+    verified: str = ""  # what came of verifying it, if it was sent in
     pareto: str = ""  # front, ~ (nobody significantly better is as cheap), or nothing
     tied: tuple[str, ...] = ()  # methods with the same rank: their order is that of their names
 
@@ -147,6 +148,7 @@ class OverallRow:
     audit: str
     flags: tuple[str, ...]
     place: Place | None = None
+    verified: str = ""  # what came of verifying it, if it was sent in
     pareto: str = ""
     tied: tuple[str, ...] = ()  # methods with the same mean rank: their order is that of their names
 
@@ -214,6 +216,11 @@ class Board:
     @property
     def levels(self) -> Levels:
         return self.suite.levels
+
+    @property
+    def has_sent_in(self) -> bool:
+        """Whether a row was sent in by somebody and verified."""
+        return any(row.verified for setting in self.settings for row in setting.rows)
 
     @property
     def curves(self) -> tuple[Curve, ...]:

@@ -22,6 +22,7 @@ from bench.leaderboard.page_parts import (
     pareto_of,
     shared_ranks,
     shown_pictures,
+    verified_of,
 )
 from bench.leaderboard.printed import cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
@@ -75,8 +76,11 @@ def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Se
     ]
     if folded:
         others = sorted({name for row in setting.rows for name in row.others})
-        head = ["Method", *others, "Audit"]
-        body = [[name_of(row, mark=False), *(percent(row.others[name]) for name in others), row.audit] for row in setting.rows]
+        head = ["Method", *others, "Audit", "Verified"]
+        body = [
+            [name_of(row, mark=False), *(percent(row.others[name]) for name in others), row.audit, verified_of(row, board.has_sent_in)]
+            for row in setting.rows
+        ]
         lines += folded_away("Intervals, floor, Pareto front and flags", further)
         lines += folded_away("Cost, further metrics and audit", [*cost_table(setting.rows, setting.timed), "", *fitted(head, body, LEFT)])
         lines += folded_away("Trials behind each row", _trials(board, setting))
@@ -157,7 +161,7 @@ def _setting_footer(board: Board, setting: SettingTable) -> list[str]:
     ties = shared_ranks([row for row in setting.rows if row.n and row.rank is not None])
     said += [f"Of the same mean: {ties}."] if ties else []
     said.append(f"{_floor(setting)} Ceiling: {setting.ceiling_source}.")
-    said += [f"Scores without a value: {reason}." for reason in setting.reasons]
+    said += [in_page(f"Scores without a value: {reason}.") for reason in setting.reasons]
     shown = setting.notes[:MOST_NOTES]
     said += [in_page(f"{note[0].upper()}{note[1:]}.") for note in shown]
     more = len(setting.notes) - len(shown)

@@ -26,6 +26,7 @@ HEAD = (
 def table_csv(board: Board) -> str:
     """One line a method and setting; fractions, not percent."""
     others = [name for name in EXTRA_METRICS if name != board.suite.metric]
+    sent_in = ["verified"] * board.has_sent_in
     rows = []
     for setting in board.settings:
         for row in setting.rows:
@@ -37,9 +38,10 @@ def table_csv(board: Board) -> str:
                     *((place.low, place.high, place.letters) if place else (None, None, "")), row.mean, row.sd, *row.interval,
                     row.above_floor, row.gap_closed, *versus, row.pareto, *(row.others[name] for name in others),
                     *(row.cost.get(name) for name in COSTS), row.audit, "; ".join(row.flags),
+                    *[row.verified] * len(sent_in),
                 ]
             )  # fmt: skip
-    return _csv([*HEAD, *others, *COSTS, "audit", "flags"], rows)
+    return _csv([*HEAD, *others, *COSTS, "audit", "flags", *sent_in], rows)
 
 
 def surface_csv(board: Board) -> str:

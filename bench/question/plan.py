@@ -36,7 +36,7 @@ def plan(suite: Suite) -> list[Trial]:
     classes = {str(choice): registry.method_class(choice.name) for choice in choices}
     _check_training(suite, choices, classes)
     trials: dict[str, Trial] = {}
-    settings = _settings(suite)
+    settings = planned_settings(suite)
     if any(planned.has_posterior for planned in settings):
         classes.setdefault(CEILING, registry.method_class(CEILING))
     budgets: dict[tuple[str, str], tuple[dict, str]] = {}  # of a method on a dataset: its training, and its version with that
@@ -102,7 +102,7 @@ class PlannedSetting:
         return evaluation_rules(self.protocol.test, self.schema, self.rates, self.combinations)
 
 
-def _settings(suite: Suite) -> list[PlannedSetting]:
+def planned_settings(suite: Suite) -> list[PlannedSetting]:
     """Every setting of the suite once, checked. Raises: UsageError."""
     found: dict[Setting, PlannedSetting] = {}
     for table in suite.settings:

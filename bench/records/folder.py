@@ -7,15 +7,17 @@ import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from bench.errors import UsageError
-from bench.names import path_of
+from bench.names import bare_choice, path_of
 from bench.question.suite import suite_from
 from bench.question.trial import Trial
 from bench.question.winners import winners_of
+from bench.records import verification
 from bench.records.answers import Answers, StoredPredictions, named
 from bench.records.database import Store, one_of
 from bench.records.predictions import Predictions, unstack
@@ -48,6 +50,7 @@ class Folder:
             self.withheld = NO_PREDICTIONS if said.get("predictions") == WITHHELD else ""  # why there are no predictions
             self._records = [_record(line) for line in lines if "commands" not in line]
             path = self.folder / "audit.json"  # absent where it was published before there were audits
+            self._records = _with_verified(self._records, self.folder)
             self._audits = [Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._broken(error) from None
@@ -101,6 +104,14 @@ class Folder:
 def named_folder(folder: Path) -> str:
     """A published folder as a reader of the repository names it."""
     return f"leaderboards/{folder.resolve().name}"
+
+
+def _with_verified(records: list[Record], folder: Path) -> list[Record]:
+    found = verification.verified(verification.of_folder(folder))
+    if not found:
+        return records
+    keys = [(bare_choice(record.trial.choice), record.trial.version) for record in records]
+    return [replace(record, verified=found.get(key, "")) for record, key in zip(records, keys, strict=True)]
 
 
 def _record(line: dict) -> Record:

@@ -45,6 +45,15 @@ def _git() -> tuple[str | None, bool | None]:
     return commit, bool(changes.strip())
 
 
+def git_user() -> str:
+    """What this person's commits bear as their name; empty where git does not know."""
+    try:
+        done = subprocess.run(["git", "config", "user.name"], capture_output=True, encoding="utf-8", errors="replace", check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return " ".join(done.stdout.split())
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)

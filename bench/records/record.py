@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from bench.names import Choice, Setting, method_label, parse_choice
 from bench.question.trial import Trial
 from bench.records.facts import Facts, Origin
+from bench.text import finite
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Record:
     cost: Mapping[str, float | None] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
     provenance: Origin = field(default_factory=Origin)
+    verified: str = field(default="", compare=False)  # what came of verifying it, if it joined a published board; no part of what it says
 
     @classmethod
     def from_json(cls, trial: Trial, found: Mapping[str, Any]) -> Record:
@@ -69,6 +72,16 @@ class Record:
             "facts": self.facts.as_json(),
             "provenance": self.provenance.as_json(),
         }
+
+    def as_line(self) -> dict[str, object]:
+        """The whole record as a line of `records.jsonl` has it; NaN becomes null."""
+        return finite(self.as_json()) | {"id": self.trial.id, "trial": self.trial.as_dict()}
+
+    @property
+    def is_reproduced(self) -> bool:
+        """Whether all of its method's trials that somebody trained again gave the same: where they first ran then moves no number."""
+        found = re.fullmatch(r"reproduced ([1-9]\d*) of (\d+)", self.verified)
+        return found is not None and found[1] == found[2]
 
     @property
     def setting(self) -> Setting:

@@ -62,14 +62,26 @@ def source_version(cls: type, is_running: bool = False) -> str:
     `is_running` says that the code in memory is the one meant.
     Raises: UsageError where the code cannot be told.
     """
+    return version_from(counted(cls, is_running))
+
+
+def counted(cls: type, is_running: bool = False) -> dict[str, str]:
+    """What the version of a class is the hash of: the digest of each module by its name, the class's own under the empty one, and the
+    version of each distribution under `==NAME`. Raises: UsageError as `source_version` does."""
     parts = _parts_of(cls)
-    counted = dict(parts.texts)
+    found = dict(parts.texts)
     sources = _sources(parts.modules, cls, is_running)
     if parts.home is not None and not is_running:
         live.check_own(cls, parts.home, {cls.__module__, *(source.name for source in sources)})
     for source in sources:
-        counted["" if parts.home is not None and source.name == parts.home.__name__ else source.name] = source.digest
-    return hashlib.sha256("\n".join(f"{name} {found}" for name, found in sorted(counted.items())).encode()).hexdigest()[:12]
+        found["" if parts.home is not None and source.name == parts.home.__name__ else source.name] = source.digest
+    return found
+
+
+def version_from(parts: Mapping[str, str], contents: Sequence[str] = ()) -> str:
+    """The version that `counted` parts make, with the `contents` of files that options name, in the order of these options' values."""
+    version = hashlib.sha256("\n".join(f"{name} {found}" for name, found in sorted(parts.items())).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join([version, *contents]).encode()).hexdigest()[:12] if contents else version
 
 
 def sources_of(cls: type) -> list[Source]:
@@ -100,6 +112,12 @@ def _parts_of(cls: type) -> _Parts:
     return _Parts(texts, [module for module in dict.fromkeys(found) if _is_counted(module)], home)
 
 
+def digest_of_module(name: str) -> str:
+    """Of a module of the suite's own methods or datasets, as it is here; empty if there is none."""
+    specification = importlib.util.find_spec(name) if name.startswith(OURS) and name.count(".") == 2 and name.isascii() else None
+    return digest_of(Path(specification.origin)) if specification is not None and specification.origin else ""
+
+
 def digest_of(path: Path) -> str:
     """Of what counts in a file as it is now."""
     return Source("", path, _read(path)).digest
@@ -107,10 +125,14 @@ def digest_of(path: Path) -> str:
 
 def with_files(code: str, values: Iterable[object]) -> str:
     """A version of code with the content of every file that an option names, such as weights."""
+    digests = contents_of(values)
+    return hashlib.sha256("\n".join([code, *digests]).encode()).hexdigest()[:12] if digests else code
+
+
+def contents_of(values: Iterable[object]) -> list[str]:
+    """SHA-256 of the content of every file that an option names, in the order of these values."""
     found = {value: content(path) for value in values if isinstance(value, str) and (path := named_file(value)) is not None}
-    if not found:
-        return code
-    return hashlib.sha256("\n".join([code, *(digest for _, digest in sorted(found.items()))]).encode()).hexdigest()[:12]
+    return [digest for _, digest in sorted(found.items())]
 
 
 def named_file(value: str) -> Path | None:

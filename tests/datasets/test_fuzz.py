@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "fuzz_readers.py"
-FORMATS = ("pickle", "torch", "npy", "npz", "h5ad", "nifti", "jpg", "png", "csv", "csv.gz", "json")
+FORMATS = ("pickle", "torch", "npy", "npz", "h5ad", "nifti", "jpg", "png", "csv", "csv.gz", "json", "bundle")
 
 
 @pytest.fixture(scope="module")
