@@ -26,6 +26,7 @@ from bench.records.folder import WITHHELD, Folder, named_folder
 from bench.records.ids import SALTED, rows_by_dataset
 from bench.records.predictions import stack
 from bench.records.public import public
+from bench.records.record import Record
 from bench.records.scoring import Mismatch, agreeing, mismatches_of, rescored
 from bench.text import and_list, count, finite
 

@@ -261,10 +261,8 @@ def _overall_tables(board: Board, kind: Overall, folded: bool) -> tuple[list[str
         place = [row.role if unranked else rank_set(row.place), name_of(row), row.place.letters if row.place else "", rank]
         body.append([*place, in_bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0)])
         cost = [cost_text(row.cost, "gflops_per_sample"), pareto_of(row)]
-        further.append(
-            [name_of(row, mark=False), *curves, f"{row.n}/{row.planned}", row.hp * tuned, *cost, row.audit]
-            + [verified_of(row, board.has_sent_in), ", ".join(row.flags)]
-        )
+        marks = [row.audit, verified_of(row, board.has_sent_in), ", ".join(row.flags)]
+        further.append([name_of(row, mark=False), *curves, f"{row.n}/{row.planned}", row.hp * tuned, *cost, *marks])
     return fitted(head, body, LEFT, 2, breaks=folded), fitted(more, further, LEFT, breaks=folded)
 
 
