@@ -10,6 +10,7 @@ import click
 from bench import __version__
 from bench.cli import analyze, audit, boards, compare, data, doctor, listing, new, profile, reproduce, run, show, tune
 from bench.cli.options import CONTEXT
+from bench.cli.screen import colour
 
 GROUPS = {
     "Ask": (run.run, tune.tune),
@@ -53,6 +54,7 @@ def main() -> None:
     bench reproduce TRIAL                     do the same bits come again?
     bench analyze routing                     what happens inside
     """
+    click.get_current_context().color = colour()
 
 
 for _commands in GROUPS.values():

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import UserPath, explained, json_option, of_suite_option, out_option, print_json
+from bench.cli.options import UserPath, explain_option, explained, json_option, of_suite_option, out_option, print_json
+from bench.cli.screen import width
 
 if TYPE_CHECKING:
     from bench.records.scoring import Mismatch
@@ -39,13 +40,17 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
     help="Take the metrics of published folders anew from their predictions, and render. Takes folders, else all of leaderboards/.",
 )
 @click.argument("folders", nargs=-1, type=UserPath(file_okay=False, path_type=Path))
+@explain_option
 @json_option
 @explained
 def leaderboard(
     *, out: str, suite: str | None, metric: str | None, publish: Path | None, beside: Path | None, check: bool, render: bool,
-    rescore: bool, folders: tuple[Path, ...], as_json: bool,
+    rescore: bool, folders: tuple[Path, ...], is_explained: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Print the table of a results folder, publish it, or check published ones.
+
+    On a terminal the tables fit its width: columns that have no room are left out and named. Elsewhere the page is whole, in Markdown
+    (`bench leaderboard > page.md`), unless COLUMNS names a width.
 
     A published folder holds a page over all settings (README.md), one a dataset, CSV, LaTeX, every test in significance.json, and
     plots where matplotlib is installed (extra plot). Of plots --check compares the numbers they show. Every metric in records.jsonl
@@ -76,7 +81,10 @@ def leaderboard(
     if as_json:
         print_json(found.as_json())
     elif publish is None:
-        click.echo(markdown(found))
+        from bench.cli.board_view import view
+
+        columns = width()
+        click.echo(markdown(found) if columns is None else view(found, columns, is_explained))
 
 
 def _publish(out: str, suite: str | None, metric: str | None, folder: Path, beside: Path | None) -> None:

@@ -137,6 +137,7 @@ settings_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Every epoch and every finished trial.")
+explain_option = click.option("--explain", "is_explained", is_flag=True, help="Say how to read what is printed. A page in Markdown always does.")
 output_options = bundle(json_option, quiet_option)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli.options import (
     asked,
     cores,
+    explain_option,
     explained,
     how,
     machine_options,
@@ -26,6 +28,11 @@ from bench.cli.options import (
     verbose_option,
     wait_option,
 )
+from bench.cli.screen import page, width
+
+
+if TYPE_CHECKING:
+    from bench.names import Setting
 
 
 @click.command()
@@ -51,10 +58,11 @@ from bench.cli.options import (
 @place_options
 @output_options
 @verbose_option
+@explain_option
 @explained
 def run(
     suite: str, configs: str | None, *, jobs: int | None, dry_run: bool, retry_failed: bool, wait: bool, is_traced: bool, out: str,
-    as_json: bool, quiet: bool, verbose: bool, **options: Any,
+    as_json: bool, quiet: bool, verbose: bool, is_explained: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run every trial of a suite that has no record yet, then print the leaderboard.
 
@@ -79,18 +87,13 @@ def run(
             progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
         )  # fmt: skip
         summary = resolve(chosen, out, done)
+    if summary.failed:
+        for line in failed_lines(summary.failed, out):
+            click.echo(line, err=True)
     if as_json:
         print_json({"trials": [record.row() for record in summary.records]})
     elif summary.records:
-        from bench.api import board
-        from bench.leaderboard import markdown
-
-        click.echo(markdown(board(out)))
-    for record in summary.failed:
-        click.echo(
-            f"failed: {record.trial.label} {record.trial.dataset_label} {record.trial.protocol} seed {record.trial.seed}: {record.reason}",
-            err=True,
-        )
+        _show_board(out, {record.setting for record in summary.records}, is_explained)
     if summary.interrupted:
         click.echo(
             f"interrupted: {summary.ran + summary.reused} of {summary.planned} trials are stored; the same command continues", err=True
@@ -101,6 +104,15 @@ def run(
             f"{len(summary.failed)} of {summary.planned} trials failed; logs are in {out}/logs, --retry-failed runs them again", err=True
         )
         sys.exit(1)
+
+
+def _show_board(out: str, asked_settings: Collection[Setting], is_explained: bool) -> None:
+    from bench.api import board
+    from bench.cli.board_view import view_of_run
+    from bench.leaderboard import markdown
+
+    found, columns = board(out), width()
+    click.echo(markdown(found) if columns is None else view_of_run(found, columns, asked_settings, is_explained))
 
 
 def _foretell(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> None:

@@ -77,7 +77,7 @@ def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = (
     title = "## Overall" + (", SYNTHETIC data" if kind.synthetic else "")
     if len(kind.settings) < 2 and not folded:
         return []
-    lines = [*_in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(kind, board.levels)]
+    lines = [*in_short(board, kind), title, "", _overall_table(board, kind), "", *_overall_footer(kind, board.levels)]
     what = "synthetic" if kind.synthetic else "real"
     pictures = {picture("ranks", what): "mean ranks; a bar joins methods within the critical difference"}
     lines += shown_pictures(plots, {**pictures, picture("cost", what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
@@ -89,7 +89,7 @@ def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = (
     return lines
 
 
-def _in_short(board: Board, kind: Overall) -> list[str]:
+def in_short(board: Board, kind: Overall) -> list[str]:
     """What a reader takes away, in words."""
     ranked = [row for row in kind.rows if row.role not in UNRANKED.values()]
     n, planned = sum(row.n for row in kind.rows), sum(row.planned for row in kind.rows)

@@ -61,7 +61,7 @@ def setting_section(board: Board, setting: SettingTable, folded: bool) -> list[s
     lines = [
         f"## {setting.title}",
         "",
-        *_in_words(setting, board.suite.metric, board.levels),
+        *in_words(setting, board.suite.metric, board.levels),
         _setting_table(board, setting),
         "",
         *_setting_footer(board, setting),
@@ -77,7 +77,7 @@ def setting_section(board: Board, setting: SettingTable, folded: bool) -> list[s
     return lines
 
 
-def _in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
+def in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
     """What the tests of the setting come to."""
     family, flat = setting.tests, [f"In short, {flat_line(setting, metric)}."] if is_flat(setting) else []
     ranked = [row for row in setting.rows if row.place is not None]
@@ -111,12 +111,12 @@ def _setting_table(board: Board, setting: SettingTable) -> str:
         place = row.role if row.label in UNRANKED else rank_set(row.place)
         versus = "" if row.versus is None else versus_text(row.versus)
         floor = ["", ""] if row.role == "floor" else [signed(row.above_floor), percent(row.gap_closed, 0)]
-        cells = [in_bold(_spread(row), row.is_bold), interval_text(row.interval), versus, _verdict(setting, row), *floor]
+        cells = [in_bold(spread_of(row), row.is_bold), interval_text(row.interval), versus, verdict_of(setting, row), *floor]
         body.append([place, name_of(row), *cells, pareto_of(row), ", ".join(row.flags), printed.get(row.label, "")])
     return table(head, body, LEFT)
 
 
-def _verdict(setting: SettingTable, row: Row) -> str:
+def verdict_of(setting: SettingTable, row: Row) -> str:
     if row.label in UNRANKED or setting.tests is None or setting.tests.reason:
         return ""
     if not row.n:
@@ -216,7 +216,7 @@ def _surface(surface: Surface, rows: Mapping[str, Row]) -> list[str]:
     return tables
 
 
-def _spread(row: Row) -> str:
+def spread_of(row: Row) -> str:
     if not row.n:
         return f"{NA} (0/{row.planned})"
     return f"{percent(row.mean)} ± {percent(row.sd)} ({row.n if row.is_complete else f'{row.n}/{row.planned}'})"
