@@ -153,10 +153,12 @@ class Table(NamedTuple):
         return found
 
     def _lines(self, shown: Sequence[int], widths: Mapping[int, int]) -> list[str]:
-        head = self._row({i: wrapped(self.head[i], widths[i]) for i in shown}, widths, at_end=True)
+        head = self._row({i: wrapped(self.head[i], widths[i], is_cell=True) for i in shown}, widths, at_end=True)
         lines = [*head, GAP.join("-" * widths[i] for i in shown)]
         for row in self.body:
-            cells = {i: wrapped(row[i], widths[i]) if self.head[i] in self.prose else [in_middle(row[i], widths[i])] for i in shown}
+            cells = {
+                i: wrapped(row[i], widths[i], is_cell=True) if self.head[i] in self.prose else [in_middle(row[i], widths[i])] for i in shown
+            }
             lines += self._row(cells, widths)
         return lines
 
@@ -178,9 +180,12 @@ def _span(widths: Sequence[int]) -> int:
     return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
-def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """A text in lines of that width, broken between words alone: never inside a number or a range, nor a name with hyphens."""
-    return wcwidth.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
+def wrapped(text: str, width: int, indent: str = "", is_cell: bool = False) -> list[str]:
+    """A text in lines of that width, broken between words alone: never inside a number, a range, or a name with hyphens.
+
+    A longer word, such as an address, stays whole, so that it can be copied; in a cell of a table it is broken.
+    """
+    return wcwidth.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=is_cell) or [""]
 
 
 def in_middle(text: str, width: int) -> str:
@@ -196,12 +201,14 @@ def in_middle(text: str, width: int) -> str:
 
 
 def terminal_table(
-    rows: Sequence[Mapping[str, object]], left: Sequence[str] = (), width: int | None = None, **columns: Sequence[str]
-) -> str:
-    """Rows as a table for a terminal, texts as they are, numbers to the right; `columns` are further fields of `Table`."""
+    rows: Sequence[Mapping[str, object]], left: Sequence[str] = (), width: int | None = None, *,
+    spare: Sequence[str] = (), prose: Sequence[str] = (), kept: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """Rows as a table for a terminal, texts as they are, numbers to the right; the columns as `Table` has them."""
     if not rows:
         return ""
-    return Table(list(rows[0]), [[str(cell) for cell in row.values()] for row in rows], left, whole=True, **columns).fitted(width)
+    body = [[str(cell) for cell in row.values()] for row in rows]
+    return Table(list(rows[0]), body, left, spare, prose, kept, whole=True).fitted(width)
 
 
 def picture(kind: str, *key: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
+from bench.cli.failures import grouped
 from bench.cli.screen import page
 from bench.leaderboard.front_page import in_short, tuning_lines
 from bench.leaderboard.page_parts import head_of, how_it_was_run, how_to_read, pareto_of, where_from
@@ -30,7 +31,6 @@ LEAST_ASKED = (
 WORDS = ("Method", "Role", "Group", "Verdict", "Pareto", "Audit", "Flags", "Rises", "HP", "Worst combination")
 FEW = 2  # settings of a run whose tables are shown in full
 SOME = 6  # of which the scores are shown one by one
-NAMED = 3  # trials that a line on failures names
 
 
 def view(board: Board, columns: int, is_explained: bool = False) -> str:
@@ -43,7 +43,7 @@ def view(board: Board, columns: int, is_explained: bool = False) -> str:
         blocks += [f"## Robustness: {curve.title}{', SYNTHETIC' * curve.synthetic}", "", _curve(curve), ""]
     for kind in board.overall:
         blocks += _overall(board, kind, by_setting=False)
-    blocks += [*_tuning(board), *failures(board.failures)]
+    blocks += [*_tuning(board), *_failures(board)]
     blocks += [*how_to_read(board, folded=False), *where_from(board)] if is_explained else []
     return page([*blocks, *_way_on(is_explained), *_verdict(board, board.settings)], columns)
 
@@ -106,19 +106,19 @@ def _overall(board: Board, kind: Overall, by_setting: bool) -> list[str | Table]
 def _overall_table(board: Board, kind: Overall) -> Table:
     score = f"Mean {board.suite.metric}"
     head = [
-        "Ranks", "Method", "Role", "Group", "Mean rank", score, "Gap closed %", "Noise-AUC", "Drop", "Scored", "HP", "GFLOPs", "Pareto", "Audit",
-        "Flags",
+        "Ranks", "Method", "Role", "Group", "Mean rank", score, "Gap closed %", "Noise-AUC", "Drop", "Scored", "HP", "GFLOPs", "Pareto",
+        "Audit", "Flags",
     ]  # fmt: skip
     is_tuned = any(row.hp == "tuned" for row in kind.rows)
     body = []
     for row in kind.rows:
         is_ranked = row.label not in UNRANKED
-        rank = "" if not is_ranked else f"{row.mean_rank:.2f}" if row.mean_rank is not None else f"{NA} ({row.settings}/{len(kind.settings)})"
+        ranked = f"{NA} ({row.settings}/{len(kind.settings)})" if row.mean_rank is None else f"{row.mean_rank:.2f}"
         curves = [percent(row.noise_auc), percent(row.drop)] if kind.curves else ["", ""]
         body.append(
             [
-                rank_set(row.place) if is_ranked else row.role, _name(row), _role(row), row.place.letters if row.place else "", rank,
-                percent(row.mean), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * is_tuned,
+                rank_set(row.place) if is_ranked else row.role, _name(row), _role(row), row.place.letters if row.place else "",
+                ranked if is_ranked else "", percent(row.mean), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * is_tuned,
                 cost_text(row.cost, "gflops_per_sample"), pareto_of(row), row.audit, ", ".join(row.flags),
             ]
         )  # fmt: skip
@@ -131,8 +131,8 @@ def _setting(board: Board, setting: SettingTable) -> list[str | Table]:
     beside = cells_of(printed)
     score = f"{board.suite.metric} ± SD (n)"
     head = [
-        "Ranks", "Method", "Role", score, "95 % interval", "Verdict", "vs best [95 %], Holm p", "Above floor", "Gap closed %", "GFLOPs", "Pareto",
-        "Flags", "Printed",
+        "Ranks", "Method", "Role", score, "95 % interval", "Verdict", "vs best [95 %], Holm p", "Above floor", "Gap closed %", "GFLOPs",
+        "Pareto", "Flags", "Printed",
     ]  # fmt: skip
     body = []
     for row in setting.rows:
@@ -145,7 +145,13 @@ def _setting(board: Board, setting: SettingTable) -> list[str | Table]:
     tested = f"No test: {family.reason if family else 'nothing to compare'}."
     if family is not None and not family.reason:
         tested = f"Test: {family.test}, Holm over {count(family.size, 'pair')}, {count(family.n, 'test sample')}."
-    return [Table(head, body, WORDS, LEAST_ASKED, kept=("Method", score), bold=_bold(setting.rows)), "", tested, *([note] if note else []), ""]
+    return [
+        Table(head, body, WORDS, LEAST_ASKED, kept=("Method", score), bold=_bold(setting.rows)),
+        "",
+        tested,
+        *([note] if note else []),
+        "",
+    ]
 
 
 def _bold(rows: Iterable[Row | OverallRow]) -> tuple[int, ...]:
@@ -165,7 +171,12 @@ def _surface(setting: SettingTable) -> list[str | Table]:
     if surface is None:
         return []
     scores = [[row.label, *(percent(row.scores[rule]) for rule in surface.rules)] for row in surface.rows]
-    blocks: list[str | Table] = [f"### Response surface: {setting.title}", "", Table(["Method", *surface.rules], scores, WORDS, whole=True), ""]
+    blocks: list[str | Table] = [
+        f"### Response surface: {setting.title}",
+        "",
+        Table(["Method", *surface.rules], scores, WORDS, whole=True),
+        "",
+    ]
     summary = _surface_summary(surface)
     return [*blocks, summary, ""] if len(summary.head) > 1 else blocks
 
@@ -203,18 +214,13 @@ def _tuning(board: Board) -> list[str | Table]:
     return [*said[:1], "", *said[1:], "", Table(head, body, ("Method", "Setting", "by"), ("Minutes", "GFLOPs", "by", "Suggestions")), ""]
 
 
-def failures(found: Iterable[tuple[str, str]]) -> list[str]:
-    """Trials without a score, those together that share a reason: one line each, however many there are."""
-    by_reason: dict[str, list[str]] = {}
-    for trial, reason in found:
-        by_reason.setdefault(reason, []).append(trial)
-    if not by_reason:
+def _failures(board: Board) -> list[str]:
+    """Trials without a score, those together that share a reason."""
+    if not board.failures:
         return []
-    lines = [f"## {count(sum(map(len, by_reason.values())), 'trial')} without a score", ""]
-    for reason, trials in by_reason.items():
-        more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
-        lines.append(f"- {count(len(trials), 'trial')}: {reason} ({'; '.join(trials[:NAMED])}{more})")
-    return [*lines, "", "`bench show` lists them with their ids, `bench show ID` says all about one.", ""]
+    lines = [f"- {count(len(group.names), 'trial')}: {group.text}" for group in grouped(board.failures)]
+    told = "`bench show` lists them with their ids; `bench show ID` says all about one."
+    return [f"## {count(len(board.failures), 'trial')} without a score", "", *lines, "", told, ""]
 
 
 def _name(row: Row | OverallRow) -> str:

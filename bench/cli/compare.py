@@ -21,7 +21,6 @@ from bench.cli.options import (
 )
 from bench.cli.screen import page, width
 
-
 if TYPE_CHECKING:
     from bench.comparison.differences import Comparison
     from bench.text import Table

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.screen import say_page
 from bench.names import path_of
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ settings_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Every epoch and every finished trial.")
-explain_option = click.option("--explain", "is_explained", is_flag=True, help="Say how to read what is printed. A page in Markdown always does.")
+explain_option = click.option("--explain", "is_explained", is_flag=True, help="Say how to read what is printed; Markdown always does.")
 output_options = bundle(json_option, quiet_option)
 
 
@@ -231,6 +232,6 @@ def print_checks(found: list[dict[str, Any]], as_json: bool) -> None:
         print_json(found)
     else:
         for check in found:
-            click.echo(f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}")
+            say_page(f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}")
     if not all(check["passed"] for check in found):
         sys.exit(1)

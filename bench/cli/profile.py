@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from bench.cli.failures import grouped
 from bench.cli.options import (
     UserPath,
     device_option,
+    explain_option,
     explained,
     output_options,
     print_json,
@@ -18,6 +20,7 @@ from bench.cli.options import (
     threads_option,
     training_option,
 )
+from bench.cli.screen import say_page, width
 
 
 @click.command()
@@ -32,11 +35,12 @@ from bench.cli.options import (
 @device_option
 @threads_option
 @click.option("--plot", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE", help="Draw GFLOPs by observed modalities too.")
+@explain_option
 @output_options
 @explained
 def profile(
-    methods: tuple[str, ...], *, depth: int, device: str | None, threads: int | None, plot: Path | None, as_json: bool, quiet: bool,
-    **where: Any,
+    methods: tuple[str, ...], *, depth: int, device: str | None, threads: int | None, plot: Path | None, is_explained: bool, as_json: bool,
+    quiet: bool, **where: Any,
 ) -> None:  # fmt: skip
     """Measure what methods cost: operations, parameters, latency and memory, by component and by what a sample observes.
 
@@ -66,11 +70,12 @@ def profile(
     if as_json:
         print_json({"profiles": [entry.row() for entry in found]})
     else:
-        click.echo(page(found))
+        columns = width()
+        say_page(page(found, columns, is_explained or columns is None))
     if plot is not None:
         draw(found, plot)
     failed = [entry for entry in found if entry.reason is not None]
-    for entry in failed:
-        click.echo(f"failed: {entry.trial.label}: {entry.reason}", err=True)
+    for group in grouped((entry.trial.label, str(entry.reason)) for entry in failed):
+        click.echo(f"failed: {', '.join(group.names)}: {group.reason}", err=True)
     if failed:
         sys.exit(1)

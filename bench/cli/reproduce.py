@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import data_root_option, explained, one_source, output_options, print_json, source_options, steps
+from bench.cli.screen import say_page
 
 
 @click.command()
@@ -44,6 +45,6 @@ def reproduce(trial: str, out: str, published: Path | None, as_json: bool, quiet
     if as_json:
         print_json(found.as_json())
     else:
-        click.echo(str(found))
+        say_page(str(found))
     if not found.same:
         sys.exit(1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.failures import failed_lines
 from bench.cli.options import (
     asked,
     cores,
@@ -28,8 +29,7 @@ from bench.cli.options import (
     verbose_option,
     wait_option,
 )
-from bench.cli.screen import page, width
-
+from bench.cli.screen import say_page, width
 
 if TYPE_CHECKING:
     from bench.names import Setting
@@ -87,9 +87,8 @@ def run(
             progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
         )  # fmt: skip
         summary = resolve(chosen, out, done)
-    if summary.failed:
-        for line in failed_lines(summary.failed, out):
-            click.echo(line, err=True)
+    for line in failed_lines(summary.failed, out):
+        click.echo(line, err=True)
     if as_json:
         print_json({"trials": [record.row() for record in summary.records]})
     elif summary.records:
@@ -130,6 +129,6 @@ def _foretell(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> No
     if as_json:
         print_json(found.as_json())
     else:
-        click.echo(found.text())
+        say_page(found.text(width()))
     if isinstance(found, Outline):
         raise UsageError(found.reason)

@@ -105,3 +105,20 @@ def emphasised(table: Table, columns: int) -> list[str]:
         title(line) if i < rule or i in rows else click.style(line, dim=True) if i == rule or i > last else line
         for i, line in enumerate(lines)
     ]
+
+
+def fit(text: str, columns: int | None) -> str:
+    """Lines as they are but for those that are too long, which go on below their value: `  licence   text` under `text`."""
+    if columns is None:
+        return text
+    lines: list[str] = []
+    for line in text.split("\n"):
+        label = re.match(r" *(?:\S(?:\S| (?! )){,12} {2,})?", line)
+        indent = " " * len(label[0] if label else "")
+        lines += wrapped(line, columns, indent or "  ") if line.strip() else [""]
+    return "\n".join(lines)
+
+
+def say_page(text: str) -> None:
+    """Print a text on stdout so that no line is longer than the terminal is wide."""
+    click.echo(fit(text, width()))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import explained, json_option, one_source, print_json, settings_option, source_options
+from bench.cli.screen import title, width
 
 
 @click.command()
@@ -31,12 +32,11 @@ def show(trial: str | None, methods: str | None, settings: str | None, out: str,
         if as_json:
             print_json({"trials": [record.row() for record in records]})
         else:
-            click.echo(listing(records))
+            click.echo(listing(records, width()))
         return
     page = page_of(trial, out, published)
     if as_json:
         print_json({"trials": [page.as_json()]})
         return
-    for title, text in page.sections():
-        click.secho(title, bold=True)
-        click.echo(text)
+    for name, text in page.sections(width()):
+        click.echo(f"{title(name)}\n{text}")

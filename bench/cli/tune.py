@@ -22,6 +22,7 @@ from bench.cli.options import (
     question_options,
     verbose_option,
 )
+from bench.cli.screen import width
 
 
 @click.command()
@@ -78,7 +79,7 @@ def tune(
         print_json({"study": found.name, **files, "left_out": found.left_out, "seconds": found.seconds,
                      "methods": [result.as_json() for result in found.results]})  # fmt: skip
     else:
-        click.echo(table(found.results))
+        click.echo(table(found.results, width()))
     if found.left_out:
         click.echo(f"not tuned, for they state no search space: {', '.join(found.left_out)}", err=True)
     for reason in found.without_winner:
