@@ -26,6 +26,7 @@ from bench.cli.options import (
     wait_option,
 )
 from bench.cli.screen import width
+from bench.cli.sections import Sectioned
 
 if TYPE_CHECKING:
     import pandas
@@ -105,4 +106,4 @@ ANALYSES = {
     "cost": "Time, operations and parameters by combination of modalities (Fig. 4 of MoE-Retriever). Trains nothing.",
 }
 for _name, _idea in ANALYSES.items():
-    analyze.command(_name, help=_idea)(analysis_options(partial(_analyze, _name)))
+    analyze.command(_name, cls=Sectioned, help=_idea)(analysis_options(partial(_analyze, _name)))

@@ -118,7 +118,8 @@ def _overall_table(board: Board, kind: Overall) -> Table:
         body.append(
             [
                 rank_set(row.place) if is_ranked else row.role, _name(row), _role(row), row.place.letters if row.place else "",
-                ranked if is_ranked else "", percent(row.mean), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}", row.hp * is_tuned,
+                ranked if is_ranked else "", percent(row.mean), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}",
+                row.hp * is_tuned,
                 cost_text(row.cost, "gflops_per_sample"), pareto_of(row), row.audit, ", ".join(row.flags),
             ]
         )  # fmt: skip

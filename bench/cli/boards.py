@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.complete import metrics, names
 from bench.cli.options import UserPath, explain_option, explained, json_option, of_suite_option, out_option, print_json
 from bench.cli.screen import width
+from bench.cli.sections import Sectioned
 
 if TYPE_CHECKING:
     from bench.records.scoring import Mismatch
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
 SHOWN = 5  # mismatches of a folder that --check names one by one
 
 
-@click.command()
+@click.command(cls=Sectioned)
 @out_option
 @of_suite_option
-@click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
+@click.option("--metric", metavar="NAME", shell_complete=names(metrics), help="Metric to rank by.  [default: the suite's]")
 @click.option("--publish", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
 @click.option(
     "--beside", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE.csv",

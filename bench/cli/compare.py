@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.complete import fixed, lists, metrics, names, stored_methods
 from bench.cli.options import (
     data_root_option,
     explain_option,
@@ -20,19 +21,28 @@ from bench.cli.options import (
     source_options,
 )
 from bench.cli.screen import page, width
+from bench.cli.sections import Sectioned
 
 if TYPE_CHECKING:
     from bench.comparison.differences import Comparison
     from bench.text import Table
 
 
-@click.command()
-@click.argument("a")
-@click.argument("b")
+@click.command(cls=Sectioned)
+@click.argument("a", shell_complete=stored_methods)
+@click.argument("b", shell_complete=stored_methods)
 @settings_option
-@click.option("--metric", metavar="NAME", help="Metric to compare by; any but the suite's is exploratory.  [default: the suite's]")
+@click.option(
+    "--metric",
+    metavar="NAME",
+    shell_complete=names(metrics),
+    help="Metric to compare by; any but the suite's is exploratory.  [default: the suite's]",
+)
 @rope_option
-@click.option("--allow", metavar="LIST", help="Compare although the records mix protocols, data, commits or hardware.")
+@click.option(
+    "--allow", metavar="LIST", shell_complete=lists(fixed("protocols", "data", "commits", "hardware")),
+    help="Compare although the records mix protocols, data, commits or hardware.",
+)  # fmt: skip
 @click.option("--patterns", is_flag=True, help="Wins and losses by observed modalities. Loads the datasets.")
 @of_suite_option
 @data_root_option

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.complete import datasets, names, or_file
 from bench.cli.options import UserPath, data_root_option, explained, json_option, output_options, print_checks, print_json, steps
 from bench.cli.screen import page, say_page, title, width
 
@@ -49,7 +50,7 @@ def data_status(as_json: bool) -> None:
 
 
 @data.command("prepare")
-@click.argument("name", metavar="NAME[option=value]")
+@click.argument("name", metavar="NAME[option=value]", shell_complete=names(datasets))
 @files_option
 @data_root_option
 @output_options
@@ -67,7 +68,7 @@ def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> 
 
 
 @data.command("verify")
-@click.argument("name", metavar="NAME[option=value]")
+@click.argument("name", metavar="NAME[option=value]", shell_complete=names(datasets))
 @files_option
 @data_root_option
 @output_options
@@ -82,7 +83,7 @@ def data_verify(name: str, folder: Path | None, as_json: bool, quiet: bool) -> N
 
 
 @data.command("check")
-@click.argument("names", nargs=-1, required=True, metavar="NAME[option=value]...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME[option=value]...", shell_complete=or_file(names(datasets)))
 @data_root_option
 @json_option
 @explained
@@ -105,7 +106,7 @@ def data_check(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @data.command("card")
-@click.argument("names", nargs=-1, metavar="[NAME[option=value]]...")
+@click.argument("names", nargs=-1, metavar="[NAME[option=value]]...", shell_complete=or_file(names(datasets)))
 @click.option("--publish", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", help="Write DIR/NAME.md, of all that are here.")
 @click.option("--check", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", help="Render the pages of DIR again and compare.")
 @data_root_option

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from bench.cli.complete import datasets, names, protocols
+from bench.cli.complete import methods as all_methods
 from bench.cli.failures import grouped
 from bench.cli.options import (
     UserPath,
@@ -21,13 +23,18 @@ from bench.cli.options import (
     training_option,
 )
 from bench.cli.screen import say_page, width
+from bench.cli.sections import Sectioned
 
 
-@click.command()
-@click.argument("methods", nargs=-1, required=True, metavar="METHOD...")
-@click.option("--dataset", default="digits", show_default=True, metavar="NAME", help="Dataset, or NAME[option=value].")
+@click.command(cls=Sectioned)
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD...", shell_complete=names(all_methods))
+@click.option(
+    "--dataset", default="digits", show_default=True, metavar="NAME", shell_complete=names(datasets), help="Dataset, or NAME[option=value]."
+)
 @click.option("--combination", default="all", show_default=True, metavar="LETTERS", help="Modalities in use.")
-@click.option("--protocol", metavar="TEXT", help="Who hides what.  [default: natural, or mcar with --noise]")
+@click.option(
+    "--protocol", metavar="TEXT", shell_complete=names(protocols), help="Who hides what.  [default: natural, or mcar with --noise]"
+)
 @click.option("--noise", type=float, metavar="RATE", help="Missing rate of a protocol written without one.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Draws masks and parameters.")
 @training_option

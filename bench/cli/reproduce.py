@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from bench.cli.complete import stored_trials
 from bench.cli.options import data_root_option, explained, one_source, output_options, print_json, source_options, steps
 from bench.cli.screen import say_page
 
 
 @click.command()
-@click.argument("trial")
+@click.argument("trial", shell_complete=stored_trials)
 @data_root_option
 @source_options
 @output_options

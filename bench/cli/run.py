@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.complete import fixed, lists, methods, metrics, names, or_file
 from bench.cli.failures import failed_lines
 from bench.cli.options import (
     asked,
@@ -30,26 +31,35 @@ from bench.cli.options import (
     wait_option,
 )
 from bench.cli.screen import say_page, width
+from bench.cli.sections import Sectioned
 
 if TYPE_CHECKING:
     from bench.names import Setting
 
 
-@click.command()
+@click.command(cls=Sectioned)
 @question_options("quick")
 @seeds_option
 @click.option("--test-noise", metavar="LIST", help="Test each trained model at these missing rates as well.")
 @click.option("--test-combinations", metavar="LIST", help="Test each trained model with these modalities alone as well; all: every subset.")
 @click.option(
-    "--until-resolved", metavar="A,B", multiple=True, callback=repeatable,
+    "--until-resolved", metavar="A,B", shell_complete=lists(methods), multiple=True, callback=repeatable,
     help="Add seeds of methods A and B in each setting where `bench compare A B` is undecided. Repeatable.",
 )  # fmt: skip
 @click.option("--max-seeds", type=int, metavar="N", help="Seeds of such a pair at the most.  [default: 30]")
 @rope_option
-@click.option("--metric", metavar="NAME", help="Primary metric of the leaderboard.")
-@click.option("--vary", metavar="WHAT", help="training, or split: the seed then draws split and test masks too.")
+@click.option("--metric", metavar="NAME", shell_complete=names(metrics), help="Primary metric of the leaderboard.")
+@click.option(
+    "--vary",
+    metavar="WHAT",
+    shell_complete=names(fixed("training", "split")),
+    help="training, or split: the seed then draws split and test masks too.",
+)
 @click.option("--fixed-seed", type=int, metavar="N", help="Root of split and masks that do not vary with the seed.")
-@click.option("--configs", metavar="LIST", help="default, tuned (by `bench tune`, in OUT), FILE.toml of tuned ones, or several of these.")
+@click.option(
+    "--configs", metavar="LIST", shell_complete=or_file(lists(fixed("default", "tuned"))),
+    help="default, tuned (by `bench tune`, in OUT), FILE.toml of tuned ones, or several of these.",
+)  # fmt: skip
 @machine_options
 @click.option("--dry-run", is_flag=True, help="List the trials, estimate their time, and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+from bench.cli.complete import lists, stored_trials
+from bench.cli.complete import methods as all_methods
 from bench.cli.options import explained, json_option, one_source, print_json, settings_option, source_options
 from bench.cli.screen import title, width
 
 
 @click.command()
-@click.argument("trial", required=False)
-@click.option("--methods", metavar="LIST", help="Only some methods.")
+@click.argument("trial", required=False, shell_complete=stored_trials)
+@click.option("--methods", metavar="LIST", shell_complete=lists(all_methods), help="Only some methods.")
 @settings_option
 @source_options
 @json_option
