@@ -13,7 +13,7 @@ import numpy as np
 from bench.cli.failures import grouped
 from bench.cli.screen import page
 from bench.leaderboard.front_page import in_short, tuning_lines
-from bench.leaderboard.page_parts import head_of, how_it_was_run, how_to_read, pareto_of, where_from
+from bench.leaderboard.page_parts import first_place, head_of, how_it_was_run, how_to_read, pareto_of, where_from
 from bench.leaderboard.printed import cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
 from bench.leaderboard.rows import Board, Overall, OverallRow, Row, SettingTable, base_of
@@ -22,7 +22,7 @@ from bench.leaderboard.significance import rank_set, versus_text
 from bench.leaderboard.surface import Surface
 from bench.methods.catalog import UNRANKED
 from bench.names import Setting
-from bench.text import NA, Table, cost_text, count, interval_text, percent, signed
+from bench.text import NA, Table, cost_text, count, interval_text, listed, percent, signed
 
 LEAST_ASKED = (
     "Role", "Pareto", "Drop", "Noise-AUC", "HP", "Gap closed %", "Above floor", "Group", "GFLOPs", "vs best [95 %], Holm p", "Audit",
@@ -78,9 +78,15 @@ def _verdict(board: Board, settings: Sequence[SettingTable]) -> list[str]:
             said += [f"{setting.title}: {words[0]}" if len(settings) > 1 or len(board.settings) > 1 else words[0], ""] if words else []
     for kind in board.overall:
         said += in_short(board, kind) if len(kind.settings) > 1 else []
-    if not any(said[2:]):
-        said += ["Nothing is claimed: fewer than two methods have scores that can be tested here."]
-    return said
+    return said if any(said[2:]) else [*said, *(_untested(setting) for setting in settings[:FEW])]
+
+
+def _untested(setting: SettingTable) -> str:
+    """The best mean, and why nothing is claimed of it."""
+    ranked = [row for row in setting.rows if row.rank is not None and row.n]
+    why = (setting.tests.reason if setting.tests else "") or "nothing to compare"
+    first = f"{listed(first_place(ranked))} {'share' if ranked[0].tied else 'has'} the best mean; " if ranked else ""
+    return f"{setting.title}: {first}no difference is claimed ({why})."
 
 
 def _overall(board: Board, kind: Overall, by_setting: bool) -> list[str | Table]:
