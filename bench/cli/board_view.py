@@ -74,11 +74,11 @@ def _verdict(board: Board, settings: Sequence[SettingTable]) -> list[str]:
     said = ["## Verdict", ""]
     if len(settings) <= FEW:
         for setting in settings:
-            words = in_words(setting, board.suite.metric, board.levels)
-            said += [f"{setting.title}: {words[0]}" if len(settings) > 1 or len(board.settings) > 1 else words[0], ""] if words else []
+            words = in_words(setting, board.suite.metric, board.levels) or [_untested(setting)]
+            said += [f"{setting.title}: {words[0]}" if len(board.settings) > 1 else words[0], ""]
     for kind in board.overall:
         said += in_short(board, kind) if len(kind.settings) > 1 else []
-    return said if any(said[2:]) else [*said, *(_untested(setting) for setting in settings[:FEW])]
+    return said
 
 
 def _untested(setting: SettingTable) -> str:
@@ -86,7 +86,7 @@ def _untested(setting: SettingTable) -> str:
     ranked = [row for row in setting.rows if row.rank is not None and row.n]
     why = (setting.tests.reason if setting.tests else "") or "nothing to compare"
     first = f"{listed(first_place(ranked))} {'share' if ranked[0].tied else 'has'} the best mean; " if ranked else ""
-    return f"{setting.title}: {first}no difference is claimed ({why})."
+    return f"{first}no difference is claimed ({why})."
 
 
 def _overall(board: Board, kind: Overall, by_setting: bool) -> list[str | Table]:

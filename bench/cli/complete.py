@@ -124,7 +124,7 @@ def _from_outside(group: str) -> dict[str, str]:
 
 
 def _item(value: str, said: str) -> CompletionItem:
-    """A word as the shell takes it: bash alone does not escape what it is given."""
+    """A word as the shell takes it. Bash alone does not escape what it is given, and click's script for it reads away one backslash."""
     in_bash = any(key.endswith("_COMPLETE") and text.startswith("bash") for key, text in os.environ.items())
-    word = "".join(f"\\{sign}" if in_bash and sign in UNSAFE else sign for sign in value)
+    word = "".join(f"\\\\{sign}" if in_bash and sign in UNSAFE else sign for sign in value)
     return CompletionItem(word, help=said or None)

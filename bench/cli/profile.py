@@ -22,7 +22,7 @@ from bench.cli.options import (
     threads_option,
     training_option,
 )
-from bench.cli.screen import say_page, width
+from bench.cli.screen import say_aside, say_page, width
 from bench.cli.sections import Sectioned
 
 
@@ -83,6 +83,6 @@ def profile(
         draw(found, plot)
     failed = [entry for entry in found if entry.reason is not None]
     for group in grouped((entry.trial.label, str(entry.reason)) for entry in failed):
-        click.echo(f"failed: {', '.join(group.names)}: {group.reason}", err=True)
+        say_aside(f"failed: {', '.join(group.names)}: {group.reason}")
     if failed:
         sys.exit(1)

@@ -30,7 +30,7 @@ from bench.cli.options import (
     verbose_option,
     wait_option,
 )
-from bench.cli.screen import say_page, width
+from bench.cli.screen import say_aside, say_page, width
 from bench.cli.sections import Sectioned
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ def run(
         )  # fmt: skip
         summary = resolve(chosen, out, done)
     for line in failed_lines(summary.failed, out):
-        click.echo(line, err=True)
+        say_aside(line)
+    if summary.failed:
+        say_aside(f"{len(summary.failed)} of {summary.planned} trials failed; logs are in {out}/logs, --retry-failed runs them again")
     if as_json:
         print_json({"trials": [record.row() for record in summary.records]})
     elif summary.records:
@@ -109,9 +111,6 @@ def run(
         )
         sys.exit(130)
     if summary.failed:
-        click.echo(
-            f"{len(summary.failed)} of {summary.planned} trials failed; logs are in {out}/logs, --retry-failed runs them again", err=True
-        )
         sys.exit(1)
 
 

@@ -122,3 +122,8 @@ def fit(text: str, columns: int | None) -> str:
 def say_page(text: str) -> None:
     """Print a text on stdout so that no line is longer than the terminal is wide."""
     click.echo(fit(text, width()))
+
+
+def say_aside(text: str) -> None:
+    """Print a text on stderr, in lines that fit where that is a terminal."""
+    click.echo(fit(text, max(LEAST, shutil.get_terminal_size().columns) if sys.stderr.isatty() else None), err=True)

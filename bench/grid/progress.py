@@ -238,7 +238,8 @@ class SuggestionLines(Lines):
     def outcome(self, record: Record) -> str:
         if record.status != "done":
             return f"{record.status} {describe(record.trial)}: {record.reason}"
-        return f"done {describe(record.trial)}: validation {self.metric} {record.facts.valid:.4f}"
+        valid = math.nan if record.facts.valid is None else METRICS[self.metric].sign * record.facts.valid
+        return f"done {describe(record.trial)}: validation {self.metric} {valid:.4f}"
 
 
 class SuggestionBars(SuggestionLines, Bars):

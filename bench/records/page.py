@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.names import short_names
 from bench.records.record import Record
 from bench.records.scoring import is_collapsed
 from bench.text import Table, finite, wrapped
@@ -65,10 +66,12 @@ def _pairs(values: Mapping[str, object], width: int | None) -> str:
 
 
 def listing(records: Iterable[Record], width: int | None = None) -> str:
-    """One line a trial. On a narrow terminal ids, methods, seeds and what came of it stay."""
-    body = []
+    """One line a trial. On a terminal files go by the class in them; ids, methods, seeds and what came of it stay at any width."""
+    body, records = [], list(records)
+    short = {} if width is None else short_names({name for record in records for name in (record.trial.method, record.trial.dataset)})
     for record in records:
         row, accuracy = record.row(), record.metrics.get("accuracy")
+        row |= {key: short.get(str(row[key]), row[key]) for key in ("method", "dataset")}
         body.append([*(str(row[key]) for key in COLUMNS), "" if accuracy is None else f"{accuracy:.4f}", record.reason or ""])
     head, spare = [*COLUMNS, "accuracy", "reason"], ("preset", "combination", "accuracy", "protocol", "dataset")
     return Table(head, body, (*COLUMNS[:6], "status", "reason"), spare, ("reason",), kept=("method", "seed", "status")).fitted(width)
