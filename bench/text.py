@@ -7,7 +7,9 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+import wcwidth
 from tabulate import tabulate
 
 NA = "n/a"
@@ -102,10 +104,136 @@ def in_cell(text: str) -> str:
     return in_page(text).replace("|", "\\|")
 
 
-def terminal_table(rows: Sequence[Mapping[str, object]], left: Sequence[str] = ()) -> str:
-    """Rows as a table for a terminal, texts as they are, numbers to the right."""
-    sides = ["left" if title in left else "right" for title in rows[0]]
-    return tabulate(rows, headers="keys", tablefmt="simple", colalign=sides, disable_numparse=True)
+GAP = "  "  # between two columns on a terminal
+LEAST_PROSE = 16  # columns of a terminal that a column of prose keeps at the least
+WHOLE_NAME = 32  # up to so many columns a name is whole as long as another table column can go instead
+NAMED = 8  # columns that are left out by name
+LEAST_NAME = 8  # what is left of it at the least
+
+
+class Table(NamedTuple):
+    """A table as values, for a page of markdown or for a terminal of some width."""
+
+    head: Sequence[str]
+    body: Sequence[Sequence[str]]
+    left: Sequence[str] = ()  # columns of words, which begin at the left; numbers end at the right
+    spare: Sequence[str] = ()  # columns that are left out where the width does not suffice, in this order; then all others, last ones first
+    prose: Sequence[str] = ()  # columns whose cells may go on in a further line, broken between words
+    kept: Sequence[str] = ()  # columns that always stay, beside the first
+    whole: bool = False  # also columns without any entry
+    bold: Sequence[int] = ()  # rows that stand out on a terminal; without prose
+
+    def markdown(self) -> str:
+        return table(self.head, self.body, self.left, self.whole)
+
+    def fitted(self, width: int | None = None) -> str:
+        """The table for a terminal, as wide as it is without a `width`, else with whole columns left out and named below it.
+
+        A head is broken between words before a column goes; a number never is, and other cells only if they are prose. Long names are
+        cut in the middle, and short ones too where the columns that stay have no room otherwise.
+        """
+        shown = [i for i, _ in enumerate(self.head) if self.whole or not self.body or any(row[i] for row in self.body)]
+        every, left_out = list(shown), []
+        named = [self.head.index(title) for title in self.spare if title in self.head]
+        for i in [*named, *(i for i in reversed(every) if i not in named)]:
+            if width is None or _span([self._least(j) for j in shown]) <= width:
+                break
+            if i in shown[1:] and self.head[i] not in self.kept:
+                shown.remove(i)
+                left_out.append(i)
+        lines = self._lines(shown, self._widths(shown, width))
+        if left_out and width is not None:
+            heads = [self.head[i] for i in sorted(left_out)]
+            names = ", ".join(heads[:NAMED]) + (f" and {len(heads) - NAMED} more" if len(heads) > NAMED else "")
+            all_at = _span([self._least(i) for i in every])
+            said = f"Left out at {width} columns: {names}. {all_at} columns show all; so does `| less -S`."
+            lines += wrapped(said, width)
+        return "\n".join(lines)
+
+    def _cells(self, i: int) -> int:
+        return max((wcwidth.width(row[i]) for row in self.body), default=0)
+
+    def _least(self, i: int) -> int:
+        """The smallest width at which no word of the head and no cell is broken, but for prose and long names."""
+        is_prose, cells = self.head[i] in self.prose, self._cells(i)
+        words = [self.head[i], *(row[i] for row in self.body)] if is_prose else [self.head[i]]
+        longest = max((wcwidth.width(word) for text in words for word in text.split()), default=0)
+        most = LEAST_PROSE if is_prose else WHOLE_NAME if self.head[i] in self.left else cells
+        return max(longest, min(cells, most))
+
+    def _widths(self, shown: Sequence[int], width: int | None) -> dict[int, int]:
+        """Of each column: what it needs, and of what is to spare most to those that lack most."""
+        full = {i: max(wcwidth.width(self.head[i]), self._cells(i)) for i in shown}
+        if width is None:
+            return full
+        found = {i: self._least(i) for i in shown}
+        while _span(list(found.values())) > width:
+            longest = max((i for i in shown if self.head[i] in self.left), key=lambda i: found[i], default=shown[0])
+            if found[longest] <= LEAST_NAME:  # no terminal is that narrow
+                break
+            found[longest] -= 1
+        for _ in range(width - _span(list(found.values()))):
+            poorest = max(shown, key=lambda i: full[i] - found[i])
+            found[poorest] += full[poorest] > found[poorest]
+        return found
+
+    def _lines(self, shown: Sequence[int], widths: Mapping[int, int]) -> list[str]:
+        head = self._row({i: wrapped(self.head[i], widths[i], is_cell=True) for i in shown}, widths, at_end=True)
+        lines = [*head, GAP.join("-" * widths[i] for i in shown)]
+        for row in self.body:
+            cells = {
+                i: wrapped(row[i], widths[i], is_cell=True) if self.head[i] in self.prose else [in_middle(row[i], widths[i])] for i in shown
+            }
+            lines += self._row(cells, widths)
+        return lines
+
+    def _row(self, cells: Mapping[int, Sequence[str]], widths: Mapping[int, int], at_end: bool = False) -> list[str]:
+        """The lines of a row whose cells have some lines each, which begin at its first line or end at its last."""
+        height = max(1, *map(len, cells.values()))
+        lines = []
+        for k in range(height):
+            texts = []
+            for i, own in cells.items():
+                place = k - (height - len(own)) * at_end
+                text = own[place] if 0 <= place < len(own) else ""
+                texts.append((wcwidth.ljust if self.head[i] in self.left else wcwidth.rjust)(text, widths[i]))
+            lines.append(GAP.join(texts).rstrip())
+        return lines
+
+
+def _span(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def wrapped(text: str, width: int, indent: str = "", is_cell: bool = False) -> list[str]:
+    """A text in lines of that width, broken between words alone: never inside a number, a range, or a name with hyphens.
+
+    A longer word, such as an address, stays whole, so that it can be copied; in a cell of a table it is broken.
+    """
+    return wcwidth.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=is_cell) or [""]
+
+
+def in_middle(text: str, width: int) -> str:
+    """A name that is cut in the middle, where names of one kind are alike, if it is wider than that.
+
+    >>> in_middle("gradient-boosting", 11)
+    'gradi…sting'
+    """
+    if wcwidth.width(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return wcwidth.clip(text, 0, width - 1 - tail) + "…" + wcwidth.clip(text, wcwidth.width(text) - tail, wcwidth.width(text))
+
+
+def terminal_table(
+    rows: Sequence[Mapping[str, object]], left: Sequence[str] = (), width: int | None = None, *,
+    spare: Sequence[str] = (), prose: Sequence[str] = (), kept: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """Rows as a table for a terminal, texts as they are, numbers to the right; the columns as `Table` has them."""
+    if not rows:
+        return ""
+    body = [[str(cell) for cell in row.values()] for row in rows]
+    return Table(list(rows[0]), body, left, spare, prose, kept, whole=True).fitted(width)
 
 
 def file_stem(*parts: str) -> str:

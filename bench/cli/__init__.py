@@ -27,6 +27,7 @@ from bench.cli import (
     verify,
 )  # fmt: skip
 from bench.cli.options import CONTEXT
+from bench.cli.screen import colour
 
 GROUPS = {
     "Ask": (run.run, tune.tune),
@@ -71,6 +72,7 @@ def main() -> None:
     bench reproduce TRIAL                     do the same bits come again?
     bench analyze routing                     what happens inside
     """
+    click.get_current_context().color = colour()
 
 
 for _commands in GROUPS.values():

@@ -6,7 +6,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,11 @@ from bench.cli.options import (
     seeds_option,
     wait_option,
 )
+from bench.cli.screen import width
+from bench.cli.sections import Sectioned
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @click.group()
@@ -61,8 +66,6 @@ def _analyze(
     what: str, suite: str | None, *, jobs: int | None, wait: bool, figures: Path | None, formats: str, out: str, as_json: bool, quiet: bool,
     **options: Any,
 ) -> None:  # fmt: skip
-    from tabulate import tabulate
-
     from bench.inspection.analysis import analyse, write
     from bench.inspection.figures import check_formats
     from bench.names import split_list
@@ -78,12 +81,21 @@ def _analyze(
         rows = json.loads(found.summary.to_json(orient="records"))
         print_json({"analysis": what, "files": [str(path) for path in files], "summary": rows, "absent": list(found.absent)})
     else:
-        click.echo(tabulate(found.summary, headers="keys", tablefmt="simple", showindex=False, floatfmt=".3g"))
+        click.echo(_table(found.summary, width()))
         click.echo("\n".join(f"wrote {path}" for path in files))
     for reason in found.absent:
         click.echo(f"left out: {reason}", err=True)
     if any(" failed: " in reason for reason in found.absent):
         sys.exit(1)
+
+
+def _table(summary: pandas.DataFrame, columns: int | None) -> str:
+    """The summary of an analysis, numbers with three digits."""
+    from bench.text import terminal_table
+
+    rows = [{key: f"{cell:.3g}" if isinstance(cell, float) else cell for key, cell in row.items()} for row in summary.to_dict("records")]
+    words = [name for name in summary if summary[name].map(lambda cell: isinstance(cell, str)).all()]
+    return terminal_table(rows, words, columns, kept=words)
 
 
 ANALYSES = {
@@ -94,4 +106,4 @@ ANALYSES = {
     "cost": "Time, operations and parameters by combination of modalities (Fig. 4 of MoE-Retriever). Trains nothing.",
 }
 for _name, _idea in ANALYSES.items():
-    analyze.command(_name, help=_idea)(analysis_options(partial(_analyze, _name)))
+    analyze.command(_name, cls=Sectioned, help=_idea)(analysis_options(partial(_analyze, _name)))

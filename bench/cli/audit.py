@@ -6,11 +6,14 @@ import sys
 
 import click
 
+from bench.cli.complete import methods as all_methods
+from bench.cli.complete import names
 from bench.cli.options import explained, how, jobs_option, out_option, output_options, print_json, say, wait_option
+from bench.cli.screen import say_page, width
 
 
 @click.command()
-@click.argument("methods", nargs=-1, required=True, metavar="METHOD...|all")
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD...|all", shell_complete=names(all_methods))
 @jobs_option
 @wait_option
 @out_option
@@ -53,6 +56,6 @@ def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_j
     if as_json:
         print_json([asdict(finding) for finding in found])
     else:
-        click.echo(page(found))
+        say_page(page(found, width()))
     if not all(finding.passed for finding in found):
         sys.exit(1)

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import UserPath, explained, json_option, of_suite_option, one_source, print_json, source_options
+from bench.cli.complete import metrics, names
+from bench.cli.options import UserPath, explain_option, explained, json_option, of_suite_option, one_source, print_json, source_options
+from bench.cli.screen import width
+from bench.cli.sections import Sectioned
 
 if TYPE_CHECKING:
     from bench.leaderboard.site import PageMismatch
@@ -19,10 +22,10 @@ if TYPE_CHECKING:
 SHOWN = 5  # mismatches of a folder that --check names one by one
 
 
-@click.command()
+@click.command(cls=Sectioned)
 @source_options
 @of_suite_option
-@click.option("--metric", metavar="NAME", help="Metric to rank by.  [default: the suite's]")
+@click.option("--metric", metavar="NAME", shell_complete=names(metrics), help="Metric to rank by.  [default: the suite's]")
 @click.option("--publish", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
 @click.option("--no-predictions", is_flag=True, help="Publish scores and tests alone, without a row a sample.")
 @click.option(
@@ -50,14 +53,18 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
 )  # fmt: skip
 @click.option("--verify", is_flag=True, help="With --add: verify the bundle first, as `bench verify` does without options.")
 @click.argument("folders", nargs=-1, type=UserPath(file_okay=False, path_type=Path))
+@explain_option
 @json_option
 @explained
 def leaderboard(
     *, out: str, suite: str | None, metric: str | None, publish: Path | None, no_predictions: bool, beside: Path | None,
     check: bool, render: bool, rescore: bool, site: Path | None, published: Path | None, folders: tuple[Path, ...],
-    add: Path | None, verify: bool, as_json: bool,
+    add: Path | None, verify: bool, is_explained: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Print the table of a results folder, publish it, or check published ones.
+
+    On a terminal the tables fit its width: columns that have no room are left out and named. Elsewhere the page is whole, in Markdown
+    (`bench leaderboard > page.md`), unless COLUMNS names a width.
 
     A published folder holds a page over all settings (README.md), one a dataset, CSV, LaTeX, every test in significance.json, and
     plots where matplotlib is installed (extra plot). Of plots --check compares the numbers they show. Every metric in records.jsonl
@@ -107,7 +114,10 @@ def leaderboard(
     if as_json:
         print_json(found.as_json())
     elif publish is None:
-        click.echo(markdown(found))
+        from bench.cli.board_view import view
+
+        columns = width()
+        click.echo(markdown(found) if columns is None else view(found, columns, is_explained))
 
 
 def _publish(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.complete import fixed, lists, metrics, names, stored_methods
 from bench.cli.options import (
     data_root_option,
+    explain_option,
     explained,
     json_option,
     of_suite_option,
@@ -17,22 +20,37 @@ from bench.cli.options import (
     settings_option,
     source_options,
 )
+from bench.cli.screen import page, width
+from bench.cli.sections import Sectioned
+
+if TYPE_CHECKING:
+    from bench.comparison.differences import Comparison
+    from bench.text import Table
 
 
-@click.command()
-@click.argument("a")
-@click.argument("b")
+@click.command(cls=Sectioned)
+@click.argument("a", shell_complete=stored_methods)
+@click.argument("b", shell_complete=stored_methods)
 @settings_option
-@click.option("--metric", metavar="NAME", help="Metric to compare by; any but the suite's is exploratory.  [default: the suite's]")
+@click.option(
+    "--metric",
+    metavar="NAME",
+    shell_complete=names(metrics),
+    help="Metric to compare by; any but the suite's is exploratory.  [default: the suite's]",
+)
 @rope_option
-@click.option("--allow", metavar="LIST", help="Compare although the records mix protocols, data, commits or hardware.")
+@click.option(
+    "--allow", metavar="LIST", shell_complete=lists(fixed("protocols", "data", "commits", "hardware")),
+    help="Compare although the records mix protocols, data, commits or hardware.",
+)  # fmt: skip
 @click.option("--patterns", is_flag=True, help="Wins and losses by observed modalities. Loads the datasets.")
 @of_suite_option
 @data_root_option
 @source_options
+@explain_option
 @json_option
 @explained
-def compare(a: str, b: str, as_json: bool, **options: Any) -> None:
+def compare(a: str, b: str, as_json: bool, is_explained: bool, **options: Any) -> None:
     """Compare method A with method B: is the difference real, how large, and does it matter?
 
     In words and in numbers, setting by setting and over all settings. Where the data cannot answer, the page says what is missing.
@@ -54,4 +72,30 @@ def compare(a: str, b: str, as_json: bool, **options: Any) -> None:
     if as_json:
         print_json(found.as_json())
     else:
-        click.echo(str(found))
+        columns = width()
+        click.echo(str(found) if columns is None else page(_blocks(found, is_explained), columns))
+
+
+def _blocks(found: Comparison, is_explained: bool) -> Iterator[str | Table]:
+    """The page of a comparison as one reads a terminal, from its end: numbers, what they say of each setting, the answer."""
+    from bench.comparison.page import ON_BOARD, notes_on, numbers, opening, over_settings, paragraph, patterns_of
+    from bench.stats.metrics import METRICS
+
+    yield from (f"# {found.a} against {found.b}", "", f"Measured by {METRICS[found.metric].meaning}; x 100.", "")
+    yield from (f"> **Warning:** {warning}." for warning in found.warnings)
+    if found.exploratory:
+        yield from ("", f"**Exploratory**: {found.metric} is not the primary metric of these results; what it shows is a question.")
+    yield from ("", numbers(found), "")
+    yield from ["Not compared:", *(f"- {setting}" for setting in found.left_out), ""] if found.left_out else []
+    yield from [*(f"- {note}" for note in found.notes), ""]
+    for difference in found.differences:
+        yield from (paragraph(found, difference), "")
+        yield from (patterns_of(found, difference.patterns), "") if difference.patterns else ()
+    if len(found.differences) > 1:
+        yield from ("## All settings", "", *(line for across in found.across for line in (over_settings(found, across), "")))
+    if is_explained:
+        on_board = [ON_BOARD, ""] if any(difference.board_pairs for difference in found.differences) else []
+        yield from ("## How to read this", "", *notes_on(found), "", *on_board, found.provenance, "")
+    else:
+        yield from ("--explain says how to read this.", "")
+    yield from ("## Verdict", "", opening(found))

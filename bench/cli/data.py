@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from bench.cli.complete import datasets, names, or_file
 from bench.cli.options import UserPath, data_root_option, explained, json_option, output_options, print_checks, print_json, steps
+from bench.cli.screen import page, say_page, title, width
 from bench.text import count
 
 files_option = click.option(
@@ -33,23 +35,23 @@ def data_status(as_json: bool) -> None:
     if as_json:
         print_json({"data_root": str(data_root()), "datasets": found})
         return
-    click.echo(f"data root: {data_root()}  (--data-root or BENCH_DATA changes it)")
+    say_page(f"data root: {data_root()}  (--data-root or BENCH_DATA changes it)")
     for entry in found:
         tested = {True: ", as tested", False: ", not the files this suite was tested with", None: ""}[entry["tested"]]
-        click.secho(f"\n{entry['asked']}: {entry['state']}{tested}", bold=True)
+        click.echo("\n" + title(f"{entry['asked']}: {entry['state']}{tested}"))
         for copy in entry["prepared"]:
             options = ",".join(f"{key}={value}" for key, value in copy["options"].items())
-            click.echo(f"  prepared  {copy['folder']}  {count(copy['rows'], 'sample')}  {options}")
-        click.echo(f"  folder    {entry['folder']}")
+            say_page(f"  prepared  {copy['folder']}  {count(copy['rows'], 'sample')}  {options}")
+        say_page(f"  folder    {entry['folder']}")
         if entry["missing"]:
-            click.echo(f"  missing   {', '.join(entry['missing'])}\n  get it    {entry['obtain']}")
+            say_page(f"  missing   {', '.join(entry['missing'])}\n  get it    {entry['obtain']}")
         elif entry["problem"]:
-            click.echo(f"  problem   {entry['problem']}")
-        click.echo(f"  licence   {entry['licence']}\n  terms     {entry['terms']}")
+            say_page(f"  problem   {entry['problem']}")
+        say_page(f"  licence   {entry['licence']}\n  terms     {entry['terms']}")
 
 
 @data.command("prepare")
-@click.argument("name", metavar="NAME[option=value]")
+@click.argument("name", metavar="NAME[option=value]", shell_complete=names(datasets))
 @files_option
 @data_root_option
 @output_options
@@ -67,7 +69,7 @@ def data_prepare(name: str, folder: Path | None, as_json: bool, quiet: bool) -> 
 
 
 @data.command("verify")
-@click.argument("name", metavar="NAME[option=value]")
+@click.argument("name", metavar="NAME[option=value]", shell_complete=names(datasets))
 @files_option
 @data_root_option
 @output_options
@@ -82,7 +84,7 @@ def data_verify(name: str, folder: Path | None, as_json: bool, quiet: bool) -> N
 
 
 @data.command("check")
-@click.argument("names", nargs=-1, required=True, metavar="NAME[option=value]...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME[option=value]...", shell_complete=or_file(names(datasets)))
 @data_root_option
 @json_option
 @explained
@@ -100,12 +102,12 @@ def data_check(names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json([one.as_json() for one in found])
     else:
-        click.echo("\n\n".join(one.text() for one in found))
+        say_page("\n\n".join(one.text() for one in found))
     sys.exit(any(one.is_serious for one in found))
 
 
 @data.command("card")
-@click.argument("names", nargs=-1, metavar="[NAME[option=value]]...")
+@click.argument("names", nargs=-1, metavar="[NAME[option=value]]...", shell_complete=or_file(names(datasets)))
 @click.option("--publish", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", help="Write DIR/NAME.md, of all that are here.")
 @click.option("--check", type=UserPath(file_okay=False, path_type=Path), metavar="DIR", help="Render the pages of DIR again and compare.")
 @data_root_option
@@ -136,4 +138,8 @@ def data_card(names: tuple[str, ...], publish: Path | None, check: Path | None, 
     if as_json:
         print_json([found.as_json() for found in cards])
     else:
-        click.echo("\n\n".join(pages.page(found) for found in cards), nl=False)
+        columns = width()
+        if columns is None:
+            click.echo("\n\n".join(pages.page(found) for found in cards), nl=False)
+        else:
+            click.echo("\n\n".join(page(pages.blocks(found), columns) for found in cards))

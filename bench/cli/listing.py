@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from typing import Any
 
 import click
 
 from bench.cli.options import data_root_option, explained, json_option, print_json
+from bench.cli.screen import fit, width
 
-SHARES = {  # what the columns that wrap get of the terminal's width, one beside the other
-    "methods": {"presets": 1, "idea": 2},
-    "datasets": {"modalities": 1, "title": 1},
-    "suites": {"title": 1},
-}
+PROSE = ("presets", "idea", "modalities", "title")  # columns whose cells go on in a further line
+LEAST_ASKED = ("year", "presets", "group", "role")  # columns that go where a terminal has no room, in this order
 LEFT_OUT = {"paper", "year"}  # of the table, for the idea names them in short; `--json` has them
 
 
@@ -30,20 +27,19 @@ def list_(what: str, as_json: bool) -> None:
         print_json(rows)
         return
     absent = [row["name"] for row in rows if not row.pop("here", True)]
-    click.echo(_table([{key: value for key, value in row.items() if key not in LEFT_OUT} for row in rows], SHARES[what]))
+    click.echo(_table([{key: value for key, value in row.items() if key not in LEFT_OUT} for row in rows]))
     if absent:
-        click.echo("\n" + click.wrap_text(f"not here: {', '.join(absent)}"))
-        click.echo("`bench data status` says where to get them")
+        click.echo(fit(f"\nnot here: {', '.join(absent)}\n`bench data status` says where to get them", width() or 80))
 
 
-def _table(rows: list[dict[str, Any]], shares: dict[str, int]) -> str:
-    """These rows as a table that is as wide as the terminal, 80 columns at the least; the columns named in `shares` wrap."""
-    from tabulate import tabulate
+def _table(rows: list[dict[str, Any]]) -> str:
+    """These rows as a table that is as wide as the terminal, or 80 columns wide."""
+    from bench.text import terminal_table
 
-    fixed = [max(len(key) + 2, *(len(str(row[key])) for row in rows)) for key in rows[0] if key not in shares]  # numbers' heads are padded
-    spare = max(80, shutil.get_terminal_size().columns) - sum(fixed) - 2 * (len(rows[0]) - 1)
-    widths = [spare * shares[key] // sum(shares.values()) if key in shares else None for key in rows[0]]
-    return tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=widths, missingval="-")
+    shown = [{key: "-" if cell is None or cell == "" else cell for key, cell in row.items()} for row in rows]
+    numbers = [key for key in shown[0] if any(isinstance(row[key], int | float) for row in shown)]
+    words = [key for key in shown[0] if key not in numbers]
+    return terminal_table(shown, words, width() or 80, spare=LEAST_ASKED, prose=PROSE)
 
 
 def _list_methods() -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli import complete
+from bench.cli.screen import say_page
 from bench.names import path_of
 
 if TYPE_CHECKING:
@@ -55,10 +57,12 @@ def repeatable(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
 
 
 # The question: keys of a suite, under their names there
-datasets_option = click.option("--datasets", metavar="LIST", help="Names, or NAME[option=value].")
+datasets_option = click.option(
+    "--datasets", metavar="LIST", shell_complete=complete.lists(complete.datasets), help="Names, or NAME[option=value]."
+)
 combinations_option = click.option("--combinations", metavar="LIST", help="Modalities in use, as letters; all for every one.")
 protocols_option = click.option(
-    "--protocols", metavar="LIST",
+    "--protocols", metavar="LIST", shell_complete=complete.lists(complete.protocols),
     help="natural, mcar(0.3), mcar(V=0.1,A=0.5), fixed(NE), keep(2), block(group,0.3), mar(A->B,2,0.3), mnar(B|value,2,0.3), "
     "mnar(B|label,2,0.3), sums with +, or train=...;valid=...;test=...",
 )  # fmt: skip
@@ -76,14 +80,29 @@ def question_options(suite: str | None, otherwise: str = "") -> Callable[[Comman
     """The suite, by default this one or what `otherwise` says, and what takes the place of its keys."""
     return bundle(
         click.option(
-            "--suite", default=suite, show_default=otherwise or True, metavar="NAME|FILE", help="Suite to ask: a name, or a TOML file."
+            "--suite",
+            default=suite,
+            show_default=otherwise or True,
+            metavar="NAME|FILE",
+            shell_complete=complete.or_file(complete.names(complete.suites)),
+            help="Suite to ask: a name, or a TOML file.",
         ),
-        click.option("--methods", metavar="LIST", help="Names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class."),
+        click.option(
+            "--methods",
+            metavar="LIST",
+            shell_complete=complete.or_file(complete.lists(complete.methods)),
+            help="Names, all, paper, reference, NAME@PRESET, NAME[option=value], FILE.py:Class.",
+        ),
         datasets_option,
         combinations_option,
         protocols_option,
         click.option("--noise", metavar="LIST", help="Missing rates in [0, 1) for protocols written without one."),
-        click.option("--selection", metavar="NAME", help="Validation metric that picks the checkpoint."),
+        click.option(
+            "--selection",
+            metavar="NAME",
+            shell_complete=complete.names(complete.metrics),
+            help="Validation metric that picks the checkpoint.",
+        ),
         click.option("--epochs", type=int, metavar="N", help="Short for --set epochs=N."),
         training_option,
     )
@@ -98,7 +117,9 @@ def asked(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # The machine: what a trial may take of it, and how many run at once
-device_option = click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+device_option = click.option(
+    "--device", metavar="NAME", shell_complete=complete.names(complete.fixed("auto", "cpu", "cuda")), help="auto, cpu, cuda or cuda:N."
+)
 threads_option = click.option("--threads", type=int, metavar="N", help="CPU threads of each trial.")
 jobs_option = click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="How many at once.  [default: CPU cores / threads]")
 wait_option = click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
@@ -128,7 +149,12 @@ source_options = bundle(
 )  # fmt: skip
 
 # What of the stored trials
-of_suite_option = click.option("--suite", metavar="NAME", help="Runs of this suite alone, instead of all like the latest.")
+of_suite_option = click.option(
+    "--suite",
+    metavar="NAME",
+    shell_complete=complete.names(complete.suites),
+    help="Runs of this suite alone, instead of all like the latest.",
+)
 settings_option = click.option(
     "--settings", metavar="LIST", help="Only some settings, by dataset, combination, protocol: 'digits mcar(0.3),gaussian'."
 )
@@ -137,6 +163,7 @@ settings_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Every epoch and every finished trial.")
+explain_option = click.option("--explain", "is_explained", is_flag=True, help="Say how to read what is printed; Markdown always does.")
 output_options = bundle(json_option, quiet_option)
 
 
@@ -230,6 +257,6 @@ def print_checks(found: list[dict[str, Any]], as_json: bool) -> None:
         print_json(found)
     else:
         for check in found:
-            click.echo(f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}")
+            say_page(f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}")
     if not all(check["passed"] for check in found):
         sys.exit(1)

@@ -8,9 +8,13 @@ from typing import Any
 
 import click
 
+from bench.cli.complete import datasets, names, protocols
+from bench.cli.complete import methods as all_methods
+from bench.cli.failures import grouped
 from bench.cli.options import (
     UserPath,
     device_option,
+    explain_option,
     explained,
     output_options,
     print_json,
@@ -18,13 +22,19 @@ from bench.cli.options import (
     threads_option,
     training_option,
 )
+from bench.cli.screen import say_aside, say_page, width
+from bench.cli.sections import Sectioned
 
 
-@click.command()
-@click.argument("methods", nargs=-1, required=True, metavar="METHOD...")
-@click.option("--dataset", default="digits", show_default=True, metavar="NAME", help="Dataset, or NAME[option=value].")
+@click.command(cls=Sectioned)
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD...", shell_complete=names(all_methods))
+@click.option(
+    "--dataset", default="digits", show_default=True, metavar="NAME", shell_complete=names(datasets), help="Dataset, or NAME[option=value]."
+)
 @click.option("--combination", default="all", show_default=True, metavar="LETTERS", help="Modalities in use.")
-@click.option("--protocol", metavar="TEXT", help="Who hides what.  [default: natural, or mcar with --noise]")
+@click.option(
+    "--protocol", metavar="TEXT", shell_complete=names(protocols), help="Who hides what.  [default: natural, or mcar with --noise]"
+)
 @click.option("--noise", type=float, metavar="RATE", help="Missing rate of a protocol written without one.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Draws masks and parameters.")
 @training_option
@@ -32,11 +42,12 @@ from bench.cli.options import (
 @device_option
 @threads_option
 @click.option("--plot", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE", help="Draw GFLOPs by observed modalities too.")
+@explain_option
 @output_options
 @explained
 def profile(
-    methods: tuple[str, ...], *, depth: int, device: str | None, threads: int | None, plot: Path | None, as_json: bool, quiet: bool,
-    **where: Any,
+    methods: tuple[str, ...], *, depth: int, device: str | None, threads: int | None, plot: Path | None, is_explained: bool, as_json: bool,
+    quiet: bool, **where: Any,
 ) -> None:  # fmt: skip
     """Measure what methods cost: operations, parameters, latency and memory, by component and by what a sample observes.
 
@@ -66,11 +77,12 @@ def profile(
     if as_json:
         print_json({"profiles": [entry.row() for entry in found]})
     else:
-        click.echo(page(found))
+        columns = width()
+        say_page(page(found, columns, is_explained or columns is None))
     if plot is not None:
         draw(found, plot)
     failed = [entry for entry in found if entry.reason is not None]
-    for entry in failed:
-        click.echo(f"failed: {entry.trial.label}: {entry.reason}", err=True)
+    for group in grouped((entry.trial.label, str(entry.reason)) for entry in failed):
+        say_aside(f"failed: {', '.join(group.names)}: {group.reason}")
     if failed:
         sys.exit(1)

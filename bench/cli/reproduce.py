@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from bench.cli.complete import stored_trials
 from bench.cli.options import UserPath, data_root_option, explained, one_source, output_options, print_json, source_options, steps
+from bench.cli.screen import say_page
 
 
 @click.command()
-@click.argument("trial")
+@click.argument("trial", shell_complete=stored_trials)
 @data_root_option
 @source_options
 @click.option(
@@ -51,6 +53,6 @@ def reproduce(trial: str, out: str, published: Path | None, salt: Path | None, a
     if as_json:
         print_json(found.as_json())
     else:
-        click.echo(str(found))
+        say_page(str(found))
     if not found.same:
         sys.exit(1)

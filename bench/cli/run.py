@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.complete import fixed, lists, methods, metrics, names, or_file
+from bench.cli.failures import failed_lines
 from bench.cli.options import (
     asked,
     cores,
+    explain_option,
     explained,
     how,
     machine_options,
@@ -26,24 +30,37 @@ from bench.cli.options import (
     verbose_option,
     wait_option,
 )
+from bench.cli.screen import say_aside, say_page, width
+from bench.cli.sections import Sectioned
 from bench.text import count
 
+if TYPE_CHECKING:
+    from bench.names import Setting
 
-@click.command()
+
+@click.command(cls=Sectioned)
 @question_options("quick")
 @seeds_option
 @click.option("--test-noise", metavar="LIST", help="Test each trained model at these missing rates as well.")
 @click.option("--test-combinations", metavar="LIST", help="Test each trained model with these modalities alone as well; all: every subset.")
 @click.option(
-    "--until-resolved", metavar="A,B", multiple=True, callback=repeatable,
+    "--until-resolved", metavar="A,B", shell_complete=lists(methods), multiple=True, callback=repeatable,
     help="Add seeds of methods A and B in each setting where `bench compare A B` is undecided. Repeatable.",
 )  # fmt: skip
 @click.option("--max-seeds", type=int, metavar="N", help="Seeds of such a pair at the most.  [default: 30]")
 @rope_option
-@click.option("--metric", metavar="NAME", help="Primary metric of the leaderboard.")
-@click.option("--vary", metavar="WHAT", help="training, or split: the seed then draws split and test masks too.")
+@click.option("--metric", metavar="NAME", shell_complete=names(metrics), help="Primary metric of the leaderboard.")
+@click.option(
+    "--vary",
+    metavar="WHAT",
+    shell_complete=names(fixed("training", "split")),
+    help="training, or split: the seed then draws split and test masks too.",
+)
 @click.option("--fixed-seed", type=int, metavar="N", help="Root of split and masks that do not vary with the seed.")
-@click.option("--configs", metavar="LIST", help="default, tuned (by `bench tune`, in OUT), FILE.toml of tuned ones, or several of these.")
+@click.option(
+    "--configs", metavar="LIST", shell_complete=or_file(lists(fixed("default", "tuned"))),
+    help="default, tuned (by `bench tune`, in OUT), FILE.toml of tuned ones, or several of these.",
+)  # fmt: skip
 @machine_options
 @click.option("--dry-run", is_flag=True, help="List the trials, estimate their time, and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
@@ -53,10 +70,11 @@ from bench.text import count
 @place_options
 @output_options
 @verbose_option
+@explain_option
 @explained
 def run(
     suite: str, configs: str | None, *, jobs: int | None, dry_run: bool, retry_failed: bool, wait: bool, is_traced: bool,
-    keeps_weights: bool, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
+    keeps_weights: bool, out: str, as_json: bool, quiet: bool, verbose: bool, is_explained: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run every trial of a suite that has no record yet, then print the leaderboard.
 
@@ -81,18 +99,14 @@ def run(
             progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
         )  # fmt: skip
         summary = resolve(chosen, out, done)
+    for line in failed_lines(summary.failed, out):
+        say_aside(line)
+    if summary.failed:
+        say_aside(f"{len(summary.failed)} of {summary.planned} trials failed; logs are in {out}/logs, --retry-failed runs them again")
     if as_json:
         print_json({"trials": [record.row() for record in summary.records]})
     elif summary.records:
-        from bench.api import board
-        from bench.leaderboard import markdown
-
-        click.echo(markdown(board(out)))
-    for record in summary.failed:
-        click.echo(
-            f"failed: {record.trial.label} {record.trial.dataset_label} {record.trial.protocol} seed {record.trial.seed}: {record.reason}",
-            err=True,
-        )
+        _show_board(out, {record.setting for record in summary.records}, is_explained)
     if summary.interrupted:
         click.echo(
             f"interrupted: {summary.ran + summary.reused} of {count(summary.planned, 'trial')} are stored; the same command continues",
@@ -100,11 +114,16 @@ def run(
         )
         sys.exit(130)
     if summary.failed:
-        click.echo(
-            f"{len(summary.failed)} of {count(summary.planned, 'trial')} failed; logs are in {out}/logs, --retry-failed runs them again",
-            err=True,
-        )
         sys.exit(1)
+
+
+def _show_board(out: str, asked_settings: Collection[Setting], is_explained: bool) -> None:
+    from bench.api import board
+    from bench.cli.board_view import view_of_run
+    from bench.leaderboard import markdown
+
+    found, columns = board(out), width()
+    click.echo(markdown(found) if columns is None else view_of_run(found, columns, asked_settings, is_explained))
 
 
 def _foretell(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> None:
@@ -122,6 +141,6 @@ def _foretell(suite: Any, out: str, jobs: int, as_json: bool, quiet: bool) -> No
     if as_json:
         print_json(found.as_json())
     else:
-        click.echo(found.text())
+        say_page(found.text(width()))
     if isinstance(found, Outline):
         raise UsageError(found.reason)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from bench.cli.complete import lists, stored_trials
+from bench.cli.complete import methods as all_methods
 from bench.cli.options import explained, json_option, one_source, print_json, settings_option, source_options
+from bench.cli.screen import title, width
 
 
 @click.command()
-@click.argument("trial", required=False)
-@click.option("--methods", metavar="LIST", help="Only some methods.")
+@click.argument("trial", required=False, shell_complete=stored_trials)
+@click.option("--methods", metavar="LIST", shell_complete=lists(all_methods), help="Only some methods.")
 @settings_option
 @source_options
 @json_option
@@ -31,12 +34,11 @@ def show(trial: str | None, methods: str | None, settings: str | None, out: str,
         if as_json:
             print_json({"trials": [record.row() for record in records]})
         else:
-            click.echo(listing(records))
+            click.echo(listing(records, width()))
         return
     page = page_of(trial, out, published)
     if as_json:
         print_json({"trials": [page.as_json()]})
         return
-    for title, text in page.sections():
-        click.secho(title, bold=True)
-        click.echo(text)
+    for name, text in page.sections(width()):
+        click.echo(f"{title(name)}\n{text}")

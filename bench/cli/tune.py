@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from bench.cli.complete import fixed, names
 from bench.cli.options import (
     UserPath,
     asked,
@@ -22,15 +23,23 @@ from bench.cli.options import (
     question_options,
     verbose_option,
 )
+from bench.cli.screen import width
+from bench.cli.sections import Sectioned
 
 
-@click.command()
+@click.command(cls=Sectioned)
 @question_options("quick")
 @click.option("--suggestions", default=20, show_default=True, metavar="N", help="Configurations to try, of each method in each setting.")
 @click.option("--budget-gflops", type=float, metavar="N", help="End there too: counted training GFLOPs of each method in each setting.")
 @click.option("--budget-minutes", type=float, metavar="N", help="End there too: minutes of training of each method in each setting.")
-@click.option("--sampler", default="random", show_default=True, metavar="random|tpe", help="Who suggests.")
-@click.option("--pruner", default="median", show_default=True, metavar="median|none", help="What ends a suggestion that lags behind.")
+@click.option(
+    "--sampler", default="random", show_default=True, metavar="random|tpe", shell_complete=names(fixed("random", "tpe")),
+    help="Who suggests.",
+)  # fmt: skip
+@click.option(
+    "--pruner", default="median", show_default=True, metavar="median|none", shell_complete=names(fixed("median", "none")),
+    help="What ends a suggestion that lags behind.",
+)  # fmt: skip
 @click.option("--seed", "seeds", default="0", show_default=True, metavar="LIST", help="Seed of the tuning; several repeat it whole.")
 @click.option("--study", metavar="NAME", help="Name of its folder in OUT/tuning.  [default: from the question]")
 @click.option("--plot", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE", help="Draw curves and importances.")
@@ -78,7 +87,7 @@ def tune(
         print_json({"study": found.name, **files, "left_out": found.left_out, "seconds": found.seconds,
                      "methods": [result.as_json() for result in found.results]})  # fmt: skip
     else:
-        click.echo(table(found.results))
+        click.echo(table(found.results, width()))
     if found.left_out:
         click.echo(f"not tuned, for they state no search space: {', '.join(found.left_out)}", err=True)
     for reason in found.without_winner:

@@ -13,7 +13,7 @@ from bench.comparison.differences import Across, Comparison, Difference, Looks, 
 from bench.leaderboard import Row
 from bench.leaderboard.widths import fitted
 from bench.stats.metrics import METRICS
-from bench.text import and_list, count, end_of_interval, p_equals, p_text, percent
+from bench.text import Table, and_list, count, end_of_interval, p_equals, p_text, percent
 
 NOTES = (
     "- Differences are {a} - {b} in points (hundredths){turned}: above 0, {a} is better.",
@@ -53,14 +53,20 @@ def markdown(found: Comparison) -> str:
     for difference in found.differences:
         lines += [paragraph(found, difference), ""]
         if difference.patterns:
-            lines += [_patterns(found, difference.patterns), ""]
+            lines += [*_folded(patterns_of(found, difference.patterns)), ""]
     lines += ["## All settings", ""]
     for across in found.across:
-        lines += [_across(found, across), ""]
-    lines += ["## Numbers", "", _numbers(found), ""]
+        lines += [over_settings(found, across), ""]
+    lines += ["## Numbers", "", *_folded(numbers(found)), ""]
     if found.left_out:
         lines += ["Not compared:", "", *(f"- {setting}" for setting in found.left_out), ""]
     lines += [*(f"- {note}" for note in found.notes), ""] if found.notes else []
+    lines += ["## How to read this", "", *notes_on(found), "", found.provenance, ""]
+    return "\n".join(lines)
+
+
+def notes_on(found: Comparison) -> list[str]:
+    """How to read a comparison, line by line."""
     turned = "" if found.higher_is_better else ", turned because lower is better"
     words = {
         "a": found.a,
@@ -71,9 +77,7 @@ def markdown(found: Comparison) -> str:
         "alpha": found.levels.alpha,
     }
     notes = [note.format(**words) for note in NOTES]
-    notes += NOTES_ON_LOOKS if any(difference.looks for difference in found.differences) else ()
-    lines += ["## How to read this", "", *notes, "", found.provenance, ""]
-    return "\n".join(lines)
+    return [*notes, *(NOTES_ON_LOOKS if any(difference.looks for difference in found.differences) else ())]
 
 
 def opening(found: Comparison) -> str:
@@ -238,7 +242,7 @@ def _conclusion(found: Comparison, difference: Difference) -> str:
     return f"Verdict: **undecided**; these data do not tell which is better, and that does not make them equal.{more}"
 
 
-def _across(found: Comparison, across: Across) -> str:
+def over_settings(found: Comparison, across: Across) -> str:
     kind = "synthetic setting" if across.synthetic else "setting"
     n = len(across.values)
     if across.reason:
@@ -288,7 +292,8 @@ def _over_datasets(across: Across) -> str:
     return f"Over {flip.n} datasets, one value each: mean difference {_points(flip.mean)} points; {by_t}; sign flips {by_flip}."
 
 
-def _numbers(found: Comparison) -> str:
+def numbers(found: Comparison) -> Table:
+    """One row a setting."""
     on_board = any(difference.board_pairs for difference in found.differences)
     head = [
         "Setting",
@@ -319,14 +324,20 @@ def _numbers(found: Comparison) -> str:
                 f"{seeds} ({what})" if seeds else "", str(difference.table.test_rows or "n/a"),
             ]
         )  # fmt: skip
-    texts = [head[0], "Effect", "Verdict", "Seeds to settle"]
-    return "\n".join(fitted(head, body, texts, whole=True, breaks=False))
+    spare = ("Test n", "Effect", "p", "Seeds to settle", "p on the board", *head[1:3])
+    return Table(head, body, (head[0], "Effect", "Verdict", "Seeds to settle"), spare, kept=("A - B [95 %]", "Verdict"), whole=True)
 
 
-def _patterns(found: Comparison, patterns: Sequence[Pattern]) -> str:
+def _folded(table: Table) -> list[str]:
+    """A table as a page shows it."""
+    return fitted(table.head, table.body, table.left, whole=table.whole, breaks=False)
+
+
+def patterns_of(found: Comparison, patterns: Sequence[Pattern]) -> Table:
+    """Who is right where so much is observed, one row a pattern."""
     head = ["Observed", "Samples", f"{found.a} right more often", f"{found.b} right more often", "Equally often", "Accuracy A - B"]
     body = [[p.observed or "nothing", str(p.n), str(p.wins), str(p.losses), str(p.ties), _points(p.difference)] for p in patterns]
-    return "\n".join(fitted(head, body, head[:1], whole=True, breaks=False))
+    return Table(head, body, head[:1], whole=True)
 
 
 def _spread(row: Row) -> str:

@@ -21,7 +21,7 @@ from bench.datasets.files import FileDataset, prepared_copies
 from bench.errors import UsageError
 from bench.names import Choice, bare_choice, parse_choice
 from bench.stats.levels import ALPHA
-from bench.text import count, in_cell, in_page, share, without_sample_names
+from bench.text import Table, count, in_cell, in_page, share, without_sample_names
 
 MOST_COMBINATIONS = 40  # rows of a page's table; the JSON holds them all
 MOST_CLASSES = 5  # columns of that table
@@ -191,8 +191,13 @@ def _combinations(samples: Samples) -> tuple[CombinationRow, ...]:
 
 def page(found: Card) -> str:
     """A card as markdown; the same card gives the same bytes."""
+    return "\n".join(_markdown(block) if isinstance(block, Table) else block for block in blocks(found))
+
+
+def blocks(found: Card) -> list[str | Table]:
+    """A card as lines of markdown with tables between them."""
     sizes = [{"class": name, "samples": count, "share": share(count / found.samples)} for name, count in found.classes.items()]
-    lines = [
+    return [
         f"# {found.name}",
         "",
         f"{found.title[:1].upper()}{found.title[1:]}. Written by `bench data card`: change the data or the code, not this page.",
@@ -220,17 +225,23 @@ def page(found: Card) -> str:
         f"Fingerprint of the samples: `{found.fingerprint}`.",
         "",
     ]
-    return "\n".join(lines)
 
 
-def _table(rows: Sequence[Mapping[str, object]]) -> str:
+def _table(rows: Sequence[Mapping[str, object]]) -> Table:
+    head = list(rows[0])
+    return Table(head, [[str(row[key]) for key in head] for row in rows], head, whole=True)
+
+
+def _markdown(table: Table) -> str:
     from tabulate import tabulate
 
-    shown = [{in_cell(key): in_cell(str(value)) for key, value in row.items()} for row in rows]
-    return tabulate(shown, headers="keys", tablefmt="github", disable_numparse=True, colalign=["left"] * len(rows[0]))
+    body = [[in_cell(cell) for cell in row] for row in table.body]
+    return tabulate(
+        body, [in_cell(key) for key in table.head], tablefmt="github", disable_numparse=True, colalign=["left"] * len(table.head)
+    )
 
 
-def _modality_table(modalities: Sequence[ModalityRow]) -> str:
+def _modality_table(modalities: Sequence[ModalityRow]) -> Table:
     rows = []
     for row in modalities:
         cells = {
@@ -254,7 +265,7 @@ def _blanks(found: Card) -> list[str]:
     return [" ".join(said), ""] if said else []
 
 
-def _combination_lines(found: Card) -> list[str]:
+def _combination_lines(found: Card) -> list[str | Table]:
     shown, with_classes = found.combinations[:MOST_COMBINATIONS], len(found.classes) <= MOST_CLASSES
     rows = []
     for row in shown:
@@ -263,7 +274,7 @@ def _combination_lines(found: Card) -> list[str]:
             cells |= {name: share(count / row.samples) for name, count in zip(found.classes, row.classes, strict=True)}
         rows.append(cells)
     said = f"{count(len(found.combinations), 'combination')}; {share(found.missing)} of all cells (sample x modality) are missing."
-    lines = [said + (" Class columns: share of the combination's samples." if with_classes else ""), "", _table(rows)]
+    lines: list[str | Table] = [said + (" Class columns: share of the combination's samples." if with_classes else ""), "", _table(rows)]
     rarer = len(found.combinations) - len(shown)
     return [*lines, "", f"and {rarer} rarer ones; `bench data card {found.name} --json` lists them."] if rarer else lines
 

@@ -2,5 +2,6 @@
 
 `engine`: a whole run, with resume. `how`: how to go about it, one value. `places`: where jobs run; another kind of place is one more class
 there. `job`: what a worker is given. `process`: one task in one process, under limits. `warm`, `server`: what the fork server loads once.
-`progress`: what a run shows. `hooks`: who else is told of records. `estimate`: how long it will take.
+`progress`: what a run shows. `hooks`: who else is told of records. `estimate`: how long it will take. `left`: how long
+the rest of it takes.
 """

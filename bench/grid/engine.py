@@ -12,6 +12,7 @@ from bench.data.loading import loaded_once
 from bench.grid.hooks import Hooks
 from bench.grid.how import How
 from bench.grid.job import Job, handed_over
+from bench.grid.left import TimeLeft
 from bench.grid.process import interruptible
 from bench.names import path_of
 from bench.question.plan import Concerns, budget_key, concerns_of, notices, plan
@@ -58,7 +59,8 @@ def execute(
         store.plan(suite, budget_key(suite), how.command, trials)
         jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how, concerns)
         summary = Summary(planned=len(trials), reused=len(trials) - len(jobs))
-        progress.begin(len(trials), summary.reused)
+        left = TimeLeft(how.place.slots, [job.trial for job in jobs], store.records() if jobs else ())
+        progress.begin(len(trials), summary.reused, left)
         if jobs:
             names = {name for job in jobs for name in (job.trial.method, job.trial.dataset)}
             how.place.prepare(modules_of(names), {job.trial.dataset_label for job in jobs})

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from bench.errors import UsageError
+from bench.grid.left import duration, kind, past_seconds
 from bench.question.trial import Trial
 from bench.records.record import Record
 from bench.text import count
@@ -54,18 +55,6 @@ class Estimate:
         return "\n".join([*lines, *(f"not in the estimate: {reason}" for reason in self.unknown)])
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> [duration(3), duration(150), duration(9000), duration(200_000)]
-    ['3 s', '2.5 min', '2.5 h', '2.3 days']
-    """
-    for limit, unit, name in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.2g} {name}"
-    return f"{seconds / 86400:.2g} days"
-
-
 def estimate(
     trials: Sequence[Trial], records: Iterable[Record], jobs: int, device: str = "auto", threads: int = 1,
     begin: Callable[[Trial], None] | None = None,
@@ -74,8 +63,8 @@ def estimate(
     known: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record.status == "done":
-            known[_kind(record.trial)].append(record)
-    past = [from_records(trial, known[_kind(trial)]) for trial in trials]
+            known[kind(record.trial)].append(record)
+    past = [from_records(trial, known[kind(trial)]) for trial in trials]
     largest: dict[str, Trial] = {}  # of the trials to be timed: one for each method and dataset, with most modalities
     for trial, span in zip(trials, past, strict=True):
         if span is None and len(trial.combination) > len(largest.get(_work(trial), replace(trial, combination="")).combination):
@@ -114,21 +103,7 @@ def _smaller(span: Span, share: float) -> Span:
     return Span(span.seconds * (1 + share) / 2, span.low * share, span.high)
 
 
-def _kind(trial: Trial) -> str:
-    """What trials of about equal time per epoch share: method, preset and options, dataset, combination."""
-    return f"{trial.label} {trial.preset} {trial.dataset_label} {trial.combination}"
-
-
 def from_records(trial: Trial, records: Sequence[Record]) -> Span | None:
-    """Time of a trial from stored ones of its kind, those trained with the same settings but for the number of epochs; None without one."""
-    seconds = []
-    for record in records:
-        ours, theirs = dict(trial.training), dict(record.trial.training)
-        wanted, had = ours.pop("epochs", None), theirs.pop("epochs", None)
-        epochs, total = record.facts.config.get("epochs"), record.facts.seconds.get("total")
-        if ours != theirs or total is None or (wanted != had and (wanted is None or not epochs)):
-            continue
-        training = record.cost.get("train_seconds") or 0.0
-        ratio = 1.0 if wanted == had or wanted is None or epochs is None else float(wanted) / epochs
-        seconds.append(max(0.0, total - training) + training * ratio)
+    """Time of a trial from stored ones of its kind; None without one."""
+    seconds = past_seconds(trial, records)
     return Span(float(np.median(seconds)), min(seconds), max(seconds)) if seconds else None

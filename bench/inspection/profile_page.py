@@ -22,30 +22,31 @@ def by_size(profile: Profile) -> dict[int, float]:
     return {size: float(np.mean(values)) for size, values in sorted(sizes.items())}
 
 
-def page(found: Sequence[Profile]) -> str:
-    """Profiles as text: a table that compares them, then each in detail."""
+def page(found: Sequence[Profile], width: int | None = None, is_explained: bool = True) -> str:
+    """Profiles as text: a table that compares them, then each in detail, then how to read them. Tables fit the `width`."""
     done = [profile for profile in found if profile.reason is None]
     if not done:
         return ""
     first = done[0].trial
     setting = f"{first.dataset_label}, modalities {first.combination}, {first.protocol}, seed {first.seed}"
     heading = f"{setting}; {count(done[0].threads, 'thread')}"
-    blocks = [heading, _comparison(done)]
+    blocks = [heading, _comparison(done, width)]
     counted = [profile for profile in done if by_size(profile)]
     if len(done) > 1 and counted:
-        blocks.append(_sizes(counted))
-    blocks += [_detail(profile) for profile in done]
-    return "\n\n".join([*blocks, NOTES])
+        blocks.append(_sizes(counted, width))
+    blocks += [_detail(profile, width) for profile in done]
+    return "\n\n".join([*blocks, NOTES] if is_explained else blocks)
 
 
 LEFT = ("Method", "Device", "Component", "Observed")
+LEAST_ASKED = ("Device", "Active", "Training", "Peak MB")  # columns that go first where there is no width
 NOTES = """GFLOPs: 1e9 floating-point operations a sample; a multiply-add counts 2; activations, norms, sorting and look-ups count nothing.
 Training: forward and backward pass of a training sample. Active: parameters that act on one sample. ms: median time of a batch.
 Peak MB (1e6 bytes) while 64 rows are predicted: living tensors, parameters included; on a GPU what torch's allocator held; for a
 method that fits itself what Python's allocators held, data that it keeps included."""
 
 
-def _comparison(found: Sequence[Profile]) -> str:
+def _comparison(found: Sequence[Profile], width: int | None) -> str:
     titles = ["GFLOPs", "Training", "Parameters", "Active", *(f"ms, {count(rows, 'row')}" for rows in LATENCY_ROWS), "Peak MB"]
     table = [
         {
@@ -55,10 +56,10 @@ def _comparison(found: Sequence[Profile]) -> str:
         }
         for profile in found
     ]
-    return terminal_table(table, LEFT)
+    return terminal_table(table, LEFT, width, spare=LEAST_ASKED)
 
 
-def _sizes(found: Sequence[Profile]) -> str:
+def _sizes(found: Sequence[Profile], width: int | None) -> str:
     """GFLOPs by the number of observed modalities, each method in one line."""
     table = []
     for profile in found:
@@ -66,10 +67,10 @@ def _sizes(found: Sequence[Profile]) -> str:
         full = means[max(means)]
         part = {"One / all": f"{means[min(means)] / full:.0%}" if full else "n/a"}
         table.append({"Method": profile.trial.label, **{str(size): _number(mean) for size, mean in means.items()}, **part})
-    return "GFLOPs by number of observed modalities, mean over their combinations\n\n" + terminal_table(table, LEFT)
+    return "GFLOPs by number of observed modalities, mean over their combinations\n\n" + terminal_table(table, LEFT, width)
 
 
-def _detail(profile: Profile) -> str:
+def _detail(profile: Profile, width: int | None) -> str:
     blocks = [profile.trial.label]
     if profile.components:
         total = profile.cost["gflops_per_sample"] or 0.0
@@ -83,7 +84,7 @@ def _detail(profile: Profile) -> str:
             }
             for part in profile.components
         ]
-        blocks.append(terminal_table(table, LEFT))
+        blocks.append(terminal_table(table, LEFT, width))
     full = profile.observed[-1].gflops_per_sample
     table = [
         {
@@ -95,7 +96,7 @@ def _detail(profile: Profile) -> str:
         }
         for seen in profile.observed
     ]
-    blocks.append(terminal_table(table, LEFT))
+    blocks.append(terminal_table(table, LEFT, width))
     if profile.not_counted:
         blocks.append(f"not counted, for want of a formula: {', '.join(profile.not_counted)}")
     return "\n\n".join(blocks)

@@ -87,7 +87,7 @@ def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = (
     if len(kind.settings) < 2 and not folded:
         return []
     tables = _overall_tables(board, kind, folded)
-    lines = [*_in_short(board, kind), title, "", *tables[0], "", *_overall_footer(kind, board.levels)]
+    lines = [*in_short(board, kind), title, "", *tables[0], "", *_overall_footer(kind, board.levels)]
     critical = _critical(kind)
     if folded:
         lines += [*flagged(kind.rows), *_pictures(board, kind, plots), *folded_away("Noise, cost, audit and flags", tables[1])]
@@ -129,7 +129,7 @@ def _not_all(main: Main) -> str:
     return f"Of {count(main.left_out, 'more setting')} the pages of the datasets have the tables, and no picture."
 
 
-def _in_short(board: Board, kind: Overall) -> list[str]:
+def in_short(board: Board, kind: Overall) -> list[str]:
     """What a reader takes away, in words."""
     ranked = [row for row in kind.rows if row.role not in UNRANKED.values()]
     n, planned = sum(row.n for row in kind.rows), sum(row.planned for row in kind.rows)

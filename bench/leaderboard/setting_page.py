@@ -67,7 +67,7 @@ def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Se
     lines = [
         f"## {in_page(setting.title)}",
         "",
-        *_in_words(setting, board.suite.metric, board.levels),
+        *in_words(setting, board.suite.metric, board.levels),
         *standing,
         "",
         *_setting_footer(board, setting),
@@ -91,7 +91,7 @@ def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Se
     return lines
 
 
-def _in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
+def in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
     """What the tests of the setting come to."""
     family, flat = setting.tests, [f"In short, {flat_line(setting, metric)}."] if is_flat(setting) else []
     ranked = [row for row in setting.rows if row.place is not None]
@@ -127,13 +127,13 @@ def _setting_tables(board: Board, setting: SettingTable, folded: bool) -> tuple[
         place = row.role if row.label in UNRANKED else rank_set(row.place)
         versus = "" if row.versus is None else versus_text(row.versus)
         floor = ["", ""] if row.role == "floor" else [signed(row.above_floor), percent(row.gap_closed, 0)]
-        cells = [in_bold(_spread(row), row.is_bold), versus, _verdict(setting, row), printed.get(row.label, "")]
+        cells = [in_bold(spread_of(row), row.is_bold), versus, verdict_of(setting, row), printed.get(row.label, "")]
         body.append([place, name_of(row), *cells])
         further.append([name_of(row, mark=False), interval_text(row.interval), *floor, pareto_of(row), ", ".join(row.flags)])
     return fitted(head, body, LEFT, 2, breaks=folded), fitted(more, further, LEFT, breaks=folded)
 
 
-def _verdict(setting: SettingTable, row: Row) -> str:
+def verdict_of(setting: SettingTable, row: Row) -> str:
     if row.label in UNRANKED or setting.tests is None or setting.tests.reason:
         return ""
     if not row.n:
@@ -229,7 +229,7 @@ def _surface(surface: Surface, rows: Mapping[str, Row], folded: bool) -> list[st
     return tables
 
 
-def _spread(row: Row) -> str:
+def spread_of(row: Row) -> str:
     if not row.n:
         return f"{NA} (0/{row.planned})"
     return f"{percent(row.mean)} ± {percent(row.sd)} ({row.n if row.is_complete else f'{row.n}/{row.planned}'})"

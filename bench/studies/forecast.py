@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tabulate import tabulate
-
 from bench.data.loading import loaded_once
 from bench.datasets.base import DataError
 from bench.errors import UsageError
@@ -18,7 +16,9 @@ from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
 from bench.studies.looks import PlannedLook, further_trials, planned_looks
-from bench.text import agreeing, count
+from bench.text import agreeing, count, terminal_table
+
+WORDS = ("id", "method", "dataset", "combination", "protocol", "status", "setting")  # columns that begin at the left
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,17 @@ class Forecast:
         more = {"looks": [asdict(look) for look in self.looks], "further_trials": self.further} if self.further else {}
         return {"trials": self.trials, "estimate": self.estimate.as_json(), **more}
 
-    def text(self) -> str:
-        lines = [tabulate(self.trials, headers="keys", tablefmt="simple")]
+    def text(self, width: int | None = None) -> str:
+        """For a person: tables that fit the `width`, and sentences."""
+        lines = [terminal_table(self.trials, WORDS, width, spare=("combination", "dataset"), kept=("method", "seed", "status"))]
         lines.append(f"{count(len(self.trials), 'trial')}, {self.estimate.trials} to run\n{self.estimate.text()}")
         if self.further:
             pairs = "; ".join(" against ".join(pair) for pair in self.pairs)
             lines.append(f"\nthen, where {pairs} is undecided, up to {self.further} more. Planned looks at 5 % in all:")
-            head = {"seeds": "seeds", "spent": "alpha spent", "level": "significant at p <="}
-            lines.append(tabulate([asdict(look) for look in self.looks], headers=head, floatfmt=".2g"))
+            looks = [
+                {"seeds": look.seeds, "alpha spent": f"{look.spent:.2g}", "significant at p <=": f"{look.level:.2g}"} for look in self.looks
+            ]
+            lines.append(terminal_table(looks, (), width))
         return "\n".join(lines)
 
 
@@ -57,9 +60,10 @@ class Outline:
     def as_json(self) -> dict[str, object]:
         return {"outline": self.rows, "trials": None, "estimate": None, "reason": self.reason}
 
-    def text(self) -> str:
+    def text(self, width: int | None = None) -> str:
+        """For a person: a table that fits the `width`, and a sentence."""
         said = f"{count(self.trials, 'trial')}; {agreeing(self.trials, 'its id', 'their ids')} and an estimate of the time need the data"
-        return "\n".join([tabulate(self.rows, headers="keys", tablefmt="simple"), said])
+        return "\n".join([terminal_table(self.rows, WORDS, width), said])
 
 
 @loaded_once()

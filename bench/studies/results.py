@@ -21,7 +21,7 @@ from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.seeds import stream
 from bench.stats.metrics import METRICS
-from bench.text import agreeing, count, percent
+from bench.text import agreeing, count, percent, terminal_table
 
 DRAWS = 1000
 BAND = (0.05, 0.95)
@@ -239,12 +239,14 @@ def _order_statistic(paths: np.ndarray, share: float) -> np.ndarray:
     return np.sort(paths, axis=0)[max(0, math.ceil(share * len(paths)) - 1)]
 
 
-def table(results: Sequence[Result]) -> str:
-    """One line a method and setting: default against best, the curve at a few budgets, what was spent."""
-    from tabulate import tabulate
+WORDS = ("method", "setting", "curve: best [band] after n suggestions", "suggestions", "matters most")
+LEAST_ASKED = ("matters most", "curve: best [band] after n suggestions", "seconds", "GFLOPs", "suggestions")  # go first without width
 
+
+def table(results: Sequence[Result], width: int | None = None) -> str:
+    """One line a method and setting: default against best, the curve at a few budgets, what was spent. It fits the `width`."""
     rows = [_row(result) for result in results]
-    return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
+    return terminal_table(rows, WORDS, width, spare=LEAST_ASKED, kept=("method", "best"))
 
 
 def _row(result: Result) -> dict[str, str]:

@@ -23,6 +23,7 @@ from bench.errors import UsageError, unknown
 from bench.grid.engine import modules_of
 from bench.grid.how import How
 from bench.grid.job import Job, handed_over
+from bench.grid.left import TimeLeft
 from bench.grid.process import interruptible
 from bench.methods.catalog import CEILING
 from bench.names import parse_choice, path_of
@@ -175,8 +176,8 @@ class _Run:
     def execute(self) -> None:
         planned = [min(study.budget.suggestions, study.space.fresh) + 1 for study in self.studies]
         ended = [study.asked - len(study.waiting) + (study.default is not None) for study in self.studies]
-        self.progress.begin(sum(planned), sum(ended))
         waiting = max(0, sum(planned) - sum(ended)) * self.is_interrupted
+        self.progress.begin(sum(planned), sum(ended), TimeLeft(self.place.slots, unnamed=waiting))
         if not waiting:
             return
         with interruptible(self.stopped), self.progress:

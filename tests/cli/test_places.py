@@ -123,7 +123,7 @@ def test_odd_folder_stands_in_pairs_tables_and_suite_files(project):
 def test_other_spelling_of_a_file_asks_nothing_new(spelling, project):
     called("run", "--methods", "constant", "--datasets", "data.py:Made", *ASKED)
     again = called("run", "--methods", "constant", "--datasets", f"{spelling.format(project=project)}:Made", *ASKED)
-    assert "1 trials, 1 already done" in again.stderr
+    assert "1 trial, 1 already done" in again.stderr
     assert len(ids_of("runs")) == 1
 
 
