@@ -324,7 +324,7 @@ def test_sequence_is_ordered_padded_and_cut_to_its_last_steps(study):
     assert np.array_equal(samples.values["stay"][0], [[3, np.nan], [9, 9]], equal_nan=True)
     assert samples.lengths["stay"].tolist()[:2] == [2, 1]
     assert samples.observed[:, 0].tolist() == [True, True, False, False]
-    assert "stay: 1 samples have more than 2 steps, of which the last are kept" in dataset.facts["Handled"]
+    assert "stay: 1 sample has more than 2 steps, of which the last are kept" in dataset.facts["Handled"]
     assert "stay: 1 row without any value is no step" in dataset.facts["Handled"]
 
 
