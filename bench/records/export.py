@@ -27,9 +27,8 @@ def tidy(records: Iterable[Record]) -> pandas.DataFrame:
 
     rows = []
     for record in records:
-        row = record.row()
-        metrics, cost = row.pop("metrics"), row.pop("cost")
-        rows.append({**row, **metrics, **cost})
+        row = {key: value for key, value in record.row().items() if key not in ("metrics", "cost")}
+        rows.append({**row, **record.metrics, **record.cost})
     return pandas.DataFrame(rows)
 
 
@@ -61,10 +60,7 @@ def trials_table(records: Iterable[Record]) -> pandas.DataFrame:
 def _trial_row(record: Record) -> dict[str, Any]:
     trial, facts, origin = record.trial, record.facts, record.provenance
     keys = ("version", "fingerprint", "harness", "selection", "vary", "fixed_seed")
-    row = record.row()
-    metrics, cost = row.pop("metrics"), row.pop("cost")
-    assert isinstance(metrics, dict)
-    assert isinstance(cost, dict)
+    row = {key: value for key, value in record.row().items() if key not in ("metrics", "cost")}
     return {
         **row,
         "row": trial.label,
@@ -72,8 +68,8 @@ def _trial_row(record: Record) -> dict[str, Any]:
         "options": _text(trial.options),
         "training": _text(trial.training),
         "dataset_options": _text(trial.dataset_options),
-        **_headed("metric", metrics),
-        **_headed("cost", cost),
+        **_headed("metric", record.metrics),
+        **_headed("cost", record.cost),
         **_headed("rows", facts.rows),
         **_headed("missing", facts.missing),
         **{key: getattr(facts, key) for key in ("valid", "best_epoch", "synthetic", "ids", "ended", "rescored")},

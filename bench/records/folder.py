@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Folder:
         try:
             self.suite = suite_from(self.folder.name, tomllib.loads((self.folder / "suite.toml").read_text(encoding="utf-8-sig")))
             lines = [json.loads(line) for line in (self.folder / "records.jsonl").read_text(encoding="utf-8-sig").splitlines()]
-            said = next((line for line in lines if "commands" in line), {})  # of all of them
+            said: dict[str, Any] = next((line for line in lines if "commands" in line), {})  # of all of them
             self.commands: list[str] = said.get("commands", [])
             self.left_out: list[str] = said.get("left_out", [])
             self.pages: dict[str, str] = dict(said.get("pages", {}))  # name -> SHA-256, where they cannot be rendered again
