@@ -41,19 +41,21 @@ def join(bundle: Bundle, verification: Verification, folder: Path, draw: bool = 
     _check_verified(bundle, verification)
     with Folder(folder) as found:
         old, suite = found.answers().records, found.suite
-        stored = found.predictions(r.trial.id for r in old) if (folder / "predictions.npz").exists() else None
+        if not (folder / "predictions.npz").exists():
+            raise UsageError(f"{folder} publishes no predictions, so nothing can be paired with what it holds, and nothing joins it")
+        stored = found.predictions(r.trial.id for r in old)
     answers = public(bundle.answers())
     new = list(answers.records)
     if [record.trial.id for record in new] != [record.trial.id for record in bundle.line]:
         raise UsageError(f"the bundle {bundle.path} names paths of a machine; make it anew with `bench bundle`")
     reasons = [*_names(old, new, suite), *_settings(old, new), *_ways(old, new), *_budgets(new, suite), *_data(old, new)]
-    matched, off = ({}, []) if stored is None else _rows(old, new, stored, answers.predictions)
+    matched, off = _rows(old, new, stored, answers.predictions)
     reasons += off
     if reasons:
         more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
         raise UsageError(f"{bundle.path.name} does not belong on {folder}: {'; '.join(reasons[:SHOWN])}{more}")
-    _write(folder, bundle, new, verification, None if stored is None else {**stored, **matched}, draw)
-    return _told(old, new, verification, stored is None)
+    _write(folder, bundle, new, verification, {**stored, **matched}, draw)
+    return _told(old, new, verification)
 
 
 def _check_verified(bundle: Bundle, verification: Verification) -> None:
@@ -171,7 +173,7 @@ def _rows(
 
 
 def _write(
-    folder: Path, bundle: Bundle, new: Sequence[Record], verification: Verification, stored: Mapping[str, Predictions] | None, draw: bool
+    folder: Path, bundle: Bundle, new: Sequence[Record], verification: Verification, stored: Mapping[str, Predictions], draw: bool
 ) -> None:
     """Build the folder anew beside itself, then let it take the place of the old one."""
     folder = folder.resolve()
@@ -180,8 +182,7 @@ def _write(
             fresh = Path(place) / folder.name  # its name is that of its suite
             shutil.copytree(folder, fresh)
             _add_records(fresh, new, bundle.commands)
-            if stored is not None:
-                np.savez_compressed(fresh / "predictions.npz", **stack(stored))  # type: ignore[arg-type]
+            np.savez_compressed(fresh / "predictions.npz", **stack(stored))  # type: ignore[arg-type]
             files.write_folder(fresh, [*files.of_folder(fresh), verification])
             write(fresh, draw)
             before = Path(place) / "before"
@@ -205,7 +206,7 @@ def _add_records(folder: Path, new: Sequence[Record], commands: Sequence[str]) -
     path.write_text("\n".join([*lines, *added, json.dumps(last)]) + "\n", encoding="utf-8")
 
 
-def _told(old: Sequence[Record], new: Sequence[Record], verification: Verification, is_without: bool) -> list[str]:
+def _told(old: Sequence[Record], new: Sequence[Record], verification: Verification) -> list[str]:
     settings = {record.setting for record in old}
     labels = dict.fromkeys(record.trial.label for record in new)
     said = [f"{listed(list(labels))} joined with {count(len(new), 'record')}, {verification.result}"]
@@ -213,8 +214,6 @@ def _told(old: Sequence[Record], new: Sequence[Record], verification: Verificati
         own = {record.setting for record in new if record.trial.label == label}
         if own != settings:
             said.append(f"{label} is in {len(own)} of {len(settings)} settings: it has no rank over all of them")
-    if is_without:
-        said.append("this board publishes no predictions, so those of the bundle stayed out and nothing is tested")
     if verification.asked == 0 or any(one.same is not True for one in verification.again):
         said.append(
             "not every trial was reproduced: where its records come from another commit or machine than the board's, nothing is tested; "

@@ -183,6 +183,14 @@ def test_what_is_not_comparable_is_refused_by_name_and_the_folder_stays(board, b
     assert sorted(path.name for path in board.parent.iterdir()) == ["board"]
 
 
+def test_board_without_predictions_is_joined_by_nobody(board, bundle, good):
+    (board / "predictions.npz").unlink()
+    before = contents(board)
+    with pytest.raises(UsageError, match="publishes no predictions, so nothing can be paired"):
+        join(bundle, good, board, draw=False)
+    assert contents(board) == before
+
+
 def test_method_joins_once(board, bundle, good):
     join(bundle, good, board, draw=False)
     before = contents(board)
