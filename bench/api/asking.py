@@ -1,0 +1,174 @@
+"""What is asked: runs and tunings, and datasets of one's own frames."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.names import Value, Words, path_of, plain
+
+if TYPE_CHECKING:
+    import pandas
+
+    from bench.datasets.described.dataset import Framed
+    from bench.grid.hooks import Hook
+    from bench.grid.how import How
+    from bench.grid.progress import Progress
+    from bench.question.assemble import Names
+    from bench.question.suite import Suite
+
+
+DEFAULT_OUT = "runs"
+
+
+def run(
+    suite: str | Path | Suite = "quick",
+    *,
+    methods: Names | None = None,
+    datasets: Names | None = None,
+    combinations: str | Iterable[str] | None = None,
+    protocols: str | Iterable[str] | None = None,
+    noise: float | str | Iterable[float] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
+    training: Mapping[str, Value] | None = None,
+    configs: Words | None = None,
+    out: str | Path = DEFAULT_OUT,
+    jobs: int = 1,
+    retry_failed: bool = False,
+    quiet: bool = False,
+    is_traced: bool = False,
+    keep_weights: bool = False,
+    hooks: Sequence[Hook] = (),
+    **options: object,
+) -> pandas.DataFrame:
+    """One row per trial of a suite that has ended, after running those that have no record yet, as `bench run` does.
+
+    `methods`, `datasets`, `combinations`, `protocols`, `noise` and `seeds` take the place of the suite's, `training` changes fields of
+    every method's Config. `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned ones, or several of these.
+    `out` is the results folder, `jobs` the number of trials at once; `retry_failed` runs failed trials again, `is_traced` also writes
+    what methods did inside, `keep_weights` the chosen checkpoints (for `load_weights`). Each of `hooks` is called with every
+    record that this run adds, as plain values. `options` are further suite keys (test_noise, test_combinations, metric, selection, vary,
+    device, minutes, until_resolved, max_seeds, ...).
+    Raises: UsageError on bad input.
+    """
+    from functools import partial
+
+    from bench.data.loading import loaded_once
+    from bench.grid.progress import Lines
+    from bench.question.assemble import assemble
+    from bench.records.export import tidy
+    from bench.studies.looks import resolve
+
+    asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
+    with loaded_once():
+        chosen, out = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out), path_of(out)
+        kept = {"is_traced": is_traced, "keeps_weights": keep_weights}
+        how = how_of(jobs, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, hooks=tuple(hooks), **kept)
+        return tidy(resolve(chosen, out, how).records)
+
+
+def tune(
+    suite: str | Path | Suite = "quick",
+    *,
+    methods: Names | None = None,
+    datasets: Names | None = None,
+    combinations: str | Iterable[str] | None = None,
+    protocols: str | Iterable[str] | None = None,
+    noise: float | str | Iterable[float] | None = None,
+    training: Mapping[str, Value] | None = None,
+    suggestions: int = 20,
+    budget_gflops: float | None = None,
+    budget_minutes: float | None = None,
+    sampler: str = "random",
+    pruner: str = "median",
+    seeds: int | str | Iterable[int] = 0,
+    study: str | None = None,
+    out: str | Path = DEFAULT_OUT,
+    jobs: int = 1,
+    quiet: bool = False,
+    plot: str | Path | None = None,
+    **options: object,
+) -> pandas.DataFrame:
+    """One row per method and setting of a tuning on validation alone, as `bench tune` does it.
+
+    Columns hold the default and the best validation score, the best options, what was spent, importances and curves; `attrs["file"]`
+    is the file of winners, for `bench.run(configs=...)`. Each method gets `suggestions` in each setting, less where a budget ends
+    first; `seeds` are those of the tuning, `study` names its folder, `plot` a file for curves and importances.
+    Raises: UsageError on bad input.
+    """
+    from functools import partial
+
+    import pandas
+
+    from bench.data.loading import loaded_once
+    from bench.drawing import check_plot
+    from bench.grid.progress import SuggestionLines
+    from bench.question.assemble import assemble, seeds_of
+    from bench.studies.curves_plot import plot as draw
+    from bench.studies.study import Budget
+    from bench.studies.tuning import tune as run_tuning
+
+    asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
+    drawn = None if plot is None else path_of(plot)
+    if drawn is not None:
+        check_plot(drawn)
+    budget = Budget(*map(plain, (suggestions, budget_gflops, budget_minutes)))
+    with loaded_once():
+        chosen = assemble(suite, {**asked, "training": training, **options}, splits=False)
+        how = how_of(jobs, quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
+        found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
+    if drawn is not None:
+        draw(found.results, drawn)
+    frame = pandas.DataFrame([result.as_json() for result in found.results])
+    frame.attrs["file"] = str(found.file)
+    return frame
+
+
+def dataset(
+    modalities: Mapping[str, pandas.DataFrame],
+    target: pandas.Series | Mapping[Any, Any],
+    name: str,
+    *,
+    groups: pandas.Series | Mapping[Any, Any] | None = None,
+    split: pandas.Series | Mapping[Any, Any] | None = None,
+    title: str = "",
+    rows: str = "one",
+    indicators: bool = True,
+    public_ids: bool = False,
+) -> Framed:
+    """A dataset of your own pandas frames, for `bench.run(datasets=...)` and the other functions that take datasets.
+
+    Each frame is a modality, its index the ids; an id that a frame lacks, or whose row is empty, misses this modality. Numbers are read
+    as such, times as days since 1970, ordered categoricals as their places, other texts as categories, learnt on training rows; a frame
+    with two levels of index, id and order, is a sequence. `target`, `groups` (rows of one are never parted) and `split` (train, valid,
+    test) are series or mappings by id; an id without a label is left out. Several rows of an id are refused (`rows` = "one"), averaged
+    ("mean") or kept as samples ("samples"). Columns with single gaps get `indicators`. Values are written once, to the data root.
+    Published are salted hashes of the ids, or with `public_ids` the ids themselves.
+    Raises: UsageError on bad input.
+    """
+    from bench import registry
+    from bench.datasets.base import DataError
+    from bench.datasets.described.frames import framed
+    from bench.errors import UsageError
+
+    try:
+        made = framed(
+            modalities, target, name, groups=groups, split=split, title=title, rows=rows, indicators=indicators,
+            public_ids=public_ids,
+        )  # fmt: skip
+    except DataError as error:
+        raise UsageError(str(error)) from None
+    registry.give(made)
+    return made
+
+
+def how_of(jobs: int, quiet: bool, shown: Callable[[], Progress] | None = None, **given: Any) -> How:
+    """How what was asked for in Python is done: so many at once, what it says on stderr; `given` are further fields of `How`."""
+    from bench.grid.how import How
+    from bench.grid.places import Local
+    from bench.grid.progress import Progress
+
+    progress = Progress if quiet or shown is None else shown
+    return How(place=Local(jobs), progress=progress, say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True), **given)
