@@ -226,7 +226,7 @@ def write_prepared(folder: Path, samples: Samples, facts: Mapping[str, Any]) -> 
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as half:
             for position, name in enumerate(samples.schema.names):
                 _write_values(_values_file(Path(half), position), samples, name)
-            np.savez(Path(half) / "data.npz", **arrays)
+            np.savez(Path(half) / "data.npz", **arrays)  # type: ignore[arg-type]
             (Path(half) / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
             if folder.exists():
                 shutil.rmtree(folder)

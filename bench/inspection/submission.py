@@ -75,7 +75,7 @@ def verify(
             drawn = np.random.default_rng(seed).permutation(len(able))[:again]
             for place in sorted(drawn.tolist()):
                 told(f"trial {able[place].trial.id} again")
-                repeats.append(_again(able[place], reproduce(placed, able[place].trial.id, report, stopped, limits)))
+                repeats.append(_again(able[place], reproduce(placed, able[place].trial.id, report, stopped, limits=limits)))
         most = min(again, len(here.done))
     checks += [_lie(one) for one in repeats if one.same is False]
     rows = {(bare_choice(record.trial.choice), record.trial.version): None for record in bundle.line}

@@ -75,8 +75,9 @@ def fits(size: int, device: torch.device) -> bool:
 
 def batches_of(data: Batch | Rows, index: Iterable[Tensor]) -> Iterator[Batch]:
     """A batch on the device for each set of rows, in order."""
-    ahead = isinstance(data, Rows) and data.device.type == "cuda"
-    return gathered_ahead(data, index) if ahead else (data.rows(rows) for rows in index)
+    if isinstance(data, Rows) and data.device.type == "cuda":
+        return gathered_ahead(data, index)
+    return (data.rows(rows) for rows in index)
 
 
 def gathered_ahead(data: Rows, index: Iterable[Tensor]) -> Iterator[Batch]:

@@ -84,8 +84,8 @@ def numbers(sheet: Sheet, column: Column) -> tuple[np.ndarray, Notes]:
         found[gone] = np.nan
         _check_finite(sheet, column, found, cells)
         n = int(gone.sum())
-        counts = agreeing(n, "counts", "count")
-        return found, [f"{column.name}: {count(n, 'cell')} {', '.join(column.missing)} {counts} as missing"] if n else []
+        verb = agreeing(n, "counts", "count")
+        return found, [f"{column.name}: {count(n, 'cell')} {', '.join(column.missing)} {verb} as missing"] if n else []
     codes, texts = distinct(cells)
     values, said = np.full(len(texts), np.nan), Counter[str]()
     counts = np.bincount(codes, minlength=len(texts))

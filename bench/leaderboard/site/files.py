@@ -41,6 +41,7 @@ class CheckedSite:
 
     stale: tuple[Path, ...]  # pages that do not say what their boards say now
     mismatches: tuple[PageMismatch, ...]
+    unchecked: str = ""
 
 
 def published_data(folder: Path) -> dict[str, Any]:
