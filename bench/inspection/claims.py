@@ -26,6 +26,7 @@ from bench.question.plan import planned_settings
 from bench.question.trial import HARNESS_VERSION, Trial
 from bench.question.winners import winners_of
 from bench.records.bundle import Bundle, Code
+from bench.records.ids import SALTED
 from bench.records.record import Record
 from bench.records.scoring import mismatches, scored
 from bench.records.verification import Check
@@ -251,8 +252,11 @@ def _close(a: float | None, b: float | None) -> bool:
 
 
 def splits(here: Here) -> Check:
-    """The rows of each part, and what is said of them: test rows by their ids where these are the data's own, else by their order."""
-    wrong, by_order = [], set()
+    """The rows of each part, and what is said of them: test rows by their ids where these are the data's own, else by their order.
+
+    Rows under salted ids stand in the order of these, so there is only their number to compare; no public ids may be salted.
+    """
+    wrong, by_order, as_set = [], set(), set()
     for record, parts in here.drawn():
         trial, where = record.trial, f"trial {record.trial.id}"
         dataset, samples, _ = load(_dataset(trial))
@@ -263,6 +267,10 @@ def splits(here: Here) -> Check:
         own, ids = parts.test.samples.ids.astype(str), stored.ids.astype(str)
         if len(own) != len(ids):
             wrong.append(f"{where}: {len(ids)} test rows are predicted, split anew there are {len(own)}")
+        elif record.facts.ids == SALTED:
+            as_set.add(trial.dataset_choice)
+            if dataset.public_ids:
+                wrong.append(f"{where}: its ids are said to be salted, and those of {trial.dataset_choice} are public")
         elif np.isin(ids, samples.ids.astype(str)).any():
             if not np.array_equal(own, ids):
                 place = int((own != ids).argmax())
@@ -277,6 +285,7 @@ def splits(here: Here) -> Check:
         if notes != count(len(set(parts.notes)), "thing"):
             wrong.append(f"{where}: {notes} are to be known of its rows, it says; split anew it is: {'; '.join(parts.notes) or 'nothing'}")
     order = f"; the ids of {listed(sorted(by_order))} are not the data's own, so rows were told by their order" if by_order else ""
+    order += f"; the ids of {listed(sorted(as_set))} are salted, so rows and labels were compared as a set" if as_set else ""
     return told("split", wrong, f"split anew, the same rows{order}", here.absent)
 
 
@@ -285,6 +294,8 @@ def labels(here: Here) -> Check:
     wrong = []
     for record, parts in here.drawn():
         said, own = here.bundle.stored[record.trial.id].target, parts.test.samples.target
+        if record.facts.ids == SALTED:
+            said, own = np.sort(said), np.sort(own)
         if len(said) == len(own) and not np.array_equal(said, own):
             off = int((said != own).sum())
             wrong.append(f"trial {record.trial.id}: {off} of {len(own)} test labels are not those of {record.trial.dataset_choice} here")

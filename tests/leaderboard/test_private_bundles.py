@@ -1,0 +1,89 @@
+"""Bundles of private data: verified though their rows are under salted ids, and joined only where nobody has to guess who is who."""
+
+import zipfile
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli import main
+from bench.inspection.submission import verify_file
+from bench.leaderboard import board_of
+from bench.leaderboard.bundling import bundled, write
+from bench.records.folder import answers_of
+from bench.records.ids import SALTED
+
+CLINIC = """
+import numpy as np
+
+from bench.datasets.base import Dataset, Modality, Samples, Schema
+
+
+class Clinic(Dataset):
+    title = "a clinic's rows (SYNTHETIC)"
+    synthetic = True
+
+    def load(self):
+        rng = np.random.default_rng(5)
+        target = rng.integers(0, 2, 120)
+        schema = Schema((Modality("blood", "B", "vector", (4,)), Modality("gait", "G", "vector", (3,))), ("no", "yes"))
+        values = {m.name: (rng.normal(size=(120, *m.shape)) + target[:, None]).astype(np.float32) for m in schema}
+        return Samples(schema, values, np.ones((120, 2), bool), target, np.array([f"PATIENT-{row}" for row in range(120)]))
+"""
+
+
+def called(*words, code=0):
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
+    return result
+
+
+def run(place, out, methods):
+    asked = ["--methods", methods, "--datasets", f"{place / 'clinic.py'}:Clinic", "--protocols", "mcar(0.3)", "--seeds", "0,1"]
+    called("run", *asked, "--vary", "training", "--metric", "accuracy", "--selection", "accuracy", "--out", out, "-q", "--json")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("private")
+    (place / "clinic.py").write_text(CLINIC)
+    run(place, place / "ours", "constant,mean-logistic")
+    called("leaderboard", "--out", place / "ours", "--publish", place / "board")
+    run(place, place / "theirs", "best-single")
+    called("bundle", place / "theirs", "--to", place / "theirs.bundle")
+    return place
+
+
+def test_bundle_of_private_data_names_nobody_and_is_verified_as_a_set(place):
+    with zipfile.ZipFile(place / "theirs.bundle") as bundle:
+        assert not any(b"PATIENT" in bundle.read(name) for name in bundle.namelist())
+    found = verify_file(place / "theirs.bundle", 1, seed=0, data=f"{place / 'clinic.py'}:Clinic")
+    assert found.result == "reproduced 1 of 1", [str(check) for check in found.checks]
+    split = next(check for check in found.checks if check.name == "split")
+    assert "salted, so rows and labels were compared as a set" in str(split)
+
+
+def test_rows_under_another_salt_join_no_board(place):
+    before = {path.name: path.read_bytes() for path in (place / "board").iterdir()}
+    called("verify", place / "theirs.bundle", "--data", f"{place / 'clinic.py'}:Clinic")
+    words = ["leaderboard", "--add", place / "theirs.bundle", place / "board"]
+    assert "under ids with another salt than the board's" in called(*words, code=2).stderr
+    assert {path.name: path.read_bytes() for path in (place / "board").iterdir()} == before
+
+
+def test_rows_under_the_salt_of_the_board_join_it(place):
+    run(place, place / "ours", "constant,mean-logistic,best-single")
+    called("bundle", place / "ours", "--methods", "best-single", "--to", place / "ours.bundle")
+    called("verify", place / "ours.bundle", "--data", f"{place / 'clinic.py'}:Clinic")
+    called("leaderboard", "--add", place / "ours.bundle", place / "board")
+    assert {row.label for row in board_of(place / "board").settings[0].rows} == {"constant", "mean-logistic", "best-single"}
+
+
+def test_public_ids_may_not_be_called_salted(tmp_path):
+    called("run", "--methods", "constant", "--datasets", "breast-cancer", "--noise", "0.3", "--seeds", "0", "--out", tmp_path / "o", "-q")
+    answers = answers_of(tmp_path / "o")
+    said = [replace(record, facts=replace(record.facts, ids=SALTED)) for record in answers.records]
+    write(bundled(replace(answers, records=said)), tmp_path / "o.bundle")
+    found = verify_file(tmp_path / "o.bundle")
+    assert found.result == "refuted"
+    assert "its ids are said to be salted, and those of breast-cancer are public" in "\n".join(map(str, found.checks))
