@@ -13,7 +13,7 @@ import numpy as np
 from bench.cli.failures import grouped
 from bench.cli.screen import page
 from bench.leaderboard.front_page import in_short, tuning_lines
-from bench.leaderboard.page_parts import first_place, head_of, how_it_was_run, how_to_read, pareto_of, where_from
+from bench.leaderboard.page_parts import first_place, head_of, how_it_was_run, how_to_read, pareto_of, verified_of, where_from
 from bench.leaderboard.printed import cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
 from bench.leaderboard.rows import Board, Overall, OverallRow, Row, SettingTable, base_of
@@ -26,9 +26,9 @@ from bench.text import NA, Table, cost_text, count, interval_text, listed, perce
 
 LEAST_ASKED = (
     "Role", "Pareto", "Drop", "Noise-AUC", "HP", "Gap closed %", "Above floor", "Group", "GFLOPs", "vs best [95 %], Holm p", "Audit",
-    "95 % interval", "Printed", "Scored", "Flags", "Verdict", "Ranks",
+    "Verified", "95 % interval", "Printed", "Scored", "Flags", "Verdict", "Ranks",
 )  # fmt: skip
-WORDS = ("Method", "Role", "Group", "Verdict", "Pareto", "Audit", "Flags", "Rises", "HP", "Worst combination")
+WORDS = ("Method", "Role", "Group", "Verdict", "Pareto", "Audit", "Verified", "Flags", "Rises", "HP", "Worst combination")
 FEW = 2  # settings of a run whose tables are shown in full
 SOME = 6  # of which the scores are shown one by one
 
@@ -113,7 +113,7 @@ def _overall_table(board: Board, kind: Overall) -> Table:
     score = f"Mean {board.suite.metric}"
     head = [
         "Ranks", "Method", "Role", "Group", "Mean rank", score, "Gap closed %", "Noise-AUC", "Drop", "Scored", "HP", "GFLOPs", "Pareto",
-        "Audit", "Flags",
+        "Audit", "Verified", "Flags",
     ]  # fmt: skip
     is_tuned = any(row.hp == "tuned" for row in kind.rows)
     body = []
@@ -126,7 +126,8 @@ def _overall_table(board: Board, kind: Overall) -> Table:
                 rank_set(row.place) if is_ranked else row.role, _name(row), _role(row), row.place.letters if row.place else "",
                 ranked if is_ranked else "", percent(row.mean), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}",
                 row.hp * is_tuned,
-                cost_text(row.cost, "gflops_per_sample"), pareto_of(row), row.audit, ", ".join(row.flags),
+                cost_text(row.cost, "gflops_per_sample"), pareto_of(row), row.audit,
+                verified_of(row, board.has_sent_in), ", ".join(row.flags),
             ]
         )  # fmt: skip
     return Table(head, body, WORDS, LEAST_ASKED, kept=("Method", "Mean rank", score), bold=_bold(kind.rows))
@@ -139,13 +140,13 @@ def _setting(board: Board, setting: SettingTable) -> list[str | Table]:
     score = f"{board.suite.metric} ± SD (n)"
     head = [
         "Ranks", "Method", "Role", score, "95 % interval", "Verdict", "vs best [95 %], Holm p", "Above floor", "Gap closed %", "GFLOPs",
-        "Pareto", "Flags", "Printed",
+        "Pareto", "Verified", "Flags", "Printed",
     ]  # fmt: skip
     body = []
     for row in setting.rows:
         gains = ["", ""] if row.role == "floor" else [signed(row.above_floor), percent(row.gap_closed, 0)]
         cells = [spread_of(row), interval_text(row.interval), verdict_of(setting, row), versus_text(row.versus) if row.versus else ""]
-        cost = [cost_text(row.cost, "gflops_per_sample"), pareto_of(row)]
+        cost = [cost_text(row.cost, "gflops_per_sample"), pareto_of(row), verified_of(row, board.has_sent_in)]
         rank = row.role if row.label in UNRANKED else rank_set(row.place)
         body.append([rank, _name(row), _role(row), *cells, *gains, *cost, ", ".join(row.flags), beside.get(row.label, "")])
     family, note = setting.tests, footnote(printed)
