@@ -384,20 +384,19 @@ def tuning_lines(winners: Sequence[Winner], folded: bool = True) -> list[str]:
     """The section on the winners that have rows on the board; empty without any."""
     if not winners:
         return []
-    head = ["Method", "Setting", "Suggestions", "GFLOPs", "Minutes", "Validation, default → tuned", "Configuration"]
+    head = ["Method", "Setting", "Suggestions", "GFLOPs, minutes", "Validation, default → tuned", "Configuration"]
     body = [
         [
             winner.method,
             " ".join(winner.setting),
             f"{winner.suggestions} {winner.sampler} ({winner.pruned} pruned, {winner.failed} failed)",
-            "n/a" if winner.gflops is None else f"{winner.gflops:.4g}",
-            f"{winner.seconds / 60:.1f}",
+            f"{NA if winner.gflops is None else f'{winner.gflops:.4g}'}, {winner.seconds / 60:.1f}",
             f"{percent(winner.default)} → {percent(winner.valid)} {winner.selection}",
             ", ".join(f"{key}={value}" for key, value in sorted(winner.options.items())),
         ]
         for winner in winners
     ]
-    texts = [title for title in head if title not in ("GFLOPs", "Minutes")]
+    texts = [title for title in head if title != "GFLOPs, minutes"]
     return [
         "### Tuning", "",
         "Rows named *tuned* are the configuration with the best validation score among the default one and the suggestions, trained "

@@ -49,8 +49,8 @@ its own."""
 
 READING = """## How to read this
 
-- Differences are in points of the board's metric, with 95 % intervals of seeds and test samples together (crossed components, not
-  adjusted); p is adjusted by Holm over all pairs of the setting, so it asks more than one planned comparison would.
+- Differences are in points of the board's metric, with 95 % intervals of seeds and test samples together (crossed components);
+  both are adjusted for all pairs of the setting (p by Holm), so they ask more than one planned comparison would.
 - *better*, *worse*: p at most {alpha}; *equivalent*: the 90 % interval lies inside {margin}; *undecided* is neither, and not *equal*.
 - *Published* methods are the six papers'; `mean-logistic` and `gradient-boosting` are simple ones. `constant` is the floor, not ranked.
 - The best of nine ShaSpec rows is picked by its test score, which flatters ShaSpec. The tuned rows were picked by validation and trained

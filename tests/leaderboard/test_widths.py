@@ -63,7 +63,7 @@ def tables_of(text):
     for section in re.split(r"\n(?=#{1,2} )", f"\n{text}"):
         for block in re.findall(r"(?:^\|.*\|\n?)+", section, re.MULTILINE):
             head, align, *rows = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in block.strip().splitlines())
-            yield section, head, rows, [title for title, side in zip(head, align, strict=True) if side.startswith(":")]
+            yield section, head, rows, [title for title, side in zip(head, align, strict=True) if not side.endswith(":")]
 
 
 def assert_fits(text, name):
