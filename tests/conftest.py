@@ -15,6 +15,9 @@ from hypothesis import HealthCheck, settings
 
 from bench.datasets.base import Modality, Samples, Schema, as_batch
 
+for name in ("COLUMNS", "LINES"):  # what runs the tests may say how wide its own terminal is, and output in a pipe follows that
+    os.environ.pop(name, None)
+
 # a busy machine draws examples slowly, and that is no fault of the code
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")

@@ -197,8 +197,8 @@ CHANGES = {
     "kind": (other_kind, "must keep the names, letters, kinds and classes"),
     "classes": (lambda samples: replace(samples, schema=replace(samples.schema, classes=("a", "b"))), "must keep the names, letters"),
     "infinite": (lambda samples: samples.with_values({"beta": samples.values["beta"] * np.float32(np.inf)}), "beta holds infinite ones"),
-    "emptied": (lambda samples: samples.with_values({"beta": samples.values["beta"] * np.float32(np.nan)}), "beta of row .* lost all"),
-    "batch": (beside_others, "must change each row by itself; alpha of row .* is another beside other rows"),
+    "emptied": (lambda samples: samples.with_values({"beta": samples.values["beta"] * np.float32(np.nan)}), "beta of sample .* lost all"),
+    "batch": (beside_others, "must change each row by itself; alpha of sample .* is another beside other rows"),
     "row-count": (lambda samples: samples.with_values({"beta": np.ones((len(samples),) * 2, np.float32)}), "got A 30, B 1 and then A 30"),
     "fails": (lambda samples: samples.with_values({"delta": samples.values["beta"]}), "cannot be applied: ValueError: values may be of"),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from bench.data.protocol import Protocol, Rule
 from bench.datasets.base import Dataset, Modality, Samples, Schema
 from bench.errors import UsageError
 from bench.names import Choice
+from bench.text import count
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_a_card_is_written_whatever_the_groups(make_samples, loaded, monkeypatch
     samples = make_samples(n=40, classes=2)
     samples = replace(samples, target=(np.arange(40) >= 20).astype(np.int64), groups=np.array(groups))
     loaded(samples)
-    assert f"{len(set(groups))} groups" in card.page(card.card("Entering"))
+    assert count(len(set(groups)), "group") in card.page(card.card("Entering"))
 
 
 def test_class_names_do_not_break_the_tables_of_a_card(make_samples, loaded):

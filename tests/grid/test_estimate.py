@@ -94,5 +94,5 @@ def test_dry_run_without_the_data_lists_what_the_suite_asks(tmp_path, monkeypatc
     result = CliRunner().invoke(main, ["run", "--suite", "paper-table4", "--methods", "muse,constant", "--dry-run", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "cmu-mosi is not here" in result.stderr
-    assert "72 trials; their ids and an estimate of their time need the data" in result.stdout  # 2 methods, 4 x 3 settings, 3 seeds
+    assert "72 trials; their ids and an estimate of the time need the data" in result.stdout  # 2 methods, 4 x 3 settings, 3 seeds
     assert sum("mcar(0.5)" in line for line in result.stdout.splitlines()) == 8

@@ -13,6 +13,7 @@ import pytest
 
 from bench import registry
 from bench.grid.engine import jobs_of
+from bench.grid.how import How
 from bench.grid.job import handed_over
 from bench.grid.places import Local
 from bench.question.machine import Limits, Machine
@@ -46,7 +47,7 @@ def test_jobs_take_limits_and_machine_from_their_suite(tmp_path):
 
 def test_a_job_is_the_same_after_a_journey(tmp_path):
     suite = suite_of(f"{OUTSIDE}:Mine")
-    for job in jobs_of(suite, plan(suite), tmp_path, is_traced=True):
+    for job in jobs_of(suite, plan(suite), tmp_path, How(is_traced=True)):
         assert pickle.loads(pickle.dumps(job)) == job
 
 
