@@ -13,10 +13,12 @@ SECTIONS = {  # options by their names in Python; those of no section stand at t
     "How it is trained": (
         "selection", "epochs", "training", "configs", "suggestions", "budget_gflops", "budget_minutes", "sampler", "pruner",
     ),
-    "How it is run": ("device", "threads", "jobs", "minutes", "memory_gb", "dry_run", "retry_failed", "wait", "is_traced", "keeps_weights", "depth"),
+    "How it is run": (
+        "device", "threads", "jobs", "minutes", "memory_gb", "dry_run", "retry_failed", "wait", "is_traced", "keeps_weights", "depth",
+    ),
     "Where it comes from and goes": (
-        "data_root", "out", "published", "publish", "no_predictions", "beside", "site", "add", "verify", "study", "plot", "figures", "formats",
-        "check", "render", "rescore",
+        "data_root", "out", "published", "publish", "no_predictions", "beside", "site", "add", "verify", "study", "plot",
+        "figures", "formats", "check", "render", "rescore",
     ),
     "What is printed": ("as_json", "quiet", "verbose", "is_explained"),
 }  # fmt: skip
