@@ -152,7 +152,7 @@ def _setting(board: Board, setting: SettingTable) -> list[str | Table]:
     family, note = setting.tests, footnote(printed)
     tested = f"No test: {family.reason if family else 'nothing to compare'}."
     if family is not None and not family.reason:
-        tested = f"Test: {family.test}, Holm over {count(family.size, 'pair')}, {count(family.n, 'test sample')}."
+        tested = f"Test: {family.test}, Holm over {family.over}."
     return [
         Table(head, body, WORDS, LEAST_ASKED, kept=("Method", score), bold=_bold(setting.rows)),
         "",

@@ -198,8 +198,7 @@ def curve_section(curve: Curve, folded: bool = True) -> list[str]:
         body.append([row.label, percent(row.area), interval_text(row.area_interval), versus_text(test) if test else ""])
         lost.append([row.label, percent(row.drop), percent(row.relative_drop), percent(row.retention, 0), ", ".join(row.rises)])
     family = curve.tests
-    over = f"{count(family.size, 'pair')}, {count(family.n, 'test sample')}"
-    said = f"Test: {family.test} on the areas, Benjamini-Hochberg over {over}: exploratory."
+    said = f"Test: {family.test} on the areas, Benjamini-Hochberg over {family.over}: exploratory."
     if family.reason:
         said = f"No test: {family.reason}."
     tables = [*fitted(head, body, LEFT, breaks=folded), "", *fitted(losses, lost, LEFT, breaks=folded)]

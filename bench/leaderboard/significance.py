@@ -19,7 +19,7 @@ from bench import stats
 from bench.seeds import stream
 from bench.stats import Estimates
 from bench.stats.levels import Levels
-from bench.text import NA, end_of_interval, p_text, signed
+from bench.text import NA, count, end_of_interval, p_text, signed
 
 
 class PairTest(NamedTuple):
@@ -87,6 +87,11 @@ class Family:
     def size(self) -> int:
         """Tests that the correction runs over."""
         return sum(not math.isnan(test.p) for test in self.tests)
+
+    @property
+    def over(self) -> str:
+        """What the correction runs over, and how many each test rests on: none of them where every seed has its own."""
+        return ", ".join([count(self.size, "pair"), *([count(self.n, self.unit.removesuffix("s"))] if self.n else [])])
 
     @property
     def exploratory(self) -> bool:

@@ -145,7 +145,7 @@ def _overall_tex(board: Board, kind: Overall) -> str:
         rows.append([*cells, NA if gflops is None else f"{gflops:.3g}"])
     over = kind.across.over_settings if kind.across else None
     caption = f"{board.suite.title or board.suite.name}: {kind.what} data, {count(len(kind.settings), 'setting')}."
-    return _tabular(head, rows, "llrrrr", f"{caption} {_test(over, 'setting')}", f"tab:{board.suite.name}-{kind.what}")
+    return _tabular(head, rows, "llrrrr", f"{caption} {_test(over)}", f"tab:{board.suite.name}-{kind.what}")
 
 
 def _setting_tex(board: Board, setting: SettingTable) -> str:
@@ -157,13 +157,13 @@ def _setting_tex(board: Board, setting: SettingTable) -> str:
         gap = "" if row.role == "floor" else percent(row.gap_closed, 0)
         rows.append([_place(row), _letters(row), _strong(mean, row.is_bold), interval, gap])
     label = f"tab:{board.suite.name}-{setting.dataset}-{setting.combination}-{setting.protocol}"
-    return _tabular(head, rows, "llrrr", f"{setting.title}: mean $\\pm$ SD (seeds), x 100. {_test(setting.tests, 'test sample')}", label)
+    return _tabular(head, rows, "llrrr", f"{setting.title}: mean $\\pm$ SD (seeds), x 100. {_test(setting.tests)}", label)
 
 
-def _test(family: Family | None, unit: str) -> str:
+def _test(family: Family | None) -> str:
     if family is None or family.reason:
         return "No test."
-    return f"Test: {family.test}, Holm over {count(family.size, 'pair')}, {count(family.n, unit)}."
+    return f"Test: {family.test}, Holm over {family.over}."
 
 
 def _tabular(head: Sequence[str], rows: Sequence[Sequence[str]], columns: str, caption: str, label: str) -> str:

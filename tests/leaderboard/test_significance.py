@@ -183,3 +183,9 @@ def test_tests_without_an_answer_do_not_count_into_the_family():
 )
 def test_verdict_follows_interval_and_adjusted_p(numbers, expected):
     assert verdict(Levels(), *numbers) == expected
+
+
+def test_tests_name_what_they_rest_on_unless_every_seed_has_its_own():
+    assert Family("x", "t", "test samples", 1, ("a", "b")).over == "0 pairs, 1 test sample"
+    assert Family("x", "t", "settings", 18, ("a", "b")).over == "0 pairs, 18 settings"
+    assert Family("x", "t", "test samples", 0, ("a", "b")).over == "0 pairs"
