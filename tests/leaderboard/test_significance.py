@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench import stats
-from bench.leaderboard.significance import across, family_of, verdict
+from bench.leaderboard.significance import Family, across, family_of, verdict
 from bench.stats import Estimates
 from bench.stats.levels import ALPHA, Levels
 from bench.stats.pairs import Estimate
