@@ -7,22 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from typed import called
 
 import bench
-from bench.cli import main
 from bench.errors import UsageError
 from bench.inspection.reproduction import differences, reproduce
 from bench.records.database import Store
 from bench.records.predictions import LOGITS, Predictions
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
-
-
-def called(*words, code=0):
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")
