@@ -233,9 +233,13 @@ class Samples:
 
     def hide(self, hidden: np.ndarray) -> Samples:
         """A sealed copy in which the cells of `hidden` are not observed. Shapes: hidden (N, M) bool. Raises: ValueError on others."""
+        return self.without(hidden).sealed()
+
+    def without(self, hidden: np.ndarray) -> Samples:
+        """The same rows and values, the cells of `hidden` not observed. Shapes: hidden (N, M) bool. Raises: ValueError on others."""
         if hidden.dtype != bool or hidden.shape != self.observed.shape:
             raise ValueError(f"hidden must be bool {self.observed.shape}, got {hidden.dtype} {hidden.shape}")
-        return self._with(observed=self.observed & ~hidden).sealed()
+        return self._with(observed=self.observed & ~hidden)
 
     def changed(self, change: Change) -> Samples:
         """A sealed copy with values that `change` makes of a modality's, of the same shape; those of large data once they are asked for.

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class Rule:
         for term in self.terms:
             branch = (str(drawn),) if drawn else ()
             keys = draws.of_groups(samples, branch) if isinstance(term, Block) else draws.of_rows(samples, branch)
-            samples = replace(samples, observed=samples.observed & ~term.hidden(samples, keys, train))
+            samples = samples.without(term.hidden(samples, keys, train))
             drawn += not isinstance(term, Fixed)
         return samples.observed
 
