@@ -35,6 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from bench.datasets.base import Batch
 from bench.errors import TrialError
 from bench.methods.base import Method
+from bench.training.devices import synchronise
 
 OTHER = "other"  # work and parameters outside any submodule
 aten = torch.ops.aten
@@ -312,8 +313,7 @@ def latency_ms(method: Method, batches: Sequence[Batch], passes: int = 20, secon
             batch = batches[len(times) % len(batches)]
             start = time.perf_counter()
             method(batch)
-            if batch.observed.is_cuda:
-                torch.cuda.synchronize()
+            synchronise(batch.observed.device)
             times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times[2:])
 
