@@ -32,6 +32,7 @@ from bench.records.scoring import scored
 from bench.seeds import number
 from bench.stats.metrics import selection_score
 from bench.training.cost import forward_count, latency_ms, resident_mb, stated_number, training_flops
+from bench.training.devices import forked_streams, name_of, peak_bytes
 from bench.training.loader import Rows, batches_of, rows_on
 from bench.training.loop import (
     as_computed,
@@ -92,10 +93,8 @@ def _run(
         outcome = _train_method(opened, trial, device, report, tracer, weights)
         if traces is not None and tracer is not None:
             tracer.save(traces)
-    if device.type == "cuda" and issubclass(opened.cls, Method):
-        outcome.cost["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
-    else:
-        outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before)
+    held = peak_bytes(device) if issubclass(opened.cls, Method) else None
+    outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before) if held is None else held / 1e6
     outputs, hidden = {}, {}
     for rule in trial.evaluations:
         part = parts.under(parse_rule(rule))
@@ -126,7 +125,7 @@ def _run(
         "seconds": {"load": loaded - start, "total": time.perf_counter() - start},
         **({"evaluations": surface} if surface else {}),
     }
-    where = replace(provenance(), device=device.type, threads=threads, torch_device=_device_name(device))
+    where = replace(provenance(), device=device.type, threads=threads, torch_device=name_of(device))
     record = Record(trial, "done", None, metrics, outcome.cost, Facts.from_json(facts), where)
     return record, predictions
 
@@ -172,7 +171,7 @@ def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[fl
     config, train = opened.config, opened.parts.train.samples
     phases: dict[bool, float] = {}
     gflops = []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with forked_streams(device):
         twin = build_method(opened.cls, config, train, trial.seed, device)
         batch = as_batch(train.rows(np.arange(min(config.batch_size, len(train)))), device)
         for epoch in range(config.epochs):
@@ -278,7 +277,3 @@ def _train_method(
         "train_seconds": seconds,
     }
     return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
-
-
-def _device_name(device: torch.device) -> str | None:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
