@@ -10,7 +10,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 from bench import registry
@@ -65,7 +65,14 @@ class Trial:
 
     def as_dict(self) -> dict[str, object]:
         """Every field but `row` and `data`; no `evaluations` where there are none, so that such a trial has the id it always had."""
-        return {key: value for key, value in asdict(self).items() if key not in ("row", "data") and (value or key != "evaluations")}
+        return {key: value for key in IDENTITY if (value := getattr(self, key)) or key != "evaluations"}
+
+    def called(self, row: str, data: str) -> Trial:
+        """The same trial under other names in tables: its id stays, and is not worked out again."""
+        found = replace(self, row=row, data=data)
+        if "id" in vars(self):
+            vars(found)["id"] = self.id
+        return found
 
     @cached_property
     def setting(self) -> Setting:
@@ -75,7 +82,7 @@ class Trial:
     def noise(self) -> float | None:
         return parse_protocol(self.protocol).noise
 
-    @property
+    @cached_property
     def choice(self) -> str:
         """The method as `--methods` takes it."""
         return method_label(self.method, self.preset, self.options)
@@ -85,7 +92,7 @@ class Trial:
         """The method as a table names it."""
         return self.row or self.choice
 
-    @property
+    @cached_property
     def dataset_choice(self) -> str:
         """The dataset as `--datasets` takes it."""
         return str(Choice(self.dataset, "", self.dataset_options))
@@ -119,6 +126,9 @@ class Trial:
             f"--combinations {self.combination} --protocols '{self.protocol}' --seeds {self.seed} --selection {self.selection}"
             f"{sets}{vary}{fixed}{surface}"
         )
+
+
+IDENTITY = tuple(key.name for key in fields(Trial) if key.compare)
 
 
 def _quoted(choice: str) -> str:

@@ -123,7 +123,7 @@ def named(records: Iterable[Record], winners: Sequence[Winner]) -> list[Record]:
             row = method_label(methods[trial.method], trial.preset, trial.options)
         if not data and trial.dataset in datasets:
             data = str(Choice(datasets[trial.dataset], "", trial.dataset_options))
-        found.append(record if (row, data) == (trial.row, trial.data) else replace(record, trial=replace(trial, row=row, data=data)))
+        found.append(record if (row, data) == (trial.row, trial.data) else replace(record, trial=trial.called(row, data)))
     return found
 
 
@@ -139,7 +139,7 @@ def like(trials: Iterable[Trial], records: Iterable[Record]) -> list[Trial]:
     rows, data = {}, {}
     for trial in (record.trial for record in records):
         rows[_code(trial)], data[_data(trial)] = trial.row, trial.data
-    return [replace(t, row=rows.get(_code(t), t.row), data=data.get(_data(t), t.data)) for t in trials]
+    return [t.called(rows.get(_code(t), t.row), data.get(_data(t), t.data)) for t in trials]
 
 
 def _code(trial: Trial) -> tuple[str, str]:

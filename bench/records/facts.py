@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from typing import Any, Self
 
 
@@ -18,18 +19,20 @@ class _Known:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:
-        names = {key.name for key in fields(cls)} - {"more"}
+        names = _defaults(cls)
         values = {key: value for key, value in found.items() if key in names and value is not None}
         return cls(**values, more={key: value for key, value in found.items() if key not in names})
 
     def as_json(self) -> dict[str, object]:
-        found = {}
-        for key in fields(self):
-            value = getattr(self, key.name)
-            default = key.default if key.default_factory is MISSING else key.default_factory()
-            if key.name != "more" and value != default:
-                found[key.name] = value
+        found = {name: value for name, default in _defaults(type(self)).items() if (value := getattr(self, name)) != default}
         return {**found, **self.more}
+
+
+@cache
+def _defaults(kind: type[_Known]) -> dict[str, object]:
+    """The keys of a kind of object, with the values that are not written."""
+    keys = [key for key in fields(kind) if key.name != "more"]
+    return {key.name: key.default if key.default_factory is MISSING else key.default_factory() for key in keys}
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def test_half_written_transaction_leaves_nothing(tmp_path):
             ids, target = arrays().ids, arrays().target
 
             @property
-            def write(self):
+            def outputs(self):
                 raise MemoryError
 
         with pytest.raises(MemoryError):
