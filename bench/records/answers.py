@@ -18,7 +18,10 @@ from bench.text import agreeing, count
 
 
 class StoredPredictions(Mapping[str, Predictions]):
-    """Predictions by trial, read from where they are stored when one is first asked for, all of them in one go."""
+    """Predictions by trial, read from where they are stored when one is first asked for, all of them in one go.
+
+    Whoever needs them setting by setting takes those of each (`Answers.by_setting`) and lets them go.
+    """
 
     def __init__(self, ids: Iterable[str], read: Callable[[Sequence[str]], dict[str, Predictions]]) -> None:
         self.ids, self.read = tuple(dict.fromkeys(ids)), read
@@ -58,12 +61,25 @@ class Answers:
             predictions = StoredPredictions((record.trial.id for record in records), predictions.read)
         return replace(self, records=records, predictions=predictions)
 
+    def by_setting(self) -> Iterator[tuple[Setting, Answers]]:
+        """The answers of each setting, in the order of their first records; whoever drops them has predictions of one in memory."""
+        for setting, records in by_setting(self.records).items():
+            yield setting, self.of(records)
+
     def by(self, metric: str | None) -> Answers:
         """The same answers ranked by another metric, if one is given."""
         if not metric:
             return self
         kept = {key: reason for key, reason in self.suite.by_default.items() if key != "metric"}
         return replace(self, suite=replace(self.suite, metric=metric, by_default=kept))
+
+
+def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
+    """Records by their setting, as tables name it."""
+    found: dict[Setting, list[Record]] = defaultdict(list)
+    for record in records:
+        found[record.trial.setting].append(record)
+    return dict(found)
 
 
 def current(runs: Sequence[Sequence[Record]]) -> tuple[list[Record], list[str]]:
