@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stderr
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +49,8 @@ def suite_of(trials: int):
     return Suite("board", (settings,), methods=METHODS, seeds=tuple(range(SEEDS)), training={"epochs": 8})
 
 
-def fill(trials: int, folder: Path) -> dict[str, float]:
-    """Plan a suite and store made-up results; returns how many, and seconds of both."""
+def fill(folder: Path, trials: int) -> dict[str, float]:
+    """Plan a suite and store made-up results; returns how many, and seconds of each step."""
     from bench.data.loading import loaded_once
     from bench.question.plan import budget_key, plan
     from bench.records.database import Store
@@ -75,14 +75,11 @@ def made(trial, rng: np.random.Generator):
     from bench.records.facts import Facts, Origin
     from bench.records.predictions import LOGITS, Predictions
     from bench.records.record import Record
-    from bench.stats.metrics import score
 
     dataset, strength = int(trial.dataset_options["seed"]), METHODS.index(trial.method) / 10 if trial.method in METHODS else 1.2
-    target = np.random.default_rng(dataset).integers(CLASSES, size=SAMPLES)
-    ids = np.array([f"d{dataset}-{row:05d}" for row in range(SAMPLES)])
+    target, logits, metrics = answered(strength, trial.combination, trial.noise or 0.0, trial.seed)
     noise = trial.noise or 0.0
-    logits = rng.normal(size=(SAMPLES, CLASSES)) + (1 + len(trial.combination) * (1 - noise) + strength) * np.eye(CLASSES)[target]
-    given = Predictions(ids, target, logits.astype(np.float32), form=LOGITS)
+    given = Predictions(ids_of(dataset), target, logits, form=LOGITS)
     facts = Facts(
         rows={"train": 900, "valid": 300, "test": SAMPLES}, missing={"train": noise, "valid": noise, "test": noise},
         masks={part: f"{part[:2]}{dataset:04d}{noise:.1f}{trial.combination:>3}" for part in ("train", "valid", "test")},
@@ -100,7 +97,24 @@ def made(trial, rng: np.random.Generator):
         bench="0.1.0", commit="0" * 40, dirty=False, python="3.11.9", packages={"torch": "2.0", "numpy": "2.0", "scipy": "1.0"},
         hardware="chip x 2", hardware_id="0123abcd", device="cpu", threads=1,
     )  # fmt: skip
-    return Record(trial, "done", None, dict(score(target, given.scores)[0]), cost, facts, origin), given
+    return Record(trial, "done", None, metrics, cost, facts, origin), given
+
+
+@cache
+def ids_of(dataset: int) -> np.ndarray:
+    return np.array([f"d{dataset}-{row:05d}" for row in range(SAMPLES)])
+
+
+@cache
+def answered(strength: float, combination: str, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """Targets, logits and metrics, the same on every dataset: made once, for making them takes longer than storing them."""
+    from bench.stats.metrics import score, softmax
+
+    target = np.random.default_rng(1).integers(CLASSES, size=SAMPLES)
+    rng = np.random.default_rng([int(10 * strength), len(combination), ord(combination[0]), int(10 * noise), seed])
+    logits = rng.normal(size=(SAMPLES, CLASSES)) + (len(combination) * (1 - noise) + strength) / 2 * np.eye(CLASSES)[target]
+    logits = logits.astype(np.float32)
+    return target, logits, dict(score(target, softmax(logits.astype(np.float64)))[0])
 
 
 def board(folder: Path) -> None:
@@ -115,7 +129,8 @@ def resume(folder: Path, trials: int) -> None:
     from bench.studies.looks import resolve
 
     summary = resolve(suite_of(trials), folder, How(say=lambda _: None))
-    assert summary.reused == summary.planned and not summary.failed
+    if summary.reused < summary.planned or summary.failed:
+        raise SystemExit(f"{summary.reused} of {summary.planned} trials were stored, {len(summary.failed)} failed")
 
 
 def look(folder: Path) -> None:
@@ -138,20 +153,22 @@ def check(folder: Path) -> None:
     from bench.leaderboard import checked
 
     found = checked(folder / "published")
-    assert not found.stale and not found.mismatches, found
+    if found.stale or found.mismatches:
+        raise SystemExit(f"what was published does not agree with itself: {found}")
 
 
 def alone(name: str, trials: int, folder: Path) -> None:
     """What a process of its own prints: seconds of one reader and its peak memory, with what it imports."""
-    reader: dict[str, Callable[[Path], None]] = {
-        "board": board, "resume": partial(resume, trials=trials), "look": look, "publish": publish, "check": check,
+    reader: dict[str, Callable[[Path], dict[str, float] | None]] = {
+        "fill": partial(fill, trials=trials), "board": board, "resume": partial(resume, trials=trials), "look": look, "publish": publish,
+        "check": check,
     }  # fmt: skip
     begin = time.perf_counter()
     with threadpool_limits(1), redirect_stderr(io.StringIO()):
-        reader[name](folder)
+        told = reader[name](folder) or {}
     own = resource.getrusage(resource.RUSAGE_SELF)
     found = {"wall": time.perf_counter() - begin, "cpu": own.ru_utime + own.ru_stime, "peak_mb": own.ru_maxrss / 1024}
-    print(json.dumps({key: round(value, 1) for key, value in found.items()}))
+    print(json.dumps({**told, **{key: round(value, 1) for key, value in found.items()}}))
 
 
 def within(trials: int, found: dict[str, dict[str, float]]) -> bool | None:
@@ -174,9 +191,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() if given.keep is None else nullcontext(given.keep) as folder:
         is_there = (Path(folder) / "bench.db").exists()
-        result = {"trials": given.trials} if is_there else fill(given.trials, Path(folder))
         found = {}
-        for name in given.only.split(","):
+        for name in [*([] if is_there else ["fill"]), *given.only.split(",")]:
             command = [sys.executable, __file__, str(given.trials), "--alone", name, "--keep", str(folder)]
             found[name] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         largest = max(
@@ -184,7 +200,7 @@ def main() -> None:
         )
         sizes = {"bench.db": (Path(folder) / "bench.db").stat().st_size, str(largest.relative_to(folder)): largest.stat().st_size}
         ends = {"mb": {name: round(size / 1e6, 1) for name, size in sizes.items()}, "within": within(given.trials, found)}
-        print(json.dumps({**result, **found, **ends}, indent=2))
+        print(json.dumps({"asked": given.trials, **found, **ends}, indent=2))
 
 
 if __name__ == "__main__":
