@@ -174,7 +174,7 @@ def alone(name: str, trials: int, folder: Path) -> None:
 def within(trials: int, found: dict[str, dict[str, float]]) -> bool | None:
     """Whether the limits for about so many trials were kept; None where there are none."""
     limits = next((limits for size, limits in LIMITS.items() if abs(trials / size - 1) < 0.1), None)
-    if limits is None:
+    if limits is None or not set(limits) <= set(found):
         return None
     return all(found[name]["cpu"] <= most and found[name]["peak_mb"] <= (peak or np.inf) for name, (most, peak) in limits.items())
 

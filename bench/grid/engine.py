@@ -153,6 +153,8 @@ def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, how: How | None
 
 def _lacks(trial: Trial, folder: Path, how: How) -> bool:
     """Whether a trial's method hands over traces or weights that are asked for, and there is no file of them."""
+    if not (how.is_traced or how.keeps_weights):
+        return False
     asked = [traces_of(trial, folder)] * how.is_traced + [weights_of(trial, folder)] * how.keeps_weights
     if all(path.exists() for path in asked):
         return False

@@ -73,6 +73,7 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
         answers.folder,
         tuple(winner for winner in winners if any(winner.made(record.trial) for record in records)),
         answers.withheld,
+        answers.cut,
         tuple(dict.fromkeys(record.trial.dataset_label for record in done if record.facts.ids == SALTED)),
     )
 

@@ -57,15 +57,16 @@ class Trial:
         found = self.as_dict()
         if self.harness >= WITHOUT_FOLDERS:
             found |= {"method": bare(self.method), "dataset": bare(self.dataset)}
-        return json.dumps(found, sort_keys=True, separators=(",", ":"))
+        return written(found)
 
     def to_json(self) -> str:
         """The trial as `from_json` reads it back, with the folders of its files, so that it can run again."""
-        return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
+        return written(self.as_dict())
 
     def as_dict(self) -> dict[str, object]:
         """Every field but `row` and `data`; no `evaluations` where there are none, so that such a trial has the id it always had."""
-        return {key: value for key in IDENTITY if (value := getattr(self, key)) or key != "evaluations"}
+        given = vars(self)
+        return {key: given[key] for key in IDENTITY if key != "evaluations" or given[key]}
 
     def called(self, row: str, data: str) -> Trial:
         """The same trial under other names in tables: its id stays, and is not worked out again."""
@@ -128,6 +129,7 @@ class Trial:
         )
 
 
+written = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 IDENTITY = tuple(key.name for key in fields(Trial) if key.compare)
 
 

@@ -40,6 +40,11 @@ class StoredPredictions(Mapping[str, Predictions]):
         return len(self._found)
 
 
+def portion(predictions: Mapping[str, Predictions], ids: Iterable[str]) -> Mapping[str, Predictions]:
+    """The predictions of these trials: stored ones of others are not read, and those at hand are all given."""
+    return StoredPredictions(ids, predictions.read) if isinstance(predictions, StoredPredictions) else predictions
+
+
 @dataclass(frozen=True)
 class Answers:
     """A suite and every record that may stand on its board. Records of tuned trials bear the name of their winner."""
@@ -53,13 +58,11 @@ class Answers:
     left_out: Sequence[str] = ()  # what is not among the records because it belongs to other code, data or harness, in words
     salt: Callable[[], bytes] | None = None  # of a results folder, whose ids of samples are in clear; None where they may be read by all
     withheld: bool = False  # published without predictions
+    cut: tuple[str, ...] = ()  # files of a published board that lie in pieces
 
     def of(self, records: Sequence[Record]) -> Answers:
         """The answers of these records alone; stored predictions of others are not read."""
-        predictions = self.predictions
-        if isinstance(predictions, StoredPredictions):
-            predictions = StoredPredictions((record.trial.id for record in records), predictions.read)
-        return replace(self, records=records, predictions=predictions)
+        return replace(self, records=records, predictions=portion(self.predictions, (record.trial.id for record in records)))
 
     def by_setting(self) -> Iterator[tuple[Setting, Answers]]:
         """The answers of each setting, in the order of their first records; whoever drops them has predictions of one in memory."""

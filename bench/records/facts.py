@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
 from typing import Any, Self
 
 
@@ -28,11 +27,15 @@ class _Known:
         return {**found, **self.more}
 
 
-@cache
+_known_defaults: dict[type[_Known], dict[str, object]] = {}
+
+
 def _defaults(kind: type[_Known]) -> dict[str, object]:
-    """The keys of a kind of object, with the values that are not written."""
-    keys = [key for key in fields(kind) if key.name != "more"]
-    return {key.name: key.default if key.default_factory is MISSING else key.default_factory() for key in keys}
+    """The keys of a kind of object, with the values that are not written; worked out once."""
+    if kind not in _known_defaults:
+        keys = [key for key in fields(kind) if key.name != "more"]
+        _known_defaults[kind] = {key.name: key.default if key.default_factory is MISSING else key.default_factory() for key in keys}
+    return _known_defaults[kind]
 
 
 @dataclass(frozen=True)

@@ -30,21 +30,33 @@ class Reader:
         vars(found)["id"] = id_
         return found
 
+    def line(self, found: Mapping[str, Any]) -> Record:
+        """A line of a published folder. Raises: KeyError, TypeError, AttributeError if it is no record."""
+        trial = Trial(**{key: self._shared(value) for key, value in found["trial"].items()})
+        said = {**found, "metrics": _keyed(found["metrics"]), "cost": _keyed(found["cost"]), "facts": self._facts(found["facts"])}
+        return Record.from_json(trial, said | {"provenance": self._origin(json.dumps(found["provenance"]))})
+
     def record(self, trial: Trial, status: str, reason: str | None, metrics: str, cost: str, facts: str, provenance: str) -> Record:
         """One row of the database, by its columns."""
-        said = json.loads(facts)
-        said |= {key: self._shared(said[key]) for key in ALIKE if key in said}
-        said |= {key: _keyed(said[key]) for key in ("seconds",) if key in said}
-        if "evaluations" in said:
-            said["evaluations"] = {intern(rule): self._evaluated(one) for rule, one in said["evaluations"].items()}
-        if provenance not in self.origins:
-            self.origins[provenance] = Origin.from_json(json.loads(provenance))
         found = {"status": intern(status), "reason": reason, "metrics": _keyed(json.loads(metrics)), "cost": _keyed(json.loads(cost))}
-        return Record.from_json(trial, {**found, "facts": said, "provenance": self.origins[provenance]})
+        return Record.from_json(trial, {**found, "facts": self._facts(json.loads(facts)), "provenance": self._origin(provenance)})
+
+    def _origin(self, text: str) -> Origin:
+        if text not in self.origins:
+            self.origins[text] = Origin.from_json(json.loads(text))
+        return self.origins[text]
+
+    def _facts(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        said = dict(found)
+        said |= {key: self._shared(said[key]) for key in ALIKE if key in said}
+        said |= {key: _keyed(said[key]) for key in ("seconds",) if said.get(key)}
+        if said.get("evaluations"):
+            said["evaluations"] = {intern(rule): self._evaluated(one) for rule, one in said["evaluations"].items()}
+        return said
 
     def _evaluated(self, one: Mapping[str, Any]) -> dict[str, Any]:
         found = {intern(key): self._shared(value) if isinstance(value, str) else value for key, value in one.items()}
-        return found | {key: _keyed(found[key]) for key in ("metrics", "metric_reasons") if key in found}
+        return found | {key: _keyed(found[key]) for key in ("metrics", "metric_reasons") if found.get(key)}
 
     def _shared(self, value: Any) -> Any:
         """The first of equal values; 1, 1.0 and True are not equal here."""
