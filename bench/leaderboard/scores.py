@@ -31,7 +31,7 @@ class Scores:
     scored: tuple[Record, ...]  # done, with a finite score
     scores: np.ndarray  # (S,)
     values: np.ndarray | None  # (S, N) pseudo-values, where every seed has predictions for the same test samples
-    arrays: Predictions | None  # of one of them, for its ids and targets
+    arrays: Predictions | None  # of one of them, its ids and targets alone
     duplicates: int  # further trials of a seed, left out
     reason: str = ""  # why there are no values
     collapsed: int = 0  # trials that tell no test row from another, by what the metric looks at
@@ -96,7 +96,7 @@ def _scores(metric: str, label: str, found: Sequence[tuple[str, Record]], predic
         tuple(record for _, record in scored),
         np.array([record.metrics[metric] for _, record in scored], dtype=float),
         values,
-        arrays[0] if values is not None else None,
+        arrays[0].without_outputs() if values is not None else None,
         len(found) - len(trials),
         reason,
         sum(is_collapsed(record, metric, predictions.get(id_)) for id_, record in trials if record.status == "done"),

@@ -64,6 +64,10 @@ class Predictions:
         with np.load(io.BytesIO(blob), allow_pickle=False) as arrays:
             return cls.of(arrays)
 
+    def without_outputs(self) -> Predictions:
+        """Its rows alone: ids and targets."""
+        return Predictions(self.ids, self.target, np.empty((0, self.outputs.shape[1]), self.outputs.dtype), {}, self.form)
+
     def shares_rows(self, other: Predictions) -> bool:
         """Whether both are of the same test samples with the same targets, in the same order."""
         pairs = ((self.ids, other.ids), (self.target, other.target))
