@@ -99,21 +99,22 @@ def run(
             progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
         )  # fmt: skip
         summary = resolve(chosen, out, done)
-    for line in failed_lines(summary.failed, out):
+    failed = summary.failed
+    for line in failed_lines(failed, out):
         say_aside(line)
-    if summary.failed:
-        say_aside(f"{len(summary.failed)} of {summary.planned} trials failed; logs are in {out}/logs, --retry-failed runs them again")
+    if failed:
+        say_aside(f"{len(failed)} of {summary.planned} trials failed; logs are in {out}/logs, --retry-failed runs them again")
     if as_json:
         print_json({"trials": [record.row() for record in summary.records]})
-    elif summary.records:
-        _show_board(out, {record.setting for record in summary.records}, is_explained)
+    elif summary.ended:
+        _show_board(out, summary.settings, is_explained)
     if summary.interrupted:
         click.echo(
             f"interrupted: {summary.ran + summary.reused} of {count(summary.planned, 'trial')} are stored; the same command continues",
             err=True,
         )
         sys.exit(130)
-    if summary.failed:
+    if failed:
         sys.exit(1)
 
 

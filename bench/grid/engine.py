@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from bench.data.loading import loaded_once
 from bench.grid.hooks import Hooks
 from bench.grid.how import How
 from bench.grid.job import Job, handed_over
-from bench.grid.left import TimeLeft
+from bench.grid.left import TimeLeft, kind
 from bench.grid.process import interruptible
-from bench.names import path_of
+from bench.names import Setting, path_of
 from bench.question.plan import Concerns, budget_key, concerns_of, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
@@ -22,20 +23,37 @@ from bench.records.database import Store
 from bench.records.kept import check_weights, traces_of, weights_of
 from bench.records.record import Record
 
+MOST_PAST = 50  # of each kind: their median is asked for
+
 
 @dataclass
 class Summary:
-    """What a run did. `records` holds every trial of the suite that has ended, those of earlier runs included."""
+    """What a run did. `ended` holds every trial of the suite that has ended, with its status; those of earlier runs included."""
 
     planned: int
+    out: Path | str
     ran: int = 0
     reused: int = 0
     interrupted: bool = False
-    records: list[Record] = field(default_factory=list)
+    ended: list[tuple[Trial, str]] = field(default_factory=list)
+
+    @property
+    def settings(self) -> set[Setting]:
+        """What the trials that have ended were asked in."""
+        return {trial.setting for trial, _ in self.ended}
+
+    @property
+    def records(self) -> list[Record]:
+        """Of every trial that has ended, read from the results folder."""
+        return self._records(trial for trial, _ in self.ended)
 
     @property
     def failed(self) -> list[Record]:
-        return [record for record in self.records if record.status == "failed"]
+        return self._records(trial for trial, status in self.ended if status == "failed")
+
+    def _records(self, trials: Iterable[Trial]) -> list[Record]:
+        with Store(self.out, create=False) as store:
+            return store.records(trial.id for trial in trials)
 
 
 def execute(
@@ -58,8 +76,9 @@ def execute(
     with Store(out) as store, store.writing(how.wait):
         store.plan(suite, budget_key(suite), how.command, trials)
         jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how, concerns)
-        summary = Summary(planned=len(trials), reused=len(trials) - len(jobs))
-        left = TimeLeft(how.place.slots, [job.trial for job in jobs], store.records() if jobs else ())
+        summary = Summary(planned=len(trials), out=out, reused=len(trials) - len(jobs))
+        awaited = [job.trial for job in jobs]
+        left = TimeLeft(how.place.slots, awaited, past(awaited, store))
         progress.begin(len(trials), summary.reused, left)
         if jobs:
             names = {name for job in jobs for name in (job.trial.method, job.trial.dataset)}
@@ -71,9 +90,24 @@ def execute(
                 progress.ended(record)
                 hooks.ended(record)
         summary.interrupted = summary.ran + summary.reused < summary.planned
-        records = {record.trial.id: record for record in store.records()}
-        summary.records = [records[trial.id] for trial in trials if records[trial.id].status != "planned"]
+        summary.ended = _ended(trials, store.statuses())
     return summary
+
+
+def past(awaited: Sequence[Trial], store: Store) -> list[Record]:
+    """Finished trials that tell how long the awaited ones may take: of each kind the first `MOST_PAST`."""
+    kinds, seen = {kind(trial) for trial in awaited}, Counter[str]()
+
+    def wanted(trial: Trial) -> bool:
+        mine = kind(trial)
+        seen[mine] += mine in kinds
+        return 0 < seen[mine] <= MOST_PAST
+
+    return store.picked(wanted, "done") if kinds else []
+
+
+def _ended(trials: Iterable[Trial], statuses: Mapping[str, str]) -> list[tuple[Trial, str]]:
+    return [(trial, status) for trial in trials if (status := statuses[trial.id]) != "planned"]
 
 
 def stored(trials: Sequence[Trial], out: Path | str, how: How) -> Summary | None:
@@ -84,8 +118,7 @@ def stored(trials: Sequence[Trial], out: Path | str, how: How) -> Summary | None
         known = store.statuses()
         if any(trial.id not in known for trial in trials) or waiting(trials, store, how):
             return None
-        records = {record.trial.id: record for record in store.records()}
-    return Summary(planned=len(trials), reused=len(trials), records=[records[trial.id] for trial in trials])
+    return Summary(planned=len(trials), out=out, reused=len(trials), ended=_ended(trials, known))
 
 
 def waiting(trials: Iterable[Trial], store: Store, how: How) -> list[Trial]:
@@ -120,6 +153,8 @@ def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, how: How | None
 
 def _lacks(trial: Trial, folder: Path, how: How) -> bool:
     """Whether a trial's method hands over traces or weights that are asked for, and there is no file of them."""
+    if not (how.is_traced or how.keeps_weights):
+        return False
     asked = [traces_of(trial, folder)] * how.is_traced + [weights_of(trial, folder)] * how.keeps_weights
     if all(path.exists() for path in asked):
         return False

@@ -10,9 +10,11 @@ import json
 import sqlite3
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,12 +26,16 @@ from bench.question.trial import Trial
 from bench.question.winners import latest as latest_winners
 from bench.question.winners import winners_of
 from bench.records.answers import Answers, StoredPredictions, current, named
+from bench.records.arrays import TABLES as OF_PREDICTIONS
+from bench.records.arrays import Arrays
 from bench.records.ids import new_salt
 from bench.records.predictions import Predictions
 from bench.records.reading import connect
 from bench.records.record import Finding, Record
+from bench.records.shared import Reader
 
-SCHEMA_VERSION = 2  # 2: predictions may be logits; what version 1 wrote is read as it is
+SCHEMA_VERSION = 3  # 2: predictions may be logits. 3: they lie as raw arrays, test rows once. What earlier versions wrote is read as it is
+CACHE_KB = 64 * 1024  # of pages in memory: the ids of 10^5 trials come in no order, and their index is walked for each
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     run INTEGER PRIMARY KEY, started REAL NOT NULL, suite TEXT NOT NULL, toml TEXT NOT NULL, family TEXT NOT NULL, command TEXT NOT NULL
@@ -44,7 +50,6 @@ CREATE TABLE IF NOT EXISTS audits (
     method TEXT NOT NULL, version TEXT NOT NULL, findings TEXT NOT NULL, ended REAL NOT NULL, PRIMARY KEY (method, version)
 );
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS predictions (id TEXT PRIMARY KEY REFERENCES trials (id), arrays BLOB NOT NULL);
 """
 
 
@@ -60,6 +65,7 @@ class Store:
             if create:
                 (self.folder / "logs").mkdir(parents=True, exist_ok=True)
             self.connection = sqlite3.connect(self.path) if create else connect(self.path)
+            self.connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
             version = self.connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 self.connection.close()
@@ -75,10 +81,11 @@ class Store:
             if create:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 self.connection.execute("PRAGMA synchronous = FULL")
-                self.connection.executescript(TABLES)
+                self.connection.executescript(TABLES + OF_PREDICTIONS)
                 self.connection.execute("INSERT OR IGNORE INTO secrets VALUES ('salt', ?)", (new_salt(),))  # one for good: see `salt`
                 self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 self.connection.commit()
+            self._arrays = Arrays(self.connection)
 
     def __enter__(self) -> Store:
         return self
@@ -110,16 +117,32 @@ class Store:
             lock.release()
 
     def plan(self, suite: Suite, budget_key: str, command: str, trials: Iterable[Trial]) -> None:
-        """Note a run and its trials before anything starts, so that one that never ends is still seen."""
+        """Note a run and its trials before anything starts, so that one that never ends is still seen.
+
+        The latest run, asked once more, is not noted twice: it has begun anew.
+        """
+        trials = list(trials)
         with self._explained(), self.connection:
-            row = (time.time(), suite.name, suite.to_toml(), budget_key, command)
-            run = self.connection.execute("INSERT INTO runs (started, suite, toml, family, command) VALUES (?, ?, ?, ?, ?)", row).lastrowid
-            for position, trial in enumerate(trials):
-                self.connection.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?)", (run, position, trial.id))
-                self.connection.execute(  # of a trial that is known: where its files lie now
-                    "INSERT INTO trials (id, trial, status) VALUES (?, ?, 'planned') ON CONFLICT (id) DO UPDATE SET trial = excluded.trial",
-                    (trial.id, trial.to_json()),
-                )
+            self.connection.executemany(  # of a trial that is known: where its files lie now
+                "INSERT INTO trials (id, trial, status) VALUES (?, ?, 'planned') ON CONFLICT (id) DO UPDATE SET trial = excluded.trial"
+                " WHERE trial != excluded.trial",
+                ((trial.id, trial.to_json()) for trial in trials),
+            )
+            row = (suite.name, suite.to_toml(), budget_key, command)
+            ids = list(dict.fromkeys(trial.id for trial in trials))
+            last = self.connection.execute("SELECT run, suite, toml, family, command FROM runs ORDER BY run DESC LIMIT 1").fetchone()
+            if last is not None and last[1:] == row and self._planned(last[0]) == ids:
+                self.connection.execute("UPDATE runs SET started = ? WHERE run = ?", (time.time(), last[0]))
+                return
+            cursor = self.connection.execute(
+                "INSERT INTO runs (started, suite, toml, family, command) VALUES (?, ?, ?, ?, ?)", (time.time(), *row)
+            )
+            plan = ((cursor.lastrowid, position, id_) for position, id_ in enumerate(ids))
+            self.connection.executemany("INSERT INTO plans VALUES (?, ?, ?)", plan)
+
+    def _planned(self, run: int) -> list[str]:
+        """The ids of a run, in the order of its plan."""
+        return [id_ for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,))]
 
     def write(self, record: Record, predictions: Predictions | None) -> None:
         """Store a finished trial in one transaction."""
@@ -132,7 +155,7 @@ class Store:
                 (record.status, record.reason, *columns, time.time(), record.trial.id),
             )
             if predictions is not None:
-                self.connection.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (record.trial.id, predictions.write()))
+                self._arrays.write(record.trial.id, predictions)
 
     def write_audit(self, findings: Sequence[Finding]) -> None:
         """Store the findings on one method, in place of earlier ones on the same version of it."""
@@ -166,13 +189,31 @@ class Store:
     def record(self, id_: str) -> Record:
         """The record whose id starts with `id_`. Raises: UsageError if none or several do."""
         with self._explained():
-            rows = self.connection.execute(f"{SELECT} WHERE id LIKE ? ESCAPE '!'", (f"{_escaped(id_)}%",)).fetchall()
-        return one_of([_record(row) for row in rows], id_, f"--out {self.folder}")
+            first = f"{SELECT} WHERE id >= ? AND id < ? ORDER BY rowid LIMIT {MOST_NAMED + 1}"  # by the index: what starts with `id_`
+            found = list(self._read(first, (id_, id_ + AFTER_ALL)))
+        return one_of(found, id_, f"--out {self.folder}")
 
-    def records(self) -> list[Record]:
-        """Every trial that was ever planned, in order of first planning."""
+    def records(self, of: Iterable[str] | None = None) -> list[Record]:
+        """Every trial that was ever planned, in order of first planning; or those of these ids that were, in theirs."""
         with self._explained():
-            return [_record(row) for row in self.connection.execute(f"{SELECT} ORDER BY rowid")]
+            if of is None:
+                return list(self._read(f"{SELECT} ORDER BY rowid"))
+            read = Reader()
+            rows = (self.connection.execute(f"{SELECT} WHERE id = ?", (id_,)).fetchone() for id_ in of)
+            return [_record(read, row) for row in rows if row is not None]
+
+    def picked(self, wanted: Callable[[Trial], bool], status: str | None = None) -> list[Record]:
+        """The records of the trials that are wanted, of one status if it is given; of the others their question alone is read."""
+        with self._explained():
+            where, values = ("", ()) if status is None else ("WHERE status = ?", (status,))
+            return list(self._read(f"{SELECT} {where} ORDER BY rowid", values, wanted))
+
+    def _read(self, query: str, values: Sequence[object] = (), wanted: Callable[[Trial], bool] | None = None) -> Iterator[Record]:
+        read = Reader()
+        for id_, trial, *columns in self.connection.execute(query, values):
+            known = read.trial(trial, id_)
+            if wanted is None or wanted(known):
+                yield read.record(known, *columns)
 
     def answers(self, suite: str | None = None) -> Answers:
         """The latest run's suite, every record comparable with it, and what belongs to them. Predictions are read when asked for.
@@ -192,17 +233,14 @@ class Store:
             found = suite_from(name, tomllib.loads(toml))
             tables = [table for row in runs if row[3] == family for table in tomllib.loads(row[2]).get("tuned", [])]
             found = replace(found, tuned=latest_winners(tables))
-            records = {record.trial.id: record for record in named(self.records(), winners_of(found))}
-            commands, planned = [], []
-            for run, _, _, run_family, command in runs:
-                if run_family == family:
-                    commands.append(command)
-                    ids = self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,))
-                    planned.append([records[id_] for (id_,) in ids])
+            family_runs = [(run, command) for run, _, _, run_family, command in runs if run_family == family]
+            plans = [self._planned(run) for run, _ in family_runs]
+            records = {record.trial.id: record for record in named(self._of_runs([run for run, _ in family_runs]), winners_of(found))}
+            planned = [[records[id_] for id_ in ids] for ids in plans]
         found = _with_pairs(found, [plan for plan in self.plans_to_resolve(family) if suite in (None, plan.name)])
         chosen, left_out = current(planned)
-        predictions = StoredPredictions((record.trial.id for record in chosen), self._read_later)
-        commands = list(dict.fromkeys(commands))
+        predictions = StoredPredictions((record.trial.id for record in chosen), _Later(self.folder))
+        commands = list(dict.fromkeys(command for _, command in family_runs))
         return Answers(found, chosen, predictions, self.audits(), commands, left_out=left_out, salt=self._salt_later)
 
     def _salt_later(self) -> bytes:
@@ -210,10 +248,10 @@ class Store:
         with Store(self.folder, create=False) as store:
             return store.salt()
 
-    def _read_later(self, ids: Iterable[str]) -> dict[str, Predictions]:
-        """What `predictions` finds, also once this store is closed."""
-        with Store(self.folder, create=False) as store:
-            return store.predictions(ids)
+    def _of_runs(self, runs: Sequence[int]) -> list[Record]:
+        """Every trial that one of these runs planned, in order of first planning."""
+        marks = ", ".join("?" * len(runs))
+        return list(self._read(f"{SELECT} WHERE id IN (SELECT id FROM plans WHERE run IN ({marks})) ORDER BY rowid", runs))
 
     def plans_to_resolve(self, budget_key: str) -> list[Suite]:
         """Suites of comparable runs that named pairs to resolve, in order."""
@@ -224,17 +262,33 @@ class Store:
 
     def predictions(self, ids: Iterable[str]) -> dict[str, Predictions]:
         """Stored predictions of the trials that have some."""
-        found = {}
         with self._explained():
-            for id_ in ids:
-                row = self.connection.execute("SELECT arrays FROM predictions WHERE id = ?", (id_,)).fetchone()
-                if row is not None:
-                    found[id_] = Predictions.read(row[0])
-        return found
+            return self._arrays.read(ids)
+
+
+class _Later:
+    """What `Store.predictions` finds in a folder, also once the store that was asked is closed: opened when first called, and kept open.
+
+    A board asks setting by setting, and opening may mean copying the file (see `bench.records.reading`).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def _store(self) -> Store:
+        store = Store(self.folder, create=False)
+        weakref.finalize(self, store.connection.close)
+        return store
+
+    def __call__(self, ids: Iterable[str]) -> dict[str, Predictions]:
+        return self._store.predictions(ids)
 
 
 COLUMNS = ("metrics", "cost", "facts", "provenance")
-SELECT = f"SELECT trial, status, reason, {', '.join(COLUMNS)} FROM trials"
+SELECT = f"SELECT id, trial, status, reason, {', '.join(COLUMNS)} FROM trials"
+AFTER_ALL = chr(0x10FFFF)  # sorts behind whatever an id may go on with
+MOST_NAMED = 4  # of ids that start alike
 
 
 def _with_pairs(suite: Suite, planned: Sequence[Suite]) -> Suite:
@@ -252,15 +306,11 @@ def one_of(found: Sequence[Record], id_: str, where: str) -> Record:
         return found[0]
     if not found:
         raise UsageError(f"no trial with id {id_!r} here; `bench show {where}` lists them")
-    ids = ", ".join(record.trial.id for record in found[:4])
-    raise UsageError(f"{len(found)} trials have an id that starts with {id_!r}: {ids}{', ...' if len(found) > 4 else ''}; give more of it")
+    ids, more = ", ".join(record.trial.id for record in found[:MOST_NAMED]), len(found) > MOST_NAMED
+    said = f"more than {MOST_NAMED}" if more else f"{len(found)}"
+    raise UsageError(f"{said} trials have an id that starts with {id_!r}: {ids}{', ...' if more else ''}; give more of it")
 
 
-def _record(row: tuple) -> Record:
-    trial, status, reason, *columns = row
-    found = dict(zip(COLUMNS, map(json.loads, columns), strict=True))
-    return Record.from_json(Trial.from_json(trial), {"status": status, "reason": reason, **found})
-
-
-def _escaped(text: str) -> str:
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+def _record(read: Reader, row: tuple) -> Record:
+    id_, trial, *columns = row
+    return read.record(read.trial(trial, id_), *columns)

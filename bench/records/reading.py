@@ -43,7 +43,8 @@ def connect(path: Path) -> Reader:
 
 
 def _opened(path: Path, how: str) -> Reader:
-    found = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, factory=Reader)
+    # what reads later may be dropped, and so closed, by another thread; none reads while another does
+    found = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, factory=Reader, check_same_thread=False)
     try:
         found.execute("SELECT count(*) FROM sqlite_master").fetchone()  # nothing is read before it is asked for
     except sqlite3.Error:

@@ -59,8 +59,9 @@ class Record:
     def from_json(cls, trial: Trial, found: Mapping[str, Any]) -> Record:
         """What `as_json` wrote, of this version or an earlier one. Raises: KeyError, TypeError if it is no record."""
         metrics = {name: math.nan if value is None else value for name, value in found["metrics"].items()}
-        facts, origin = Facts.from_json(found["facts"]), Origin.from_json(found["provenance"])
-        return cls(trial, found["status"], found.get("reason"), metrics, found["cost"], facts, origin)
+        origin = found["provenance"]
+        origin = origin if isinstance(origin, Origin) else Origin.from_json(origin)
+        return cls(trial, found["status"], found.get("reason"), metrics, found["cost"], Facts.from_json(found["facts"]), origin)
 
     def as_json(self) -> dict[str, object]:
         """Everything but the trial."""

@@ -96,10 +96,11 @@ def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
         added = execute(suite, out, how, trials=wanted, concerns=concerns)
         summary = Summary(
             summary.planned + added.planned,
+            out,
             summary.ran + added.ran,
             summary.reused + added.reused,
             added.interrupted,
-            [*summary.records, *added.records],
+            [*summary.ended, *added.ended],
         )
     return summary
 
