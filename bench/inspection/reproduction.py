@@ -13,7 +13,7 @@ import numpy as np
 from bench import registry
 from bench.data.loading import load
 from bench.errors import UsageError
-from bench.grid.job import Job, handed_over
+from bench.grid.job import Job, handed_over, machine_of
 from bench.grid.places import Local
 from bench.names import Choice
 from bench.question.machine import Limits, Machine
@@ -152,7 +152,7 @@ def reproduce(
     if limits is None:
         asked_of = source.answers().suite.limits
         limits = replace(asked_of, seconds=max(asked_of.seconds, SLOWER * record.facts.seconds.get("total", 0.0)))
-    machine = Machine(record.provenance.device or "auto", record.provenance.threads or 1)
+    machine = machine_of(asked, Machine(record.provenance.device or "auto", record.provenance.threads or 1))
     given = handed_over((trial.method, trial.dataset))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / f"{trial.id}.log"

@@ -109,12 +109,17 @@ class Store:
         finally:
             lock.release()
 
-    def plan(self, suite: Suite, budget_key: str, command: str, trials: Iterable[Trial]) -> None:
-        """Note a run and its trials before anything starts, so that one that never ends is still seen."""
+    def plan(
+        self, suite: Suite, budget_key: str, command: str, trials: Sequence[Trial], positions: Sequence[int] | None = None
+    ) -> None:  # fmt: skip
+        """Note a run and its trials before anything starts, so that one that never ends is still seen.
+
+        Of a shard `positions` are their places in the whole plan, which tell the order in a merged one.
+        """
         with self._explained(), self.connection:
             row = (time.time(), suite.name, suite.to_toml(), budget_key, command)
             run = self.connection.execute("INSERT INTO runs (started, suite, toml, family, command) VALUES (?, ?, ?, ?, ?)", row).lastrowid
-            for position, trial in enumerate(trials):
+            for position, trial in zip(range(len(trials)) if positions is None else positions, trials, strict=True):
                 self.connection.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?)", (run, position, trial.id))
                 self.connection.execute(  # of a trial that is known: where its files lie now
                     "INSERT INTO trials (id, trial, status) VALUES (?, ?, 'planned') ON CONFLICT (id) DO UPDATE SET trial = excluded.trial",
@@ -122,17 +127,21 @@ class Store:
                 )
 
     def write(self, record: Record, predictions: Predictions | None) -> None:
-        """Store a finished trial in one transaction."""
+        """Store a finished trial in one transaction. One that is still planned, since the machine failed it, keeps the reason alone."""
+        with self._explained(), self.connection:
+            self._put(record, predictions, time.time())
+
+    def _put(self, record: Record, predictions: Predictions | None, ended: float | None) -> None:
+        """Within a transaction."""
         found = record.as_json()
         columns = [json.dumps(found[name]) for name in COLUMNS]
-        with self._explained(), self.connection:
-            self.connection.execute(
-                "UPDATE trials SET status = ?, reason = ?, metrics = ?, cost = ?, facts = ?, provenance = ?, ended = ?,"
-                " attempts = attempts + 1 WHERE id = ?",
-                (record.status, record.reason, *columns, time.time(), record.trial.id),
-            )
-            if predictions is not None:
-                self.connection.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (record.trial.id, predictions.write()))
+        self.connection.execute(
+            "UPDATE trials SET status = ?, reason = ?, metrics = ?, cost = ?, facts = ?, provenance = ?, ended = ?,"
+            " attempts = attempts + 1 WHERE id = ?",
+            (record.status, record.reason, *columns, ended, record.trial.id),
+        )
+        if predictions is not None:
+            self.connection.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (record.trial.id, predictions.write()))
 
     def write_audit(self, findings: Sequence[Finding]) -> None:
         """Store the findings on one method, in place of earlier ones on the same version of it."""

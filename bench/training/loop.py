@@ -17,9 +17,10 @@ from torch.nn import functional as F
 
 from bench.data.parts import Part, Parts, batch_rows
 from bench.datasets.base import Batch, Samples
-from bench.errors import TrialError
+from bench.errors import MachineError, TrialError
 from bench.methods.base import Ceiling, Method, MethodConfig, Prediction
 from bench.methods.tracing import Tracer
+from bench.question.machine import Machine
 from bench.question.trial import Trial
 from bench.records.reached import Reached, Report
 from bench.seeds import number, stream
@@ -28,12 +29,23 @@ from bench.training.loader import Rows, batches_of, rows_on
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is the first GPU where there is one. Raises: TrialError if a GPU is asked for and none is there."""
+    """`auto` is the first GPU where there is one. Raises: MachineError if a GPU is asked for and none is there."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise TrialError(f"device {device} was asked for, but torch {torch.__version__} sees no GPU; use --device cpu or auto")
+        raise MachineError(f"device {device} was asked for, but torch {torch.__version__} sees no GPU; use --device cpu or auto")
     return torch.device(device)
+
+
+def device_of(machine: Machine) -> torch.device:
+    """The device of a trial. Of a GPU that it shares it gets its part of the memory, so that its appetite ends it and no other.
+
+    Raises: MachineError if a GPU is asked for and none is there.
+    """
+    device = resolve_device(machine.device)
+    if device.type == "cuda" and machine.per_gpu > 1:
+        torch.cuda.set_per_process_memory_fraction(1 / machine.per_gpu, device)
+    return device
 
 
 def without_labels(samples: Samples) -> Samples:
