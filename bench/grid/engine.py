@@ -19,7 +19,7 @@ from bench.question.plan import Concerns, budget_key, concerns_of, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
-from bench.records.kept import check_weights, traces_of, weights_of
+from bench.records.kept import check_weights, log_of, traces_of, weights_of
 from bench.records.record import Record
 
 
@@ -130,7 +130,7 @@ def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, how: How | None
             trial=trial,
             limits=suite.limits,
             machine=machine_of(trial, suite.machine),
-            log=folder / "logs" / f"{trial.id}.log",
+            log=log_of(trial, folder),
             given=given,
             traces=traces_of(trial, folder).resolve() if how.is_traced else None,
             weights=weights_of(trial, folder).resolve() if how.keeps_weights else None,
