@@ -165,7 +165,7 @@ class Store:
             for run, position, id_ in self.connection.execute("SELECT run, position, id FROM plans ORDER BY run, position"):
                 plans[run].append((position, id_))
             rows = self.connection.execute("SELECT run, suite, toml, family, command, started FROM runs ORDER BY run").fetchall()
-        return [Run(*row, plan=tuple(plans[run])) for run, *row in rows]
+        return [Run(suite, toml, family, command, started, tuple(plans[run])) for run, suite, toml, family, command, started in rows]
 
     def lay_out(self, runs: Iterable[Run], trials: Iterable[Trial]) -> None:
         """Put these runs in the place of all that are noted; trials that are not known yet are planned, in this order."""

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bench.errors import UsageError, unknown
 from bench.names import bare_choice, path_of
@@ -36,6 +36,7 @@ from bench.records.record import Finding, Record
 from bench.records.scoring import mismatches
 from bench.text import and_list, count, listed
 
+T = TypeVar("T")
 RANKS = ("planned", "failed", "skipped", "done")  # of two statuses of a trial the later one wins
 KEEP = ("first", "last")
 CHUNK = 200  # trials whose predictions are held at once
@@ -292,8 +293,8 @@ def _unlike(one: Path, other: Path, ids: Sequence[str]) -> Iterator[Twice]:
                     yield Twice(records[0].trial, one, other, f"{', '.join(arrays)} differ{size} ({machines})")
 
 
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
 
 
 def _read(store: Store, ids: Iterable[str]) -> dict[str, Predictions]:

@@ -258,7 +258,7 @@ def test_a_part_without_its_log_that_holds_nothing_yet_says_what_is_lacking(tmp_
     damaged.execute("PRAGMA user_version = 0")
     damaged.commit()
     damaged.close()
-    with pytest.raises(UsageError, match="copy bench.db-wal beside it too"):
+    with pytest.raises(UsageError, match=r"copy bench.db-wal beside it too"):
         merge([tmp_path / "copy"], tmp_path / "all")
 
 
