@@ -14,7 +14,7 @@ from bench.cli.screen import say_page
 @click.argument("parts", nargs=-1, required=True, metavar="PART...", type=UserPath(file_okay=False, path_type=Path))
 @click.option(
     "--out", type=UserPath(file_okay=False, path_type=Path), multiple=True, required=True, metavar="DIR", callback=once,
-    help="Folder of the merged results; what it holds already is merged first.",
+    help="Folder of the results database.",
 )  # fmt: skip
 @click.option(
     "--keep", type=click.Choice(["first", "last"]),
@@ -25,7 +25,7 @@ from bench.cli.screen import say_page
 @json_option
 @explained
 def merge(parts: tuple[Path, ...], out: Path, keep: str | None, mixed: bool, check: bool, as_json: bool) -> None:
-    """Merge results folders, such as the parts of `bench run --shard`, into one.
+    """Merge results folders, such as the parts of `bench run --shard`, into the folder OUT; what that holds already is merged first.
 
     \b
     bench run --suite real --shard 1/3 --out part1        on one machine, and so on
