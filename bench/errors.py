@@ -24,3 +24,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
 
 class TrialError(RuntimeError):
     """A trial that cannot give a number; the message becomes the record's reason."""
+
+
+class MachineError(TrialError):
+    """What the machine lacks or lost, such as its GPU or room on its disk: says nothing of the trial, which stays to be run."""

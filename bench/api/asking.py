@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.datasets.described.dataset import Framed
     from bench.grid.hooks import Hook
     from bench.grid.how import How
+    from bench.grid.places import Place
     from bench.grid.progress import Progress
     from bench.question.assemble import Names
     from bench.question.suite import Suite
@@ -35,7 +36,9 @@ def run(
     training: Mapping[str, Value] | None = None,
     configs: Words | None = None,
     out: str | Path = DEFAULT_OUT,
-    jobs: int = 1,
+    jobs: int | None = 1,
+    per_gpu: int = 1,
+    shard: str | None = None,
     retry_failed: bool = False,
     quiet: bool = False,
     is_traced: bool = False,
@@ -47,8 +50,9 @@ def run(
 
     `methods`, `datasets`, `combinations`, `protocols`, `noise` and `seeds` take the place of the suite's, `training` changes fields of
     every method's Config. `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned ones, or several of these.
-    `out` is the results folder, `jobs` the number of trials at once; `retry_failed` runs failed trials again, `is_traced` also writes
-    what methods did inside, `keep_weights` the chosen checkpoints (for `load_weights`). Each of `hooks` is called with every
+    `out` is the results folder, `jobs` the number of trials at once (None: as many as the GPUs take with `per_gpu` on each, or the cores);
+    `shard`, such as "3/16", runs one part of the trials alone, for `bench.merge`. `retry_failed` runs failed trials again, `is_traced`
+    also writes what methods did inside, `keep_weights` the chosen checkpoints (for `load_weights`). Each of `hooks` is called with every
     record that this run adds, as plain values. `options` are further suite keys (test_noise, test_combinations, metric, selection, vary,
     device, minutes, until_resolved, max_seeds, ...).
     Raises: UsageError on bad input.
@@ -56,16 +60,19 @@ def run(
     from functools import partial
 
     from bench.data.loading import loaded_once
+    from bench.grid.places import Local
     from bench.grid.progress import Lines
     from bench.question.assemble import assemble
+    from bench.question.shards import shard_of
     from bench.records.export import tidy
     from bench.studies.looks import resolve
 
     asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
     with loaded_once():
         chosen, out = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out), path_of(out)
-        kept = {"is_traced": is_traced, "keeps_weights": keep_weights}
-        how = how_of(jobs, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, hooks=tuple(hooks), **kept)
+        kept = {"is_traced": is_traced, "keeps_weights": keep_weights, "shard": shard_of(shard)}
+        at_once, shown = Local.of(jobs, chosen.machine, per_gpu), partial(Lines, chosen.metric)
+        how = how_of(at_once, quiet, shown, retry_failed=retry_failed, hooks=tuple(hooks), **kept)
         return tidy(resolve(chosen, out, how).records)
 
 
@@ -86,7 +93,8 @@ def tune(
     seeds: int | str | Iterable[int] = 0,
     study: str | None = None,
     out: str | Path = DEFAULT_OUT,
-    jobs: int = 1,
+    jobs: int | None = 1,
+    per_gpu: int = 1,
     quiet: bool = False,
     plot: str | Path | None = None,
     **options: object,
@@ -104,6 +112,7 @@ def tune(
 
     from bench.data.loading import loaded_once
     from bench.drawing import check_plot
+    from bench.grid.places import Local
     from bench.grid.progress import SuggestionLines
     from bench.question.assemble import assemble, seeds_of
     from bench.studies.curves_plot import plot as draw
@@ -117,7 +126,7 @@ def tune(
     budget = Budget(*map(plain, (suggestions, budget_gflops, budget_minutes)))
     with loaded_once():
         chosen = assemble(suite, {**asked, "training": training, **options}, splits=False)
-        how = how_of(jobs, quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
+        how = how_of(Local.of(jobs, chosen.machine, per_gpu), quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
         found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
     if drawn is not None:
         draw(found.results, drawn)
@@ -164,11 +173,10 @@ def dataset(
     return made
 
 
-def how_of(jobs: int, quiet: bool, shown: Callable[[], Progress] | None = None, **given: Any) -> How:
-    """How what was asked for in Python is done: so many at once, what it says on stderr; `given` are further fields of `How`."""
+def how_of(place: Place, quiet: bool, shown: Callable[[], Progress] | None = None, **given: Any) -> How:
+    """How what was asked for in Python is done: where, and what it says on stderr; `given` are further fields of `How`."""
     from bench.grid.how import How
-    from bench.grid.places import Local
     from bench.grid.progress import Progress
 
     progress = Progress if quiet or shown is None else shown
-    return How(place=Local(jobs), progress=progress, say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True), **given)
+    return How(place=place, progress=progress, say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True), **given)

@@ -28,10 +28,11 @@ def audit(methods: Names = "all", *, out: str | Path = DEFAULT_OUT, jobs: int = 
 
     import pandas
 
+    from bench.grid.places import Local
     from bench.inspection.audit import expand, run_audits
     from bench.question.assemble import names_of
 
-    found = run_audits(expand(names_of(methods)), out, how_of(jobs, quiet))
+    found = run_audits(expand(names_of(methods)), out, how_of(Local(jobs), quiet))
     return pandas.DataFrame([asdict(finding) for finding in found])
 
 
@@ -93,13 +94,14 @@ def analyze(
     """
     from functools import partial
 
+    from bench.grid.places import Local
     from bench.grid.progress import Lines
     from bench.inspection.analysis import analyse, write
     from bench.inspection.figures import check_formats
 
     wanted = check_formats(words_of(formats))
     given = {"methods": methods, "datasets": datasets, "noise": noise, "seeds": seeds, "training": training, **options}
-    found = analyse(what, suite, given, out, how_of(jobs, quiet, partial(Lines, "accuracy"), command="bench.analyze(...)"))
+    found = analyse(what, suite, given, out, how_of(Local(jobs), quiet, partial(Lines, "accuracy"), command="bench.analyze(...)"))
     if figures is not None:
         write(found, path_of(figures), wanted)
     return found

@@ -46,10 +46,11 @@ def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_j
     from bench.inspection.audit import expand, run_audits
     from bench.inspection.audit_page import page
     from bench.question.assemble import names_of
+    from bench.question.machine import Machine
 
     choices = expand(names_of(methods))
     try:
-        found = run_audits(choices, out, how(jobs, 1, wait=wait, say=say(quiet)))
+        found = run_audits(choices, out, how(jobs, Machine("cpu"), wait=wait, say=say(quiet)))
     except Stopped as error:
         click.echo(f"interrupted: {error}", err=True)
         sys.exit(130)

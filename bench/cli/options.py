@@ -20,6 +20,7 @@ from bench.names import path_of
 
 if TYPE_CHECKING:
     from bench.grid.how import How
+    from bench.question.machine import Machine
 
 
 class UserPath(click.Path):
@@ -35,7 +36,15 @@ def _set_data_root(_: click.Context, __: click.Parameter, folder: Path | None) -
         os.environ["BENCH_DATA"] = str(folder.absolute())
 
 
-LOCAL = ("--out", "--jobs", "--data-root", "--plot", "--figures")  # options that say something of this machine and nothing of the question
+LOCAL = (
+    "--out",
+    "--jobs",
+    "--per-gpu",
+    "--shard",
+    "--data-root",
+    "--plot",
+    "--figures",
+)  # options that say something of this machine and nothing of the question
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 Command = Callable[..., Any]
 
@@ -54,6 +63,13 @@ def bundle(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 def repeatable(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
     """What a repeatable option was given, as a suite takes it: None if nothing."""
     return list(values) or None
+
+
+def once(_: click.Context, option: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """The one value of an option that names a folder: of two, click would take the last and say nothing."""
+    if len(values) > 1:
+        raise click.BadParameter(f"given {len(values)} times, and one command has one: {', '.join(map(str, values))}", param=option)
+    return values[0] if values else None
 
 
 # The question: keys of a suite, under their names there
@@ -121,7 +137,12 @@ device_option = click.option(
     "--device", metavar="NAME", shell_complete=complete.names(complete.fixed("auto", "cpu", "cuda")), help="auto, cpu, cuda or cuda:N."
 )
 threads_option = click.option("--threads", type=int, metavar="N", help="CPU threads of each trial.")
-jobs_option = click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="How many at once.  [default: CPU cores / threads]")
+jobs_option = click.option(
+    "-j", "--jobs", type=click.IntRange(1), metavar="N", help="How many at once.  [default: GPUs x --per-gpu, or CPU cores / threads]"
+)
+per_gpu_option = click.option(
+    "--per-gpu", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Trials that share a GPU, each with 1/N of it."
+)
 wait_option = click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
 machine_options = bundle(
     device_option,
@@ -129,6 +150,7 @@ machine_options = bundle(
     click.option("--minutes", type=float, metavar="N", help="Wall time a trial may take."),
     click.option("--memory-gb", type=float, metavar="N", help="Memory a trial may take."),
     jobs_option,
+    per_gpu_option,
 )
 
 # The place: where data and results lie
@@ -137,13 +159,14 @@ data_root_option = click.option(
     help="Folder of the datasets that come as files.  [default: BENCH_DATA, or a folder of this user]",
 )  # fmt: skip
 out_option = click.option(
-    "--out", type=UserPath(path_type=str), default="runs", show_default=True, metavar="DIR", help="Folder of the results database."
-)
+    "--out", type=UserPath(path_type=str), multiple=True, default=("runs",), show_default="runs", metavar="DIR", callback=once,
+    help="Folder of the results database.",
+)  # fmt: skip
 place_options = bundle(data_root_option, out_option)
 source_options = bundle(
     out_option,
     click.option(
-        "--from", "published", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER",
+        "--from", "published", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER", multiple=True, callback=once,
         help="Read a published leaderboard, such as leaderboards/quick, instead of --out.",
     ),
 )  # fmt: skip
@@ -202,18 +225,12 @@ def typed_command() -> str:
     return shlex.join(["bench", *kept])
 
 
-def cores(threads: int) -> int:
-    from joblib import cpu_count
-
-    return max(1, cpu_count() // threads)
-
-
-def how(jobs: int | None, threads: int, **given: Any) -> How:
+def how(jobs: int | None, machine: Machine, per_gpu: int = 1, **given: Any) -> How:
     """How what was typed is done: so many at once, and in the words in which it is stored; `given` are further fields of `How`."""
     from bench.grid.how import How
     from bench.grid.places import Local
 
-    return How(place=Local(jobs or cores(threads)), command=typed_command(), **given)
+    return How(place=Local.of(jobs, machine, per_gpu), command=typed_command(), **given)
 
 
 def progress(metric: str, quiet: bool, verbose: bool):

@@ -21,6 +21,7 @@ from bench.cli.options import (
     place_options,
     print_json,
     question_options,
+    say,
     verbose_option,
 )
 from bench.cli.screen import width
@@ -49,8 +50,9 @@ from bench.cli.sections import Sectioned
 @verbose_option
 @explained
 def tune(
-    suite: str, suggestions: int, *, budget_gflops: float | None, budget_minutes: float | None, sampler: str, pruner: str, seeds: str,
-    study: str | None, plot: Path | None, jobs: int | None, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
+    suite: str, suggestions: int, *, budget_gflops: float | None, budget_minutes: float | None, sampler: str, pruner: str,
+    seeds: str, study: str | None, plot: Path | None, jobs: int | None, per_gpu: int, out: str, as_json: bool, quiet: bool, verbose: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Tune every method with the same budget, on validation alone: the test part is never looked up.
 
@@ -79,7 +81,9 @@ def tune(
         kind = SuggestionBars if sys.stderr.isatty() else SuggestionLines
         shown = Progress if quiet else partial(kind, chosen.selection, verbose)
         budget = Budget(suggestions, budget_gflops, budget_minutes)
-        found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how(jobs, chosen.threads, progress=shown))
+        found = run_tuning(
+            chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how(jobs, chosen.machine, per_gpu, progress=shown, say=say(quiet))
+        )
     if plot is not None:
         draw(found.results, plot)
     if as_json:

@@ -12,7 +12,7 @@ from bench import registry
 from bench.data.loading import loaded_once
 from bench.grid.hooks import Hooks
 from bench.grid.how import How
-from bench.grid.job import Job, handed_over
+from bench.grid.job import Job, handed_over, machine_of
 from bench.grid.left import TimeLeft, kind
 from bench.grid.process import interruptible
 from bench.names import Setting, path_of
@@ -20,7 +20,7 @@ from bench.question.plan import Concerns, budget_key, concerns_of, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
-from bench.records.kept import check_weights, traces_of, weights_of
+from bench.records.kept import check_weights, log_of, traces_of, weights_of
 from bench.records.record import Record
 
 MOST_PAST = 50  # of each kind: their median is asked for
@@ -28,7 +28,10 @@ MOST_PAST = 50  # of each kind: their median is asked for
 
 @dataclass
 class Summary:
-    """What a run did. `ended` holds every trial of the suite that has ended, with its status; those of earlier runs included."""
+    """What a run did. `ended` holds every trial of the suite that has ended, with its status; those of earlier runs included.
+
+    `lost` holds trials of this run that the machine failed, each with the reason: they are still planned.
+    """
 
     planned: int
     out: Path | str
@@ -36,6 +39,7 @@ class Summary:
     reused: int = 0
     interrupted: bool = False
     ended: list[tuple[Trial, str]] = field(default_factory=list)
+    lost: list[Record] = field(default_factory=list)
 
     @property
     def settings(self) -> set[Setting]:
@@ -61,8 +65,9 @@ def execute(
 ) -> Summary:
     """Run every trial of the suite, or those of it in `trials`, that has no record yet; write each record as it comes.
 
-    `concerns` are what planning found in the data of these `trials`; records repeat them.
-    Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
+    Of a shard (`how.shard`) those that belong to it. `concerns` are what planning found in the data of these `trials`; records repeat them.
+    Raises: UsageError on bad input, a place that cannot give the device (nothing is stored then), or a folder that cannot be written;
+    finished trials stay stored.
     """
     how, suite = how or How(), with_one_name(suite)
     if how.keeps_weights:
@@ -72,26 +77,42 @@ def execute(
             trials, concerns = plan(suite), concerns_of(suite)
             for line in notices(suite, concerns):
                 how.say(line)
+    positions = [place for place, trial in enumerate(trials) if how.shard.holds(trial)]
+    trials = [trials[place] for place in positions]
     progress, hooks, stopped = how.progress(), Hooks(how.hooks, how.say), threading.Event()
+    is_new = not (path_of(out) / "bench.db").exists()
+    if is_new:  # a place where nothing can run leaves no folder behind
+        _make_ready(suite, trials, how)
     with Store(out) as store, store.writing(how.wait):
-        store.plan(suite, budget_key(suite), how.command, trials)
         jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how, concerns)
+        if not is_new:
+            _make_ready(suite, [job.trial for job in jobs], how)
+        store.plan(suite, budget_key(suite), how.command, trials, positions)
         summary = Summary(planned=len(trials), out=out, reused=len(trials) - len(jobs))
         awaited = [job.trial for job in jobs]
         left = TimeLeft(how.place.slots, awaited, past(awaited, store))
         progress.begin(len(trials), summary.reused, left)
-        if jobs:
-            names = {name for job in jobs for name in (job.trial.method, job.trial.dataset)}
-            how.place.prepare(modules_of(names), {job.trial.dataset_label for job in jobs})
         with interruptible(stopped), progress:
             for record, predictions in how.place.outcomes(jobs, progress, stopped):
                 store.write(record, predictions)
-                summary.ran += 1
                 progress.ended(record)
-                hooks.ended(record)
-        summary.interrupted = summary.ran + summary.reused < summary.planned
+                if record.status == "planned":
+                    summary.lost.append(record)
+                else:
+                    summary.ran += 1
+                    hooks.ended(record)
+        summary.interrupted = summary.ran + summary.reused + len(summary.lost) < summary.planned
         summary.ended = _ended(trials, store.statuses())
     return summary
+
+
+def _make_ready(suite: Suite, trials: Sequence[Trial], how: How) -> None:
+    """Load what these trials need, and look whether the place can give their device. Raises: UsageError if it cannot."""
+    if trials:
+        names = {name for trial in trials for name in (trial.method, trial.dataset)}
+        how.place.prepare(modules_of(names), {trial.dataset_label for trial in trials})
+        for device in {machine_of(trial, suite.machine).device for trial in {trial.method: trial for trial in trials}.values()} - {"cpu"}:
+            how.place.check(device, how.say)
 
 
 def past(awaited: Sequence[Trial], store: Store) -> list[Record]:
@@ -115,10 +136,10 @@ def stored(trials: Sequence[Trial], out: Path | str, how: How) -> Summary | None
     if not (path_of(out) / "bench.db").exists():
         return None
     with Store(out, create=False) as store:
-        known = store.statuses()
-        if any(trial.id not in known for trial in trials) or waiting(trials, store, how):
+        if waiting(trials, store, how):
             return None
-    return Summary(planned=len(trials), out=out, reused=len(trials), ended=_ended(trials, known))
+        ended = _ended(trials, store.statuses())
+    return Summary(planned=len(trials), out=out, reused=len(trials), ended=ended)
 
 
 def waiting(trials: Iterable[Trial], store: Store, how: How) -> list[Trial]:
@@ -126,7 +147,9 @@ def waiting(trials: Iterable[Trial], store: Store, how: How) -> list[Trial]:
     statuses = store.statuses()
     ended = {"done", "skipped"} if how.retry_failed else {"done", "skipped", "failed"}
     return [
-        trial for trial in trials if statuses[trial.id] not in ended or (statuses[trial.id] == "done" and _lacks(trial, store.folder, how))
+        trial
+        for trial in trials
+        if (status := statuses.get(trial.id)) not in ended or (status == "done" and _lacks(trial, store.folder, how))
     ]
 
 
@@ -140,8 +163,8 @@ def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, how: How | None
         Job(
             trial=trial,
             limits=suite.limits,
-            machine=suite.machine,
-            log=folder / "logs" / f"{trial.id}.log",
+            machine=machine_of(trial, suite.machine),
+            log=log_of(trial, folder),
             given=given,
             traces=traces_of(trial, folder).resolve() if how.is_traced else None,
             weights=weights_of(trial, folder).resolve() if how.keeps_weights else None,

@@ -11,10 +11,10 @@ import pickle
 import resource
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import cloudpickle
 
@@ -33,6 +33,8 @@ from bench.records.record import Record
 if TYPE_CHECKING:
     from bench.datasets.described.dataset import Framed
 
+GPUS = "CUDA_VISIBLE_DEVICES"  # the variable by which CUDA tells a process its GPUs: indices, UUIDs or MIG ids
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
@@ -42,6 +44,16 @@ class Task(ABC):
     log: Path  # where what it prints goes
     given: bytes = b""  # classes handed over from Python; see `handed_over`
     data_root: Path = field(default_factory=files.data_root)
+    environment: Mapping[str, str] = field(default_factory=dict)  # variables of its process alone, set there before anything else
+
+    @property
+    def device(self) -> str:
+        """What it computes on: cpu, or auto, cuda, cuda:N where it may take a GPU."""
+        return "cpu"
+
+    def on(self, gpus: str, per_gpu: int = 1) -> Self:
+        """The same task where this GPU is the only one there is (none for the empty text), with so many tasks on it."""
+        return replace(self, environment={**self.environment, GPUS: gpus})
 
     @abstractmethod
     def work(self, report: Callable[[Any], None]) -> Any:
@@ -83,6 +95,15 @@ class Job(Task):
     validates: bool = False  # True: train and validate alone, without the test part
     concerns: tuple[str, ...] = ()  # what planning found in its data, which its record repeats
 
+    @property
+    def device(self) -> str:
+        return self.machine.device
+
+    def on(self, gpus: str, per_gpu: int = 1) -> Self:
+        """It then asks for the GPU by name: were that gone, `auto` would compute on the CPU and nobody would see it."""
+        device = "cuda" if gpus else "cpu"
+        return replace(super().on(gpus), machine=replace(self.machine, device=device, per_gpu=per_gpu if gpus else 1))
+
     def work(self, report: Report) -> Outcome:
         """The trial under its memory limit. A GPU driver reserves address space without end, so there the parent's watch is all."""
         from bench.training.loop import resolve_device
@@ -101,6 +122,13 @@ class Job(Task):
     def worded(self, reason: str) -> str:
         """The reason with the samples that it names called so: what is published names them otherwise."""
         return marked(reason, ids_in_memory(Choice(self.trial.dataset, "", self.trial.dataset_options)))
+
+
+def machine_of(trial: Trial, machine: Machine) -> Machine:
+    """What a trial computes on where `machine` is asked for: a method that fits itself computes on the CPU everywhere."""
+    from bench.methods.base import Method
+
+    return machine if issubclass(registry.method_class(trial.method), Method) else replace(machine, device="cpu")
 
 
 def handed_over(names: Iterable[str]) -> bytes:

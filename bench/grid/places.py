@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
 from bench.errors import UsageError
 from bench.grid.job import Job, Outcome, Task
-from bench.grid.process import Ended, Stopped, call_isolated
+from bench.grid.process import Ended, Lost, Stopped, call_isolated
 from bench.grid.progress import Progress
+from bench.grid.slots import Slots, gpus_for, working
 from bench.grid.warm import start_server
+from bench.question.machine import Machine
 from bench.records.reached import Report
 from bench.records.record import Record
 
@@ -38,19 +40,30 @@ class Place(ABC):
     def call(self, task: Task, report: Callable[[Any], None], stopped: threading.Event) -> Any:
         """What `task` gives; what it reports on the way is passed on. Waits for it, in the thread that asks.
 
-        Raises: Ended with the reason if it gives no result; Stopped once `stopped` is set, and whatever `report` raises: its process
-        is then dead or dying.
+        Raises: Ended with the reason if it gives no result, Lost if that is the machine's fault; Stopped once `stopped` is set, and
+        whatever `report` raises: its process is then dead or dying.
         """
 
     def prepare(self, modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
         """Begin to load what the tasks to come need. Nothing depends on it but time."""
 
+    def check(self, device: str, say: Callable[[str], None] = lambda _: None) -> None:
+        """Look whether tasks can have this device here, before anything is stored. `say` takes a line on what is not as it could be.
+
+        Raises: UsageError if they cannot.
+        """
+
     def run(self, job: Job, report: Report, stopped: threading.Event) -> Outcome:
-        """What comes of a job. Whatever ends it early becomes a failed record with its reason. Raises: as `call` does, but Ended."""
+        """What comes of a job. Whatever ends it early becomes a failed record with its reason.
+
+        Where the machine failed, the record is of a trial that is still planned, with the reason why. Raises: as `call` does, but Ended.
+        """
         try:
             return self.call(job, report, stopped)
+        except Lost as lost:
+            return Outcome(_without_result(job, "planned", str(lost)))
         except Ended as end:
-            return Outcome(_failed(job, str(end)))
+            return Outcome(_without_result(job, "failed", str(end)))
 
     def outcomes(self, jobs: Iterable[Job], progress: Progress, stopped: threading.Event) -> Iterator[Outcome]:
         """What comes of each job, as they end. `progress` hears of those that start and of their epochs."""
@@ -90,17 +103,49 @@ class Place(ABC):
 
 
 class Local(Place):
-    """This machine: each task in a process forked from a server that has loaded what it needs."""
+    """This machine: each task in a process forked from a server that has loaded what it needs, `per_gpu` of them at once on a GPU.
+
+    A task that may take a GPU has one of its own, or its share of one, from its start to the death of its process. Any other sees none.
+    """
+
+    def __init__(self, slots: int = 1, per_gpu: int = 1) -> None:
+        super().__init__(slots)
+        if per_gpu < 1:
+            raise UsageError(f"per_gpu, how many trials share a GPU, must be at least 1, got {per_gpu}")
+        self.per_gpu = int(per_gpu)
+        self._lock = threading.Lock()
+        self._gpus: dict[str, Slots] = {}  # by the device that was asked for
+
+    @classmethod
+    def of(cls, jobs: int | None, machine: Machine, per_gpu: int = 1) -> Local:
+        """This machine with so many trials at once; None: as many as its GPUs take, or its cores where no GPU is asked for."""
+        found = cls(1, per_gpu)
+        fitting = len(gpus_for(machine.device)) * per_gpu or (per_gpu if machine.device.startswith("cuda") else 0)
+        return cls((fitting or max(1, cpu_count() // machine.threads)) if jobs is None else jobs, found.per_gpu)
 
     def prepare(self, modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
         """Start the fork server. Has an effect before this process's first task alone."""
         start_server(modules, datasets)
 
+    def check(self, device: str, say: Callable[[str], None] = lambda _: None) -> None:
+        ids = working(device, say)
+        with self._lock:
+            self._gpus[device] = Slots(ids, self.per_gpu)
+
     def call(self, task: Task, report: Callable[[Any], None], stopped: threading.Event) -> Any:
-        return call_isolated(task, report, stopped)
+        with self._lock:
+            slots = self._gpus.setdefault(task.device, Slots(gpus_for(task.device), self.per_gpu))
+        if not slots.known:
+            return call_isolated(task.on("") if task.device == "cpu" else task, report, stopped)
+        with slots.one(stopped) as gpu:
+            try:
+                return call_isolated(task.on(gpu, self.per_gpu), report, stopped)
+            except Lost:
+                slots.look_again(gpu)
+                raise
 
 
-def _failed(job: Job, reason: str) -> Record:
+def _without_result(job: Job, status: str, reason: str) -> Record:
     from bench.records.provenance import provenance
 
-    return Record(job.trial, "failed", reason, provenance=replace(provenance(), threads=job.machine.threads))
+    return Record(job.trial, status, reason, provenance=replace(provenance(), threads=job.machine.threads))

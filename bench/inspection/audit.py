@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from bench import registry
+from bench.errors import UsageError
+from bench.grid.faults import line_of
 from bench.grid.how import How
 from bench.grid.job import Task, handed_over, limit_memory
 from bench.grid.places import Place
-from bench.grid.process import Ended, Stopped, interruptible, line_of
+from bench.grid.process import Ended, Lost, Stopped, interruptible
 from bench.inspection.subjects import (
     BATCH,
     FILLS,
@@ -284,6 +286,8 @@ def _isolated(place: Place, choice: Choice, limits: Limits, store: Store, stoppe
     log = store.folder / "logs" / f"audit-{re.sub(r'[^A-Za-z0-9.=@-]+', '-', bare_choice(str(choice)))[:200]}.log"
     try:
         place.call(Audit(choice=choice, limits=limits, log=log, given=handed_over([choice.name])), findings.append, stopped)
+    except Lost as lost:
+        raise UsageError(f"the audit of {choice} was lost to the machine: {lost}; what was found before is stored, run it again") from None
     except Ended as end:
         check = list(CHECKS)[min(len(findings), len(CHECKS) - 1)]
         failed = replace(_finding_of(choice, registry.method_class(choice.name)), check=check, detail=f"did not run: {end}")

@@ -23,7 +23,7 @@ from bench.data.parts import batch_rows, build_parts
 from bench.datasets.base import Batch, Dataset, Modality, Samples, Schema, as_batch
 from bench.datasets.gaussian import GaussianClasses
 from bench.errors import unknown
-from bench.grid.process import line_of
+from bench.grid.faults import line_of
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.seeds import number, stream
 from bench.training.loop import Steps, build_method, evaluate, optimiser_of, rows_for, without_labels

@@ -7,13 +7,15 @@ transaction, so a record means finished, whatever happens next. Readers need no 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 import tomllib
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -51,6 +53,23 @@ CREATE TABLE IF NOT EXISTS audits (
 );
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it was noted before it began: what was asked, and its plan."""
+
+    suite: str
+    toml: str
+    family: str  # hash of budget, selection and what varies; see `question.plan.budget_key`
+    command: str
+    started: float  # seconds since 1970
+    plan: tuple[tuple[int, str], ...]  # places in the whole plan, and ids
+
+    @property
+    def question(self) -> tuple[str, str, str, str]:
+        """What two runs share that ask the same."""
+        return self.suite, self.toml, self.family, self.command
 
 
 class Store:
@@ -116,10 +135,80 @@ class Store:
         finally:
             lock.release()
 
-    def plan(self, suite: Suite, budget_key: str, command: str, trials: Iterable[Trial]) -> None:
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Keep runs out of a folder that is read as a whole. Raises: UsageError if one is writing to it.
+
+        Where nobody may write here, or no run ever did, there is nothing to keep out.
+        """
+        path = self.folder / "bench.lock"
+        if not path.exists() or not os.access(path, os.W_OK):
+            yield
+            return
+        lock = FileLock(path)
+        with self._explained():
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise UsageError(f"a run is writing to {self.folder}; wait until it has ended, or stop it") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def check_whole(self) -> None:
+        """Raises: UsageError if the file is damaged."""
+        with self._explained():
+            found = [text for (text,) in self.connection.execute("PRAGMA quick_check(1)")]
+        if found != ["ok"]:
+            raise UsageError(
+                f"{self.path} is damaged: {' '.join(found[0].split())}; copy it anew, with {self.path.name}-wal if there is one"
+            )
+
+    def runs(self) -> list[Run]:
+        """Every run that was begun, oldest first."""
+        with self._explained():
+            plans: dict[int, list[tuple[int, str]]] = defaultdict(list)
+            for run, position, id_ in self.connection.execute("SELECT run, position, id FROM plans ORDER BY run, position"):
+                plans[run].append((position, id_))
+            rows = self.connection.execute("SELECT run, suite, toml, family, command, started FROM runs ORDER BY run").fetchall()
+        return [Run(suite, toml, family, command, started, tuple(plans[run])) for run, suite, toml, family, command, started in rows]
+
+    def lay_out(self, runs: Iterable[Run], trials: Iterable[Trial]) -> None:
+        """Put these runs in the place of all that are noted; trials that are not known yet are planned, in this order."""
+        with self._explained(), self.connection:
+            self.connection.execute("DELETE FROM plans")
+            self.connection.execute("DELETE FROM runs")
+            for run in runs:
+                row = (run.started, *run.question)
+                number = self.connection.execute(
+                    "INSERT INTO runs (started, suite, toml, family, command) VALUES (?, ?, ?, ?, ?)", row
+                ).lastrowid
+                self.connection.executemany("INSERT INTO plans VALUES (?, ?, ?)", ((number, *place) for place in run.plan))
+            self.connection.executemany(
+                "INSERT OR IGNORE INTO trials (id, trial, status) VALUES (?, ?, 'planned')", ((t.id, t.to_json()) for t in trials)
+            )
+
+    def ends(self) -> dict[str, tuple[float | None, int]]:
+        """When each trial ended, in seconds since 1970, and how often it was tried."""
+        with self._explained():
+            return {id_: (ended, tries) for id_, ended, tries in self.connection.execute("SELECT id, ended, attempts FROM trials")}
+
+    def add(self, found: Iterable[tuple[Record, Predictions | None]], ends: Mapping[str, tuple[float | None, int]]) -> None:
+        """Store trials of another folder, all in one transaction; they keep what its `ends` says."""
+        with self._explained(), self.connection:
+            for record, predictions in found:
+                ended, attempts = ends[record.trial.id]
+                self._put(record, predictions, ended)
+                self.connection.execute("UPDATE trials SET attempts = ? WHERE id = ?", (attempts, record.trial.id))
+
+    def plan(
+        self, suite: Suite, budget_key: str, command: str, trials: Iterable[Trial], positions: Sequence[int] | None = None
+    ) -> None:  # fmt: skip
         """Note a run and its trials before anything starts, so that one that never ends is still seen.
 
-        The latest run, asked once more, is not noted twice: it has begun anew.
+        Of a shard `positions` are their places in the whole plan, which tell the order in a merged one. The latest run, asked once more,
+        is not noted twice: it has begun anew.
         """
         trials = list(trials)
         with self._explained(), self.connection:
@@ -137,7 +226,8 @@ class Store:
             cursor = self.connection.execute(
                 "INSERT INTO runs (started, suite, toml, family, command) VALUES (?, ?, ?, ?, ?)", (time.time(), *row)
             )
-            plan = ((cursor.lastrowid, position, id_) for position, id_ in enumerate(ids))
+            places = range(len(ids)) if positions is None else positions
+            plan = ((cursor.lastrowid, position, id_) for position, id_ in zip(places, ids, strict=True))
             self.connection.executemany("INSERT INTO plans VALUES (?, ?, ?)", plan)
 
     def _planned(self, run: int) -> list[str]:
@@ -145,17 +235,21 @@ class Store:
         return [id_ for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,))]
 
     def write(self, record: Record, predictions: Predictions | None) -> None:
-        """Store a finished trial in one transaction."""
+        """Store a finished trial in one transaction. One that is still planned, since the machine failed it, keeps the reason alone."""
+        with self._explained(), self.connection:
+            self._put(record, predictions, time.time())
+
+    def _put(self, record: Record, predictions: Predictions | None, ended: float | None) -> None:
+        """Within a transaction."""
         found = record.as_json()
         columns = [json.dumps(found[name]) for name in COLUMNS]
-        with self._explained(), self.connection:
-            self.connection.execute(
-                "UPDATE trials SET status = ?, reason = ?, metrics = ?, cost = ?, facts = ?, provenance = ?, ended = ?,"
-                " attempts = attempts + 1 WHERE id = ?",
-                (record.status, record.reason, *columns, time.time(), record.trial.id),
-            )
-            if predictions is not None:
-                self._arrays.write(record.trial.id, predictions)
+        self.connection.execute(
+            "UPDATE trials SET status = ?, reason = ?, metrics = ?, cost = ?, facts = ?, provenance = ?, ended = ?,"
+            " attempts = attempts + 1 WHERE id = ?",
+            (record.status, record.reason, *columns, ended, record.trial.id),
+        )
+        if predictions is not None:
+            self._arrays.write(record.trial.id, predictions)
 
     def write_audit(self, findings: Sequence[Finding]) -> None:
         """Store the findings on one method, in place of earlier ones on the same version of it."""
@@ -181,6 +275,19 @@ class Store:
                 return self.connection.execute("SELECT value FROM secrets WHERE name = 'salt'").fetchone()[0]
         with Store(self.folder) as writable:
             return writable.salt()
+
+    def known_salt(self) -> bytes | None:
+        """The salt of this folder, if it has one yet."""
+        with self._explained():
+            if not self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'secrets'").fetchone():
+                return None
+            row = self.connection.execute("SELECT value FROM secrets WHERE name = 'salt'").fetchone()
+        return None if row is None else row[0]
+
+    def keep_salt(self, salt: bytes) -> None:
+        """Take the salt of another folder: what is published from both is then hashed alike."""
+        with self._explained(), self.connection:
+            self.connection.execute("UPDATE secrets SET value = ? WHERE name = 'salt'", (salt,))
 
     def statuses(self) -> dict[str, str]:
         with self._explained():

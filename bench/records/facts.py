@@ -102,6 +102,8 @@ class Origin(_Known):
     device: str | None = None  # cpu or cuda
     threads: int | None = None
     torch_device: str | None = None  # name of the GPU
+    gpu: str | None = None  # its UUID, or that of a MIG instance
+    per_gpu: int | None = None  # trials that shared it; None: it was not on a GPU, or is of before this was said
 
     @property
     def code(self) -> str:

@@ -85,6 +85,14 @@ class Record:
         return found is not None and found[1] == found[2]
 
     @property
+    def device(self) -> str | None:
+        """What its method was trained on: cpu, or cuda with the name of the GPU; None where it fits itself, on the CPU everywhere."""
+        where = self.provenance
+        if self.status == "done" and self.facts.best_epoch is None and self.facts.test_evaluations is not None:
+            return None
+        return where.device if where.torch_device is None else f"{where.device} ({where.torch_device})"
+
+    @property
     def setting(self) -> Setting:
         return self.trial.setting
 

@@ -12,6 +12,7 @@ import math
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from bench.data.loading import forget, loaded_once
 from bench.errors import UsageError, unknown
 from bench.grid.engine import modules_of
 from bench.grid.how import How
-from bench.grid.job import Job, handed_over
+from bench.grid.job import Job, handed_over, machine_of
 from bench.grid.left import TimeLeft
 from bench.grid.process import interruptible
 from bench.methods.catalog import CEILING
@@ -36,6 +37,7 @@ from bench.records.record import Record
 from bench.studies.results import Result, training_seed
 from bench.studies.space import SAMPLERS, Space, space_of
 from bench.studies.study import PRUNERS, SPENT, Budget, Cut, Journal, Study, held, score_of
+from bench.text import count
 
 
 @dataclass
@@ -100,10 +102,14 @@ def tune(
     question = _question(suite, sampler, pruner, seeds)
     name = name or f"{suite.name}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]}"
     folder = path_of(out) / FOLDER / name
+    for device in {machine_of(space.trial, suite.machine).device for _, space in spaces} - {"cpu"}:
+        how.place.check(device, how.say)
     with held(folder), Journal(folder, question, pruner) as journal:
         studies = [journal.study(space, seed, sampler, budget) for seed, space in spaces]
         run = _Run(suite, folder, studies, how)
         run.execute()
+        for reason, n in Counter(record.reason for record in run.lost).items():
+            how.say(f"{count(n, 'suggestion')} lost to the machine: {reason}")
         tuning = Tuning(name, folder, _results(studies, name, sampler, pruner), left_out, run.is_interrupted)
         _write(tuning, how.command)
     tuning.seconds = time.monotonic() - begin
@@ -166,6 +172,7 @@ class _Run:
     def __init__(self, suite: Suite, folder: Path, studies: Sequence[Study], how: How) -> None:
         self.suite, self.folder, self.studies, self.place, self.progress = suite, folder, studies, how.place, how.progress()
         self.lock, self.stopped = threading.Lock(), threading.Event()
+        self.lost: list[Record] = []  # suggestions that the machine failed
         trials = [study.space.trial for study in studies]
         self.given = handed_over(name for trial in trials for name in (trial.method, trial.dataset))
 
@@ -196,7 +203,7 @@ class _Run:
         job = Job(
             trial=trial,
             limits=replace(self.suite.limits, seconds=min(self.suite.limits.seconds, left)),
-            machine=self.suite.machine,
+            machine=machine_of(trial, self.suite.machine),
             log=self.folder / "logs" / f"{trial.id}.log",
             given=self.given,
             validates=True,
@@ -220,6 +227,10 @@ class _Run:
         except Cut as cut:
             record = Record(trial, "pruned", str(cut))
         seconds = time.monotonic() - begin
+        if record.status == "planned":  # the machine failed: as after a crash, the same command trains it again
+            with self.lock:
+                self.lost.append(record)
+            return None
         if record.status == "done":
             record, last[1] = _with_score(record), record.facts.seconds["train"]
         elif record.status == "failed" and seconds >= left:

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 
 from bench.data.parts import Part, Parts, batch_rows
 from bench.datasets.base import Batch, Samples
-from bench.errors import TrialError
+from bench.errors import MachineError, TrialError
 from bench.methods.base import Ceiling, Method, MethodConfig, Prediction
 from bench.methods.tracing import Tracer
+from bench.question.machine import Machine
 from bench.question.trial import Trial
 from bench.records.reached import Reached, Report
 from bench.seeds import number, stream
@@ -30,7 +31,8 @@ LOOK = 64  # training steps between two looks at their losses, and at the end of
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is the first GPU where there is one, else the CPU. Raises: TrialError if torch knows no such device, or sees none."""
+    """`auto` is the first GPU where there is one, else the CPU. Raises: TrialError if torch knows no such device,
+    MachineError if it sees none."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     came = f"device {device} was asked for, but torch {torch.__version__}"
@@ -41,10 +43,21 @@ def resolve_device(device: str) -> torch.device:
         raise TrialError(f"{came} knows none of that name that it could train on; use --device cpu or auto") from None
     what = "GPU" if found.type == "cuda" else f"device of type {found.type}"
     if not module.is_available():
-        raise TrialError(f"{came} sees no {what}; use --device cpu or auto")
+        raise MachineError(f"{came} sees no {what}; use --device cpu or auto")
     if found.index is not None and found.index >= module.device_count():
-        raise TrialError(f"{came} sees {module.device_count()} {what}{'s' * (module.device_count() > 1)}, counted from 0")
+        raise MachineError(f"{came} sees {module.device_count()} {what}{'s' * (module.device_count() > 1)}, counted from 0")
     return found
+
+
+def device_of(machine: Machine) -> torch.device:
+    """The device of a trial. Of a GPU that it shares it gets its part of the memory, so that its appetite ends it and no other.
+
+    Raises: MachineError if a GPU is asked for and none is there.
+    """
+    device = resolve_device(machine.device)
+    if device.type == "cuda" and machine.per_gpu > 1:
+        torch.cuda.set_per_process_memory_fraction(1 / machine.per_gpu, device)
+    return device
 
 
 def without_labels(samples: Samples) -> Samples:

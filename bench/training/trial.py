@@ -6,6 +6,7 @@ All methods get the same loop (`bench.training.loop`): one checkpoint chosen on 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from bench.methods.base import Ceiling, Estimator, Method
 from bench.methods.tracing import Tracer
 from bench.question.machine import Machine
 from bench.question.trial import Trial
-from bench.records.facts import Facts
+from bench.records.facts import Facts, Origin
 from bench.records.predictions import LOGITS, SCORES, Predictions
 from bench.records.provenance import provenance
 from bench.records.reached import Reached, Report
@@ -39,10 +40,10 @@ from bench.training.loop import (
     build_method,
     check_prediction,
     checked_scores,
+    device_of,
     fit_to_best,
     in_precision,
     predict,
-    resolve_device,
     row_batches,
     rows_for,
     without_labels,
@@ -65,7 +66,7 @@ def run_trial(
     """
     machine = machine or Machine()
     with limited(machine.threads):
-        return _run(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None), traces, weights)
+        return _run(trial, machine, report or (lambda _: None), traces, weights)
 
 
 def validate_trial(trial: Trial, machine: Machine | None = None, report: Report | None = None) -> tuple[Record, None]:
@@ -76,14 +77,12 @@ def validate_trial(trial: Trial, machine: Machine | None = None, report: Report 
     """
     machine = machine or Machine()
     with limited(machine.threads):
-        return _validate(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None)), None
+        return _validate(trial, machine, report or (lambda _: None)), None
 
 
-def _run(
-    trial: Trial, device: torch.device, threads: int, report: Report, traces: Path | None, weights: Path | None
-) -> tuple[Record, Predictions]:
+def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, weights: Path | None) -> tuple[Record, Predictions]:
     start, memory_before = time.perf_counter(), resident_mb()
-    opened = open_trial(trial)
+    device, opened = device_of(machine), open_trial(trial)
     parts, test = opened.parts, opened.parts.test
     loaded = time.perf_counter()
     if issubclass(opened.cls, Estimator):
@@ -125,14 +124,14 @@ def _run(
         "seconds": {"load": loaded - start, "total": time.perf_counter() - start},
         **({"evaluations": surface} if surface else {}),
     }
-    where = replace(provenance(), device=device.type, threads=threads, torch_device=name_of(device))
+    where = _where(machine, torch.device("cpu") if issubclass(opened.cls, Estimator) else device)
     record = Record(trial, "done", None, metrics, outcome.cost, Facts.from_json(facts), where)
     return record, predictions
 
 
-def _validate(trial: Trial, device: torch.device, threads: int, report: Report) -> Record:
+def _validate(trial: Trial, machine: Machine, report: Report) -> Record:
     start = time.perf_counter()
-    opened = open_trial(trial, test=False)
+    device, opened = device_of(machine), open_trial(trial, test=False)
     parts, cls, config = opened.parts, opened.cls, opened.config
     assert not len(parts.test), "validation must not hold test rows"
     best_epoch: int | None = None
@@ -160,7 +159,7 @@ def _validate(trial: Trial, device: torch.device, threads: int, report: Report) 
         "test_evaluations": 0,
         "seconds": {"train": seconds, "total": time.perf_counter() - start},
     }
-    return Record(trial, "done", facts=Facts.from_json(facts), provenance=replace(provenance(), device=device.type, threads=threads))
+    return Record(trial, "done", facts=Facts.from_json(facts), provenance=_where(machine, device))
 
 
 def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[float]:
@@ -277,3 +276,13 @@ def _train_method(
         "train_seconds": seconds,
     }
     return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
+
+
+def _where(machine: Machine, device: torch.device) -> Origin:
+    """Where a trial ran. A GPU goes by the id that CUDA was told, if that is no place in a list: a MIG instance has its own."""
+    where = replace(provenance(), device=device.type, threads=machine.threads, torch_device=name_of(device))
+    if device.type != "cuda":
+        return where
+    told, properties = os.environ.get("CUDA_VISIBLE_DEVICES", ""), torch.cuda.get_device_properties(device)
+    gpu = told if told.startswith(("GPU-", "MIG-")) and "," not in told else f"GPU-{getattr(properties, 'uuid', told)}"
+    return replace(where, gpu=gpu, per_gpu=machine.per_gpu)

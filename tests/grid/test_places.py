@@ -142,7 +142,7 @@ def test_only_places_know_how_tasks_are_spread():
     """Whoever runs trials asks a place, so that another kind of place is one more class there."""
     bench = Path(__file__).parents[2] / "bench"
     spreading = {
-        "joblib": {"grid/places.py", "cli/options.py"},
+        "joblib": {"grid/places.py"},
         "multiprocessing": {"grid/process.py", "grid/warm.py", "inspection/doctor.py"},
     }
     for module, files in spreading.items():
