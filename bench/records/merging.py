@@ -302,8 +302,6 @@ def _read(store: Store, ids: Iterable[str]) -> dict[str, Predictions]:
     try:
         return store.predictions(ids)
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, UsageError):
-            raise
         raise UsageError(f"predictions in {store.folder} cannot be read: {error}; copy the folder anew") from None
 
 

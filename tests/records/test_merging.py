@@ -439,7 +439,7 @@ def test_different_bits_of_one_trial_are_refused_and_kept_as_told(tmp_path):
 def test_predictions_that_are_none_are_refused(tmp_path):
     part = fill(tmp_path / "a", done(trial_of()))
     with Store(part) as store:
-        store.connection.execute("UPDATE predictions SET arrays = x'00ff00ff'")
+        store.connection.execute("UPDATE outputs SET numbers = x'00ff00ff'")
         store.connection.commit()
     with pytest.raises(UsageError, match=r"predictions in .*/a cannot be read"):
         merge([part], tmp_path / "all")
