@@ -530,7 +530,7 @@ class MoERetriever(Method):
         if not self.config.use_inter:  # a pair without supports has no context: its slot stays zero
             kept, pair = pair.unique(return_inverse=True)
             row, target = row[kept], target[kept]
-        return Context(row, target, elements, pair, *rest, slots) if len(row) else None
+        return Context(row, target, elements, pair, *rest, slots=slots) if len(row) else None
 
     def draw_supports(self, index: Tensor, own: Tensor, target: Tensor, draw: int = 0) -> tuple[Tensor, Tensor]:
         """Members of each pair's supporting group, drawn without replacement: from the generator in training, in evaluation
