@@ -526,11 +526,11 @@ class MoERetriever(Method):
             intra = torch.zeros_like(pair, dtype=torch.bool)
             elements = tokens.flatten(0, 1).index_select(0, row[pair] * own.shape[1] + modality)  # (Z, P, D)
             parts.append((elements, pair, slot, modality, intra, own[pair], torch.full_like(pair, -1)))
-        elements, pair, *rest = (torch.cat(column) for column in zip(*parts, strict=True))
+        elements, pair, slot, modality, intra, source, support = (torch.cat(column) for column in zip(*parts, strict=True))
         if not self.config.use_inter:  # a pair without supports has no context: its slot stays zero
             kept, pair = pair.unique(return_inverse=True)
             row, target = row[kept], target[kept]
-        return Context(row, target, elements, pair, *rest, slots=slots) if len(row) else None
+        return Context(row, target, elements, pair, slot, modality, intra, source, support, slots) if len(row) else None
 
     def draw_supports(self, index: Tensor, own: Tensor, target: Tensor, draw: int = 0) -> tuple[Tensor, Tensor]:
         """Members of each pair's supporting group, drawn without replacement: from the generator in training, in evaluation
