@@ -196,7 +196,7 @@ def test_stored_trial_without_records_runs_again_with_the_same_numbers(out):
     sets = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
     asked = ["gradients", "--methods", "shaspec", "--datasets", "breast-cancer", *sets, "--out", out]
     first = bench_analyze(*asked)
-    assert "1 trial\n" in first.stderr
+    assert "1 trial, about" in first.stderr
     after = bench.results(out)
     assert after["id"].tolist() == before["id"].tolist()
     assert after["auroc"].tolist() == before["auroc"].tolist()
