@@ -39,6 +39,7 @@ from bench.names import parse_choice
 from bench.question.assemble import assemble
 from bench.question.plan import plan
 from bench.question.suite import read_suite
+from bench.training.cost import resident_mb
 
 SHAPE = (3, 64, 64)
 WIDTH = 16  # of the vector beside an image
@@ -177,14 +178,13 @@ def larger_than_memory(gigabytes: float, memory: float, method: str) -> dict[str
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # of this process and of all that it starts
         begin = time.perf_counter()
         (record,) = trials(f"{HERE}:Images[samples={samples},folder={folder}]", method, memory_gb=memory)
-        usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "gigabytes": samples * ROW / 1e9,
             "memory_limit_gb": memory,
             "seconds": time.perf_counter() - begin,
             "setup_seconds": record.facts.seconds["load"],
             "trial_memory_mb": record.cost["peak_memory_mb"],
-            "driver_memory_mb": usage.ru_maxrss / 1e3,
+            "driver_memory_mb": resident_mb(),
             "train_ms_per_sample": 1000 * record.cost["train_seconds"] / record.facts.rows["train"],
         }
     finally:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -92,13 +91,13 @@ def write(folder: Path, rows: int, patients: int) -> None:
 def build(folder: str) -> None:
     """In the process that is measured."""
     from bench.datasets.mimic_iv import MimicIv
+    from bench.training.cost import resident_mb
 
     begin = time.perf_counter()
     samples = MimicIv(origin="raw").read(Path(folder), lambda *_: None)
     seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
     shapes = {name: list(array.shape) for name, array in samples.values.items()}
-    print(json.dumps({"patients": len(samples), "shapes": shapes, "seconds": round(seconds, 1), "peak_memory_mb": round(peak)}))
+    print(json.dumps({"patients": len(samples), "shapes": shapes, "seconds": round(seconds, 1), "peak_memory_mb": round(resident_mb())}))
 
 
 def main() -> None:

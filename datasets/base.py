@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from bench.datasets.columns import flat_column, kind_of, named, plain, text
-from bench.datasets.deferred import Change, Deferred, Stored, blocks
+from bench.datasets.deferred import PIECE, Change, Deferred, Stored, blocks
 
 if TYPE_CHECKING:
     import torch
@@ -200,8 +200,11 @@ class Samples:
         return self._with(**chosen)
 
     def pieces(self) -> Iterator[Samples]:
-        """The same rows, in order, a few at a time: for a pass over values that are too large to be copied together."""
-        for rows in blocks(len(self), (sum(math.prod(modality.shape) for modality in self.schema),)):
+        """The same rows, in order, large ones a few at a time: for a pass over values that are too large to be copied together."""
+        if not isinstance(self.values, Deferred):
+            yield self
+            return
+        for rows in blocks(len(self), (sum(math.prod(modality.shape) for modality in self.schema),), PIECE):
             yield self.rows(np.arange(rows.start, rows.stop))
 
     def _with(self, **changes: Any) -> Samples:

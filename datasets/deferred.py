@@ -14,6 +14,7 @@ import numpy as np
 
 SMALL = 50 * 2**20  # bytes of values up to which they are held as plain arrays: a trial is then as fast as it can be, at four times of them
 BLOCK = 8 * 2**20  # bytes of values that are looked at together: what a pass over large values needs beside them
+PIECE = 2**20  # bytes of values of which several copies are made, as where they are flattened or scaled
 HELD = 2**20  # bytes of a file that are read before its pages are let go; the system maps many more around them
 DONTNEED = getattr(mmap, "MADV_DONTNEED", None)  # None where a system takes no such advice
 Change = Callable[[str, np.ndarray, np.ndarray], np.ndarray]  # of a modality: values of some rows, their places -> other values of these

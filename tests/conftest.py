@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -15,8 +16,11 @@ from hypothesis import HealthCheck, settings
 
 from bench.datasets.base import Modality, Samples, Schema, as_batch
 
+with contextlib.suppress(ImportError):  # readline writes a width of its own into the environment of child processes when first imported
+    importlib.import_module("readline")
 for name in ("COLUMNS", "LINES"):  # what runs the tests may say how wide its own terminal is, and output in a pipe follows that
     os.environ.pop(name, None)
+    os.unsetenv(name)  # readline's is not among what `os.environ` knows
 
 # a busy machine draws examples slowly, and that is no fault of the code
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +83,10 @@ def leaderboard(
     papers print them (65.2, not 0.652), and sd may be empty. A published folder
     keeps the lines that stand on its pages, in beside.csv.
     """
-    from bench.errors import UsageError
-
+    _check_steps(
+        {"--publish": publish, "--check": check, "--render": render or rescore, "--site": site, "--add": add or verify}, folders,
+        no_predictions,
+    )  # fmt: skip
     if add is not None or verify:
         _add(add, folders, verify, as_json)
         return
@@ -95,8 +97,6 @@ def leaderboard(
         _render(folders, as_json, rescore)
         return
     one_source(published)
-    if site is not None and publish is not None:
-        raise UsageError("--publish and --site are two steps; publish first, then make the site --from what was published")
     if site is not None:
         _site(site, out, suite, metric, (*([published] if published else ()), *folders), as_json)
         return
@@ -104,8 +104,6 @@ def leaderboard(
     from bench.leaderboard import markdown
     from bench.text import count
 
-    if no_predictions and publish is None:
-        raise UsageError("--no-predictions is of a folder that is published; give --publish FOLDER as well")
     if publish is not None:
         _publish(out, published, suite, metric, publish, beside, not no_predictions)
     found = board(out, published=published, suite=suite, metric=metric, beside=beside)
@@ -118,6 +116,20 @@ def leaderboard(
 
         columns = width()
         click.echo(markdown(found) if columns is None else view(found, columns, is_explained))
+
+
+def _check_steps(steps: Mapping[str, object], folders: Sequence[Path], no_predictions: bool) -> None:
+    """Raises: UsageError if a command is to take several steps, or names folders that none of its steps would look at."""
+    from bench.errors import UsageError
+    from bench.text import and_list
+
+    given = [name for name, value in steps.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{and_list(given)} are steps of their own; take one after the other, such as --publish, then --site --from")
+    if folders and (not given or given == ["--publish"]):
+        raise UsageError(f"nothing here looks at {folders[0]}; --from {folders[0]} prints it, --check {folders[0]} compares it")
+    if no_predictions and given != ["--publish"]:
+        raise UsageError("--no-predictions is of a folder that is published; give --publish FOLDER as well")
 
 
 def _publish(

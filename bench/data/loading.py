@@ -185,6 +185,11 @@ def preload(name: str) -> None:
         load(parse_choice(name))
 
 
+def holds_large() -> bool:
+    """Whether this process keeps data that trials gather row by row."""
+    return any(size_of(loaded.samples.values) > SMALL for loaded in (_memory.get() or {}).values())
+
+
 def schema_of(dataset: Dataset, samples: Samples, combination: str) -> Schema:
     """The schema with the modalities of a combination; `all` stands for every letter. Raises: UsageError."""
     letters = samples.schema.combination if combination == "all" else combination

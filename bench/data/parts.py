@@ -12,11 +12,9 @@ from bench.data.moments import in_blocks, of_rows
 from bench.data.protocol import PARTS, Draws, Protocol, Rule, mask_hash
 from bench.data.splits import noticed, split_rows
 from bench.datasets.base import Dataset, Samples, Schema, divisor
-from bench.datasets.deferred import SMALL, Deferred, blocks, size_of
+from bench.datasets.deferred import PIECE, SMALL, Deferred, blocks, size_of
 from bench.errors import UsageError
 from bench.text import sample_name
-
-PIECE = 2**20  # bytes of values that are scaled together
 
 
 @dataclass(frozen=True)

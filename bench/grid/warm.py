@@ -6,6 +6,7 @@ one environment variable, `BENCH_WARM`, which is set for the moment of its start
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -28,6 +29,7 @@ ALWAYS = (
     "bench.grid.process",  # what a forked process begins with
     "bench.training.trial",
 )
+MMAP_THRESHOLD = -3  # as <malloc.h> numbers it: from so many bytes on a buffer is a mapping of its own
 SOCKET = 103 if sys.platform == "darwin" else 107  # bytes of a socket's path, a limit of the system
 FOLDER, NAME = len("/pymp-12345678"), len("/listener-12345678")  # what multiprocessing adds to the folder for temporary files
 SHORT = ("XDG_RUNTIME_DIR", "/tmp", "/var/tmp", "/dev/shm")  # folders, or variables that name one, where TMPDIR is too long
@@ -95,6 +97,17 @@ def _shorten_sockets() -> None:
         tempfile.tempdir = usual
 
 
+def free_at_once() -> None:
+    """Let what is freed go back to the system from here on, in this process and all forked from it, where the C library can (glibc).
+
+    By itself it keeps buffers of up to 32 MB for later, as many as the heap happens to have room for: with the batches of large data a
+    trial then takes up to twice the memory that it uses. Small data keep the faster way.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(MMAP_THRESHOLD, 2**20)
+
+
 def warm_up() -> None:
     """Load, in the fork server, what every trial needs and what this run is about: it is then shared with all that are forked.
 
@@ -102,7 +115,7 @@ def warm_up() -> None:
     whatever a module of somebody else asks torch about GPUs, the driver's own library answers.
     """
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    from bench.data.loading import preload
+    from bench.data.loading import holds_large, preload
     from bench.records.provenance import provenance
 
     wanted = json.loads(os.environ.pop(CHANNEL, "{}"))
@@ -111,6 +124,8 @@ def warm_up() -> None:
     provenance()
     for name in wanted.get("datasets", ()):
         preload(name)
+    if holds_large():
+        free_at_once()
     for name in wanted.get("modules", ()):
         with suppress(ImportError):  # left to the trial that needs it, which says so
             importlib.import_module(name)

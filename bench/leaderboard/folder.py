@@ -109,7 +109,7 @@ def refuse_restricted(records: Iterable[Record]) -> None:
         said = [name + (f" ({terms.rstrip('.')})" if terms else "") for name, terms in found.items()]
         raise UsageError(
             f"predictions on {and_list(said)} must not be published: the owners of these data forbid what is derived of them, row by row; "
-            "--no-predictions publishes scores and tests alone"
+            "`bench leaderboard --publish FOLDER --no-predictions` publishes scores and tests alone"
         )
 
 

@@ -98,6 +98,8 @@ def load(trial: Trial, path: Path, machine: Machine | None = None) -> Weights:
         raise UsageError(f"{path} is damaged: {error}; run the trial again with --keep-weights") from None
     if told.get("format") != FORMAT or told.get("trial") != trial.id:
         raise UsageError(f"{path} must hold the weights of trial {trial.id} ({FORMAT}), got {told.get('trial')!r} ({told.get('format')!r})")
+    if GENERATOR not in tensors:
+        raise UsageError(f"{path} has no tensor {GENERATOR}, without which no answer comes again; run the trial again with --keep-weights")
     opened, device = open_trial(trial), resolve_device((machine or Machine()).device)
     method = build_method(opened.cls, opened.config, opened.parts.train.samples, trial.seed, device)
     generator = tensors.pop(GENERATOR)

@@ -9,18 +9,13 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from typed import called as bench
 
 from bench.cli import GROUPS, main
 from bench.methods.catalog import METHODS
 from bench.names import one_name
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
-
-
-def bench(*words, code=0):
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -415,3 +410,21 @@ def test_set_and_epochs_reach_the_trials_of_a_run_and_of_an_analysis(tmp_path):
     assert "'width': 8" in shown
     result = bench("run", *words, "--set", "epochs=3", "--out", tmp_path, code=2)
     assert result.stderr == "Error: option 'epochs' is given twice; give it once\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--check", "--render"], "--check and --render are steps of their own"),
+        (["--publish", "x", "--site", "y"], "--publish and --site are steps of their own"),
+        (["--add", "x.bundle", "--check", "board"], "--check and --add are steps of their own"),
+        (["leaderboards/quick"], "nothing here looks at leaderboards/quick; --from leaderboards/quick prints it"),
+        (["--publish", "x", "leaderboards/quick"], "nothing here looks at leaderboards/quick"),
+        (["--no-predictions"], "give --publish FOLDER as well"),
+        (["--site", "y", "--no-predictions"], "give --publish FOLDER as well"),
+    ],
+)
+def test_leaderboard_takes_one_step_and_overlooks_nothing(words, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert reason in bench("leaderboard", *words, code=2).stderr
+    assert list(tmp_path.iterdir()) == []

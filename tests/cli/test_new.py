@@ -6,16 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
+from typed import called as bench
 
-from bench.cli import main
 from bench.datasets.described.description import read_description
-
-
-def bench(*words, code=0):
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
-    return result
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from typed import called
 
 import bench
 from bench.cli import main
@@ -48,12 +49,6 @@ class Same(Constant):
     """The constant predictor by another name."""
 '''
 ASKED = ("--noise", "0.3", "--seeds", "0", "--set", "epochs=1")
-
-
-def called(*words, code=0):
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
-    return result
 
 
 def ran(*words, code=0, **environment):

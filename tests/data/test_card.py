@@ -9,21 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from typed import called as bench
 
-from bench.cli import main
 from bench.data import card, files
 from bench.datasets.adni import Adni
 from bench.datasets.uci_heart import SITES, UciHeart
 from bench.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def bench(*words, code=0):
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
-    return result
 
 
 def write_heart(folder, rows=12):

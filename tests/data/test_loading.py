@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from bench import registry
-from bench.data import card
+from bench.data import card, loading
 from bench.data.loading import load
 from bench.data.parts import build_parts
 from bench.data.protocol import Protocol, Rule
 from bench.datasets.base import Dataset, Modality, Samples, Schema
 from bench.errors import UsageError
-from bench.names import Choice
+from bench.names import Choice, parse_choice
 from bench.text import count
 
 
@@ -98,3 +98,12 @@ def test_class_names_do_not_break_the_tables_of_a_card(make_samples, loaded):
     rows = [line for line in page.splitlines() if "50K" in line or "a\\|b" in line]
     assert len(rows) >= 2
     assert all(row.replace("\\|", "").count("|") in (4, 6) for row in rows)
+
+
+def test_a_server_knows_whether_it_holds_large_data(monkeypatch):
+    with loading.loaded_once():
+        load(parse_choice("digits"))
+        assert not loading.holds_large()
+        monkeypatch.setattr(loading, "SMALL", 1000)
+        assert loading.holds_large()
+    assert not loading.holds_large()

@@ -250,7 +250,8 @@ def test_page_of_python_shows_every_function():
     assert [name for name in bench._API if f"bench.{name}(" not in page] == []
     assert all(inspect.getdoc(getattr(bench, name)) for name in bench._API)  # the reference is made of them
     reference = read("docs/use/reference.md")
-    assert re.search(r"members: \[(.*)\]", reference)[1].split(", ") == list(bench._API)
+    members = [name for line in re.findall(r"members: \[(.*)\]", reference) for name in line.split(", ")]
+    assert sorted(members) == sorted(bench._API)
 
 
 def test_architecture_names_every_room():

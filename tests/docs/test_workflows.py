@@ -80,8 +80,8 @@ def test_verifier_is_that_of_the_base_branch():
 
 def test_first_look_runs_nothing_that_was_sent():
     jobs = workflow(CI)["jobs"]
-    assert step(jobs["bundles"], "Verify")["env"] == {"EXTRA": ""}
-    assert step(jobs["reproduce"], "Verify")["env"] == {"EXTRA": "--reproduce 2 --trust-code"}
+    assert step(jobs["bundles"], "Verify")["run"] == "trusted/.ci/verify-bundles"
+    assert step(jobs["reproduce"], "Verify")["run"] == "trusted/.ci/verify-bundles --reproduce 2 --trust-code"
     assert jobs["reproduce"]["needs"] == "bundles"
 
 
@@ -105,7 +105,8 @@ def test_changed_bundles_are_found_whatever_their_names(tmp_path):
     (tmp_path / "sent" / "link.bundle").symlink_to("/etc/passwd")
     (tmp_path / "trusted" / "changed.bundle").write_text("1")
     (tmp_path / "sent" / "changed.bundle").write_text("2")
-    done = shell(step(workflow(CI)["jobs"]["bundles"], "Which")["run"], tmp_path)
+    assert {step(workflow(CI)["jobs"][name], "Which")["run"] for name in ("bundles", "reproduce")} == {"trusted/.ci/changed-bundles"}
+    done = shell(str(ROOT / ".ci" / "changed-bundles"), tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted((tmp_path / "bundles").read_bytes().split(b"\0")[:-1]) == [b"sent/changed.bundle", f"sent/{odd}".encode()]
     assert (tmp_path / "output").read_text() == "count=2\n"
@@ -120,15 +121,10 @@ def test_a_lie_fails_the_job_and_every_bundle_is_looked_at(tmp_path, codes, ends
     fake = tmp_path / "bin" / "bench"
     fake.write_text('#!/bin/bash\necho "$@" >> asked\nset -- $CODES\nn=$(wc -l < asked)\nexit "${!n}"\n')
     fake.chmod(0o755)
-    done = shell(
-        step(workflow(CI)["jobs"]["bundles"], "Verify")["run"],
-        tmp_path,
-        PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}",
-        CODES=codes,
-        EXTRA="",
-    )
+    script = f"{ROOT / '.ci' / 'verify-bundles'} --reproduce 2"
+    done = shell(script, tmp_path, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", CODES=codes)
     assert done.returncode == ends, done.stderr
-    assert (tmp_path / "asked").read_text() == "".join(f"verify verifications/{n}.bundle -q --by ci 7\n" for n in (1, 2))
+    assert (tmp_path / "asked").read_text() == "".join(f"verify verifications/{n}.bundle -q --by ci 7 --reproduce 2\n" for n in (1, 2))
 
 
 def test_release_builds_checks_and_runs_before_it_publishes():
@@ -153,7 +149,8 @@ def test_release_wants_the_tag_of_the_version(tag, code):
 
 
 def test_every_command_of_a_workflow_is_one_of_ours():
-    named = {word for name in (CI, RELEASE) for word in re.findall(r"\bbench (\w+) ", text_of(name)) if word not in ("on", "is")}
+    texts = [text_of(CI), text_of(RELEASE), (ROOT / ".ci" / "verify-bundles").read_text(encoding="utf-8")]
+    named = {word for text in texts for word in re.findall(r"\bbench (\w+) ", text) if word not in ("on", "is")}
     assert named <= set(main.commands)
     assert {"verify", "run", "bundle"} <= named
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from typed import called
 
 import bench
-from bench.cli import main
 from bench.errors import UsageError
 from bench.inspection.reproduction import differences, reproduce
 from bench.records.arrays import Arrays
@@ -23,12 +22,6 @@ OUTSIDE = SUPPORT / "outside.py"
 spec = importlib.util.spec_from_file_location("bench_before", SUPPORT / "before.py")
 before = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(before)
-
-
-def called(*words, code=0):
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")

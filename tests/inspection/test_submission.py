@@ -1,6 +1,5 @@
 """bench/inspection/submission.py, claims.py: an honest bundle passes, and of one that lies the lie is named."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+import sent_in
+from typed import called
 
-from bench.cli import main
 from bench.data.loading import load
 from bench.errors import UsageError
 from bench.inspection.submission import verify
@@ -22,15 +21,6 @@ from bench.records.scoring import rescored
 from bench.records.verification import CLAIMED, REFUTED, RESCORED
 
 ROOT = Path(__file__).parents[2]
-spec = importlib.util.spec_from_file_location("bench_sent_in", ROOT / "tests" / "support" / "sent_in.py")
-sent_in = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sent_in)
-
-
-def called(*words, code=0):
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -227,11 +217,8 @@ def real_data_called_synthetic(bundle):
     return sent_in.told(bundle, facts=replace(bundle.line[0].facts, synthetic=True))
 
 
-def test_part_scored_twice(bundle):
+def a_test_part_scored_twice(bundle):
     return sent_in.told(bundle, facts=replace(bundle.line[0].facts, test_evaluations=2))
-
-
-test_part_scored_twice.__test__ = False
 
 
 def a_failed_trial_with_scores(bundle):
@@ -259,7 +246,7 @@ LIES = {  # lie -> the check that names it, and words of what it says
     another_budget_in_one_trial: ("budget", "was trained with epochs = 50, the question says 2"),
     another_selection_in_one_trial: ("budget", "has selection 'auroc', the question 'accuracy'"),
     real_data_called_synthetic: ("split", "breast-cancer is said to be synthetic, and is not"),
-    test_part_scored_twice: ("scores", "was scored 2 times, and may be once"),
+    a_test_part_scored_twice: ("scores", "was scored 2 times, and may be once"),
     a_failed_trial_with_scores: ("status", "is failed and has scores"),
 }
 

@@ -1,17 +1,15 @@
 """bench/leaderboard/joining.py: a verified method joins a published folder; what is not comparable is refused, and the folder stays."""
 
-import importlib.util
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+import sent_in
+from typed import called
 
 import bench
-from bench.cli import main
 from bench.errors import UsageError
 from bench.inspection.submission import verify
 from bench.leaderboard import board_of, checked, publish
@@ -19,17 +17,6 @@ from bench.leaderboard.joining import join
 from bench.names import bare
 from bench.records.folder import Folder, answers_of
 from bench.records.verification import Check, of_folder, place_of, write
-
-ROOT = Path(__file__).parents[2]
-spec = importlib.util.spec_from_file_location("bench_sent_in", ROOT / "tests" / "support" / "sent_in.py")
-sent_in = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sent_in)
-
-
-def called(*words, code=0):
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,8 @@ import zipfile
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
+from typed import called
 
-from bench.cli import main
 from bench.inspection.submission import verify_file
 from bench.leaderboard import board_of
 from bench.leaderboard.bundling import bundled, write
@@ -30,12 +29,6 @@ class Clinic(Dataset):
         values = {m.name: (rng.normal(size=(120, *m.shape)) + target[:, None]).astype(np.float32) for m in schema}
         return Samples(schema, values, np.ones((120, 2), bool), target, np.array([f"PATIENT-{row}" for row in range(120)]))
 """
-
-
-def called(*words, code=0):
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
-    return result
 
 
 def run(place, out, methods):

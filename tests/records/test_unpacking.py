@@ -1,6 +1,5 @@
 """bench/records/unpacking.py, strict.py: a hostile bundle is refused with its reason, without harm."""
 
-import importlib.util
 import io
 import json
 import pickle
@@ -8,19 +7,14 @@ import struct
 import tracemalloc
 import zipfile
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pytest
+import sent_in
 
 from bench.errors import UsageError
 from bench.records.bundle import zipped
 from bench.records.unpacking import open_bundle
-
-ROOT = Path(__file__).parents[2]
-spec = importlib.util.spec_from_file_location("bench_sent_in", ROOT / "tests" / "support" / "sent_in.py")
-sent_in = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sent_in)
 
 
 @pytest.fixture(scope="module")

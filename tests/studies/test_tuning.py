@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from typed import called as bench
 
 import bench as package
 from bench import registry
-from bench.cli import main
 from bench.errors import UsageError
 from bench.grid.engine import execute
 from bench.grid.how import How
@@ -578,12 +577,6 @@ def test_several_tunings_must_be_told_apart(tmp_path):
 
 
 # --- command line and notebook
-
-
-def bench(*words, code=0):
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
-    return result
 
 
 COMMAND = ["tune", "--datasets", f"{FILE}:Clean", "--noise", "0.3", "--epochs", "2", "--suggestions", "2", "-q", "-j", "1"]

@@ -82,12 +82,20 @@ def test_trial_stored_without_weights_runs_again_to_the_same_bits(tmp_path):
 
 @pytest.mark.slow
 def test_damaged_or_swapped_weights_are_refused(runs, tmp_path):
+    from safetensors import safe_open
+    from safetensors import torch as safetensors
+
     records, _ = stored(runs)
     one, other = (runs / "weights" / f"{records[name].trial.id}.safetensors" for name in ("mean-mlp", "muse"))
     whole = one.read_bytes()
     try:
         one.write_bytes(other.read_bytes())
         with pytest.raises(UsageError, match="must hold the weights of trial"):
+            bench.load_weights(records["mean-mlp"].trial.id, runs)
+        with safe_open(one.parent / other.name, framework="pt") as stream:
+            told = stream.metadata()
+        one.write_bytes(safetensors.save({"a": torch.zeros(1)}, {**told, "trial": records["mean-mlp"].trial.id}))
+        with pytest.raises(UsageError, match=r"has no tensor bench\.generator"):
             bench.load_weights(records["mean-mlp"].trial.id, runs)
         one.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(UsageError, match="is damaged"):
