@@ -167,7 +167,7 @@ def alone(name: str, trials: int, folder: Path) -> None:
     with threadpool_limits(1), redirect_stderr(io.StringIO()):
         told = reader[name](folder) or {}
     own = resource.getrusage(resource.RUSAGE_SELF)
-    found = {"wall": time.perf_counter() - begin, "cpu": own.ru_utime + own.ru_stime, "peak_mb": resident_mb()}
+    found = {"wall": time.perf_counter() - begin, "cpu": own.ru_utime + own.ru_stime, "peak_mb": own.ru_maxrss / 1024}
     print(json.dumps({**told, **{key: round(value, 1) for key, value in found.items()}}))
 
 
