@@ -13,7 +13,9 @@ SECTIONS = {  # options by their names in Python; those of no section stand at t
     "How it is trained": (
         "selection", "epochs", "training", "configs", "suggestions", "budget_gflops", "budget_minutes", "sampler", "pruner",
     ),
-    "How it is run": ("device", "threads", "jobs", "minutes", "memory_gb", "dry_run", "retry_failed", "wait", "is_traced", "depth"),
+    "How it is run": (
+        "device", "threads", "jobs", "place", "is_mixed", "minutes", "memory_gb", "dry_run", "retry_failed", "wait", "is_traced", "depth",
+    ),
     "Where it comes from and goes": (
         "data_root", "out", "published", "publish", "beside", "study", "plot", "figures", "formats", "check", "render", "rescore",
     ),

@@ -59,11 +59,12 @@ def execute(
         store.plan(suite, budget_key(suite), how.command, trials)
         jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how, concerns)
         summary = Summary(planned=len(trials), reused=len(trials) - len(jobs))
-        left = TimeLeft(how.place.slots, [job.trial for job in jobs], store.records() if jobs else ())
-        progress.begin(len(trials), summary.reused, left)
         if jobs:
-            names = {name for job in jobs for name in (job.trial.method, job.trial.dataset)}
+            names = {name for job in jobs for name in job.names}
             how.place.prepare(modules_of(names), {job.trial.dataset_label for job in jobs})
+            how.place.check(jobs, how.say)
+        left = TimeLeft(how.place.slots if jobs else 1, [job.trial for job in jobs], store.records() if jobs else ())
+        progress.begin(len(trials), summary.reused, left)
         with interruptible(stopped), progress:
             for record, predictions in how.place.outcomes(jobs, progress, stopped):
                 store.write(record, predictions)

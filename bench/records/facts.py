@@ -96,6 +96,8 @@ class Origin(_Known):
     device: str | None = None  # cpu or cuda
     threads: int | None = None
     torch_device: str | None = None  # name of the GPU
+    node: str | None = None  # name of the machine, where that is not the driver's; nothing that is published has it
+    place: str | None = None  # the kind of place it ran in: dask, ray, slurm; None: the driver's own machine
 
     @property
     def code(self) -> str:

@@ -165,7 +165,7 @@ class _Run:
 
     def __init__(self, suite: Suite, folder: Path, studies: Sequence[Study], how: How) -> None:
         self.suite, self.folder, self.studies, self.place, self.progress = suite, folder, studies, how.place, how.progress()
-        self.lock, self.stopped = threading.Lock(), threading.Event()
+        self.lock, self.stopped, self.say = threading.Lock(), threading.Event(), how.say
         trials = [study.space.trial for study in studies]
         self.given = handed_over(name for trial in trials for name in (trial.method, trial.dataset))
 
@@ -177,7 +177,10 @@ class _Run:
         planned = [min(study.budget.suggestions, study.space.fresh) + 1 for study in self.studies]
         ended = [study.asked - len(study.waiting) + (study.default is not None) for study in self.studies]
         waiting = max(0, sum(planned) - sum(ended)) * self.is_interrupted
-        self.progress.begin(sum(planned), sum(ended), TimeLeft(self.place.slots, unnamed=waiting))
+        if waiting:
+            jobs = [self._job(study.space.trial, self.suite.limits.seconds) for study in self.studies]
+            self.place.check(jobs, self.say)
+        self.progress.begin(sum(planned), sum(ended), TimeLeft(self.place.slots if waiting else 1, unnamed=waiting))
         if not waiting:
             return
         with interruptible(self.stopped), self.progress:
@@ -193,14 +196,7 @@ class _Run:
                 return None
             study, number, trial = found
             left = study.seconds_left() if number is not None else math.inf
-        job = Job(
-            trial=trial,
-            limits=replace(self.suite.limits, seconds=min(self.suite.limits.seconds, left)),
-            machine=self.suite.machine,
-            log=self.folder / "logs" / f"{trial.id}.log",
-            given=self.given,
-            validates=True,
-        )
+        job = self._job(trial, min(self.suite.limits.seconds, left))
         self.progress.started(trial)
         begin, last = time.monotonic(), [0.0, 0.0]
 
@@ -227,6 +223,16 @@ class _Run:
         cost = {"gflops": last[0] if _is_counted(trial) else None, "seconds": seconds, "train_seconds": last[1]}
         with self.lock:
             return study.end(number, record, cost)
+
+    def _job(self, trial: Trial, seconds: float) -> Job:
+        return Job(
+            trial=trial,
+            limits=replace(self.suite.limits, seconds=seconds),
+            machine=self.suite.machine,
+            log=self.folder / "logs" / f"{trial.id}.log",
+            given=self.given,
+            validates=True,
+        )
 
     def _next(self) -> tuple[Study, int | None, Trial] | None:
         """The study with the least running, then with the least asked, then the dearest makes the next suggestion.
