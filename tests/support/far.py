@@ -1,48 +1,75 @@
-"""Methods for tests of places: they need next to no time of their own, tell where they run, and can end what they run in."""
+"""Methods for tests of places: they need next to no time of their own, leave notes of where they ran, and can end what they run in."""
 
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
-from bench.methods.base import Estimator, EstimatorConfig
+from bench.methods.base import Estimator, EstimatorConfig, Method, MethodConfig, Prediction
+from bench.methods.encoders import Encoders
+
+
+@dataclass(frozen=True, kw_only=True)
+class FarConfig(EstimatorConfig):
+    notes: str = (
+        ""  # folder, without its first slash (what is in a folder that an option names would count as code), in which it notes each
+    )
+    # beginning: a file PROCESS-SERVER-WORKER, three process ids
+    does: str = "nothing"  # sleep, hang, or poison: kill the worker that it runs on
+    seconds: float = 0.0
 
 
 class Far(Estimator):
-    """Says that it began, and from which process, in a folder; then does as `does` says, and gives every class the same score."""
+    """Gives every class the same score."""
 
-    @dataclass(frozen=True)
-    class Config(EstimatorConfig):
-        folder: str = ""  # where it leaves notes
-        does: str = "nothing"  # sleep, poison (kills the worker it runs on), hang
-        seconds: float = 0.0
+    Config = FarConfig
 
     def fit(self, train, valid):
         self.classes = len(train.schema.classes)
-        print("it began", flush=True)
-        print(f"gpu {os.environ.get('CUDA_VISIBLE_DEVICES')}", flush=True)
-        if self.config.folder:
-            Path(self.config.folder, f"{time.time_ns()}-{os.getpid()}-{os.getppid()}").write_text(self.config.does)
+        note(self.config.notes)
+        print(f"it began, GPU {os.environ.get('CUDA_VISIBLE_DEVICES', 'none')}", flush=True)
         if self.config.does == "poison":
-            os.kill(parent_of_server(), signal.SIGKILL)
-            time.sleep(60)
-        if self.config.does == "hang":
-            time.sleep(600)
-        time.sleep(self.config.seconds)
+            os.kill(parent_of(os.getppid()), signal.SIGKILL)
+        time.sleep(600 if self.config.does in ("hang", "poison") else self.config.seconds)
 
     def predict_proba(self, samples):
-        return np.full((len(samples), self.classes), 1 / self.classes, dtype=np.float64)
+        return np.full((len(samples), self.classes), 1 / self.classes)
 
 
-def parent_of_server():
-    """The process that started the fork server which this process came from: the worker."""
-    stat = Path(f"/proc/{os.getppid()}/stat").read_text(encoding="ascii")
-    return int(stat.rpartition(")")[2].split()[1])
+@dataclass(frozen=True, kw_only=True)
+class TellingConfig(MethodConfig):
+    notes: str = ""
+    pause: float = 0.0  # seconds of an epoch
 
 
-if __name__ == "__main__":
-    sys.exit("for tests")
+class Telling(Method):
+    """Trains a little, and tells of each epoch."""
+
+    Config = TellingConfig
+
+    def __init__(self, schema, config):
+        super().__init__(schema, config)
+        self.encode = Encoders(schema, tokens=1, width=8)
+        self.head = nn.Linear(8 * len(schema), len(schema.classes))
+
+    def on_epoch(self, epoch, epochs):
+        if epoch == 0:
+            note(self.config.notes)
+        time.sleep(self.config.pause)
+
+    def forward(self, batch):
+        return Prediction(self.head(self.encode(batch).flatten(1)))
+
+
+def note(folder):
+    if folder:
+        Path("/", folder, f"{os.getpid()}-{os.getppid()}-{parent_of(os.getppid())}").touch()
+
+
+def parent_of(pid):
+    """The process that started another: of a fork server the worker."""
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
