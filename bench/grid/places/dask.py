@@ -183,7 +183,7 @@ class Dask(Remote):
             self._slots, self._is_known = cores(self._threads), True
         kwargs = {"host": "127.0.0.1", "nthreads": 1, "memory_limit": 0, "silence_logs": logging.ERROR}
         worker = {"cls": SubprocessWorker, "options": {"worker_kwargs": kwargs}}
-        scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
+        scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": ":0"}}
         return SpecCluster(dict.fromkeys(range(self._slots), worker), scheduler=scheduler, worker=worker, silence_logs=logging.ERROR)
 
     def _await_own(self) -> None:

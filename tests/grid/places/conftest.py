@@ -40,6 +40,7 @@ def dask_here(engines):
     """What `--on dask` starts: a scheduler in this process and two workers, each under a nanny. A task may kill one worker."""
     engines.need("dask")
     import dask
+    import distributed  # noqa: F401  # brings its own settings, which must be there before one is changed for a while
 
     from bench.grid.places.dask import Dask
 

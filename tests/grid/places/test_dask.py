@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,7 @@ class Made(Dataset):
         if not file.is_file():
             raise DataError(f"made needs values.npy in {file.parent}, and it is not there")
         target = np.arange(60) % 2
-        values = {"one": np.load(file), "two": np.load(file) + target[:, None]}
+        values = {"one": np.load(file), "two": (np.load(file) + target[:, None]).astype(np.float32)}
         schema = Schema((Modality("one", "A", "vector", (3,)), Modality("two", "B", "vector", (3,))), ("no", "yes"))
         return Samples(schema, values, np.ones((60, 2), dtype=bool), target, np.array([f"row {i}" for i in range(60)]))
 """
@@ -56,7 +57,7 @@ def test_bits_are_those_of_this_machine(dask_here, engines, tmp_path):
 
 
 def test_a_killed_worker_loses_nothing_and_its_trial_is_stored_once(dask_here, engines, notes, tmp_path):
-    suite = engines.suite_of(engines.method(notes, does="sleep", seconds=3), seeds=range(3))
+    suite = engines.suite_of(engines.method(notes, does="sleep", seconds=3), seeds=(0, 1, 2))
 
     def kill():
         os.kill(engines.wait_for(lambda: engines.begun(notes), "a beginning")[0][2], signal.SIGKILL)
@@ -171,12 +172,13 @@ def test_a_worker_of_other_data_is_refused_and_nothing_is_stored(engines, cluste
     if not is_there:
         (theirs / "values.npy").unlink()
     suite = replace(engines.suite_of("constant"), settings=(replace(engines.suite_of("constant").settings[0], datasets=(name,)),))
-    with place_of(cluster.name, 1) as place:
+    with place_of(cluster.name, 1) as place, ExitStack() as held:
         start = threading.Timer(3.0 * is_late, cluster.worker, kwargs={"environment": {"BENCH_DATA": str(theirs)}})
         start.start()
         if not is_late:
             place.open()
             place.inspect(patience=engines.LIMIT)
+        held.callback(start.join)
         with pytest.raises(UsageError, match="other data here" if is_there else "it is not there; copy it there, or give the worker"):
             execute(suite, tmp_path / "out", How(place=place))
     with Store(tmp_path / "out", create=False) as store:
@@ -236,7 +238,7 @@ def test_a_cluster_without_workers_asks_how_many_trials_to_send(cluster):
 def test_nobody_answers_is_said_in_a_line(engines, monkeypatch):
     engines.need("dask")
     monkeypatch.setattr("bench.grid.places.dask.CONNECT", 1.0)
-    with place_of("dask://127.0.0.1:1", 1) as place, pytest.raises(UsageError, match="no dask scheduler answers at tcp://127.0.0.1:1"):
+    with place_of("dask://127.0.0.1:1", 1) as place, pytest.raises(UsageError, match="no dask scheduler answers at tcp://127"):
         place.open()
 
 
