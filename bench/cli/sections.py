@@ -14,7 +14,8 @@ SECTIONS = {  # options by their names in Python; those of no section stand at t
         "selection", "epochs", "training", "configs", "suggestions", "budget_gflops", "budget_minutes", "sampler", "pruner",
     ),
     "How it is run": (
-        "device", "threads", "jobs", "place", "is_mixed", "minutes", "memory_gb", "dry_run", "retry_failed", "wait", "is_traced", "depth",
+        "device", "threads", "jobs", "place", "is_mixed", "minutes", "memory_gb", "dry_run", "retry_failed", "wait", "is_traced",
+        "keeps_weights", "depth",
     ),
     "Where it comes from and goes": (
         "data_root", "out", "published", "publish", "beside", "study", "plot", "figures", "formats", "check", "render", "rescore",

@@ -28,7 +28,7 @@ from bench.text import count
 
 TICK = 0.2  # seconds between two looks whether a run is stopped
 LOOK, LONELY = 5.0, 60.0  # seconds between two looks at the workers, and after which it is said that there are none
-CONNECT = 30.0  # seconds that a scheduler has to answer
+CONNECT, START = 30.0, 180.0  # seconds that a scheduler has to answer, and workers of our own to start on a busy machine
 NO_BENCH = "missing-modality-bench is not installed there, or a version without places; install the driver's version"
 
 
@@ -190,7 +190,7 @@ class Dask(Remote):
         """Wait for the workers of a cluster that was started here. Raises: UsageError."""
         if self._cluster is not None:
             try:
-                self._client.wait_for_workers(self._slots, timeout=CONNECT + self._slots)
+                self._client.wait_for_workers(self._slots, timeout=START + self._slots)
             except TimeoutError:
                 self.close()
                 raise UsageError(f"{count(self._slots, 'dask worker')} did not start on this machine; `dask worker` may say why") from None
