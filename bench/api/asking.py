@@ -36,8 +36,9 @@ def run(
     training: Mapping[str, Value] | None = None,
     configs: Words | None = None,
     out: str | Path = DEFAULT_OUT,
-    jobs: int | None = 1,
+    jobs: int | None = None,
     per_gpu: int = 1,
+    place: str | Place = "local",
     shard: str | None = None,
     retry_failed: bool = False,
     quiet: bool = False,
@@ -50,9 +51,10 @@ def run(
 
     `methods`, `datasets`, `combinations`, `protocols`, `noise` and `seeds` take the place of the suite's, `training` changes fields of
     every method's Config. `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned ones, or several of these.
-    `out` is the results folder, `jobs` the number of trials at once (None: as many as the GPUs take with `per_gpu` on each, or the cores);
-    `shard`, such as "3/16", runs one part of the trials alone, for `bench.merge`. `retry_failed` runs failed trials again, `is_traced`
-    also writes what methods did inside, `keep_weights` the chosen checkpoints (for `load_weights`). Each of `hooks` is called with every
+    `out` is the results folder; `place` where trials run, as `--on` takes it (or a `Place`), and `jobs` how many at once: by default one on
+    the cores of this machine, and as many as its GPUs (`per_gpu` on each) or another place take. `shard`, such as "3/16", runs one part
+    of the trials alone, for `bench.merge`. `retry_failed` runs failed trials again, `is_traced` also writes what methods did inside,
+    `keep_weights` the chosen checkpoints (for `load_weights`). Each of `hooks` is called with every
     record that this run adds, as plain values. `options` are further suite keys (test_noise, test_combinations, metric, selection, vary,
     device, minutes, until_resolved, max_seeds, ...).
     Raises: UsageError on bad input.
@@ -60,7 +62,6 @@ def run(
     from functools import partial
 
     from bench.data.loading import loaded_once
-    from bench.grid.places import Local
     from bench.grid.progress import Lines
     from bench.question.assemble import assemble
     from bench.question.shards import shard_of
@@ -71,9 +72,10 @@ def run(
     with loaded_once():
         chosen, out = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out), path_of(out)
         kept = {"is_traced": is_traced, "keeps_weights": keep_weights, "shard": shard_of(shard)}
-        at_once, shown = Local.of(jobs, chosen.machine, per_gpu), partial(Lines, chosen.metric)
-        how = how_of(at_once, quiet, shown, retry_failed=retry_failed, hooks=tuple(hooks), **kept)
-        return tidy(resolve(chosen, out, how).records)
+        where = place_for(place, jobs, chosen, per_gpu)
+        how = how_of(where, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, hooks=tuple(hooks), **kept)
+        with where:
+            return tidy(resolve(chosen, out, how).records)
 
 
 def tune(
@@ -93,8 +95,9 @@ def tune(
     seeds: int | str | Iterable[int] = 0,
     study: str | None = None,
     out: str | Path = DEFAULT_OUT,
-    jobs: int | None = 1,
+    jobs: int | None = None,
     per_gpu: int = 1,
+    place: str | Place = "local",
     quiet: bool = False,
     plot: str | Path | None = None,
     **options: object,
@@ -103,7 +106,8 @@ def tune(
 
     Columns hold the default and the best validation score, the best options, what was spent, importances and curves; `attrs["file"]`
     is the file of winners, for `bench.run(configs=...)`. Each method gets `suggestions` in each setting, less where a budget ends
-    first; `seeds` are those of the tuning, `study` names its folder, `plot` a file for curves and importances.
+    first; `seeds` are those of the tuning, `study` names its folder, `plot` a file for curves and importances. `place` and `jobs` are
+    those of `bench.run`.
     Raises: UsageError on bad input.
     """
     from functools import partial
@@ -112,7 +116,6 @@ def tune(
 
     from bench.data.loading import loaded_once
     from bench.drawing import check_plot
-    from bench.grid.places import Local
     from bench.grid.progress import SuggestionLines
     from bench.question.assemble import assemble, seeds_of
     from bench.studies.curves_plot import plot as draw
@@ -126,8 +129,10 @@ def tune(
     budget = Budget(*map(plain, (suggestions, budget_gflops, budget_minutes)))
     with loaded_once():
         chosen = assemble(suite, {**asked, "training": training, **options}, splits=False)
-        how = how_of(Local.of(jobs, chosen.machine, per_gpu), quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
-        found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
+        where = place_for(place, jobs, chosen, per_gpu)
+        how = how_of(where, quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
+        with where:
+            found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
     if drawn is not None:
         draw(found.results, drawn)
     frame = pandas.DataFrame([result.as_json() for result in found.results])
@@ -171,6 +176,22 @@ def dataset(
         raise UsageError(str(error)) from None
     registry.give(made)
     return made
+
+
+def place_for(place: str | Place, jobs: int | None, suite: Suite | None = None, per_gpu: int = 1) -> Place:
+    """The place that was asked for in Python: on the cores of this machine one task at a time, unless `jobs` says more.
+
+    Raises: UsageError.
+    """
+    from bench.grid.places import Place, place_of
+    from bench.grid.slots import gpus_for
+    from bench.question.machine import Machine
+
+    if isinstance(place, Place):
+        return place
+    machine, memory = (Machine("cpu"), None) if suite is None else (suite.machine, suite.limits.memory)
+    is_one = jobs is None and place == "local" and not gpus_for(machine.device)
+    return place_of(place, 1 if is_one else jobs, machine, per_gpu, memory)
 
 
 def how_of(place: Place, quiet: bool, shown: Callable[[], Progress] | None = None, **given: Any) -> How:

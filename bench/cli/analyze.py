@@ -67,6 +67,7 @@ def _analyze(
     what: str, suite: str | None, *, jobs: int | None, per_gpu: int, wait: bool, figures: Path | None, formats: str, out: str,
     as_json: bool, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
+    from bench.grid.places import Local
     from bench.inspection.analysis import analyse, write
     from bench.inspection.figures import check_formats
     from bench.names import split_list
@@ -74,8 +75,8 @@ def _analyze(
 
     chosen_formats = check_formats(split_list(formats))
     shown = partial(progress, "accuracy", quiet, False)
-    machine = Machine(options["device"] or "auto", options["threads"] or 1)
-    found = analyse(what, suite, asked(options), out, how(jobs, machine, per_gpu, wait=wait, progress=shown, say=say(quiet)))
+    place = Local.of(jobs, Machine(options["device"] or "auto", options["threads"] or 1), per_gpu)
+    found = analyse(what, suite, asked(options), out, how(place, wait=wait, progress=shown, say=say(quiet)))
     if found.interrupted:
         click.echo("interrupted: finished trials are stored; the same command continues", err=True)
         sys.exit(130)

@@ -20,7 +20,7 @@ from bench.names import path_of
 
 if TYPE_CHECKING:
     from bench.grid.how import How
-    from bench.question.machine import Machine
+    from bench.grid.places import Place
 
 
 class UserPath(click.Path):
@@ -41,6 +41,7 @@ LOCAL = (
     "--jobs",
     "--per-gpu",
     "--shard",
+    "--on",
     "--data-root",
     "--plot",
     "--figures",
@@ -143,6 +144,13 @@ jobs_option = click.option(
 per_gpu_option = click.option(
     "--per-gpu", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Trials that share a GPU, each with 1/N of it."
 )
+on_option = click.option(
+    "--on", "place", default="local", show_default=True, envvar="BENCH_ON", metavar="PLACE",
+    shell_complete=complete.names(complete.fixed("local", "dask", "ray", "slurm")),
+    help="Where it runs: local, dask[://HOST:PORT], ray[://HOST:PORT], slurm[://PARTITION?time=...&mem=...].  [env: BENCH_ON]",
+)  # fmt: skip
+mixed_option = click.option("--mixed", "is_mixed", is_flag=True, help="Workers may have other package versions; each record tells its own.")
+where_options = bundle(on_option, mixed_option)
 wait_option = click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
 machine_options = bundle(
     device_option,
@@ -191,17 +199,20 @@ output_options = bundle(json_option, quiet_option)
 
 
 def explained(command: Command) -> Command:
-    """Bad input ends as one line on stderr and exit code 2."""
+    """Bad input ends as one line on stderr and exit code 2, a place that is gone as one line and exit code 1."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
-        from bench.errors import UsageError
+        from bench.errors import PlaceLost, UsageError
 
         try:
             return command(*args, **kwargs)
         except UsageError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(2)
+        except PlaceLost as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
 
     return run
 
@@ -225,12 +236,11 @@ def typed_command() -> str:
     return shlex.join(["bench", *kept])
 
 
-def how(jobs: int | None, machine: Machine, per_gpu: int = 1, **given: Any) -> How:
-    """How what was typed is done: so many at once, and in the words in which it is stored; `given` are further fields of `How`."""
+def how(place: Place, **given: Any) -> How:
+    """How what was typed is done: where, and in the words in which it is stored; `given` are further fields of `How`."""
     from bench.grid.how import How
-    from bench.grid.places import Local
 
-    return How(place=Local.of(jobs, machine, per_gpu), command=typed_command(), **given)
+    return How(place=place, command=typed_command(), **given)
 
 
 def progress(metric: str, quiet: bool, verbose: bool):
@@ -268,12 +278,16 @@ def say(quiet: bool) -> Callable[[str], None]:
     return lambda line: None if quiet else click.echo(line, err=True)
 
 
+def check_line(check: Mapping[str, Any]) -> str:
+    return f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}"
+
+
 def print_checks(found: list[dict[str, Any]], as_json: bool) -> None:
     """Exit code 1 if one did not pass."""
     if as_json:
         print_json(found)
     else:
         for check in found:
-            say_page(f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}")
+            say_page(check_line(check))
     if not all(check["passed"] for check in found):
         sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bench.cli.complete import fixed, lists, methods, metrics, names, or_file
 from bench.cli.failures import failed_lines, lost_lines
 from bench.cli.options import (
     asked,
+    check_line,
     explain_option,
     explained,
     how,
@@ -28,12 +30,14 @@ from bench.cli.options import (
     seeds_option,
     verbose_option,
     wait_option,
+    where_options,
 )
 from bench.cli.screen import say_aside, say_page, width
 from bench.cli.sections import Sectioned
 from bench.text import count
 
 if TYPE_CHECKING:
+    from bench.grid.how import How
     from bench.names import Setting
 
 
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
     help="default, tuned (by `bench tune`, in OUT), FILE.toml of tuned ones, or several of these.",
 )  # fmt: skip
 @machine_options
+@where_options
 @click.option("--dry-run", is_flag=True, help="List the trials, estimate their time, and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @wait_option
@@ -75,7 +80,8 @@ if TYPE_CHECKING:
 @explain_option
 @explained
 def run(
-    suite: str, configs: str | None, *, jobs: int | None, per_gpu: int, dry_run: bool, retry_failed: bool, wait: bool, shard: str | None,
+    suite: str, configs: str | None, *, jobs: int | None, per_gpu: int, place: str, is_mixed: bool, dry_run: bool, retry_failed: bool,
+    wait: bool, shard: str | None,
     is_traced: bool, keeps_weights: bool, out: str, as_json: bool, quiet: bool, verbose: bool, is_explained: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run every trial of a suite that has no record yet, then print the leaderboard.
@@ -88,15 +94,17 @@ def run(
     and again errs no more often than one test would. `bench compare A B` then allows for every look; --dry-run shows the plan.
     """
     from bench.data.loading import loaded_once
+    from bench.grid.places import place_of
     from bench.question.assemble import assemble
     from bench.question.shards import shard_of
 
     part = shard_of(shard)
-    with loaded_once():
+    with loaded_once(), ExitStack() as held:
         chosen = assemble(suite, asked(options), configs, out)
+        where = held.enter_context(place_of(place, jobs, chosen.machine, per_gpu, chosen.limits.memory, is_mixed))
         done = how(
-            jobs, chosen.machine, per_gpu, wait=wait, retry_failed=retry_failed, shard=part, is_traced=is_traced,
-            keeps_weights=keeps_weights, progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
+            where, wait=wait, retry_failed=retry_failed, shard=part, is_traced=is_traced, keeps_weights=keeps_weights,
+            progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
         )  # fmt: skip
         if dry_run:
             _foretell(chosen, out, done, as_json, quiet)
@@ -134,22 +142,24 @@ def _show_board(out: str, asked_settings: Collection[Setting], is_explained: boo
     click.echo(markdown(found) if columns is None else view_of_run(found, columns, asked_settings, is_explained))
 
 
-def _foretell(suite: Any, out: str, how: Any, as_json: bool, quiet: bool) -> None:
-    """Print what a run would do. Raises: UsageError if the data are not here, once what is known is printed."""
+def _foretell(suite: Any, out: str, how: How, as_json: bool, quiet: bool) -> None:
+    """Print what a run would do, and where. Raises: UsageError if the data are not here, once what is known is printed."""
     from bench.data.loading import loaded_once
     from bench.errors import UsageError
+    from bench.inspection.doctor import workers_for
     from bench.question.plan import notices
     from bench.studies.forecast import Outline, forecast
 
     tell = say(quiet)
     with loaded_once():
+        workers = workers_for(how.place, suite, out)
         slots, told = how.place.slots, lambda trial: tell(f"timing {trial.label} on {trial.dataset_label} {trial.combination}")
         found = forecast(suite, out, slots, told, how.shard)
         for line in [] if isinstance(found, Outline) else notices(suite):
             tell(line)
     if as_json:
-        print_json(found.as_json())
+        print_json({**found.as_json(), **({"workers": workers} if workers else {})})
     else:
-        say_page(found.text(width()))
+        say_page("\n".join([found.text(width()), *(check_line(check) for check in workers)]))
     if isinstance(found, Outline):
         raise UsageError(found.reason)

@@ -82,15 +82,15 @@ def execute(
     progress, hooks, stopped = how.progress(), Hooks(how.hooks, how.say), threading.Event()
     is_new = not (path_of(out) / "bench.db").exists()
     if is_new:  # a place where nothing can run leaves no folder behind
-        _make_ready(suite, trials, how)
+        _make_ready(jobs_of(suite, trials, path_of(out), how, concerns), how)
     with Store(out) as store, store.writing(how.wait):
         jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how, concerns)
         if not is_new:
-            _make_ready(suite, [job.trial for job in jobs], how)
+            _make_ready(jobs, how)
         store.plan(suite, budget_key(suite), how.command, trials, positions)
         summary = Summary(planned=len(trials), out=out, reused=len(trials) - len(jobs))
         awaited = [job.trial for job in jobs]
-        left = TimeLeft(how.place.slots, awaited, past(awaited, store))
+        left = TimeLeft(how.place.slots if jobs else 1, awaited, past(awaited, store))
         progress.begin(len(trials), summary.reused, left)
         with interruptible(stopped), progress:
             for record, predictions in how.place.outcomes(jobs, progress, stopped):
@@ -106,13 +106,11 @@ def execute(
     return summary
 
 
-def _make_ready(suite: Suite, trials: Sequence[Trial], how: How) -> None:
-    """Load what these trials need, and look whether the place can give their device. Raises: UsageError if it cannot."""
-    if trials:
-        names = {name for trial in trials for name in (trial.method, trial.dataset)}
-        how.place.prepare(modules_of(names), {trial.dataset_label for trial in trials})
-        for device in {machine_of(trial, suite.machine).device for trial in {trial.method: trial for trial in trials}.values()} - {"cpu"}:
-            how.place.check(device, how.say)
+def _make_ready(jobs: Sequence[Job], how: How) -> None:
+    """Load what these jobs need, and look whether the place can give it. Raises: UsageError if it cannot."""
+    if jobs:
+        how.place.prepare(modules_of({name for job in jobs for name in job.names}), {job.trial.dataset_label for job in jobs})
+        how.place.check(jobs, how.say)
 
 
 def past(awaited: Sequence[Trial], store: Store) -> list[Record]:

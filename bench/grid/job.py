@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import cloudpickle
 
@@ -22,6 +22,7 @@ from bench import registry
 from bench.data.loading import ids_in_memory
 from bench.datasets import files
 from bench.errors import TrialError
+from bench.grid.same import Same, SameCode, SameData, SameSuite
 from bench.names import Choice
 from bench.question.machine import Limits, Machine
 from bench.question.trial import Trial
@@ -40,11 +41,14 @@ GPUS = "CUDA_VISIBLE_DEVICES"  # the variable by which CUDA tells a process its 
 class Task(ABC):
     """Work for a process of its own, and what that process needs. `work` is called there."""
 
+    leaves: ClassVar[tuple[str, ...]] = ("log",)  # fields that hold paths of files which it writes
+
     limits: Limits
     log: Path  # where what it prints goes
     given: bytes = b""  # classes handed over from Python; see `handed_over`
     data_root: Path = field(default_factory=files.data_root)
     environment: Mapping[str, str] = field(default_factory=dict)  # variables of its process alone, set there before anything else
+    suite: SameSuite | None = None  # what its process must have, where that may not be the driver's own
 
     @property
     def device(self) -> str:
@@ -55,6 +59,19 @@ class Task(ABC):
         """The same task where this GPU is the only one there is (none for the empty text), with so many tasks on it."""
         return replace(self, environment={**self.environment, GPUS: gpus})
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The methods and datasets that it looks up."""
+        return ()
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """The task with other names for methods and datasets: their files lie elsewhere where it runs."""
+        return self
+
+    def rests_on(self) -> tuple[Same, ...]:
+        """What must be the same where it runs, beside the suite."""
+        return ()
+
     @abstractmethod
     def work(self, report: Callable[[Any], None]) -> Any:
         """What the task gives; `report` takes what it tells on the way. Results and reports must be picklable."""
@@ -64,7 +81,9 @@ class Task(ABC):
         return reason
 
     def settle(self) -> None:
-        """Make this process one that the task can work in: its data root, and the classes it was given."""
+        """Make this process one that the task can work in: its data root, and the classes it was given. Raises: OtherQuestion."""
+        if self.suite is not None:
+            self.suite.check()
         os.environ["BENCH_DATA"] = str(self.data_root)
         for handed in pickle.loads(self.given) if self.given else ():  # written by our own driver
             registry.take(handed)
@@ -88,6 +107,8 @@ class Outcome(NamedTuple):
 class Job(Task):
     """A trial as a task."""
 
+    leaves = ("log", "traces", "weights")
+
     trial: Trial
     machine: Machine
     traces: Path | None = None  # where to write what the method did
@@ -103,6 +124,19 @@ class Job(Task):
         """It then asks for the GPU by name: were that gone, `auto` would compute on the CPU and nobody would see it."""
         device = "cuda" if gpus else "cpu"
         return replace(super().on(gpus), machine=replace(self.machine, device=device, per_gpu=per_gpu if gpus else 1))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.trial.method, self.trial.dataset
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        method, dataset = (names.get(name, name) for name in self.names)
+        return replace(self, trial=replace(self.trial, method=method, dataset=dataset))
+
+    def rests_on(self) -> tuple[Same, ...]:
+        trial = self.trial
+        code = SameCode(str(Choice(trial.method, trial.preset, trial.options)), tuple(sorted(trial.training.items())), trial.version)
+        return SameData(trial.dataset_choice, trial.fingerprint), code
 
     def work(self, report: Report) -> Outcome:
         """The trial under its memory limit. A GPU driver reserves address space without end, so there the parent's watch is all."""

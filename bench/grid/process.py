@@ -22,13 +22,14 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from bench.errors import TrialError, UsageError
+from bench.errors import OtherQuestion, TrialError, UsageError
 from bench.grid.faults import CRASHES, is_memory, is_of_machine, line_of
 from bench.grid.job import Task
 from bench.grid.warm import start_server
+from bench.records.facts import Origin
 
 TICK = 0.1  # seconds between two looks at a process's time and memory
-_start_lock = threading.Lock()  # of `sys.modules["__main__"]`, which is exchanged while a process starts
+_start_lock = threading.Lock()  # of `sys.modules["__main__"]` and of what multiprocessing thinks of us, exchanged while a process starts
 
 
 class Stopped(RuntimeError):
@@ -36,7 +37,15 @@ class Stopped(RuntimeError):
 
 
 class Ended(RuntimeError):
-    """The process ended without a result; the message is the reason."""
+    """The process ended without a result; the message is the reason, `origin` where it ran if that was elsewhere."""
+
+    def __init__(self, reason: str, origin: Origin | None = None) -> None:
+        super().__init__(reason)
+        self.origin = origin
+
+
+class Refused(Ended):
+    """The process would have answered another question than the one that was planned: its code, its harness or its data are others."""
 
 
 class Lost(Ended):
@@ -67,6 +76,8 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
                     raise Ended(content)
                 if kind == "lost":
                     raise Lost(content)
+                if kind == "refused":
+                    raise Refused(content)
                 report(content)
             elif process.sentinel in ready:
                 raise _death(process, task.log)
@@ -89,6 +100,10 @@ def _start(task: Task) -> tuple[Connection, Any]:
         # multiprocessing re-imports the caller's main module in every child: an unguarded script or a notebook would run
         # again inside each trial. A trial needs nothing from it, so an empty one stands in while the process starts.
         main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        # A worker of a cluster is often a daemon, and multiprocessing lets a daemon have no children, for they could outlive it. Ours
+        # watch their parent themselves (`_end_with_parent`).
+        own = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+        daemon = own.pop("daemon", None)
         try:
             process.start()
         except OSError as error:  # no more processes, files or memory, now
@@ -96,6 +111,8 @@ def _start(task: Task) -> tuple[Connection, Any]:
             raise Lost(f"no process could be started: {line_of(error)}") from None
         finally:
             sys.modules["__main__"] = main
+            if daemon is not None:
+                own["daemon"] = daemon
             sender.close()  # the child's copy is then the only one: its death closes the pipe
     return receiver, process
 
@@ -117,6 +134,8 @@ def _child(sender: Connection, task: Task, environment: dict[str, str], place: P
         _write_at_once()
         task.settle()
         sender.send(("result", task.work(lambda told: sender.send(("progress", told)))))
+    except OtherQuestion as error:
+        sender.send(("refused", " ".join(str(error).split())))
     except BaseException as error:  # whatever a method raises must become a record
         is_told = isinstance(error, TrialError | UsageError)
         reason = " ".join(str(error).split()) if is_told else line_of(error)

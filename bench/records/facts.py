@@ -104,6 +104,8 @@ class Origin(_Known):
     torch_device: str | None = None  # name of the GPU
     gpu: str | None = None  # its UUID, or that of a MIG instance
     per_gpu: int | None = None  # trials that shared it; None: it was not on a GPU, or is of before this was said
+    node: str | None = None  # name of the machine, where that is not the driver's; nothing that is published has it
+    place: str | None = None  # the kind of place it ran in: dask, ray, slurm; None: the driver's own machine
 
     @property
     def code(self) -> str:

@@ -194,7 +194,8 @@ def _record(record: Record, clean: _Clean, kind: str, salter: Salter | None) -> 
         metric_reasons=_each(facts.metric_reasons, told),
         evaluations=evaluations,
     )
-    record = replace(record, reason=None if record.reason is None else told(record.reason), facts=facts)
+    origin = replace(record.provenance, node=None)
+    record = replace(record, reason=None if record.reason is None else told(record.reason), facts=facts, provenance=origin)
     return Record.from_json(trial, clean(record.as_json()))
 
 

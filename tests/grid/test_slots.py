@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
-from bench.grid import places, slots
+from bench.grid import slots
 from bench.grid.engine import execute
 from bench.grid.how import How
 from bench.grid.job import Job
-from bench.grid.places import Local
+from bench.grid.places import Local, base
 from bench.grid.process import Ended, Lost, Stopped
 from bench.grid.slots import Probed, Slots, gpus_for, named_gpus, read_listing, visible, working
 from bench.grid.warm import ALWAYS, CHANNEL
@@ -115,7 +115,7 @@ def test_as_many_run_at_once_as_gpus_take_unless_told(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b,c")
     assert [Local.of(None, Machine(device), 2).slots for device in ("cuda", "auto", "cuda:2")] == [6, 6, 2]
     assert Local.of(4, Machine("cuda"), 2).slots == 4
-    monkeypatch.setattr(places, "cpu_count", lambda: 12)
+    monkeypatch.setattr(base, "cpu_count", lambda: 12)
     assert Local.of(None, Machine("cpu", threads=3), 2).slots == 4
     with pytest.raises(UsageError, match=r"per_gpu, .* at least 1, got 0"):
         Local(1, per_gpu=0)

@@ -1,4 +1,4 @@
-"""Where tasks run. The driver asks a place; what the place is (this machine, one day a cluster) is known here alone.
+"""What every place is: the driver asks it, and whatever it is, this machine or a cluster, is known in this room alone.
 
 Whatever the place, the driver has one thread for each task that is under way, and only the driver writes: results, studies, progress.
 A place therefore says one thing, `call`: what a task gives, carried out in a process of its own somewhere. All else follows from it.
@@ -10,17 +10,15 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from joblib import Parallel, cpu_count, delayed
 
 from bench.errors import UsageError
 from bench.grid.job import Job, Outcome, Task
-from bench.grid.process import Ended, Lost, Stopped, call_isolated
+from bench.grid.process import Ended, Lost, Stopped
 from bench.grid.progress import Progress
-from bench.grid.slots import Slots, gpus_for, working
-from bench.grid.warm import start_server
-from bench.question.machine import Machine
+from bench.records.facts import Origin
 from bench.records.reached import Report
 from bench.records.record import Record
 
@@ -28,13 +26,36 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def cores(threads: int) -> int:
+    """Trials of so many threads that the cores of this machine take at once."""
+    return max(1, cpu_count() // threads)
+
+
 class Place(ABC):
-    """Somewhere that tasks run, `slots` of them at once."""
+    """Somewhere that tasks run, `slots` of them at once. What it holds open is let go at the end of `with place`."""
 
     def __init__(self, slots: int = 1) -> None:
         if slots < 1:
             raise UsageError(f"jobs, how many trials run at once, must be at least 1, got {slots}")
-        self.slots = int(slots)
+        self._slots = int(slots)
+        self._entered = 0
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at once. Raises: UsageError if that is not known."""
+        return self._slots
+
+    def __enter__(self) -> Self:
+        self._entered += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._entered -= 1
+        if not self._entered:  # a door enters a place that its caller may have entered for several runs
+            self.close()
+
+    def close(self) -> None:
+        """Let go of whatever is held open. It opens again when it is asked for something."""
 
     @abstractmethod
     def call(self, task: Task, report: Callable[[Any], None], stopped: threading.Event) -> Any:
@@ -47,10 +68,11 @@ class Place(ABC):
     def prepare(self, modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
         """Begin to load what the tasks to come need. Nothing depends on it but time."""
 
-    def check(self, device: str, say: Callable[[str], None] = lambda _: None) -> None:
-        """Look whether tasks can have this device here, before anything is stored. `say` takes a line on what is not as it could be.
+    def check(self, tasks: Iterable[Task], say: Callable[[str], None]) -> None:
+        """Look whether these tasks can have their device there, and whether what they rest on is the same there as it is here.
 
-        Raises: UsageError if they cannot.
+        Asked before anything is stored; `say` takes lines about the place. Raises: UsageError if not: they would fail one by one, or their
+        results answer another question.
         """
 
     def run(self, job: Job, report: Report, stopped: threading.Event) -> Outcome:
@@ -61,9 +83,9 @@ class Place(ABC):
         try:
             return self.call(job, report, stopped)
         except Lost as lost:
-            return Outcome(_without_result(job, "planned", str(lost)))
+            return Outcome(_without_result(job, "planned", str(lost), lost.origin))
         except Ended as end:
-            return Outcome(_without_result(job, "failed", str(end)))
+            return Outcome(_without_result(job, "failed", str(end), end.origin))
 
     def outcomes(self, jobs: Iterable[Job], progress: Progress, stopped: threading.Event) -> Iterator[Outcome]:
         """What comes of each job, as they end. `progress` hears of those that start and of their epochs."""
@@ -102,50 +124,7 @@ class Place(ABC):
             raise
 
 
-class Local(Place):
-    """This machine: each task in a process forked from a server that has loaded what it needs, `per_gpu` of them at once on a GPU.
-
-    A task that may take a GPU has one of its own, or its share of one, from its start to the death of its process. Any other sees none.
-    """
-
-    def __init__(self, slots: int = 1, per_gpu: int = 1) -> None:
-        super().__init__(slots)
-        if per_gpu < 1:
-            raise UsageError(f"per_gpu, how many trials share a GPU, must be at least 1, got {per_gpu}")
-        self.per_gpu = int(per_gpu)
-        self._lock = threading.Lock()
-        self._gpus: dict[str, Slots] = {}  # by the device that was asked for
-
-    @classmethod
-    def of(cls, jobs: int | None, machine: Machine, per_gpu: int = 1) -> Local:
-        """This machine with so many trials at once; None: as many as its GPUs take, or its cores where no GPU is asked for."""
-        found = cls(1, per_gpu)
-        fitting = len(gpus_for(machine.device)) * per_gpu or (per_gpu if machine.device.startswith("cuda") else 0)
-        return cls((fitting or max(1, cpu_count() // machine.threads)) if jobs is None else jobs, found.per_gpu)
-
-    def prepare(self, modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
-        """Start the fork server. Has an effect before this process's first task alone."""
-        start_server(modules, datasets)
-
-    def check(self, device: str, say: Callable[[str], None] = lambda _: None) -> None:
-        ids = working(device, say)
-        with self._lock:
-            self._gpus[device] = Slots(ids, self.per_gpu)
-
-    def call(self, task: Task, report: Callable[[Any], None], stopped: threading.Event) -> Any:
-        with self._lock:
-            slots = self._gpus.setdefault(task.device, Slots(gpus_for(task.device), self.per_gpu))
-        if not slots.known:
-            return call_isolated(task.on("") if task.device == "cpu" else task, report, stopped)
-        with slots.one(stopped) as gpu:
-            try:
-                return call_isolated(task.on(gpu, self.per_gpu), report, stopped)
-            except Lost:
-                slots.look_again(gpu)
-                raise
-
-
-def _without_result(job: Job, status: str, reason: str) -> Record:
+def _without_result(job: Job, status: str, reason: str, origin: Origin | None) -> Record:
     from bench.records.provenance import provenance
 
-    return Record(job.trial, status, reason, provenance=replace(provenance(), threads=job.machine.threads))
+    return Record(job.trial, status, reason, provenance=replace(origin or provenance(), threads=job.machine.threads))
