@@ -180,7 +180,7 @@ class _Run:
         self.suite, self.folder, self.studies, self.place, self.progress = suite, folder, studies, how.place, how.progress()
         self.lock, self.stopped, self.say = threading.Lock(), threading.Event(), how.say
         self.lost: list[Record] = []  # suggestions that the machine failed
-        self.jobs = dict(zip(studies, _jobs(suite, [study.space.trial for study in studies], folder), strict=True))
+        self.jobs = {job.trial.id: job for job in _jobs(suite, [study.space.trial for study in studies], folder)}
 
     @property
     def is_interrupted(self) -> bool:
@@ -208,7 +208,7 @@ class _Run:
                 return None
             study, number, trial = found
             left = study.seconds_left() if number is not None else math.inf
-        own = self.jobs[study]
+        own = self.jobs[study.space.trial.id]
         limits = replace(own.limits, seconds=min(own.limits.seconds, left))
         job = replace(own, trial=trial, limits=limits, log=log_of(trial, self.folder))
         self.progress.started(trial)
