@@ -1,5 +1,6 @@
 """Methods for tests of places: they need next to no time of their own, leave notes of where they ran, and can end what they run in."""
 
+import errno
 import os
 import signal
 import time
@@ -17,7 +18,7 @@ from bench.methods.encoders import Encoders
 class FarConfig(EstimatorConfig):
     # folder, without its first slash (what is in a folder that an option names would count as code), in which it notes each beginning:
     notes: str = ""  # a file PROCESS-SERVER-WORKER, three process ids
-    does: str = "nothing"  # sleep, hang, or poison: kill the worker that it runs on
+    does: str = "nothing"  # sleep, hang, fill the disk, or poison: kill the worker that it runs on
     seconds: float = 0.0
 
 
@@ -29,9 +30,11 @@ class Far(Estimator):
     def fit(self, train, valid):
         self.classes = len(train.schema.classes)
         note(self.config.notes)
-        print(f"it began, GPU {os.environ.get('CUDA_VISIBLE_DEVICES', 'none')}", flush=True)
+        print(f"it began; GPUs of its worker: {variable_of(parent_of(os.getppid()), 'CUDA_VISIBLE_DEVICES')}", flush=True)
         if self.config.does == "poison":
             os.kill(parent_of(os.getppid()), signal.SIGKILL)
+        if self.config.does == "fill":
+            raise OSError(errno.ENOSPC, "No space left on device")
         time.sleep(600 if self.config.does in ("hang", "poison") else self.config.seconds)
 
     def predict_proba(self, samples):
@@ -66,6 +69,12 @@ class Telling(Method):
 def note(folder):
     if folder:
         Path("/", folder, f"{os.getpid()}-{os.getppid()}-{parent_of(os.getppid())}").touch()
+
+
+def variable_of(pid, name):
+    """A variable of the environment in which another process started; an estimator itself sees no GPU."""
+    lines = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return next((line.partition("=")[2] for line in lines if line.startswith(f"{name}=")), "")
 
 
 def parent_of(pid):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import pickle
 import queue
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import bench
 from bench.errors import PlaceLost, UsageError
@@ -25,6 +27,7 @@ from bench.grid.process import Ended, Stopped
 from bench.text import count
 
 TICK = 0.2  # seconds between two looks whether a run is stopped
+CONNECT = 10.0  # seconds in which the head of a cluster must answer
 RETRIES = 2  # of a task whose worker died
 LOOKING = 1800.0  # seconds that a node has to say what it is
 STORE = 200_000_000  # bytes of shared memory of a cluster of our own: nothing but records, traces and weights passes through it
@@ -77,6 +80,8 @@ class Ray(Remote):
                 }
             else:
                 options |= {"address": self._address}
+                if self._address != "auto":  # the cluster that this machine is a node of
+                    _knock(self._address)
             try:
                 ray.init(**options)
             except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
@@ -157,6 +162,15 @@ class Ray(Remote):
 
     def _named(self) -> str:
         return self._address or "this machine"
+
+
+def _knock(address: str) -> None:
+    """Ray itself would knock for minutes. Raises: UsageError if nobody listens at HOST:PORT, or that is no such address."""
+    try:
+        found = urlsplit(f"//{address}")
+        socket.create_connection((found.hostname or "", found.port or 0), timeout=CONNECT).close()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no Ray cluster answers at {address}: {error}; the address is HOST:PORT, 6379 where Ray was not told") from None
 
 
 def _told(error: Exception) -> str:

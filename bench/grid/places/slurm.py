@@ -18,6 +18,7 @@ import platformdirs
 
 from bench.errors import UsageError, unknown
 from bench.grid.job import Task
+from bench.grid.places import leaving
 from bench.grid.places.dask import Dask
 from bench.grid.places.remote import Found
 
@@ -95,8 +96,8 @@ class Slurm(Dask):
             return SLURMCluster(
                 queue=self._partition or None, cores=1, processes=1, job_cpu=self.machine.threads, memory=f"{self._memory}B",
                 job_mem=f"{-(-self._memory // 2**20)}M", walltime=_clock(self._seconds), nanny=False, death_timeout=60,
-                python=sys.executable, job_extra_directives=extra, worker_extra_args=["--lifetime", f"{lifetime}s"],
-                log_directory=str(self._logs),
+                python=sys.executable, job_extra_directives=extra, log_directory=str(self._logs),
+                worker_extra_args=["--lifetime", f"{lifetime}s", "--preload", leaving.__name__],
                 scheduler_options={"dashboard_address": ":0"}, silence_logs="error",
             )  # fmt: skip
         except (OSError, RuntimeError, ValueError) as error:

@@ -72,6 +72,14 @@ def test_a_failure_is_a_failed_record_with_its_reason(place, engines, tmp_path):
     assert (record.provenance.node is None) == (not isinstance(place, Remote))
 
 
+def test_what_the_machine_failed_is_still_planned_and_says_where(place, engines, notes, tmp_path):
+    record, predictions = engines.run(place, engines.jobs(tmp_path, engines.method(notes, does="fill"))[0])
+    assert (record.status, predictions) == ("planned", None)
+    node = record.provenance.node
+    assert record.reason == ("" if node is None else f"worker {node}: ") + "OSError: [Errno 28] No space left on device"
+    assert (node is None) == (not isinstance(place, Remote))
+
+
 def test_a_class_from_a_notebook_runs_there(place, engines, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_given", {})
     text = engines.FAR.with_name("outside.py").read_text(encoding="utf-8")

@@ -6,10 +6,8 @@ import threading
 
 import pytest
 
-from bench.errors import UsageError
 from bench.grid.engine import execute
 from bench.grid.how import How
-from bench.grid.places import place_of
 from bench.records.database import Store
 
 
@@ -57,11 +55,10 @@ def test_a_driver_that_ends_leaves_no_process(engines, processes, notes, tmp_pat
     engines.wait_for(lambda: not engines.is_alive(trial), "the end of the trial's process", 30)
 
 
-def test_nobody_answers_is_said_in_a_line(engines, monkeypatch):
+def test_nobody_answers_is_said_in_a_line(engines, processes):
     engines.need("ray")
-    import ray
-
-    if ray.is_initialized():
-        pytest.skip("a cluster is connected, and that one is meant then")
-    with place_of("ray://127.0.0.1:1", 1) as place, pytest.raises(UsageError, match="no Ray cluster answers at"):
-        place.open()
+    asking = processes.bench("doctor", "--on", "ray://127.0.0.1:1")
+    _, said = asking.communicate(timeout=engines.LIMIT)
+    assert asking.returncode == 2
+    assert "Error: no Ray cluster answers at" in said
+    assert "Traceback" not in said

@@ -32,7 +32,7 @@ def slurm(slurm_tools, tmp_path_factory):
 
 
 def test_each_trial_of_a_run_goes_to_a_job_and_nothing_of_them_is_left(slurm, slurm_tools, engines, processes, notes, tmp_path):
-    """The GPU that Slurm gives to a job is the one that its trials see."""
+    """And each job has the GPU that Slurm gave it."""
     words = ["run", "--methods", engines.method(notes, does="sleep", seconds=2), "--datasets", "breast-cancer", "--noise", "0.3"]
     driver = processes.bench(*words, "--seeds", "0-3", "--on", f"{ON}&gres=gpu:1", "-j", "2", "--out", tmp_path / "out")
     jobs = engines.wait_for(lambda: len(slurm.jobs()) == 2 and slurm.jobs(), "two jobs")
@@ -40,7 +40,7 @@ def test_each_trial_of_a_run_goes_to_a_job_and_nothing_of_them_is_left(slurm, sl
     assert driver.returncode == 0, said
     assert len({worker for _, _, worker in engines.begun(notes)}) == 2
     logs = [path.read_text(encoding="utf-8") for path in (tmp_path / "out" / "logs").glob("*.log")]
-    assert {re.search(r"GPU (\S+)", log)[1] for log in logs} == {"0", "1"}
+    assert {re.search(r"GPUs of its worker: (\S+)", log)[1] for log in logs} == {"0", "1"}
     with Store(tmp_path / "out", create=False) as store:
         assert {(record.status, record.provenance.place) for record in store.records()} == {("done", "slurm")}
     engines.wait_for(lambda: not slurm.jobs(), "an empty queue", 30)
