@@ -32,7 +32,7 @@ from bench.records.arrays import TABLES as OF_PREDICTIONS
 from bench.records.arrays import Arrays
 from bench.records.ids import new_salt
 from bench.records.predictions import Predictions
-from bench.records.reading import connect
+from bench.records.reading import connect, share_of
 from bench.records.record import Finding, Record
 from bench.records.shared import Reader
 
@@ -117,9 +117,10 @@ class Store:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise UsageError(
-                f"results folder {self.folder} cannot be used: {error}; finished trials are safe, mend it or give another --out"
-            ) from None
+            share, way = share_of(self.folder), "mend it or give another --out"
+            if share is not None:  # SQLite's log of writes needs memory that readers share, and its locks do not hold there
+                way = f"it lies on a share ({share}), which databases do not go well with: give an --out on a disk of this machine"
+            raise UsageError(f"results folder {self.folder} cannot be used: {error}; finished trials are safe, {way}") from None
 
     @contextmanager
     def writing(self, wait: bool = False) -> Iterator[None]:
