@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import UserPath, explained, json_option, once, print_json
+from bench.cli.options import UserPath, explained, json_option, mixed_option, once, print_json
 from bench.cli.screen import say_page
 
 
@@ -20,11 +20,11 @@ from bench.cli.screen import say_page
     "--keep", type=click.Choice(["first", "last"]),
     help="Whose answer counts where two parts have done one trial with different bits.  [default: refuse]",
 )  # fmt: skip
-@click.option("--mixed", is_flag=True, help="Merge parts that ran with different versions of bench, Python or packages.")
+@mixed_option
 @click.option("--check", is_flag=True, help="Score every stored prediction again first.")
 @json_option
 @explained
-def merge(parts: tuple[Path, ...], out: Path, keep: str | None, mixed: bool, check: bool, as_json: bool) -> None:
+def merge(parts: tuple[Path, ...], out: Path, keep: str | None, is_mixed: bool, check: bool, as_json: bool) -> None:
     """Merge results folders, such as the parts of `bench run --shard`, into the folder OUT; what that holds already is merged first.
 
     \b
@@ -43,7 +43,7 @@ def merge(parts: tuple[Path, ...], out: Path, keep: str | None, mixed: bool, che
     """
     from bench.records.merging import merge as merge_folders
 
-    found = merge_folders(parts, out, keep, mixed, check)
+    found = merge_folders(parts, out, keep, is_mixed, check)
     if as_json:
         print_json(found.as_json())
     else:

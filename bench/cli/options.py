@@ -149,7 +149,7 @@ on_option = click.option(
     shell_complete=complete.names(complete.fixed("local", "dask", "ray", "slurm")),
     help="Where it runs: local, dask[://HOST:PORT], ray[://HOST:PORT], slurm[://PARTITION?time=...&mem=...].  [env: BENCH_ON]",
 )  # fmt: skip
-mixed_option = click.option("--mixed", "is_mixed", is_flag=True, help="Workers may have other package versions; each record tells its own.")
+mixed_option = click.option("--mixed", "is_mixed", is_flag=True, help="Take other versions of packages too; each record tells its own.")
 where_options = bundle(on_option, mixed_option)
 wait_option = click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
 machine_options = bundle(

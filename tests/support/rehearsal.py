@@ -197,8 +197,7 @@ class Module(_DummyBackendModule):
 
 @cache
 def install() -> torch.device:
-    """Make torch know the device. Once in a process: torch has no way back."""
-    _setup_privateuseone_for_python_backend(NAME, Module())
+    """Make the device compute. Once in a process: torch has no way back."""
     everything, named = torch.library.Library("_", "IMPL", "PrivateUse1"), torch.library.Library("aten", "IMPL", "PrivateUse1")
     everything.fallback(lambda func, *args, **kwargs: run(func, args, kwargs))
     for op in (aten.copy_.default, aten.empty.memory_format, aten.empty_strided.default):  # `torch.tensor` hides wrappers and modes,
@@ -209,6 +208,8 @@ def install() -> torch.device:
     return torch.device(NAME, 0)
 
 
+# Before anything in this process goes backward: autograd counts the kinds of devices once, at its first step.
+_setup_privateuseone_for_python_backend(NAME, Module())
 KEPT: list[object] = []  # libraries: one that nobody holds takes its kernels back
 
 

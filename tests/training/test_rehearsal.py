@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import fields, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rehearsal
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -52,22 +50,10 @@ FORCED = {  # where shapes hang on values, so that a step on a GPU must wait: fu
 }
 
 
-@cache
-def module_of_rehearsal():
-    """`support/rehearsal.py`; tests are no package, so it has no name of its own."""
-    spec = importlib.util.spec_from_file_location("bench_rehearsal", SUPPORT / "rehearsal.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["bench_rehearsal"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["bench_rehearsal"])
-    return sys.modules["bench_rehearsal"]
-
-
-@pytest.fixture(scope="module")
-def rehearsal():
-    module = module_of_rehearsal()
-    module.install()
-    return module
+@pytest.fixture(scope="module", name="rehearsal")
+def rehearsal_():
+    rehearsal.install()
+    return rehearsal
 
 
 @pytest.fixture
