@@ -14,7 +14,7 @@ if not (Path(__file__).parent / "methods").exists() and (_root / "methods").exis
 
 _API = (
     "run", "dataset", "results", "evaluations", "board", "compare", "show", "check_data", "reproduce", "profile", "audit", "tune",
-    "analyze", "export", "load_weights", "bundle", "verify",
+    "analyze", "export", "load_weights", "bundle", "verify", "merge",
 )  # fmt: skip
 
 

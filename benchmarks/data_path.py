@@ -140,7 +140,7 @@ def vectors(rounds: int) -> dict[str, float]:
     from bench.data.parts import build_parts
     from bench.methods.base import Method
     from bench.training.loader import batches_of, rows_on
-    from bench.training.loop import build_method, optimiser_of, row_batches, training_step
+    from bench.training.loop import Steps, build_method, optimiser_of, row_batches
 
     torch.set_num_threads(1)
     dataset, samples, _ = load(parse_choice("digits"))
@@ -153,7 +153,7 @@ def vectors(rounds: int) -> dict[str, float]:
             continue
         config = registry.config_of(cls, choice, {"epochs": 2})
         method = build_method(cls, config, train, 0, device)
-        adam, seconds = optimiser_of(method, config), np.zeros((2 * rounds + 1, 2))
+        steps, seconds = Steps(method, optimiser_of(method, config), config.clip_norm), np.zeros((2 * rounds + 1, 2))
         method.train()
         method.on_epoch(1, 2)
         for turn in range(2 * rounds + 1):  # the first one warms up; of the others each way comes first in half
@@ -161,7 +161,8 @@ def vectors(rounds: int) -> dict[str, float]:
                 index = row_batches(data, config.batch_size, np.random.default_rng(turn))
                 begin = time.perf_counter()
                 for batch in batches_of(data, index) if place == 0 else (data.rows(rows) for rows in index):
-                    training_step(method, adam, batch, config.clip_norm, "timing")
+                    steps.take(batch, "timing")
+                steps.check()
                 seconds[turn, place] = time.perf_counter() - begin
         ratios[choice.name] = float(np.median(seconds[1:, 0] / seconds[1:, 1]))
         totals += np.median(seconds[1:], axis=0)

@@ -1,6 +1,6 @@
 """How fast the methods train on one fixed workload, against the machine's own matrix product and a plain loop. Prints JSON.
 
-    python benchmarks/throughput.py [--methods paper] [--rounds 5] [--scaling] [--breakdown] [--device cpu]
+    python benchmarks/throughput.py [--methods paper] [--rounds 5] [--scaling] [--breakdown] [--compile] [--graphs] [--device cpu]
 
 Workload W: 512 samples, three vector modalities of 64 features, missing rate 0.3, 16 tokens a modality and width 128 where a method
 has them, batch 16, one training epoch (forward, backward, fused Adam). Reported for each method: samples a second; utilisation, the
@@ -313,10 +313,13 @@ def main() -> None:
     parser.add_argument("--breakdown", action="store_true", help="also say where a step's time goes")
     parser.add_argument("--no-loop", action="store_true", help="leave the loop out")
     parser.add_argument("--compile", action="store_true", help="also time each method under torch.compile, and name what breaks")
+    parser.add_argument("--graphs", action="store_true", help="also time a step captured as one CUDA graph, and name what forbids it")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if options.breakdown and options.device != "cpu":
         parser.error(f"--breakdown reads the times of a CPU's operations, so it needs --device cpu, got {options.device}")
+    if options.graphs and not options.device.startswith("cuda"):
+        parser.error(f"--graphs captures CUDA graphs, so it needs --device cuda, got {options.device}")
     torch.set_num_threads(1)
     try:
         names = networks(options.methods)
@@ -335,6 +338,8 @@ def main() -> None:
             result["methods"][name] |= exponent(name, samples, data)
         if options.compile:
             result["methods"][name]["compiled"] = _tried(lambda name=name: compiled(name, samples, data, options.rounds))
+        if options.graphs:
+            result["methods"][name]["graphed"] = _tried(lambda name=name: graphed(name, samples, data))
     typical = statistics.median(entry["seconds_per_gflop"] for entry in result["methods"].values())
     for entry in result["methods"].values():
         entry["seconds_per_gflop_over_median"] = entry["seconds_per_gflop"] / typical
@@ -346,11 +351,48 @@ def main() -> None:
 def compiled(name: str, samples: Samples, data: Batch, rounds: int) -> dict[str, float]:
     """Speed of the method over that of the same under torch.compile, both warm."""
     plain, other = (build(name, samples, str(data.observed.device)) for _ in range(2))
-    other.compile(dynamic=True)
+    other.compile(mode="reduce-overhead" if data.observed.is_cuda else None, dynamic=not data.observed.is_cuda)  # CUDA graphs, or none
     slow, fast = (Epoch(method, data, WORKLOAD["batch_size"]) for method in (plain, other))
     for epoch in (slow, fast, fast):
         epoch.seconds()
     return {"speedup_median": statistics.median(slow.seconds() / fast.seconds() for _ in range(rounds))}
+
+
+def graphed(name: str, samples: Samples, data: Batch, steps: int = 50) -> dict[str, float]:
+    """Speed of a training step replayed as one CUDA graph over that of the same step, eager. What waits for values cannot be captured."""
+    method = build(name, samples, str(data.observed.device))
+    method.train()
+    method.on_epoch(1, 2)
+    adam = torch.optim.Adam([each for each in method.parameters() if each.requires_grad], 1e-4, fused=True, capturable=True)
+    batch = data.rows(torch.arange(WORKLOAD["batch_size"], device=data.observed.device))
+
+    def step() -> None:
+        adam.zero_grad(set_to_none=True)
+        prediction = method(batch)
+        (F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())).backward()
+        adam.step()
+
+    def seconds(work: Callable[[], object]) -> float:
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        for _ in range(steps):
+            work()
+        torch.cuda.synchronize()
+        return (time.perf_counter() - begin) / steps
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # a capture wants what it captures to have run, on a stream of its own
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    eager = seconds(step)
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(method.generator)
+    adam.zero_grad(set_to_none=True)
+    with torch.cuda.graph(graph):
+        step()
+    return {"eager_ms": 1000 * eager, "graph_ms": 1000 * seconds(graph.replay), "speedup": eager / seconds(graph.replay)}
 
 
 def _tried(work: Callable[[], dict[str, float]]) -> object:

@@ -7,6 +7,9 @@ V routed units (rows of any kind), E experts, K kept experts, H heads.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -32,11 +35,29 @@ class Dropout(nn.Module):
         return f"p={self.p}"
 
 
+_own_dropout = ContextVar("own dropout", default=True)
+
+
+@contextmanager
+def with_dropout_of_torch() -> Iterator[None]:
+    """Dropout as a GPU does it, on a CPU too: to count what it costs there."""
+    token = _own_dropout.set(False)
+    try:
+        yield
+    finally:
+        _own_dropout.reset(token)
+
+
+def draws_here(x: Tensor) -> bool:
+    """Whether dropout of x is this file's own, and not torch's."""
+    return x.device.type == "cpu" and _own_dropout.get()
+
+
 def dropout(x: Tensor, p: float) -> Tensor:
     """x with values zeroed at chance p and the others scaled up. Keeps the shape."""
     if p == 0:
         return x
-    if x.device.type != "cpu":
+    if not draws_here(x):
         return F.dropout(x, p)
     bits = 8 if p * 256 == round(p * 256) else 16
     patterns, kind = 2**bits, torch.int8 if bits == 8 else torch.int16
@@ -64,7 +85,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
         q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
         mask = None if keys is None else keys[:, None, None, :]
-        if self.training and self.dropout > 0 and x.device.type == "cpu":  # torch has no fused path with dropout there
+        if self.training and self.dropout > 0 and draws_here(x):  # torch has no fused path with dropout there
             a = (q * q.shape[3] ** -0.5) @ k.mT  # (B, H, T, T)
             if mask is not None:
                 a = a + torch.zeros_like(mask, dtype=a.dtype).masked_fill(~mask, -torch.inf)
@@ -156,12 +177,20 @@ class SparseExperts(nn.Module):
     def forward(self, x: Tensor, experts: Tensor, gates: Tensor) -> Tensor:
         kept = experts.shape[1]
         order = experts.flatten().argsort(stable=True)  # (V*K,) assignments, grouped by expert
-        counts = torch.bincount(experts.flatten(), minlength=self.experts).tolist()
+        counts = count_of(experts.flatten(), self.experts).tolist()  # the shapes of the products: here a GPU is waited for
         unit = order // kept  # (V*K,)
         h = F.gelu(GroupedLinear.apply(x.index_select(0, unit), self.weight1, self.bias1, counts))  # (V*K, hidden)
         h = dropout(h, self.dropout) if self.training else h
         y = GroupedLinear.apply(h, self.weight2, self.bias2, counts) * gates.flatten()[order].unsqueeze(1)  # (V*K, D_out)
         return y.new_zeros(len(x), y.shape[1]).index_add(0, unit, y)  # (V, D_out)
+
+
+def count_of(numbers: Tensor, length: int) -> Tensor:
+    """How often each of 0 .. length-1 occurs, as `torch.bincount` says it, without making the host wait for a GPU.
+
+    Shapes: (N,) int64 -> (length,) int64.
+    """
+    return torch.zeros(length, dtype=torch.int64, device=numbers.device).index_add(0, numbers, torch.ones_like(numbers))
 
 
 def cv_squared(values: Tensor) -> Tensor:
@@ -210,10 +239,10 @@ def uniform_size_subset(observed: Tensor, generator: Generator) -> Tensor:
     return observed & (keys.argsort(1).argsort(1) < size.unsqueeze(1))
 
 
-def hash_uniform(seed: int, *counters: Tensor) -> Tensor:
+def hash_uniform(seed: int | Tensor, *counters: Tensor) -> Tensor:
     """Numbers in [0, 1) that depend on `seed` and the counters alone, not on batch size or order.
 
-    Shapes: counters broadcast together, int64 -> float64 of that shape. The mixing is the finaliser of SplitMix64.
+    Shapes: seed (), counters broadcast together, int64 -> float64 of that shape. The mixing is the finaliser of SplitMix64.
     """
     state = torch.zeros((), dtype=torch.int64, device=counters[0].device) + (seed & 0x7FFFFFFFFFFFFFFF)
     for counter in counters:

@@ -240,6 +240,7 @@ class M3Care(Method):
     """
 
     Config = M3CareConfig
+    places: Tensor
     positions: Tensor
     paper = "Zhang et al., M3Care: Learning with Missing Modalities in Multimodal Healthcare Data, KDD 2022, arXiv 2210.17292"
     year = 2022
@@ -295,11 +296,12 @@ class M3Care(Method):
             nn.Linear(modalities * width, 2 * width), ACTIVATIONS[config.activation](), Dropout(config.dropout),
             nn.Linear(2 * width, len(schema.classes)),
         )  # fmt: skip
+        self.register_buffer("places", torch.tensor(self.imputable), persistent=False)
         self.register_buffer("positions", sinusoids(modalities * config.tokens, width), persistent=False)
         self.support: Batch | None = None
         self.support_rows: list[int] = []  # their places in the training part
         self.reference: Reference | None = None
-        self.edge_density = float("nan")  # share of pairs of support rows that are linked, at the last evaluation
+        self.links: tuple[Tensor, int] | None = None  # pairs of support rows linked at the last evaluation, and all pairs
 
     @classmethod
     def declared(cls, config: M3CareConfig) -> Mapping[str, str]:
@@ -331,7 +333,12 @@ class M3Care(Method):
         adjacency, _ = self.adjacency(s, observed, observed)
         own = self.pick(h)
         self.reference = Reference(views, observed, bandwidth, (own, self.convolve(self.convolution1, adjacency, own)))
-        self.edge_density = ((s > 0).sum() - (s.diagonal() > 0).sum()).item() / max(s.numel() - len(s), 1)
+        self.links = (s > 0).sum() - (s.diagonal() > 0).sum(), max(s.numel() - len(s), 1)
+
+    @property
+    def edge_density(self) -> float:
+        """Share of pairs of support rows that are linked, at the last evaluation; NaN before one."""
+        return math.nan if self.links is None else self.links[0].item() / self.links[1]
 
     def forward(self, batch: Batch) -> Prediction:
         tokens = self.encode(batch)  # (M, B, T, D), a constant where not observed
@@ -357,7 +364,7 @@ class M3Care(Method):
 
     def pick(self, x: Tensor) -> Tensor:
         """The imputable modalities of x. Shapes: (M, ...) -> (I, ...)."""
-        return x if len(self.imputable) == len(x) else x[self.imputable]
+        return x if len(self.imputable) == len(x) else x[self.places]
 
     def encode(self, batch: Batch) -> Tensor:
         """Tokens of each modality, token 0 is H_k. Shapes: -> (M, B, T, D)."""
@@ -374,7 +381,7 @@ class M3Care(Method):
         filled = torch.where(self.pick(observed).unsqueeze(2) > 0, self.gate(g, own), g)  # (I, B, D)
         if len(self.imputable) == len(h):
             return filled
-        return h.index_copy(0, torch.tensor(self.imputable, device=h.device), filled)  # (M, B, D)
+        return h.index_copy(0, self.places, filled)  # (M, B, D)
 
     def trace_supports(self, h: Tensor, mapped: Tensor, observed: Tensor, index: Tensor) -> None:
         """The support rows each row is linked to, with their weights, for each imputable modality that it lacks."""
@@ -383,8 +390,8 @@ class M3Care(Method):
         s, _ = self.graph(self.similarity.views(mapped, h), observed, self.reference)
         weights, _ = self.adjacency(s, observed, self.reference.observed, loops=True)  # (I, Q, R)
         place, row, support = (weights * (1 - self.pick(observed)).unsqueeze(2)).nonzero().unbind(1)
-        target, rows = (torch.tensor(column, device=index.device) for column in (self.imputable, self.support_rows))
-        self.trace("supports", sample=index[row], target=target[place], support=rows[support], weight=weights[place, row, support])
+        rows = torch.tensor(self.support_rows, device=index.device)
+        self.trace("supports", sample=index[row], target=self.places[place], support=rows[support], weight=weights[place, row, support])
 
     def neighbours(self, h: Tensor, views: Tensor, observed: Tensor) -> Tensor:
         """G_k, from the batch itself or from the support rows.

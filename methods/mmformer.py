@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from bench.datasets.base import Batch, Schema
 from bench.methods.base import Method, MethodConfig, Prediction
-from bench.methods.encoders import Encoders
+from bench.methods.encoders import Encoders, rows_by_modality
 from bench.methods.layers import Attention, Dropout, FeedForward, uniform_subset
 
 SAMPLERS = ("subset", "bernoulli", "none")
@@ -195,13 +195,12 @@ class MMFormer(Method):
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Tokens before and after the intra-modal transformers, zero where not observed. Shapes: each (B, M, T, D)."""
-        pairs = [self.encode_modality(m, batch) for m in range(len(self.schema))]
+        pairs = [self.encode_modality(m, batch, rows) for m, rows in enumerate(rows_by_modality(batch.observed))]
         local, tokens = zip(*pairs, strict=True)
         return torch.stack(local, 1), torch.stack(tokens, 1)
 
-    def encode_modality(self, m: int, batch: Batch) -> tuple[Tensor, Tensor]:
-        """As `encode`, of modality m: observed rows alone are computed. Shapes: each (B, T, D)."""
-        rows = batch.observed[:, m].nonzero().squeeze(1)  # (n,)
+    def encode_modality(self, m: int, batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """As `encode`, of modality m: the rows (n,) that observe it are computed alone. Shapes: each (B, T, D)."""
         empty = self.position[m].new_zeros(len(batch), *self.position[m].shape)
         if len(rows) == 0:
             return empty, empty

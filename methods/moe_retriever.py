@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from bench.datasets.base import Batch, Samples, Schema, as_batch
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.methods.encoders import Encoders, PatchEmbedding, without_padding
-from bench.methods.layers import Attention, Dropout, FeedForward, SparseExperts, cv_squared, hash_uniform, in_top_k_probability
+from bench.methods.layers import Attention, Dropout, FeedForward, SparseExperts, count_of, cv_squared, hash_uniform, in_top_k_probability
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +134,12 @@ def supporting_groups(bank: Tensor, own: Tensor, target: Tensor) -> Tensor:
     return (lacking == 0) & bank.T[target]
 
 
+def numbered(counts: Tensor, total: int) -> tuple[Tensor, Tensor]:
+    """Row by row, as many entries as its count says: each entry's row and its number in the row. Shapes: (Q,), their sum -> (Z,), (Z,)."""
+    row = torch.repeat_interleave(counts, output_size=total)
+    return row, torch.arange(total, device=counts.device) - (counts.cumsum(0) - counts)[row]
+
+
 def distinct_ranks(u: Tensor, size: Tensor) -> Tensor:
     """Draws without replacement: from uniform numbers in [0, 1) to distinct ones in 0 .. size-1, all ordered choices alike.
 
@@ -219,6 +225,7 @@ class Context(NamedTuple):
     Every pair has an element; its elements have the slots 0, 1, 2, .. in no meaningful order.
     Shapes: row, target (Q,); tokens (Z, P, D); pair, slot, modality (Z,) int64; intra (Z,) bool, True = from a supporting sample;
     source (Z, M) bool, what the sample it comes from observes; support (Z,), its row of the bank, -1 for an own modality.
+    `slots` counts those of the pair with the most elements.
     """
 
     row: Tensor
@@ -230,10 +237,12 @@ class Context(NamedTuple):
     intra: Tensor
     source: Tensor
     support: Tensor
+    slots: int
 
     def weights(self, integrate: str) -> Tensor:
         """Share (Z,) of each element in its pair's embedding; balanced: half to either kind of context, where both exist."""
-        count = torch.stack([torch.bincount(self.pair[kind], minlength=len(self.row)) for kind in (~self.intra, self.intra)])
+        pairs = len(self.row)
+        count = count_of(self.intra.long() * pairs + self.pair, 2 * pairs).view(2, pairs)  # own modalities, supports
         if integrate == "mean":
             return 1 / count.sum(0)[self.pair].to(self.tokens.dtype)
         return 1 / (count[self.intra.long(), self.pair] * (count > 0).sum(0)[self.pair]).to(self.tokens.dtype)
@@ -279,15 +288,14 @@ class Retriever(nn.Module):
         y = (y + u if self.adds_input else y).view_as(x)  # (Z, P, D)
         if not self.training:
             return y, None, routing
-        return y, self.router.imbalance(routing, pool, pools).sum() / (torch.bincount(pool) > 0).sum(), routing
+        return y, self.router.imbalance(routing, pool, pools).sum() / (count_of(pool, pools) > 0).sum(), routing
 
     def attend(self, x: Tensor, context: Context) -> Tensor:
         """Attention (Z, P, D) -> (Z, P, D) within each pair: contexts are laid side by side, short ones padded and masked."""
         if self.axis == "patch":
             return self.attention(x)
         pairs, tokens = len(context.row), x.shape[1]
-        count = torch.bincount(context.pair, minlength=pairs)  # (Q,)
-        slots = int(count.max())
+        count, slots = count_of(context.pair, pairs), context.slots  # (Q,)
         keys = torch.arange(slots, device=x.device) < count.unsqueeze(1)  # (Q, S)
         place = context.pair * slots + context.slot  # (Z,)
         x = x.new_zeros(pairs * slots, *x.shape[1:]).index_copy(0, place, x).unflatten(0, (pairs, slots))  # (Q, S, P, D)
@@ -438,8 +446,8 @@ class MoERetriever(Method):
         self.is_warm_up = epoch < int(self.config.warmup_fraction * epochs + 1e-9)  # a fraction below 1 leaves the last epoch
 
     def on_evaluate(self) -> None:
-        filled, empty = self.retrievals.tolist()
-        if empty:
+        if log.isEnabledFor(logging.INFO) and (counts := self.retrievals.tolist())[1]:
+            filled, empty = counts
             log.info("moe-retriever: %d of %d slots so far had an empty supporting group", empty, filled + empty)
 
     @property
@@ -503,22 +511,26 @@ class MoERetriever(Method):
         own, taken, parts = observed[row], torch.zeros_like(row), []  # (Q, M), (Q,)
         if self.config.use_intra:
             support, taken = self.draw_supports(batch.index[row], own, target, draw)  # (Q, S), (Q,)
-            pair, slot = (torch.arange(support.shape[1], device=row.device) < taken.unsqueeze(1)).nonzero().unbind(1)
+        of_own = own.sum(1) if self.config.use_inter else torch.zeros_like(row)  # (Q,)
+        supports, owns, slots = torch.stack([taken.sum(), of_own.sum(), (taken + of_own).max()]).tolist()
+        if self.config.use_intra:
+            pair, slot = numbered(taken, supports)
             rows, modality = support[pair, slot], target[pair]
             intra = torch.ones_like(pair, dtype=torch.bool)
             assert self.bank is not None  # or `draw_supports` would have raised
             parts.append((self.encode_bank(rows, modality), pair, slot, modality, intra, self.bank.observed[rows], rows))
         if self.config.use_inter:
-            pair, modality = own.nonzero().unbind(1)
-            slot = (taken.unsqueeze(1) + own.cumsum(1) - 1)[pair, modality]  # behind the supports
+            pair, place = numbered(of_own, owns)
+            modality = (~own).int().sort(dim=1, stable=True).indices[pair, place]
+            slot = taken[pair] + place  # behind the supports
             intra = torch.zeros_like(pair, dtype=torch.bool)
             elements = tokens.flatten(0, 1).index_select(0, row[pair] * own.shape[1] + modality)  # (Z, P, D)
             parts.append((elements, pair, slot, modality, intra, own[pair], torch.full_like(pair, -1)))
-        elements, pair, *rest = (torch.cat(column) for column in zip(*parts, strict=True))
+        elements, pair, slot, modality, intra, source, support = (torch.cat(column) for column in zip(*parts, strict=True))
         if not self.config.use_inter:  # a pair without supports has no context: its slot stays zero
             kept, pair = pair.unique(return_inverse=True)
             row, target = row[kept], target[kept]
-        return Context(row, target, elements, pair, *rest) if len(row) else None
+        return Context(row, target, elements, pair, slot, modality, intra, source, support, slots) if len(row) else None
 
     def draw_supports(self, index: Tensor, own: Tensor, target: Tensor, draw: int = 0) -> tuple[Tensor, Tensor]:
         """Members of each pair's supporting group, drawn without replacement: from the generator in training, in evaluation
@@ -547,22 +559,19 @@ class MoERetriever(Method):
         if self.training:
             u = torch.rand(len(size), len(slots), generator=self.generator, device=own.device, dtype=torch.float64)
         else:
-            u = hash_uniform(int(self.eval_seed) + draw, index.unsqueeze(1), target.unsqueeze(1), slots)  # (Q, S)
+            u = hash_uniform(self.eval_seed + draw, index.unsqueeze(1), target.unsqueeze(1), slots)  # (Q, S)
         place = start.unsqueeze(1) + distinct_ranks(u, size)  # (Q, S)
         return members[place.clamp(max=len(members) - 1)], taken
 
     def encode_bank(self, rows: Tensor, modality: Tensor) -> Tensor:
         """Tokens of bank rows, each in the modality given; a row is encoded but once. Shapes: (Z,), (Z,) -> (Z, P, D)."""
         encoded = [torch.zeros(0, self.config.tokens, self.config.width, dtype=self.encoders.dtype, device=rows.device)]
-        place, count = torch.empty_like(rows), 0
         if self.bank is None:
             raise RuntimeError("prepare(train) must come before retrieval: supports are training rows")
-        for m in range(len(self.schema)):
-            wanted = (modality == m).nonzero().squeeze(1)
-            if len(wanted):
-                unique, inverse = rows[wanted].unique(return_inverse=True)
-                encoded.append(self.encoders.encode_rows(m, self.bank, unique))  # (U, P, D)
-                place[wanted] = inverse + count
-                count += len(unique)
+        unique, place = (modality * len(self.bank) + rows).unique(return_inverse=True)  # modality by modality, rows ascending
+        counts = count_of(unique // len(self.bank), len(self.schema)).tolist()
+        for m, chosen in enumerate((unique % len(self.bank)).split(counts)):
+            if len(chosen):
+                encoded.append(self.encoders.encode_rows(m, self.bank, chosen))  # (U, P, D)
         tokens = torch.cat(encoded).index_select(0, place)  # (Z, P, D)
         return tokens.detach() if self.config.detach_support else tokens

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bench.datasets.base import Batch, Schema
 from bench.methods.base import Method, MethodConfig, Prediction
-from bench.methods.encoders import Encoders
+from bench.methods.encoders import Encoders, rows_by_modality
 from bench.methods.layers import Dropout, uniform_size_subset
 
 CHOICES = {
@@ -229,8 +229,7 @@ class ShaSpec(Method):
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """r and s of eq. 1: (B, M, D) each, zero where not observed; observed cells alone are computed."""
         cells, starts, own = [], [], []  # of the observed cells, modality by modality: place, input of f_sha, output of f_spec
-        for m in range(len(self.schema)):
-            rows = batch.observed[:, m].nonzero().squeeze(1)  # (n,)
+        for m, rows in enumerate(rows_by_modality(batch.observed)):  # (n,)
             if len(rows):
                 start = self.stems(m, batch, rows)  # (n, D)
                 cells.append(rows * len(self.schema) + m)

@@ -5,15 +5,15 @@ What is natural comes first and may go by position, everything else by name. Sui
 `Path`, and `~` is a home folder. Bad input raises UsageError, a ValueError.
 
 `asking`: runs, tunings, datasets. `reading`: records, boards, comparisons, tables, weights. `looking`: audits, costs, traces, data, trials
-again. `sharing`: bundles.
+again. `sharing`: bundles, folders that become one.
 """
 
 from bench.api.asking import dataset, run, tune
 from bench.api.looking import analyze, audit, check_data, profile, reproduce
 from bench.api.reading import board, compare, evaluations, export, load_weights, page_of, results, show, stored
-from bench.api.sharing import bundle, verify
+from bench.api.sharing import bundle, merge, verify
 
 __all__ = [
-    "analyze", "audit", "board", "bundle", "check_data", "compare", "dataset", "evaluations", "export", "load_weights", "page_of",
+    "analyze", "audit", "board", "bundle", "check_data", "compare", "dataset", "evaluations", "export", "load_weights", "merge", "page_of",
     "profile", "reproduce", "results", "run", "show", "stored", "tune", "verify",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.datasets.described.dataset import Framed
     from bench.grid.hooks import Hook
     from bench.grid.how import How
+    from bench.grid.places import Place
     from bench.grid.progress import Progress
     from bench.question.assemble import Names
     from bench.question.suite import Suite
@@ -35,7 +36,10 @@ def run(
     training: Mapping[str, Value] | None = None,
     configs: Words | None = None,
     out: str | Path = DEFAULT_OUT,
-    jobs: int = 1,
+    jobs: int | None = None,
+    per_gpu: int = 1,
+    place: str | Place = "local",
+    shard: str | None = None,
     retry_failed: bool = False,
     quiet: bool = False,
     is_traced: bool = False,
@@ -47,8 +51,10 @@ def run(
 
     `methods`, `datasets`, `combinations`, `protocols`, `noise` and `seeds` take the place of the suite's, `training` changes fields of
     every method's Config. `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned ones, or several of these.
-    `out` is the results folder, `jobs` the number of trials at once; `retry_failed` runs failed trials again, `is_traced` also writes
-    what methods did inside, `keep_weights` the chosen checkpoints (for `load_weights`). Each of `hooks` is called with every
+    `out` is the results folder; `place` where trials run, as `--on` takes it (or a `Place`), and `jobs` how many at once: by default one on
+    the cores of this machine, and as many as its GPUs (`per_gpu` on each) or another place take. `shard`, such as "3/16", runs one part
+    of the trials alone, for `bench.merge`. `retry_failed` runs failed trials again, `is_traced` also writes what methods did inside,
+    `keep_weights` the chosen checkpoints (for `load_weights`). Each of `hooks` is called with every
     record that this run adds, as plain values. `options` are further suite keys (test_noise, test_combinations, metric, selection, vary,
     device, minutes, until_resolved, max_seeds, ...).
     Raises: UsageError on bad input.
@@ -58,15 +64,18 @@ def run(
     from bench.data.loading import loaded_once
     from bench.grid.progress import Lines
     from bench.question.assemble import assemble
+    from bench.question.shards import shard_of
     from bench.records.export import tidy
     from bench.studies.looks import resolve
 
     asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
     with loaded_once():
         chosen, out = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out), path_of(out)
-        kept = {"is_traced": is_traced, "keeps_weights": keep_weights}
-        how = how_of(jobs, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, hooks=tuple(hooks), **kept)
-        return tidy(resolve(chosen, out, how).records)
+        kept = {"is_traced": is_traced, "keeps_weights": keep_weights, "shard": shard_of(shard)}
+        where = place_for(place, jobs, chosen, per_gpu)
+        how = how_of(where, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, hooks=tuple(hooks), **kept)
+        with where:
+            return tidy(resolve(chosen, out, how).records)
 
 
 def tune(
@@ -86,7 +95,9 @@ def tune(
     seeds: int | str | Iterable[int] = 0,
     study: str | None = None,
     out: str | Path = DEFAULT_OUT,
-    jobs: int = 1,
+    jobs: int | None = None,
+    per_gpu: int = 1,
+    place: str | Place = "local",
     quiet: bool = False,
     plot: str | Path | None = None,
     **options: object,
@@ -95,7 +106,8 @@ def tune(
 
     Columns hold the default and the best validation score, the best options, what was spent, importances and curves; `attrs["file"]`
     is the file of winners, for `bench.run(configs=...)`. Each method gets `suggestions` in each setting, less where a budget ends
-    first; `seeds` are those of the tuning, `study` names its folder, `plot` a file for curves and importances.
+    first; `seeds` are those of the tuning, `study` names its folder, `plot` a file for curves and importances. `place` and `jobs` are
+    those of `bench.run`.
     Raises: UsageError on bad input.
     """
     from functools import partial
@@ -117,8 +129,10 @@ def tune(
     budget = Budget(*map(plain, (suggestions, budget_gflops, budget_minutes)))
     with loaded_once():
         chosen = assemble(suite, {**asked, "training": training, **options}, splits=False)
-        how = how_of(jobs, quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
-        found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
+        where = place_for(place, jobs, chosen, per_gpu)
+        how = how_of(where, quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
+        with where:
+            found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
     if drawn is not None:
         draw(found.results, drawn)
     frame = pandas.DataFrame([result.as_json() for result in found.results])
@@ -164,11 +178,26 @@ def dataset(
     return made
 
 
-def how_of(jobs: int, quiet: bool, shown: Callable[[], Progress] | None = None, **given: Any) -> How:
-    """How what was asked for in Python is done: so many at once, what it says on stderr; `given` are further fields of `How`."""
+def place_for(place: str | Place, jobs: int | None, suite: Suite | None = None, per_gpu: int = 1) -> Place:
+    """The place that was asked for in Python: on the cores of this machine one task at a time, unless `jobs` says more.
+
+    Raises: UsageError.
+    """
+    from bench.grid.places import Place, place_of
+    from bench.grid.slots import gpus_for
+    from bench.question.machine import Machine
+
+    if isinstance(place, Place):
+        return place
+    machine, memory = (Machine("cpu"), None) if suite is None else (suite.machine, suite.limits.memory)
+    is_one = jobs is None and place == "local" and not gpus_for(machine.device)
+    return place_of(place, 1 if is_one else jobs, machine, per_gpu, memory)
+
+
+def how_of(place: Place, quiet: bool, shown: Callable[[], Progress] | None = None, **given: Any) -> How:
+    """How what was asked for in Python is done: where, and what it says on stderr; `given` are further fields of `How`."""
     from bench.grid.how import How
-    from bench.grid.places import Local
     from bench.grid.progress import Progress
 
     progress = Progress if quiet or shown is None else shown
-    return How(place=Local(jobs), progress=progress, say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True), **given)
+    return How(place=place, progress=progress, say=lambda line: None if quiet else print(line, file=sys.stderr, flush=True), **given)

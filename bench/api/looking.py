@@ -6,22 +6,26 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.asking import DEFAULT_OUT, how_of
+from bench.api.asking import DEFAULT_OUT, how_of, place_for
 from bench.names import Value, path_of, words_of
 
 if TYPE_CHECKING:
     import pandas
 
+    from bench.grid.places import Place
     from bench.inspection.reproduction import Repeat
     from bench.inspection.tables import Analysis
     from bench.question.assemble import Names
     from bench.question.suite import Suite
 
 
-def audit(methods: Names = "all", *, out: str | Path = DEFAULT_OUT, jobs: int = 1, quiet: bool = False) -> pandas.DataFrame:
+def audit(
+    methods: Names = "all", *, out: str | Path = DEFAULT_OUT, jobs: int | None = None, place: str | Place = "local", quiet: bool = False
+) -> pandas.DataFrame:
     """One row per check of each method: whether it does what no method may do, as `bench audit` tries it.
 
-    `methods` takes groups too; what is found is stored in the results folder `out`, `jobs` audits run at once.
+    `methods` takes groups too; what is found is stored in the results folder `out`. `place` and `jobs` are those of
+    `bench.run`.
     Raises: UsageError on bad input.
     """
     from dataclasses import asdict
@@ -31,7 +35,8 @@ def audit(methods: Names = "all", *, out: str | Path = DEFAULT_OUT, jobs: int = 
     from bench.inspection.audit import expand, run_audits
     from bench.question.assemble import names_of
 
-    found = run_audits(expand(names_of(methods)), out, how_of(jobs, quiet))
+    with place_for(place, jobs) as where:
+        found = run_audits(expand(names_of(methods)), out, how_of(where, quiet))
     return pandas.DataFrame([asdict(finding) for finding in found])
 
 
@@ -99,7 +104,9 @@ def analyze(
 
     wanted = check_formats(words_of(formats))
     given = {"methods": methods, "datasets": datasets, "noise": noise, "seeds": seeds, "training": training, **options}
-    found = analyse(what, suite, given, out, how_of(jobs, quiet, partial(Lines, "accuracy"), command="bench.analyze(...)"))
+    found = analyse(
+        what, suite, given, out, how_of(place_for("local", jobs), quiet, partial(Lines, "accuracy"), command="bench.analyze(...)")
+    )
     if figures is not None:
         write(found, path_of(figures), wanted)
     return found

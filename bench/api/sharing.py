@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,21 @@ from bench.names import path_of, words_of
 if TYPE_CHECKING:
     from bench.question.assemble import Names
     from bench.records.bundle import Bundle
+    from bench.records.merging import Merged
     from bench.records.verification import Verification
+
+
+def merge(
+    parts: Iterable[str | Path], out: str | Path, *, keep: str | None = None, mixed: bool = False, check: bool = False
+) -> Merged:  # fmt: skip
+    """Merge results folders, such as the parts of `run(shard="1/3")`, into the folder `out`, as `bench merge` does.
+
+    `keep`, "first" or "last", says whose answer counts where two parts have done one trial with different bits; `mixed` allows different
+    packages; `check` scores every stored prediction again. Raises: UsageError if they do not belong together; nothing is written then.
+    """
+    from bench.records.merging import merge as merge_folders
+
+    return merge_folders([parts] if isinstance(parts, str | Path) else parts, out, keep, mixed, check)
 
 
 def bundle(out: str | Path = DEFAULT_OUT, *, methods: Names | None = None, to: str | Path | None = None, **source: Any) -> Bundle:

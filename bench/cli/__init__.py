@@ -18,6 +18,7 @@ from bench.cli import (
     doctor,
     export,
     listing,
+    merge,
     new,
     profile,
     reproduce,
@@ -30,7 +31,7 @@ from bench.cli.options import CONTEXT
 from bench.cli.screen import colour
 
 GROUPS = {
-    "Ask": (run.run, tune.tune),
+    "Ask": (run.run, tune.tune, merge.merge),
     "Read": (boards.leaderboard, compare.compare, show.show, reproduce.reproduce, export.export),
     "Share": (bundle.bundle, verify.verify),
     "Look inside": (analyze.analyze, profile.profile, audit.audit),

@@ -22,6 +22,7 @@ from bench.cli.options import (
     print_json,
     progress,
     question_options,
+    say,
     seeds_option,
     wait_option,
 )
@@ -63,16 +64,19 @@ analysis_options = bundle(
 
 
 def _analyze(
-    what: str, suite: str | None, *, jobs: int | None, wait: bool, figures: Path | None, formats: str, out: str, as_json: bool, quiet: bool,
-    **options: Any,
+    what: str, suite: str | None, *, jobs: int | None, per_gpu: int, wait: bool, figures: Path | None, formats: str, out: str,
+    as_json: bool, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
+    from bench.grid.places import Local
     from bench.inspection.analysis import analyse, write
     from bench.inspection.figures import check_formats
     from bench.names import split_list
+    from bench.question.machine import Machine
 
     chosen_formats = check_formats(split_list(formats))
     shown = partial(progress, "accuracy", quiet, False)
-    found = analyse(what, suite, asked(options), out, how(jobs, options["threads"] or 1, wait=wait, progress=shown))
+    place = Local.of(jobs, Machine(options["device"] or "auto", options["threads"] or 1), per_gpu)
+    found = analyse(what, suite, asked(options), out, how(place, wait=wait, progress=shown, say=say(quiet)))
     if found.interrupted:
         click.echo("interrupted: finished trials are stored; the same command continues", err=True)
         sys.exit(130)

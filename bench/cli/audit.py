@@ -8,18 +8,19 @@ import click
 
 from bench.cli.complete import methods as all_methods
 from bench.cli.complete import names
-from bench.cli.options import explained, how, jobs_option, out_option, output_options, print_json, say, wait_option
+from bench.cli.options import explained, how, jobs_option, out_option, output_options, print_json, say, wait_option, where_options
 from bench.cli.screen import say_page, width
 
 
 @click.command()
 @click.argument("methods", nargs=-1, required=True, metavar="METHOD...|all", shell_complete=names(all_methods))
 @jobs_option
+@where_options
 @wait_option
 @out_option
 @output_options
 @explained
-def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_json: bool, quiet: bool) -> None:
+def audit(methods: tuple[str, ...], jobs: int | None, place: str, is_mixed: bool, wait: bool, out: str, as_json: bool, quiet: bool) -> None:
     """Try a method for what no method may do, store what is found, and show it in every leaderboard.
 
     \b
@@ -42,14 +43,17 @@ def audit(methods: tuple[str, ...], jobs: int | None, wait: bool, out: str, as_j
     """
     from dataclasses import asdict
 
+    from bench.grid.places import place_of
     from bench.grid.process import Stopped
     from bench.inspection.audit import expand, run_audits
     from bench.inspection.audit_page import page
     from bench.question.assemble import names_of
+    from bench.question.machine import Machine
 
     choices = expand(names_of(methods))
     try:
-        found = run_audits(choices, out, how(jobs, 1, wait=wait, say=say(quiet)))
+        with place_of(place, jobs, Machine("cpu"), is_mixed=is_mixed) as where:
+            found = run_audits(choices, out, how(where, wait=wait, say=say(quiet)))
     except Stopped as error:
         click.echo(f"interrupted: {error}", err=True)
         sys.exit(130)

@@ -186,8 +186,9 @@ def _add(file: Path | None, folders: tuple[Path, ...], verify: bool, as_json: bo
 
 def _published(folders: tuple[Path, ...]) -> tuple[Path, ...]:
     from bench.errors import UsageError
+    from bench.records.pieces import published_in
 
-    chosen = folders or tuple(sorted(path.parent for path in Path("leaderboards").glob("*/records.jsonl")))
+    chosen = folders or tuple(published_in(Path("leaderboards")))
     if not chosen:
         raise UsageError("no published leaderboard here; name folders, or run in a checkout with leaderboards/")
     return chosen
@@ -204,7 +205,7 @@ def _render(folders: tuple[Path, ...], as_json: bool, anew: bool) -> None:
             found.append({"folder": str(folder), "kept": reason})
             continue
         moved = {"rescored": rescore(folder)} if anew else {}
-        found.append({"folder": str(folder), **moved, "files": [path.name for path in write(folder)]})
+        found.append({"folder": str(folder), **moved, "files": [path.relative_to(folder).as_posix() for path in write(folder)]})
     if as_json:
         print_json(found)
         return
@@ -227,14 +228,17 @@ def _check(folders: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         print_json([
             {
-                "folder": str(folder), "stale": [path.name for path in one.stale], "mismatches": list(map(asdict, one.mismatches)),
+                "folder": str(folder), "stale": [path.relative_to(folder).as_posix() for path in one.stale],
+                "mismatches": list(map(asdict, one.mismatches)),
                 **({"unchecked": one.unchecked} if one.unchecked else {}),
             }
             for folder, one in found.items()
         ])  # fmt: skip
     else:
         for folder, one in found.items():
-            click.echo(f"{'stale' if one.stale else 'ok   '}  {folder}  {' '.join(path.name for path in one.stale)}")
+            click.echo(
+                f"{'stale' if one.stale else 'ok   '}  {folder}  {' '.join(path.relative_to(folder).as_posix() for path in one.stale)}"
+            )
             if one.unchecked:
                 click.echo(f"       {one.unchecked}")
             click.echo("".join(f"       {line}\n" for line in _told(folder, one.mismatches)), nl=False)

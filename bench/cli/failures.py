@@ -40,6 +40,17 @@ def grouped(found: Iterable[tuple[str, str]]) -> list[Group]:
     return sorted(told, key=lambda group: -len(group.names))
 
 
+def lost_lines(lost: Sequence[Record]) -> list[str]:
+    """A line for each reason why trials were lost to the machine, and what to do; none where none were."""
+    from bench.grid.progress import describe
+
+    if not lost:
+        return []
+    groups = grouped((describe(record.trial), record.reason or "no reason is known") for record in lost)
+    lines = [f"lost to the machine, {count(len(group.names), 'trial')}: {group.text}" for group in groups[:REASONS]]
+    return [*lines, f"{count(len(lost), 'trial')} of this run gave no result, for the machine failed; the same command runs them again"]
+
+
 def failed_lines(failed: Sequence[Record], out: str) -> list[str]:
     """A line for each reason why trials failed, with the command that shows the first of them."""
     from bench.grid.progress import describe

@@ -20,6 +20,7 @@ from bench.names import path_of
 
 if TYPE_CHECKING:
     from bench.grid.how import How
+    from bench.grid.places import Place
 
 
 class UserPath(click.Path):
@@ -35,7 +36,16 @@ def _set_data_root(_: click.Context, __: click.Parameter, folder: Path | None) -
         os.environ["BENCH_DATA"] = str(folder.absolute())
 
 
-LOCAL = ("--out", "--jobs", "--data-root", "--plot", "--figures")  # options that say something of this machine and nothing of the question
+LOCAL = (
+    "--out",
+    "--jobs",
+    "--per-gpu",
+    "--shard",
+    "--on",
+    "--data-root",
+    "--plot",
+    "--figures",
+)  # options that say something of this machine and nothing of the question
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 Command = Callable[..., Any]
 
@@ -54,6 +64,13 @@ def bundle(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 def repeatable(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
     """What a repeatable option was given, as a suite takes it: None if nothing."""
     return list(values) or None
+
+
+def once(_: click.Context, option: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """The one value of an option that names a folder: of two, click would take the last and say nothing."""
+    if len(values) > 1:
+        raise click.BadParameter(f"given {len(values)} times, and one command has one: {', '.join(map(str, values))}", param=option)
+    return values[0] if values else None
 
 
 # The question: keys of a suite, under their names there
@@ -121,7 +138,19 @@ device_option = click.option(
     "--device", metavar="NAME", shell_complete=complete.names(complete.fixed("auto", "cpu", "cuda")), help="auto, cpu, cuda or cuda:N."
 )
 threads_option = click.option("--threads", type=int, metavar="N", help="CPU threads of each trial.")
-jobs_option = click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="How many at once.  [default: CPU cores / threads]")
+jobs_option = click.option(
+    "-j", "--jobs", type=click.IntRange(1), metavar="N", help="How many at once.  [default: GPUs x --per-gpu, or CPU cores / threads]"
+)
+per_gpu_option = click.option(
+    "--per-gpu", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Trials that share a GPU, each with 1/N of it."
+)
+on_option = click.option(
+    "--on", "place", default="local", show_default=True, envvar="BENCH_ON", metavar="PLACE",
+    shell_complete=complete.names(complete.fixed("local", "dask", "ray", "slurm")),
+    help="Where it runs: local, dask[://HOST:PORT], ray[://HOST:PORT], slurm[://PARTITION?time=...&mem=...].  [env: BENCH_ON]",
+)  # fmt: skip
+mixed_option = click.option("--mixed", "is_mixed", is_flag=True, help="Take other versions of packages too; each record tells its own.")
+where_options = bundle(on_option, mixed_option)
 wait_option = click.option("--wait", is_flag=True, help="Wait while another run writes to the same folder.")
 machine_options = bundle(
     device_option,
@@ -129,6 +158,7 @@ machine_options = bundle(
     click.option("--minutes", type=float, metavar="N", help="Wall time a trial may take."),
     click.option("--memory-gb", type=float, metavar="N", help="Memory a trial may take."),
     jobs_option,
+    per_gpu_option,
 )
 
 # The place: where data and results lie
@@ -137,13 +167,14 @@ data_root_option = click.option(
     help="Folder of the datasets that come as files.  [default: BENCH_DATA, or a folder of this user]",
 )  # fmt: skip
 out_option = click.option(
-    "--out", type=UserPath(path_type=str), default="runs", show_default=True, metavar="DIR", help="Folder of the results database."
-)
+    "--out", type=UserPath(path_type=str), multiple=True, default=("runs",), show_default="runs", metavar="DIR", callback=once,
+    help="Folder of the results database.",
+)  # fmt: skip
 place_options = bundle(data_root_option, out_option)
 source_options = bundle(
     out_option,
     click.option(
-        "--from", "published", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER",
+        "--from", "published", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER", multiple=True, callback=once,
         help="Read a published leaderboard, such as leaderboards/quick, instead of --out.",
     ),
 )  # fmt: skip
@@ -168,17 +199,20 @@ output_options = bundle(json_option, quiet_option)
 
 
 def explained(command: Command) -> Command:
-    """Bad input ends as one line on stderr and exit code 2."""
+    """Bad input ends as one line on stderr and exit code 2, a place that is gone as one line and exit code 1."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
-        from bench.errors import UsageError
+        from bench.errors import PlaceLost, UsageError
 
         try:
             return command(*args, **kwargs)
         except UsageError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(2)
+        except PlaceLost as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
 
     return run
 
@@ -202,18 +236,11 @@ def typed_command() -> str:
     return shlex.join(["bench", *kept])
 
 
-def cores(threads: int) -> int:
-    from joblib import cpu_count
-
-    return max(1, cpu_count() // threads)
-
-
-def how(jobs: int | None, threads: int, **given: Any) -> How:
-    """How what was typed is done: so many at once, and in the words in which it is stored; `given` are further fields of `How`."""
+def how(place: Place, **given: Any) -> How:
+    """How what was typed is done: where, and in the words in which it is stored; `given` are further fields of `How`."""
     from bench.grid.how import How
-    from bench.grid.places import Local
 
-    return How(place=Local(jobs or cores(threads)), command=typed_command(), **given)
+    return How(place=place, command=typed_command(), **given)
 
 
 def progress(metric: str, quiet: bool, verbose: bool):
@@ -251,12 +278,16 @@ def say(quiet: bool) -> Callable[[str], None]:
     return lambda line: None if quiet else click.echo(line, err=True)
 
 
+def check_line(check: Mapping[str, Any]) -> str:
+    return f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}"
+
+
 def print_checks(found: list[dict[str, Any]], as_json: bool) -> None:
     """Exit code 1 if one did not pass."""
     if as_json:
         print_json(found)
     else:
         for check in found:
-            say_page(f"{'ok  ' if check['passed'] else 'FAIL'}  {check['check']}: {check['detail']}")
+            say_page(check_line(check))
     if not all(check["passed"] for check in found):
         sys.exit(1)

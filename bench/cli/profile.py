@@ -55,11 +55,16 @@ def profile(
     Nothing is trained; settings are the published ones. Every combination of observed modalities is measured where there are at
     most five of them, else those that occur, single ones and all together.
 
+    What a training step asks of a GPU before any arithmetic is counted on any machine, a CPU too: launches are the operations that
+    start a kernel, with attention, recurrent layers, dropout and clipping as the kernels that a GPU has for them (it starts as many
+    or more: some operations take several); synchronisations are the times that the host waits for a number or a shape. On a CPU,
+    copies to the device are seen only where a call names them.
+
     \b
     JSON: {"profiles": [{"method", "preset", "dataset", "combination", "protocol", "seed", "device",
       "threads", "reason", "cost": {...}, "components": [{"component", "gflops_per_sample", "parameters",
       "active_parameters"}], "observed": [{"combination", "gflops_per_sample", "ms_per_sample",
-      "peak_memory_mb", "components": {...}}], "not_counted": [...]}]}
+      "peak_memory_mb", "components": {...}}], "not_counted": [...], "waits": {"file:function: call": times}}]}
 
     Exit code 0: all measured, 1: some method failed, 2: wrong usage.
     """

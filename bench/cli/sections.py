@@ -14,7 +14,9 @@ SECTIONS = {  # options by their names in Python; those of no section stand at t
         "selection", "epochs", "training", "configs", "suggestions", "budget_gflops", "budget_minutes", "sampler", "pruner",
     ),
     "How it is run": (
-        "device", "threads", "jobs", "minutes", "memory_gb", "dry_run", "retry_failed", "wait", "is_traced", "keeps_weights", "depth",
+        "device", "threads", "jobs", "per_gpu", "place", "is_mixed", "minutes", "memory_gb", "dry_run", "retry_failed", "wait", "shard",
+        "is_traced",
+        "keeps_weights", "depth",
     ),
     "Where it comes from and goes": (
         "data_root", "out", "published", "publish", "no_predictions", "beside", "site", "add", "verify", "study", "plot",

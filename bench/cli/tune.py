@@ -21,7 +21,9 @@ from bench.cli.options import (
     place_options,
     print_json,
     question_options,
+    say,
     verbose_option,
+    where_options,
 )
 from bench.cli.screen import width
 from bench.cli.sections import Sectioned
@@ -44,13 +46,15 @@ from bench.cli.sections import Sectioned
 @click.option("--study", metavar="NAME", help="Name of its folder in OUT/tuning.  [default: from the question]")
 @click.option("--plot", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE", help="Draw curves and importances.")
 @machine_options
+@where_options
 @place_options
 @output_options
 @verbose_option
 @explained
 def tune(
     suite: str, suggestions: int, *, budget_gflops: float | None, budget_minutes: float | None, sampler: str, pruner: str, seeds: str,
-    study: str | None, plot: Path | None, jobs: int | None, out: str, as_json: bool, quiet: bool, verbose: bool, **options: Any,
+    study: str | None, plot: Path | None, jobs: int | None, per_gpu: int, place: str, is_mixed: bool, out: str, as_json: bool, quiet: bool,
+    verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Tune every method with the same budget, on validation alone: the test part is never looked up.
 
@@ -65,6 +69,7 @@ def tune(
     """
     from bench.data.loading import loaded_once
     from bench.drawing import check_plot
+    from bench.grid.places import place_of
     from bench.grid.progress import Progress, SuggestionBars, SuggestionLines
     from bench.question.assemble import assemble, seeds_of
     from bench.studies.curves_plot import plot as draw
@@ -79,7 +84,9 @@ def tune(
         kind = SuggestionBars if sys.stderr.isatty() else SuggestionLines
         shown = Progress if quiet else partial(kind, chosen.selection, verbose)
         budget = Budget(suggestions, budget_gflops, budget_minutes)
-        found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how(jobs, chosen.threads, progress=shown))
+        with place_of(place, jobs, chosen.machine, per_gpu, chosen.limits.memory, is_mixed) as where:
+            done = how(where, progress=shown, say=say(quiet))
+            found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, done)
     if plot is not None:
         draw(found.results, plot)
     if as_json:

@@ -12,6 +12,7 @@ from scipy.stats import binom
 from bench.comparison.compare import compare
 from bench.errors import UsageError
 from bench.names import method_label
+from bench.question.suite import Suite
 from bench.records.answers import Answers
 from bench.records.predictions import Predictions
 from bench.records.record import Record
@@ -70,15 +71,19 @@ def self_test(answers: Answers, methods: Iterable[str], halvings: int = 20) -> S
     whose score does not vary with the seed says nothing and is left out by name.
     Raises: UsageError if no setting has 4 finished seeds of any of the methods.
     """
-    suite, predictions, wanted = answers.suite, answers.predictions, set(methods)
+    suite, wanted = answers.suite, set(methods)
     of_setting: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in sorted(answers.records, key=lambda record: record.trial.seed):
         trial = record.trial
-        if record.status == "done" and trial.label in wanted and record.trial.id in predictions:
+        if record.status == "done" and trial.label in wanted:
             of_setting[trial.label, trial.setting.title].append(record)
     found: dict[tuple[str, str], tuple[float, ...]] = {}
     left_out = []
-    for key, here in of_setting.items():
+    for key, asked in of_setting.items():
+        predictions = answers.of(asked).predictions
+        here = [record for record in asked if record.trial.id in predictions]
+        if not here:
+            continue
         own = [predictions[record.trial.id] for record in here]
         scores = np.array([record.metrics[suite.metric] for record in here])
         if len(here) < LEAST_SEEDS or not np.isfinite(scores).all():
@@ -90,7 +95,7 @@ def self_test(answers: Answers, methods: Iterable[str], halvings: int = 20) -> S
             rng = stream(0, "statistics", "self-test", *key)
             orders = [rng.permutation(len(here) // 2 * 2) for _ in range(halvings - 1)]
             further = [crossed_test(values[i[::2]], values[i[1::2]], scores[i[::2]], scores[i[1::2]]).p for i in orders]
-            found[key] = (_p(answers, here), *further)
+            found[key] = (_p(suite, here, predictions), *further)
     if not found:
         raise UsageError(
             f"a self-test needs {LEAST_SEEDS} finished seeds of a method whose scores vary, in some setting; run more with --seeds"
@@ -98,15 +103,15 @@ def self_test(answers: Answers, methods: Iterable[str], halvings: int = 20) -> S
     return SelfTest(suite.metric, found, tuple(left_out))
 
 
-def _p(answers: Answers, records: Sequence[Record]) -> float:
+def _p(suite: Suite, records: Sequence[Record], predictions: Mapping[str, Predictions]) -> float:
     """p of the records at even places against those at odd places; a last one without its like is left out."""
     sides: list[Record] = []
     arrays: dict[str, Predictions] = {}
     for place, record in enumerate(records[: len(records) // 2 * 2]):
         trial = replace(record.trial, seed=place // 2, preset=AGAIN if place % 2 else record.trial.preset)
         sides.append(replace(record, trial=trial))
-        arrays[trial.id] = answers.predictions[record.trial.id]
+        arrays[trial.id] = predictions[record.trial.id]
     first = records[0].trial
     again = method_label(first.method, AGAIN, first.options)
-    plain = Answers(replace(answers.suite, until_resolved=(), max_seeds=0), sides, arrays)
+    plain = Answers(replace(suite, until_resolved=(), max_seeds=0), sides, arrays)
     return compare(plain, first.label, again, allow=("commits", "hardware")).differences[0].p

@@ -90,11 +90,12 @@ def check_together(own: Sequence[Record], allowed: Sequence[str]) -> None:
     for record in done:
         budgets[record.trial.label, record.setting].add(json.dumps(dict(record.trial.training), sort_keys=True))
         versions[record.trial.label].add(record.trial.version)
-    hardware = {f"{record.provenance.hardware_id} {record.provenance.device}" for record in own_runs}
+    machines = {str(record.provenance.hardware_id) for record in own_runs}
+    devices = {record.device for record in own_runs if record.device is not None}
     kinds: dict[str, tuple[set, str]] = {
         "protocols": (ways, "ways to run a trial"),
         "commits": (commits, "commits"),
-        "hardware": (hardware, "kinds of hardware"),
+        "hardware": (max(machines, devices, key=len), "kinds of hardware"),
     }
     problems = {name: f"{len(values)} {what}" for name, (values, what) in kinds.items() if len(values) > 1}
     for (label, key), found in budgets.items():

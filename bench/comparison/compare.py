@@ -26,7 +26,7 @@ from bench.leaderboard.standing import families_of
 from bench.methods.catalog import FLOOR, UNRANKED
 from bench.names import Setting
 from bench.question.suite import Suite
-from bench.records.answers import Answers
+from bench.records.answers import Answers, by_setting
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.seeds import stream
@@ -81,8 +81,11 @@ def compare(
     own, left_over = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
     here = answers.of(own)
     board = build(replace(here, suite=replace(suite, metric=metric, until_resolved=(), max_seeds=0), audits=()))
-    pair = _Pair(metric, a, b, levels, own, here.predictions, observed or {})
-    found = [_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table) for table in board.settings]
+    found, of_setting = [], by_setting(own)
+    for table in board.settings:
+        one = here.of(of_setting[table.setting])
+        pair = _Pair(metric, a, b, levels, one.records, one.predictions, observed or {})
+        found.append(_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table))
     found = _beside_board(found, replace(answers.of([record for record in chosen if record.setting in shared]), suite=board.suite))
     confirmatory = metric == suite.metric
     correction = "Holm" if confirmatory else "Benjamini-Hochberg"
@@ -162,7 +165,7 @@ def _up_to_last_look(own: Sequence[Record], suite: Suite, sizes: Sequence[int], 
 
 @dataclass(frozen=True)
 class _Pair:
-    """What is compared, and with which records."""
+    """What is compared, and with which records: those of one setting."""
 
     metric: str
     a: str
@@ -176,7 +179,7 @@ class _Pair:
 def _with_looks(pair: _Pair, table: SettingTable, suite: Suite, sizes: tuple[int, ...]) -> Difference:
     """The last complete look, with all before it; before the first one, what there is."""
     result, order = _difference(pair, table), suite.looks.seed_order()
-    here = [record for record in pair.records if record.setting == table.setting]
+    here = pair.records
     ended = [{r.trial.seed for r in here if r.trial.label == label and r.status != "planned"} for label in (pair.a, pair.b)]
     complete = [n for n in sizes if all(seeds.issuperset(order[:n]) for seeds in ended)]
     if not complete:
@@ -195,7 +198,7 @@ def _with_looks(pair: _Pair, table: SettingTable, suite: Suite, sizes: tuple[int
 def _difference(pair: _Pair, table: SettingTable) -> Difference:
     metric, a, b = pair.metric, pair.a, pair.b
     rows = {row.label: row for row in table.rows}
-    here = [record for record in pair.records if record.setting == table.setting]
+    here = pair.records
     runs = [_scored(metric, [record for record in here if record.trial.label == label]) for label in (a, b)]
     arrays = [[pair.predictions[record.trial.id] for record in side if record.trial.id in pair.predictions] for side in runs]
     sign = METRICS[metric].sign

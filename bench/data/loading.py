@@ -17,7 +17,7 @@ from bench.data.moments import collector
 from bench.datasets.base import DataError, Dataset, Samples, Schema
 from bench.datasets.deferred import SMALL, size_of
 from bench.datasets.files import data_root
-from bench.errors import UsageError
+from bench.errors import OtherQuestion, UsageError
 from bench.names import Choice, parse_choice
 
 QUICK = 1.0  # seconds: a dataset from outside that loads in less is loaded twice when a run is planned, to see whether it is the same
@@ -108,7 +108,7 @@ def load_checked(choice: Choice) -> Loaded:
 
 
 def load_same(choice: Choice, fingerprint: str) -> Loaded:
-    """The data that a trial was planned on. Raises: UsageError if this process finds others."""
+    """The data that a trial was planned on. Raises: UsageError; OtherQuestion if this process finds others."""
     loaded = load(choice)
     if loaded.fingerprint != fingerprint:  # memory may be of before a change
         loaded = load(choice, anew=True)
@@ -116,7 +116,7 @@ def load_same(choice: Choice, fingerprint: str) -> Loaded:
         return loaded
     if load(choice, anew=True).fingerprint != loaded.fingerprint:
         raise UsageError(unsteady(choice))
-    raise UsageError(
+    raise OtherQuestion(
         f"dataset {str(choice)!r} is other data here than what the trial was planned on: fingerprint {fingerprint} then, "
         f"{loaded.fingerprint} now; run again with the data as they are"
     )

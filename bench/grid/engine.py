@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,31 +12,52 @@ from bench import registry
 from bench.data.loading import loaded_once
 from bench.grid.hooks import Hooks
 from bench.grid.how import How
-from bench.grid.job import Job, handed_over
-from bench.grid.left import TimeLeft
+from bench.grid.job import Job, handed_over, machine_of
+from bench.grid.left import TimeLeft, kind
 from bench.grid.process import interruptible
-from bench.names import path_of
+from bench.names import Setting, path_of
 from bench.question.plan import Concerns, budget_key, concerns_of, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
-from bench.records.kept import check_weights, traces_of, weights_of
+from bench.records.kept import check_weights, log_of, traces_of, weights_of
 from bench.records.record import Record
+
+MOST_PAST = 50  # of each kind: their median is asked for
 
 
 @dataclass
 class Summary:
-    """What a run did. `records` holds every trial of the suite that has ended, those of earlier runs included."""
+    """What a run did. `ended` holds every trial of the suite that has ended, with its status; those of earlier runs included.
+
+    `lost` holds trials of this run that the machine failed, each with the reason: they are still planned.
+    """
 
     planned: int
+    out: Path | str
     ran: int = 0
     reused: int = 0
     interrupted: bool = False
-    records: list[Record] = field(default_factory=list)
+    ended: list[tuple[Trial, str]] = field(default_factory=list)
+    lost: list[Record] = field(default_factory=list)
+
+    @property
+    def settings(self) -> set[Setting]:
+        """What the trials that have ended were asked in."""
+        return {trial.setting for trial, _ in self.ended}
+
+    @property
+    def records(self) -> list[Record]:
+        """Of every trial that has ended, read from the results folder."""
+        return self._records(trial for trial, _ in self.ended)
 
     @property
     def failed(self) -> list[Record]:
-        return [record for record in self.records if record.status == "failed"]
+        return self._records(trial for trial, status in self.ended if status == "failed")
+
+    def _records(self, trials: Iterable[Trial]) -> list[Record]:
+        with Store(self.out, create=False) as store:
+            return store.records(trial.id for trial in trials)
 
 
 def execute(
@@ -43,8 +65,9 @@ def execute(
 ) -> Summary:
     """Run every trial of the suite, or those of it in `trials`, that has no record yet; write each record as it comes.
 
-    `concerns` are what planning found in the data of these `trials`; records repeat them.
-    Raises: UsageError on bad input or a folder that cannot be written; finished trials stay stored.
+    Of a shard (`how.shard`) those that belong to it. `concerns` are what planning found in the data of these `trials`; records repeat them.
+    Raises: UsageError on bad input, a place that cannot give the device (nothing is stored then), or a folder that cannot be written;
+    finished trials stay stored.
     """
     how, suite = how or How(), with_one_name(suite)
     if how.keeps_weights:
@@ -54,26 +77,56 @@ def execute(
             trials, concerns = plan(suite), concerns_of(suite)
             for line in notices(suite, concerns):
                 how.say(line)
+    positions = [place for place, trial in enumerate(trials) if how.shard.holds(trial)]
+    trials = [trials[place] for place in positions]
     progress, hooks, stopped = how.progress(), Hooks(how.hooks, how.say), threading.Event()
+    is_new = not (path_of(out) / "bench.db").exists()
+    if is_new:  # a place where nothing can run leaves no folder behind
+        _make_ready(jobs_of(suite, trials, path_of(out), how, concerns), how)
     with Store(out) as store, store.writing(how.wait):
-        store.plan(suite, budget_key(suite), how.command, trials)
         jobs = jobs_of(suite, waiting(trials, store, how), store.folder, how, concerns)
-        summary = Summary(planned=len(trials), reused=len(trials) - len(jobs))
-        left = TimeLeft(how.place.slots, [job.trial for job in jobs], store.records() if jobs else ())
+        if not is_new:
+            _make_ready(jobs, how)
+        store.plan(suite, budget_key(suite), how.command, trials, positions)
+        summary = Summary(planned=len(trials), out=out, reused=len(trials) - len(jobs))
+        awaited = [job.trial for job in jobs]
+        left = TimeLeft(how.place.slots if jobs else 1, awaited, past(awaited, store))
         progress.begin(len(trials), summary.reused, left)
-        if jobs:
-            names = {name for job in jobs for name in (job.trial.method, job.trial.dataset)}
-            how.place.prepare(modules_of(names), {job.trial.dataset_label for job in jobs})
         with interruptible(stopped), progress:
             for record, predictions in how.place.outcomes(jobs, progress, stopped):
                 store.write(record, predictions)
-                summary.ran += 1
                 progress.ended(record)
-                hooks.ended(record)
-        summary.interrupted = summary.ran + summary.reused < summary.planned
-        records = {record.trial.id: record for record in store.records()}
-        summary.records = [records[trial.id] for trial in trials if records[trial.id].status != "planned"]
+                if record.status == "planned":
+                    summary.lost.append(record)
+                else:
+                    summary.ran += 1
+                    hooks.ended(record)
+        summary.interrupted = summary.ran + summary.reused + len(summary.lost) < summary.planned
+        summary.ended = _ended(trials, store.statuses())
     return summary
+
+
+def _make_ready(jobs: Sequence[Job], how: How) -> None:
+    """Load what these jobs need, and look whether the place can give it. Raises: UsageError if it cannot."""
+    if jobs:
+        how.place.prepare(modules_of({name for job in jobs for name in job.names}), {job.trial.dataset_label for job in jobs})
+        how.place.check(jobs, how.say)
+
+
+def past(awaited: Sequence[Trial], store: Store) -> list[Record]:
+    """Finished trials that tell how long the awaited ones may take: of each kind the first `MOST_PAST`."""
+    kinds, seen = {kind(trial) for trial in awaited}, Counter[str]()
+
+    def wanted(trial: Trial) -> bool:
+        mine = kind(trial)
+        seen[mine] += mine in kinds
+        return 0 < seen[mine] <= MOST_PAST
+
+    return store.picked(wanted, "done") if kinds else []
+
+
+def _ended(trials: Iterable[Trial], statuses: Mapping[str, str]) -> list[tuple[Trial, str]]:
+    return [(trial, status) for trial in trials if (status := statuses[trial.id]) != "planned"]
 
 
 def stored(trials: Sequence[Trial], out: Path | str, how: How) -> Summary | None:
@@ -81,11 +134,10 @@ def stored(trials: Sequence[Trial], out: Path | str, how: How) -> Summary | None
     if not (path_of(out) / "bench.db").exists():
         return None
     with Store(out, create=False) as store:
-        known = store.statuses()
-        if any(trial.id not in known for trial in trials) or waiting(trials, store, how):
+        if waiting(trials, store, how):
             return None
-        records = {record.trial.id: record for record in store.records()}
-    return Summary(planned=len(trials), reused=len(trials), records=[records[trial.id] for trial in trials])
+        ended = _ended(trials, store.statuses())
+    return Summary(planned=len(trials), out=out, reused=len(trials), ended=ended)
 
 
 def waiting(trials: Iterable[Trial], store: Store, how: How) -> list[Trial]:
@@ -93,7 +145,9 @@ def waiting(trials: Iterable[Trial], store: Store, how: How) -> list[Trial]:
     statuses = store.statuses()
     ended = {"done", "skipped"} if how.retry_failed else {"done", "skipped", "failed"}
     return [
-        trial for trial in trials if statuses[trial.id] not in ended or (statuses[trial.id] == "done" and _lacks(trial, store.folder, how))
+        trial
+        for trial in trials
+        if (status := statuses.get(trial.id)) not in ended or (status == "done" and _lacks(trial, store.folder, how))
     ]
 
 
@@ -107,8 +161,8 @@ def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, how: How | None
         Job(
             trial=trial,
             limits=suite.limits,
-            machine=suite.machine,
-            log=folder / "logs" / f"{trial.id}.log",
+            machine=machine_of(trial, suite.machine),
+            log=log_of(trial, folder),
             given=given,
             traces=traces_of(trial, folder).resolve() if how.is_traced else None,
             weights=weights_of(trial, folder).resolve() if how.keeps_weights else None,
@@ -120,6 +174,8 @@ def jobs_of(suite: Suite, trials: Sequence[Trial], folder: Path, how: How | None
 
 def _lacks(trial: Trial, folder: Path, how: How) -> bool:
     """Whether a trial's method hands over traces or weights that are asked for, and there is no file of them."""
+    if not (how.is_traced or how.keeps_weights):
+        return False
     asked = [traces_of(trial, folder)] * how.is_traced + [weights_of(trial, folder)] * how.keeps_weights
     if all(path.exists() for path in asked):
         return False

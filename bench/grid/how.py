@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bench.grid.hooks import Hook
 from bench.grid.places import Local, Place
 from bench.grid.progress import Progress
+from bench.question.shards import WHOLE, Shard
 
 
 def _silent(_: str) -> None:
@@ -26,4 +27,5 @@ class How:
     hooks: Sequence[Hook] = ()  # what is told of each record, beside those that are installed
     progress: Callable[[], Progress] = Progress  # a new one for each batch of trials
     say: Callable[[str], None] = _silent  # takes a line now and then, of what a run decided
+    shard: Shard = WHOLE  # the part of the suite's trials that runs here
     command: str = "bench.run(...)"  # what a user gave, for the pages

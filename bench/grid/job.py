@@ -11,10 +11,10 @@ import pickle
 import resource
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import cloudpickle
 
@@ -22,6 +22,7 @@ from bench import registry
 from bench.data.loading import ids_in_memory
 from bench.datasets import files
 from bench.errors import TrialError
+from bench.grid.same import Same, SameCode, SameData, SameSuite
 from bench.names import Choice
 from bench.question.machine import Limits, Machine
 from bench.question.trial import Trial
@@ -33,15 +34,43 @@ from bench.records.record import Record
 if TYPE_CHECKING:
     from bench.datasets.described.dataset import Framed
 
+GPUS = "CUDA_VISIBLE_DEVICES"  # the variable by which CUDA tells a process its GPUs: indices, UUIDs or MIG ids
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
     """Work for a process of its own, and what that process needs. `work` is called there."""
 
+    leaves: ClassVar[tuple[str, ...]] = ("log",)  # fields that hold paths of files which it writes
+
     limits: Limits
     log: Path  # where what it prints goes
     given: bytes = b""  # classes handed over from Python; see `handed_over`
     data_root: Path = field(default_factory=files.data_root)
+    environment: Mapping[str, str] = field(default_factory=dict)  # variables of its process alone, set there before anything else
+    suite: SameSuite | None = None  # what its process must have, where that may not be the driver's own
+
+    @property
+    def device(self) -> str:
+        """What it computes on: cpu, or auto, cuda, cuda:N where it may take a GPU."""
+        return "cpu"
+
+    def on(self, gpus: str, per_gpu: int = 1) -> Self:
+        """The same task where this GPU is the only one there is (none for the empty text), with so many tasks on it."""
+        return replace(self, environment={**self.environment, GPUS: gpus})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The methods and datasets that it looks up."""
+        return ()
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """The task with other names for methods and datasets: their files lie elsewhere where it runs."""
+        return self
+
+    def rests_on(self) -> tuple[Same, ...]:
+        """What must be the same where it runs, beside the suite."""
+        return ()
 
     @abstractmethod
     def work(self, report: Callable[[Any], None]) -> Any:
@@ -52,7 +81,9 @@ class Task(ABC):
         return reason
 
     def settle(self) -> None:
-        """Make this process one that the task can work in: its data root, and the classes it was given."""
+        """Make this process one that the task can work in: its data root, and the classes it was given. Raises: OtherQuestion."""
+        if self.suite is not None:
+            self.suite.check()
         os.environ["BENCH_DATA"] = str(self.data_root)
         for handed in pickle.loads(self.given) if self.given else ():  # written by our own driver
             registry.take(handed)
@@ -76,12 +107,36 @@ class Outcome(NamedTuple):
 class Job(Task):
     """A trial as a task."""
 
+    leaves = ("log", "traces", "weights")
+
     trial: Trial
     machine: Machine
     traces: Path | None = None  # where to write what the method did
     weights: Path | None = None  # where to write the chosen checkpoint
     validates: bool = False  # True: train and validate alone, without the test part
     concerns: tuple[str, ...] = ()  # what planning found in its data, which its record repeats
+
+    @property
+    def device(self) -> str:
+        return self.machine.device
+
+    def on(self, gpus: str, per_gpu: int = 1) -> Self:
+        """It then asks for the GPU by name: were that gone, `auto` would compute on the CPU and nobody would see it."""
+        device = "cuda" if gpus else "cpu"
+        return replace(super().on(gpus), machine=replace(self.machine, device=device, per_gpu=per_gpu if gpus else 1))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.trial.method, self.trial.dataset
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        method, dataset = (names.get(name, name) for name in self.names)
+        return replace(self, trial=replace(self.trial, method=method, dataset=dataset))
+
+    def rests_on(self) -> tuple[Same, ...]:
+        trial = self.trial
+        code = SameCode(str(Choice(trial.method, trial.preset, trial.options)), tuple(sorted(trial.training.items())), trial.version)
+        return SameData(trial.dataset_choice, trial.fingerprint), code
 
     def work(self, report: Report) -> Outcome:
         """The trial under its memory limit. A GPU driver reserves address space without end, so there the parent's watch is all."""
@@ -101,6 +156,13 @@ class Job(Task):
     def worded(self, reason: str) -> str:
         """The reason with the samples that it names called so: what is published names them otherwise."""
         return marked(reason, ids_in_memory(Choice(self.trial.dataset, "", self.trial.dataset_options)))
+
+
+def machine_of(trial: Trial, machine: Machine) -> Machine:
+    """What a trial computes on where `machine` is asked for: a method that fits itself computes on the CPU everywhere."""
+    from bench.methods.base import Method
+
+    return machine if issubclass(registry.method_class(trial.method), Method) else replace(machine, device="cpu")
 
 
 def handed_over(names: Iterable[str]) -> bytes:

@@ -6,7 +6,6 @@ the caller is inherited. The parent talks to the process through a pipe: the tas
 
 from __future__ import annotations
 
-import errno
 import io
 import multiprocessing
 import os
@@ -18,17 +17,19 @@ import time
 import traceback
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from bench.errors import TrialError, UsageError
+from bench.errors import OtherQuestion, TrialError, UsageError
+from bench.grid.faults import CRASHES, is_memory, is_of_machine, line_of
 from bench.grid.job import Task
 from bench.grid.warm import start_server
+from bench.records.facts import Origin
 
 TICK = 0.1  # seconds between two looks at a process's time and memory
-_start_lock = threading.Lock()  # of `sys.modules["__main__"]`, which is exchanged while a process starts
+_start_lock = threading.Lock()  # of `sys.modules["__main__"]` and of what multiprocessing thinks of us, exchanged while a process starts
 
 
 class Stopped(RuntimeError):
@@ -36,13 +37,26 @@ class Stopped(RuntimeError):
 
 
 class Ended(RuntimeError):
-    """The process ended without a result; the message is the reason."""
+    """The process ended without a result; the message is the reason, `origin` where it ran if that was elsewhere."""
+
+    def __init__(self, reason: str, origin: Origin | None = None) -> None:
+        super().__init__(reason)
+        self.origin = origin
+
+
+class Refused(Ended):
+    """The process would have answered another question than the one that was planned: its code, its harness or its data are others."""
+
+
+class Lost(Ended):
+    """The machine failed, not the task: nothing is known of it, and it is to be done again."""
 
 
 def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Event) -> Any:
     """What `task` returns, called in a process of its own; what it reports on the way is passed on.
 
-    Raises: Ended with the reason if it gives no result; Stopped if `stopped` is set first, its process is then killed.
+    Raises: Ended with the reason if it gives no result, Lost if that is the machine's fault; Stopped if `stopped` is set first, its
+    process is then killed.
     """
     receiver, process = _start(task)
     begin, inherited = time.monotonic(), _own_bytes(process.pid)
@@ -55,14 +69,18 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
                 try:
                     kind, content = receiver.recv()
                 except EOFError:
-                    raise Ended(_death(process, task.log)) from None
+                    raise _death(process, task.log) from None
                 if kind == "result":
                     return content
                 if kind == "failed":
                     raise Ended(content)
+                if kind == "lost":
+                    raise Lost(content)
+                if kind == "refused":
+                    raise Refused(content)
                 report(content)
             elif process.sentinel in ready:
-                raise Ended(_death(process, task.log))
+                raise _death(process, task.log)
             if time.monotonic() - begin > task.limits.seconds:
                 raise Ended(f"time limit: still running after {task.limits.seconds / 60:g} minutes")
             if _own_bytes(process.pid) - inherited > task.limits.memory:
@@ -82,13 +100,19 @@ def _start(task: Task) -> tuple[Connection, Any]:
         # multiprocessing re-imports the caller's main module in every child: an unguarded script or a notebook would run
         # again inside each trial. A trial needs nothing from it, so an empty one stands in while the process starts.
         main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        # A worker of a cluster is often a daemon, and multiprocessing lets a daemon have no children, for they could outlive it. Ours
+        # watch their parent themselves (`_end_with_parent`).
+        own = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+        daemon = own.pop("daemon", None)
         try:
             process.start()
         except OSError as error:  # no more processes, files or memory, now
             receiver.close()
-            raise Ended(f"no process could be started: {line_of(error)}") from None
+            raise Lost(f"no process could be started: {line_of(error)}") from None
         finally:
             sys.modules["__main__"] = main
+            if daemon is not None:
+                own["daemon"] = daemon
             sender.close()  # the child's copy is then the only one: its death closes the pipe
     return receiver, process
 
@@ -101,20 +125,27 @@ def _child(sender: Connection, task: Task, environment: dict[str, str], place: P
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(place)
-    with task.log.open("w", encoding="utf-8", errors="replace") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    _write_at_once()
+    os.environ.update({**environment, **task.environment})  # before anything looks for a GPU
     try:
+        os.chdir(place)
+        with task.log.open("w", encoding="utf-8", errors="replace") as stream:
+            os.dup2(stream.fileno(), 1)
+            os.dup2(stream.fileno(), 2)
+        _write_at_once()
         task.settle()
         sender.send(("result", task.work(lambda told: sender.send(("progress", told)))))
-    except (TrialError, UsageError) as error:
-        sender.send(("failed", task.worded(" ".join(str(error).split()))))
+    except OtherQuestion as error:
+        sender.send(("refused", " ".join(str(error).split())))
     except BaseException as error:  # whatever a method raises must become a record
-        traceback.print_exc()
-        sender.send(("failed", f"out of memory: {line_of(error)}" if _is_memory(error) else task.worded(line_of(error))))
+        is_told = isinstance(error, TrialError | UsageError)
+        reason = " ".join(str(error).split()) if is_told else line_of(error)
+        if not is_told:
+            with suppress(OSError):  # a full disk has no room for it either
+                traceback.print_exc()
+        if is_of_machine(error):
+            sender.send(("lost", task.worded(reason)))
+        else:
+            sender.send(("failed", f"out of memory: {reason}" if not is_told and is_memory(error) else task.worded(reason)))
 
 
 def _write_at_once() -> None:
@@ -144,26 +175,17 @@ def _own_bytes(pid: int | None) -> int:
     return 1024 * sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", status, re.MULTILINE))
 
 
-def _is_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: Python's, CUDA's, the allocator's, or the dynamic loader's in the middle of an import."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or getattr(error, "errno", None) == errno.ENOMEM:
-        return True
-    return any(words in str(error) for words in ("can't allocate memory", "annot allocate memory", "failed to map segment"))
-
-
-def line_of(error: BaseException) -> str:
-    """An exception as one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
-
-
-def _death(process: Any, log: Path) -> str:
-    """Why a process that sent no result is gone."""
+def _death(process: Any, log: Path) -> Ended:
+    """Why a process that sent no result is gone. We kill none of which we still wait for an answer: that was somebody else."""
     process.join()
     code = process.exitcode
-    if code is not None and code < 0:
-        return f"killed by signal {signal.Signals(-code).name} (log: {log.name})"
-    return f"process ended with exit code {code} and no result (log: {log.name})"
+    if code is None or code >= 0:
+        return Ended(f"process ended with exit code {code} and no result (log: {log.name})")
+    name = signal.Signals(-code).name
+    if -code in CRASHES:
+        return Ended(f"killed by signal {name} (log: {log.name})")
+    likely = "; the system does so when memory runs out, then run fewer at once (-j)" if -code == signal.SIGKILL else ""
+    return Lost(f"killed from outside by signal {name}{likely} (log: {log.name})")
 
 
 @contextmanager

@@ -99,7 +99,7 @@ class Lines(Progress):
 
     def outcome(self, record: Record) -> str:
         if record.status != "done":
-            return f"{record.status} {describe(record.trial)}: {record.reason}"
+            return f"{'lost' if record.status == 'planned' else record.status} {describe(record.trial)}: {record.reason}"
         total = record.facts.seconds.get("total", 0.0)
         return f"done {describe(record.trial)}: {self.metric} {record.metrics[self.metric]:.4f} in {total:.1f} s"
 

@@ -111,8 +111,10 @@ def free_at_once() -> None:
 def warm_up() -> None:
     """Load, in the fork server, what every trial needs and what this run is about: it is then shared with all that are forked.
 
-    The order matters: what has to see all that is loaded comes last.
+    The order matters: what has to see all that is loaded comes last. Nothing here may touch a GPU, or what is forked could use none;
+    whatever a module of somebody else asks torch about GPUs, the driver's own library answers.
     """
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     from bench.data.loading import holds_large, preload
     from bench.records.provenance import provenance
 

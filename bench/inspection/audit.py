@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import registry
+from bench.errors import UsageError
+from bench.grid.faults import line_of
 from bench.grid.how import How
 from bench.grid.job import Task, handed_over, limit_memory
 from bench.grid.places import Place
-from bench.grid.process import Ended, Stopped, interruptible, line_of
+from bench.grid.process import Ended, Lost, Stopped, interruptible
+from bench.grid.same import Same, SameCode
 from bench.inspection.subjects import (
     BATCH,
     FILLS,
@@ -250,9 +254,11 @@ def run_audits(choices: Sequence[Choice], out: Any, how: How | None = None, limi
     found: dict[int, list[Finding]] = {}
     how.place.prepare(["bench.inspection.audit"])
     with Store(out) as store, store.writing(how.wait):
+        tasks = [_task(choice, limits, store.folder) for choice in choices]
+        how.place.check(tasks, how.say)
 
         def one(position: int) -> tuple[int, list[Finding]]:
-            return position, _isolated(how.place, choices[position], limits, store, stopped)
+            return position, _isolated(how.place, tasks[position], stopped)
 
         with interruptible(stopped):
             for position, findings in how.place.each(one, range(len(choices)), stopped):
@@ -269,21 +275,48 @@ class Audit(Task):
     """The audit of one choice as a task; it tells each finding."""
 
     choice: Choice
+    version: str  # of the method's code, in the driver
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.choice.name,)
+
+    def renamed(self, names: Mapping[str, str]) -> Audit:
+        return replace(self, choice=replace(self.choice, name=names.get(self.choice.name, self.choice.name)))
+
+    def rests_on(self) -> tuple[Same, ...]:
+        return (SameCode(str(self.choice), (), self.version),)
 
     def work(self, report: Callable[[Finding], None]) -> None:
         """Every check under the memory limit, with one thread, so that sums are always added in the same order."""
+        for same in self.rests_on():
+            same.check()
         limit_memory(self.limits.memory)
         with limited(1):
             for finding in audit(self.choice):
                 report(finding)
 
 
-def _isolated(place: Place, choice: Choice, limits: Limits, store: Store, stopped: threading.Event) -> list[Finding]:
+def _task(choice: Choice, limits: Limits, folder: Path) -> Audit:
+    """The audit of a choice, of the code that is here."""
+    cls = registry.method_class(choice.name)
+    version = registry.version_of(cls, registry.config_of(cls, choice, {}))
+    log = folder / "logs" / f"audit-{re.sub(r'[^A-Za-z0-9.=@-]+', '-', bare_choice(str(choice)))[:200]}.log"
+    return Audit(choice=choice, version=version, limits=limits, log=log, given=handed_over([choice.name]))
+
+
+def _isolated(place: Place, task: Audit, stopped: threading.Event) -> list[Finding]:
     """All findings on one choice; a process that dies leaves the check it was at failed. Raises: Stopped."""
     findings: list[Finding] = []
-    log = store.folder / "logs" / f"audit-{re.sub(r'[^A-Za-z0-9.=@-]+', '-', bare_choice(str(choice)))[:200]}.log"
+    choice = task.choice
+
+    def heard(finding: Finding) -> None:
+        findings.append(replace(finding, method=str(Choice(choice.name, "", choice.options))))  # its file may lie elsewhere there
+
     try:
-        place.call(Audit(choice=choice, limits=limits, log=log, given=handed_over([choice.name])), findings.append, stopped)
+        place.call(task, heard, stopped)
+    except Lost as lost:
+        raise UsageError(f"the audit of {choice} was lost to the machine: {lost}; what was found before is stored, run it again") from None
     except Ended as end:
         check = list(CHECKS)[min(len(findings), len(CHECKS) - 1)]
         failed = replace(_finding_of(choice, registry.method_class(choice.name)), check=check, detail=f"did not run: {end}")

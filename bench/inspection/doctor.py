@@ -7,18 +7,28 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from bench import registry
+from bench.datasets.base import DataError
 from bench.datasets.files import FileDataset, data_root
 from bench.errors import UsageError
+from bench.grid.engine import jobs_of
+from bench.grid.job import Task
+from bench.grid.places import Place
+from bench.grid.places.remote import Remote
 from bench.grid.warm import SOCKET, socket_folder
+from bench.names import path_of
+from bench.question.plan import plan
+from bench.question.suite import Suite
 from bench.records.provenance import hardware
 from bench.records.reading import connect
 from bench.text import count
 
+PATIENCE = 120.0  # seconds in which a first worker may come
 SIGNS = "●±→~×é"  # of pages and of names
 
 
@@ -36,6 +46,30 @@ def checks(out: Path) -> list[dict[str, object]]:
         _data_root(),
         _folder(out),
     ]
+
+
+def checks_of(place: Place, tasks: Iterable[Task] = ()) -> list[dict[str, object]]:
+    """One entry a worker of a place: what it is, and whether it can run the suite, and these tasks. None for this machine.
+
+    Waits a little for the first worker. Raises: UsageError if the place cannot be reached.
+    """
+    if not isinstance(place, Remote):
+        return []
+    found = [_check(f"worker {one.worker}", not one.problems, one.line()) for one in place.inspect(tasks, patience=PATIENCE)]
+    return found or [_check(place.kind, False, f"no worker came within {PATIENCE:g} s; start some, or look at the queue")]
+
+
+def workers_for(place: Place, suite: Suite, out: Path | str) -> list[dict[str, object]]:
+    """The same for what a suite asks. Data that are not here are not looked for there."""
+    if not isinstance(place, Remote):
+        return []
+    try:
+        trials = plan(suite)
+    except UsageError as error:
+        if not isinstance(error.__cause__, DataError):
+            raise
+        trials = []
+    return checks_of(place, jobs_of(suite, trials, path_of(out)))
 
 
 def _check(name: str, passed: bool, detail: str) -> dict[str, object]:

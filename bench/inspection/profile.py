@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import combinations as subsets
 from typing import Any
@@ -37,6 +38,8 @@ from bench.training.cost import (
     stated_number,
     training_flops,
 )
+from bench.training.devices import forked_streams, peak_bytes, restart_peak
+from bench.training.launches import step_count
 from bench.training.loader import batches_of, rows_on
 from bench.training.loop import build_method, resolve_device, row_batches, rows_for
 from bench.training.threads import limited
@@ -47,7 +50,7 @@ ROWS = 64  # test rows that stand for an observed combination
 EVERY_SUBSET = 5  # up to so many modalities, every combination is measured
 COSTS = (
     "gflops_per_sample", "training_gflops_per_sample", "parameters", "active_parameters", *(f"latency_ms_{rows}" for rows in LATENCY_ROWS),
-    "peak_memory_mb",
+    "peak_memory_mb", "launches", "synchronisations",
 )  # fmt: skip
 
 
@@ -83,6 +86,7 @@ class Profile:
     components: Sequence[Component] = ()
     observed: Sequence[Observed] = ()
     not_counted: Sequence[str] = ()  # operations that may matter and that no formula counts
+    waits: Mapping[str, int] = field(default_factory=dict)  # file:function: call -> synchronisations of a training step that stand there
     reason: str | None = None  # why there are no numbers
 
     def row(self) -> dict[str, object]:
@@ -102,6 +106,7 @@ class Profile:
             "components": [dict(vars(part)) for part in self.components],
             "observed": [dict(vars(part)) for part in self.observed],
             "not_counted": list(self.not_counted),
+            "waits": dict(self.waits),
         }
 
 
@@ -149,7 +154,7 @@ def profiles(
     for trial in trials:
         if begin is not None:
             begin(trial)
-        with limited(threads), torch.random.fork_rng([place] if place.type == "cuda" else []):
+        with limited(threads), forked_streams(place):
             found = _profile_or_reason(trial, place, threads, depth)
         yield found
 
@@ -176,11 +181,12 @@ def _method(opened: Opened, whole: Part, seed: int, device: torch.device, depth:
     """The numbers of a method's profile. `whole` is the test part with nothing hidden."""
     config, train, test = opened.config, opened.parts.train.samples, opened.parts.test.samples
     memory = TensorMemory()
-    with memory:
+    seen = memory if device.type == "cpu" else nullcontext()  # elsewhere torch's allocator counts
+    with seen:
         method = build_method(opened.cls, config, train, seed, device)
     method.on_epoch(config.epochs - 1, config.epochs)  # past every warm-up
     method.eval()
-    with torch.no_grad(), memory:
+    with torch.no_grad(), seen:
         method.on_evaluate()
     count = forward_count(method, _batches(test, config.batch_size, device))
     not_counted, observed = set(count.not_counted), []
@@ -205,6 +211,8 @@ def _method(opened: Opened, whole: Part, seed: int, device: torch.device, depth:
         cost[f"latency_ms_{size}"] = latency_ms(method, list(_batches(exactly(test, ROWS), size, device)))
     batch = as_batch(train.rows(np.arange(min(config.batch_size, len(train)))), device)
     cost["training_gflops_per_sample"] = training_flops(method, batch) / len(batch) / 1e9
+    step = step_count(method, config, batch)  # the last of all, for the method moves
+    cost |= {"launches": step.launches, "synchronisations": step.synchronisations}
     return {
         "cost": {name: cost[name] for name in COSTS},
         "components": [
@@ -213,6 +221,7 @@ def _method(opened: Opened, whole: Part, seed: int, device: torch.device, depth:
         ],
         "observed": observed,
         "not_counted": sorted(not_counted),
+        "waits": step.places,
     }
 
 
@@ -221,15 +230,13 @@ def _peak_mb(method: Method, batch: Batch, memory: TensorMemory) -> float:
 
     On a CPU the bytes of living tensors, counted; on a GPU what torch's allocator held.
     """
-    with torch.no_grad():
-        if batch.observed.is_cuda:
-            torch.cuda.reset_peak_memory_stats(batch.observed.device)
-            method(batch)
-            return torch.cuda.max_memory_allocated(batch.observed.device) / 1e6
-        memory.restart()
-        with memory:
-            method(batch)
-        return memory.peak / 1e6
+    device = batch.observed.device
+    restart_peak(device)
+    memory.restart()
+    with torch.no_grad(), memory if device.type == "cpu" else nullcontext():
+        method(batch)
+    held = peak_bytes(device)
+    return (memory.peak if held is None else held) / 1e6
 
 
 def _estimator(opened: Opened, whole: Part, seed: int) -> dict[str, Any]:
@@ -259,6 +266,8 @@ def _estimator(opened: Opened, whole: Part, seed: int) -> dict[str, Any]:
         "active_parameters": parameters,
         **latencies,
         "peak_memory_mb": peaks[0],
+        "launches": None,
+        "synchronisations": None,
     }
     observed = [
         Observed(combination, None, _estimator_ms(estimator, samples) / ROWS, peak)

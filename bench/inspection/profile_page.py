@@ -43,11 +43,14 @@ LEAST_ASKED = ("Device", "Active", "Training", "Peak MB")  # columns that go fir
 NOTES = """GFLOPs: 1e9 floating-point operations a sample; a multiply-add counts 2; activations, norms, sorting and look-ups count nothing.
 Training: forward and backward pass of a training sample. Active: parameters that act on one sample. ms: median time of a batch.
 Peak MB (1e6 bytes) while 64 rows are predicted: living tensors, parameters included; on a GPU what torch's allocator held; for a
-method that fits itself what Python's allocators held, data that it keeps included."""
+method that fits itself what Python's allocators held, data that it keeps included.
+Launches: operations of a training step, Adam's included, that start a kernel on a GPU; it starts as many or more. Waits: times that the
+host waits in that step for a number or a shape. Both are counted on any machine as a GPU would work, not measured on one."""
 
 
 def _comparison(found: Sequence[Profile], width: int | None) -> str:
-    titles = ["GFLOPs", "Training", "Parameters", "Active", *(f"ms, {count(rows, 'row')}" for rows in LATENCY_ROWS), "Peak MB"]
+    latency = (f"ms, {count(rows, 'row')}" for rows in LATENCY_ROWS)
+    titles = ["GFLOPs", "Training", "Parameters", "Active", *latency, "Peak MB", "Launches", "Waits"]
     table = [
         {
             "Method": profile.trial.label,
@@ -99,6 +102,9 @@ def _detail(profile: Profile, width: int | None) -> str:
     blocks.append(terminal_table(table, LEFT, width))
     if profile.not_counted:
         blocks.append(f"not counted, for want of a formula: {', '.join(profile.not_counted)}")
+    if profile.waits:
+        waits = (f"{place}{f' ({count} times)' if count > 1 else ''}" for place, count in profile.waits.items())
+        blocks.append(f"waits of a training step: {'; '.join(waits)}")
     return "\n\n".join(blocks)
 
 

@@ -8,21 +8,20 @@ import threading
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from bench import registry
 from bench.data.loading import load
 from bench.errors import UsageError
-from bench.grid.job import Job, handed_over
+from bench.grid.job import Job, handed_over, machine_of
 from bench.grid.places import Local
 from bench.names import Choice
 from bench.question.machine import Limits, Machine
 from bench.question.trial import HARNESS_VERSION
+from bench.records.bits import cut, differences, is_cut
 from bench.records.bundle import Bundle
 from bench.records.database import Store
 from bench.records.folder import Folder
 from bench.records.ids import SALTED, Salter, as_set
-from bench.records.predictions import SCORES, Predictions
+from bench.records.predictions import Predictions
 from bench.records.reached import Report
 from bench.records.record import Record
 from bench.text import count
@@ -32,7 +31,6 @@ AS_SET = (
     "  rows were compared as a set, by their labels and outputs: the stored ones are under salted ids, and the results folder with their "
     "salt (--salt) was not given"
 )
-LAST_BITS = 2.0**-50  # relative; what two exponentials in double precision may differ by
 SLOWER = 10  # a repeat may take this many times as long as the trial took
 
 
@@ -152,7 +150,7 @@ def reproduce(
     if limits is None:
         asked_of = source.answers().suite.limits
         limits = replace(asked_of, seconds=max(asked_of.seconds, SLOWER * record.facts.seconds.get("total", 0.0)))
-    machine = Machine(record.provenance.device or "auto", record.provenance.threads or 1)
+    machine = machine_of(asked, Machine(record.provenance.device or "auto", record.provenance.threads or 1))
     given = handed_over((trial.method, trial.dataset))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / f"{trial.id}.log"
@@ -184,56 +182,10 @@ def _differing(
         return differences(stored, new)
     if salt is not None:
         return differences(stored, Salter(salt).predictions(new))
-    if _is_cut(stored) and not _is_cut(new):
-        new = _cut(new, stored)
+    if is_cut(stored) and not is_cut(new):
+        new = cut(new, stored)
     differing, rows, largest, _ = differences(as_set(stored), as_set(new))
     return differing, rows, math.nan if differing else largest, None if differing else 0
-
-
-def differences(stored: Predictions, new: Predictions) -> tuple[tuple[str, ...], int, float, int | None]:
-    """Names of arrays that are not the same to the last bit, rows, largest difference of a score, rows with another predicted class.
-
-    Of a trial stored when probabilities were cut to float32, the bits are those of the new probabilities cut so.
-    """
-    then, now = stored.named(), (_cut(new, stored) if _is_cut(stored) and not _is_cut(new) else new).named()
-    differing = tuple(sorted(name for name in then.keys() | now.keys() if not _same(then.get(name), now.get(name))))
-    differing = tuple(name.replace("evaluations/", "evaluation ", 1) for name in differing)
-    if {"ids", "target"} & set(differing) or stored.outputs.shape != new.outputs.shape:
-        return differing, len(stored.ids), math.nan, None
-    changed = int((stored.scores.argmax(1) != new.scores.argmax(1)).sum())
-    if not differing:
-        return differing, len(stored.ids), 0.0, changed
-    shared = [rule for rule, outputs in new.evaluations.items() if rule in stored.evaluations and outputs.shape == stored.outputs.shape]
-    pairs = [(stored.scores, new.scores), *((stored.scores_under(rule), new.scores_under(rule)) for rule in shared)]
-    return differing, len(stored.ids), max(float(np.abs(a - b).max()) for a, b in pairs), changed
-
-
-def _is_cut(predictions: Predictions) -> bool:
-    """Whether they are probabilities in float32, as every method's were before logits were stored."""
-    return predictions.form == SCORES and predictions.outputs.dtype == np.float32
-
-
-def _cut(new: Predictions, stored: Predictions) -> Predictions:
-    """The new predictions in the form of stored ones that were cut to float32."""
-    evaluations = {rule: _as_float32(new.scores_under(rule), stored.evaluations.get(rule)) for rule in new.evaluations}
-    return Predictions(new.ids, new.target, _as_float32(new.scores, stored.outputs), evaluations, SCORES)
-
-
-def _as_float32(scores: np.ndarray, stored: np.ndarray | None) -> np.ndarray:
-    """The scores in float32; halfway between two of these the last bit of an exponential decides, and either is what was stored."""
-    cut = scores.astype(np.float32)
-    if stored is None or stored.shape != cut.shape:
-        return cut
-    low, high = ((scores * (1 + step)).astype(np.float32) for step in (-LAST_BITS, LAST_BITS))
-    return np.where((low <= stored) & (stored <= high), stored, cut)
-
-
-def _same(then: np.ndarray | None, now: np.ndarray | None) -> bool:
-    if then is None or now is None or then.shape != now.shape:
-        return False
-    if then.dtype.kind in "US":
-        return bool((then == now).all())
-    return then.dtype == now.dtype and then.tobytes() == now.tobytes()
 
 
 def _where(record: Record, again: Record) -> list[tuple[str, object, object]]:

@@ -23,10 +23,10 @@ from bench.data.parts import batch_rows, build_parts
 from bench.datasets.base import Batch, Dataset, Modality, Samples, Schema, as_batch
 from bench.datasets.gaussian import GaussianClasses
 from bench.errors import unknown
-from bench.grid.process import line_of
+from bench.grid.faults import line_of
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.seeds import number, stream
-from bench.training.loop import build_method, evaluate, optimiser_of, rows_for, training_step, without_labels
+from bench.training.loop import Steps, build_method, evaluate, optimiser_of, rows_for, without_labels
 
 SEED = 0
 TRAIN, VALID, TEST, STRANGERS = 32, 12, 16, 16  # rows; strangers are test rows that keep the others company
@@ -209,7 +209,7 @@ class TrainedSubject(Subject):
         set_global_generators(state)
         config, fit = self.config, Fit(b"")
         method = build_method(self.cls, config, train, SEED, torch.device("cpu"))
-        adam, order = optimiser_of(method, config), stream(SEED, "order")
+        steps, order = Steps(method, optimiser_of(method, config), config.clip_norm), stream(SEED, "order")
         batch, scored = unsealed(train, train.target), unsealed(valid)
         trained = {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
         idle = set(trained)
@@ -217,7 +217,8 @@ class TrainedSubject(Subject):
             method.train()
             method.on_epoch(epoch, config.epochs)
             for rows in batch_rows(len(train), config.batch_size, order):
-                loss = training_step(method, adam, batch.rows(torch.from_numpy(rows)), config.clip_norm, f"epoch {epoch + 1}")
+                loss = steps.take(batch.rows(torch.from_numpy(rows)), f"epoch {epoch + 1}")
+                steps.check()
                 fit.losses.append(loss.item())
                 idle -= {name for name in idle if (gradient := trained[name].grad) is not None and gradient.any()}
             if method.is_selectable:

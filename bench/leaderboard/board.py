@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bench.data.grammar import parse_protocol
 from bench.leaderboard.files import Files, base_of
 from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
 from bench.leaderboard.printed import Printed, of_board
@@ -25,7 +26,7 @@ from bench.leaderboard.rows import (
     SettingTable,
     one_question_each,
 )
-from bench.leaderboard.scores import Scores, interval, refusal, scores_of
+from bench.leaderboard.scores import Scores, check_once, interval, refusal, scores_in
 from bench.leaderboard.significance import Across, across
 from bench.leaderboard.standing import Bounds, Standing, bounds_of, cost_of, mean_cost, pareto_marks, standing_of
 from bench.leaderboard.surface import surface_of
@@ -33,13 +34,15 @@ from bench.methods.catalog import UNRANKED, role
 from bench.names import Choice, Setting, alike, bare_choice
 from bench.question.suite import Suite
 from bench.question.winners import winners_of
-from bench.records.answers import Answers, named
+from bench.records.answers import Answers, by_setting, named
 from bench.records.facts import Facts
 from bench.records.ids import SALTED
 from bench.records.record import Finding, Record, audit_summary
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
 from bench.text import agreeing, and_list, count
+
+CurveKey = tuple[bool, str, str, str]  # whether synthetic; dataset, combination and shape of the protocol
 
 
 def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
@@ -49,11 +52,10 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
     """
     suite, winners = answers.suite, winners_of(answers.suite)
     records = named(answers.records, winners)
-    by_setting = scores_of(suite.metric, records, answers.predictions)
+    check_once(records)
     done = [record for record in records if record.status == "done"]
-    audited = _audited(answers.audits)
-    settings = [_setting_table(answers, setting, methods, audited) for setting, methods in by_setting.items()]
-    settings.sort(key=lambda table: (table.synthetic, table.dataset, table.combination, table.shape, table.noise or 0.0))
+    settings, by_setting, curves, refused = _of_settings(replace(answers, records=records))
+    settings.sort(key=_order)
     first = alike((base_of(table.dataset), (table.synthetic, table.fingerprint or table.dataset)) for table in settings)
     files = Files.of((table.dataset for table in settings), ())
     settings = [replace(table, page=files.page(table.dataset), counts_as=first[base_of(table.dataset)]) for table in settings]
@@ -62,25 +64,66 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
     return Board(
         suite,
         tuple(settings),
-        tuple(_overall(suite, [s for s in settings if s.synthetic == kind], by_setting) for kind in kinds),
+        tuple(_overall(suite, [s for s in settings if s.synthetic == kind], by_setting, curves) for kind in kinds),
         tuple((_text(record), reason) for record, reason in failures),
-        warnings_of(answers, records, by_setting, first),
+        warnings_of(answers, records, by_setting, first, refused),
         provenance_line(done),
         tuple(answers.commands),
         of_board(printed, records, suite.metric),
         answers.folder,
         tuple(winner for winner in winners if any(winner.made(record.trial) for record in records)),
         answers.withheld,
+        answers.cut,
         tuple(dict.fromkeys(record.trial.dataset_label for record in done if record.facts.ids == SALTED)),
     )
 
 
+def _of_settings(
+    answers: Answers,
+) -> tuple[list[SettingTable], dict[Setting, dict[str, Scores]], dict[CurveKey, Curve], dict[Setting, str]]:
+    """Every setting's table and scores, every curve, and why a setting cannot be tested, where it cannot.
+
+    Settings that may lie on one curve are worked on together, and what is known of each test sample is dropped after them: however many
+    settings a board has, predictions of one are in memory, and of one curve a number for each sample and trial.
+    """
+    audited = _audited(answers.audits)
+    groups: dict[CurveKey, list[Setting]] = defaultdict(list)
+    records = by_setting(answers.records)
+    for setting in records:
+        groups[False, setting.dataset, setting.combination, parse_protocol(setting.protocol).shape].append(setting)
+    tables: dict[Setting, SettingTable] = {}
+    kept: dict[Setting, dict[str, Scores]] = {}
+    curves: dict[CurveKey, Curve] = {}
+    refused: dict[Setting, str] = {}
+    for group in groups.values():
+        scores: dict[Setting, dict[str, Scores]] = {}
+        for setting in group:
+            here = answers.of(records[setting])
+            scores[setting] = scores_in(answers.suite.metric, here.records, here.predictions)
+            tables[setting] = _setting_table(here, setting, scores[setting], audited)
+            refused[setting] = refusal(list(scores[setting].values()))
+        curves |= _curves(answers.suite.metric, sorted((tables[setting] for setting in group), key=_order), scores, answers.suite.levels)
+        kept |= {setting: {label: one.without_samples() for label, one in methods.items()} for setting, methods in scores.items()}
+    return [tables[s] for s in records], {s: kept[s] for s in records}, curves, {s: why for s in records if (why := refused[s])}
+
+
+def _order(table: SettingTable) -> tuple[bool, str, str, str, float]:
+    return table.synthetic, table.dataset, table.combination, table.shape, table.noise or 0.0
+
+
 def warnings_of(
-    answers: Answers, records: Sequence[Record], by_setting: Mapping[Setting, Mapping[str, Scores]], first: Mapping[str, str]
+    answers: Answers,
+    records: Sequence[Record],
+    by_setting: Mapping[Setting, Mapping[str, Scores]],
+    first: Mapping[str, str],
+    refused: Mapping[Setting, str],
 ) -> tuple[str, ...]:
-    """What a reader must know before any number. `records` as tables name them; `first` maps each dataset to the one it counts as."""
+    """What a reader must know before any number. `records` as tables name them; `first` maps each dataset to the one it counts as.
+
+    `refused` says why a setting cannot be tested, where it cannot.
+    """
     mixed = mixtures([record for record in records if record.status == "done"])
-    return (*answers.left_out, *mixed, *_warnings(records, by_setting), *_same_data(first), *_added_seeds(answers.suite))
+    return (*answers.left_out, *mixed, *_warnings(records, by_setting, refused), *_same_data(first), *_added_seeds(answers.suite))
 
 
 def _text(record: Record) -> str:
@@ -88,7 +131,7 @@ def _text(record: Record) -> str:
     return f"{trial.label} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}"
 
 
-def _warnings(records: Sequence[Record], by_setting: Mapping[Setting, Mapping[str, Scores]]) -> list[str]:
+def _warnings(records: Sequence[Record], by_setting: Mapping[Setting, Mapping[str, Scores]], refused: Mapping[Setting, str]) -> list[str]:
     """What a reader must know before the tables, apart from what forbids tests."""
     found = []
     waiting = sum(record.status == "planned" for record in records)
@@ -106,11 +149,7 @@ def _warnings(records: Sequence[Record], by_setting: Mapping[Setting, Mapping[st
             f"{count(n, 'trial')} {agreeing(n, 'has', 'have')} the seed of another one of the same method and setting and "
             f"{agreeing(n, 'is', 'are')} left out (the last one given counts), first {label} on {setting.dataset}, {setting.protocol}"
         )
-    for setting, methods in by_setting.items():
-        refused = refusal(list(methods.values()))
-        if refused:
-            found.append(f"{setting.dataset}, {setting.protocol}: {refused}; nothing is tested there")
-    return found
+    return found + [f"{setting.dataset}, {setting.protocol}: {why}; nothing is tested there" for setting, why in refused.items()]
 
 
 def _same_data(first: Mapping[str, str]) -> list[str]:
@@ -234,13 +273,19 @@ def _worst_audit(texts: Iterable[str]) -> str:
     return max(texts, key=lambda text: (text.startswith("FAILED"), text == NOT_AUDITED, text))
 
 
-def _overall(suite: Suite, settings: Sequence[SettingTable], by_setting: Mapping[Setting, Mapping[str, Scores]]) -> Overall:
-    """One row a method over all settings of one kind."""
+def _overall(
+    suite: Suite,
+    settings: Sequence[SettingTable],
+    by_setting: Mapping[Setting, Mapping[str, Scores]],
+    of_kinds: Mapping[CurveKey, Curve],
+) -> Overall:
+    """One row a method over all settings of one kind; `of_kinds` are the curves of both."""
     metric, levels = suite.metric, suite.levels
     synthetic = settings[0].synthetic
     done = [record for table in settings for one in by_setting[table.setting].values() for record in one.done]
     mixed = "; ".join(mixtures(done))
-    curves = _curves(metric, settings, by_setting, levels)
+    keys = dict.fromkeys(map(_curve_key, settings))
+    curves = [of_kinds[key] for key in keys if key in of_kinds]
     sign = METRICS[metric].sign
     found: dict[str, list[Row]] = defaultdict(list)
     for setting in settings:
@@ -301,22 +346,26 @@ def _overall_row(
 
 def _curves(
     metric: str, settings: Sequence[SettingTable], by_setting: Mapping[Setting, Mapping[str, Scores]], levels: Levels
-) -> list[Curve]:
-    """One for every dataset, combination and shape of protocol with two missing rates and more."""
-    groups: dict[tuple[str, str, str], list[SettingTable]] = defaultdict(list)
+) -> dict[CurveKey, Curve]:
+    """One for every dataset, combination and shape of protocol with two missing rates and more; real and synthetic ones apart."""
+    groups: dict[CurveKey, list[SettingTable]] = defaultdict(list)
     for setting in settings:
         if setting.noise is not None:
-            groups[setting.dataset, setting.combination, setting.shape].append(setting)
-    curves = []
-    for where, group in groups.items():
+            groups[_curve_key(setting)].append(setting)
+    curves = {}
+    for key, group in groups.items():
         if len({setting.noise for setting in group}) < 2 or len({setting.noise for setting in group}) < len(group):
             continue
         along = [by_setting[table.setting] for table in group]
         mixed = "; ".join(mixtures([record for level in along for one in level.values() for record in one.done]))
         intervals = [{row.label: row.interval for row in setting.rows} for setting in group]
         noise = [setting.noise for setting in group if setting.noise is not None]
-        curves.append(curve_of(metric, where, group[0].synthetic, noise, along, intervals, levels, mixed))
+        curves[key] = curve_of(metric, key[1:], group[0].synthetic, noise, along, intervals, levels, mixed)
     return curves
+
+
+def _curve_key(table: SettingTable) -> CurveKey:
+    return table.synthetic, table.dataset, table.combination, table.shape
 
 
 def _summed(flags: Iterable[str], done: int) -> tuple[str, ...]:

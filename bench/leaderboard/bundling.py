@@ -19,7 +19,6 @@ from bench.records.bundle import Bundle, Code
 from bench.records.folder import Folder, answers_of
 from bench.records.unpacking import open_bundle
 from bench.registry import code
-from bench.registry.code import Source
 
 
 def bundle_of(
@@ -102,18 +101,9 @@ def _code(trials: list[Trial], with_code: bool) -> tuple[list[Code], dict[str, b
         for source in code.sources_of(cls):
             if source.text and not source.name.startswith("bench."):
                 key = "" if source.name not in parts else source.name
-                members[key] = f"{files.CODE}{version}/{_path_in(source)}"
+                members[key] = f"{files.CODE}{version}/{source.below}"
                 texts[members[key]] = source.text.encode()
         if by_file and "" in members and not contents:
             entry = f"{members['']}:{trial.method.rpartition(':')[2]}"
         made.append(Code(name, version, parts, contents, members, entry))
     return made, texts
-
-
-def _path_in(source: Source) -> str:
-    """Where a file lies below the folder that its imports start from."""
-    path = source.path.resolve()
-    if source.folder is not None and path.is_relative_to(root := source.folder.root.resolve()):
-        return path.relative_to(root).as_posix()
-    last = "/__init__.py" if path.name == "__init__.py" else ".py"
-    return source.name.replace(".", "/") + last

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from bench import registry
 from bench.drawing import missing
 from bench.errors import UsageError
@@ -21,13 +19,15 @@ from bench.leaderboard.rows import Board
 from bench.leaderboard.setting_page import PAGE_END
 from bench.leaderboard.tables import significance_json, surface_csv, table_csv, table_tex
 from bench.names import bare_choice
-from bench.records.answers import Answers
-from bench.records.folder import WITHHELD, Folder, named_folder
+from bench.records import pieces
+from bench.records.answers import Answers, by_setting
+from bench.records.folder import CUT, WITHHELD, Folder, named_folder
 from bench.records.ids import SALTED, rows_by_dataset
-from bench.records.predictions import stack
+from bench.records.predictions import Predictions
 from bench.records.public import public
 from bench.records.record import Record
 from bench.records.scoring import Mismatch, agreeing, mismatches_of, rescored
+from bench.records.stacked import write_predictions
 from bench.text import and_list, count, finite
 
 
@@ -43,7 +43,7 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
     """
     if predictions:
         refuse_restricted(answers.records)
-    answers = agreeing(public(answers))
+    answers = replace(agreeing(public(answers)), cut=())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.toml").write_text(answers.suite.to_toml(), encoding="utf-8")
     shown = {(bare_choice(record.trial.choice), record.trial.version) for record in answers.records}
@@ -53,24 +53,45 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
     beside = of_board(printed, answers.records, answers.suite.metric)
     if beside:
         (folder / FILE).write_text(to_csv(beside), encoding="utf-8")
-    if predictions:
-        np.savez_compressed(folder / "predictions.npz", **stack(answers.predictions))  # type: ignore[arg-type]
-        _write_records(folder, answers)
-        return write(folder, draw)
-    (folder / "predictions.npz").unlink(missing_ok=True)
-    answers = replace(answers, folder=named_folder(folder), withheld=True)
-    rendered = _write_pages(folder, build(answers, beside), draw)
-    _write_records(folder, answers, {path.name: _hash(path) for path in rendered})
-    return sorted(folder.iterdir())
-
-
-def _write_records(folder: Path, answers: Answers, sealed: Mapping[str, str] | None = None) -> None:
-    """The records, and in a last line what is said of all of them; `sealed` are the hashes of pages that cannot be rendered again."""
     lines = [json.dumps(record.as_line(), sort_keys=True) for record in answers.records]
-    left_out = {"left_out": list(answers.left_out)} if answers.left_out else {}
-    withheld = {} if sealed is None else {"predictions": WITHHELD, "pages": dict(sealed)}
-    lines.append(json.dumps({"commands": list(answers.commands), **left_out, **withheld}))
-    (folder / "records.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    said = {"commands": list(answers.commands), **({"left_out": list(answers.left_out)} if answers.left_out else {})}
+    if predictions:
+        batches = (here.predictions for _, here in answers.by_setting())
+        write_answers(folder, (lines, said), batches, [record.trial.id for record in answers.records])
+        return write(folder, draw)
+    board = build(replace(answers, folder=named_folder(folder), withheld=True), beside)  # the folder may be the one they come from
+    pieces.remove(folder, pieces.PREDICTIONS)
+    cut = _write_records(folder, lines, said, {})
+    rendered = _write_pages(folder, replace(board, cut=tuple(cut)), draw)
+    _write_records(folder, lines, {**said, "predictions": WITHHELD, "pages": {path.name: _hash(path) for path in rendered}}, {})
+    return files_of(folder)
+
+
+def write_answers(
+    folder: Path, records: tuple[Sequence[str], Mapping[str, object]], batches: Iterable[Mapping[str, Predictions]], order: Iterable[str]
+) -> None:
+    """Write records and predictions into a folder. `records` are their lines, and what is said of all of them.
+
+    A batch is a setting's predictions; `order` is that of trials in a file.
+    """
+    number = write_predictions(folder, batches, order)
+    _write_records(folder, *records, {pieces.PREDICTIONS: number} if number else {})
+
+
+def _write_records(folder: Path, lines: Sequence[str], said: Mapping[str, object], cut: Mapping[str, int]) -> dict[str, int]:
+    """Write the lines of the records and the last one, which says what is cut into how many pieces; returns that."""
+    kept = {key: value for key, value in said.items() if key != CUT}
+    found, number = dict(cut), -1
+    while number != found.get(pieces.RECORDS, 0):  # the last line may be what needs one more piece
+        found |= {pieces.RECORDS: number} if number > 0 else {}
+        number = pieces.write_lines(folder, [*lines, json.dumps({**kept, **({CUT: found} if found else {})})])
+    return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a published folder, those in pieces too."""
+    cut = [path for name in (pieces.RECORDS, pieces.PREDICTIONS) for path in pieces.of_folder(folder, name)]
+    return sorted({*(path for path in folder.iterdir() if path.is_file()), *cut})
 
 
 def _hash(path: Path) -> str:
@@ -102,7 +123,7 @@ def revealed(folder: Path, files: Sequence[Path], out: Path | str) -> str:
     if answers.withheld:
         return f"{wrote}; no predictions, so no row, label or id of a sample"
     kinds = {record.trial.dataset_label: record.facts.ids for record in answers.records if record.facts.ids}
-    rows = rows_by_dataset(answers.records, answers.predictions)
+    rows = rows_by_dataset(answers)
     salted = [f"{n} of {label}" for label, n in rows.items() if kinds.get(label) == SALTED]
     clear = [f"{n} of {label}" for label, n in rows.items() if kinds.get(label) != SALTED]
     said = [f"{and_list(clear)} under public ids"] if clear else []
@@ -119,37 +140,48 @@ def withheld(folder: Path) -> str:
 def rescore(folder: Path) -> list[str]:
     """Take the metrics of a published folder's records anew from its predictions; returns the ids of the trials that had others.
 
-    Nothing else in `records.jsonl` moves, and `predictions.npz` is only read; `write` renders the pages that follow.
+    Nothing else in the records moves, and predictions are only read; `write` renders the pages that follow.
     Raises: UsageError if the folder cannot be read or has no predictions, or a class score is not finite.
     """
     with Folder(folder) as found:
         found.refuse_withheld()
-        records = {record.trial.id: record for record in found.records() if record.status == "done"}
-        predictions = found.predictions(records)
-    new = {id_: rescored(records[id_], arrays) for id_, arrays in predictions.items()}
-    moved = [id_ for id_, record in new.items() if record is not records[id_]]
-    path = folder / "records.jsonl"
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    of_moved = {line["id"]: line for line in lines if line.get("id") in set(moved)}
-    for id_, line in of_moved.items():
-        record = finite(new[id_].as_json())
-        line["metrics"] = record["metrics"]
-        if "metric_reasons" in line["facts"]:
-            line["facts"]["metric_reasons"] = {}  # the new facts name theirs, if there are any
-        line["facts"] |= record["facts"]
-    if moved:
-        fresh = path.with_name(f"{path.name}.new")  # a folder is never left with half of its records
-        fresh.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines), encoding="utf-8")
-        fresh.replace(path)
-    return moved
+        records, cut = found.records(), found.cut
+    new: dict[str, Record] = {}
+    for own in by_setting(record for record in records if record.status == "done").values():
+        predictions = found.predictions(record.trial.id for record in own)
+        taken = ((record, rescored(record, predictions[record.trial.id])) for record in own if record.trial.id in predictions)
+        new |= {before.trial.id: after for before, after in taken if after is not before}
+    if new:
+        lines = [_rescored_line(text, new) for text in pieces.lines(folder)]
+        place = next((place for place, text in enumerate(lines) if "commands" in json.loads(text)), None)
+        said = {} if place is None else json.loads(lines.pop(place))
+        if said:
+            _write_records(folder, lines, said, {name: number for name, number in cut.items() if name != pieces.RECORDS})
+        else:
+            pieces.write_lines(folder, lines)
+    return [record.trial.id for record in records if record.trial.id in new]
+
+
+def _rescored_line(text: str, new: Mapping[str, Record]) -> str:
+    """A line of the records as it is, or with the new metrics of its trial."""
+    line = json.loads(text)
+    if line.get("id") not in new:
+        return text
+    record = finite(new[line["id"]].as_json())
+    line["metrics"] = record["metrics"]
+    if "metric_reasons" in line["facts"]:
+        line["facts"]["metric_reasons"] = {}  # the new facts name theirs, if there are any
+    line["facts"] |= record["facts"]
+    return json.dumps(line, sort_keys=True)
 
 
 def write(folder: Path, draw: bool = True) -> list[Path]:
     """Render a published folder anew; returns its files. Raises: UsageError if it cannot be read, or has no predictions."""
     with Folder(folder) as found:
         found.refuse_withheld()
-    _write_pages(folder, board_of(folder), draw)
-    return sorted(folder.iterdir())
+        answers = found.answers()
+    _write_pages(folder, _board(folder, answers), draw)
+    return files_of(folder)
 
 
 def _write_pages(folder: Path, board: Board, draw: bool) -> list[Path]:
@@ -192,7 +224,7 @@ def _rendered(board: Board, pictures: Sequence[str]) -> dict[str, str]:
 class Checked:
     """What does not agree in a published folder: nothing, if it is as it should be."""
 
-    stale: tuple[Path, ...]  # files that a fresh rendering would not leave as they are, and records.jsonl if it has mismatches
+    stale: tuple[Path, ...]  # files that a fresh rendering would not leave as they are, and the records if they have mismatches
     mismatches: tuple[Mismatch, ...]  # numbers of records that their predictions do not give, the largest difference first
     unchecked: str = ""  # what could not be looked at, and why
 
@@ -213,7 +245,7 @@ def checked(folder: Path) -> Checked:
         if published.withheld:
             off_seal = [folder / name for name, hash_ in published.pages.items() if not _is_sealed(folder / name, hash_)]
             return Checked(tuple(sorted(off_seal)), (), published.withheld)
-    answers = _answers(folder)
+        answers = published.answers()
     off = mismatches_of(answers)
     board = _board(folder, answers)
     pictures = {path.name: path for path in folder.glob("*.svg")}
@@ -221,7 +253,7 @@ def checked(folder: Path) -> Checked:
     found = [folder / name for name, text in fresh.items() if not _holds(folder / name, text)]
     hashes = plots.data_hashes(board)
     found += [path for name, path in pictures.items() if plots.hash_in(path) != hashes.get(name)]
-    found += [folder / "records.jsonl"] if off else []
+    found += pieces.of_folder(folder, pieces.RECORDS) if off else []
     return Checked(tuple(sorted([*found, *_left_over(folder, (*fresh, *pictures))])), tuple(sorted(off, key=lambda one: -one.size)))
 
 

@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import UsageError
-from bench.leaderboard.folder import write
+from bench.leaderboard.folder import write, write_answers
 from bench.names import Setting, bare_choice
 from bench.question.suite import Suite
 from bench.question.winners import winners_of
+from bench.records import pieces
 from bench.records import verification as files
 from bench.records.answers import named
 from bench.records.bundle import Bundle
 from bench.records.folder import Folder
 from bench.records.ids import SALTED
-from bench.records.predictions import Predictions, stack
+from bench.records.predictions import Predictions
 from bench.records.public import public
 from bench.records.record import Record
 from bench.records.verification import Verification
@@ -42,7 +43,7 @@ def join(bundle: Bundle, verification: Verification, folder: Path, draw: bool = 
     _check_verified(bundle, verification)
     with Folder(folder) as found:
         old, suite = found.answers().records, found.suite
-        if not (folder / "predictions.npz").exists():
+        if not pieces.of_folder(folder, pieces.PREDICTIONS):
             raise UsageError(f"{folder} publishes no predictions, so nothing can be paired with what it holds, and nothing joins it")
         stored = found.predictions(r.trial.id for r in old)
     answers = public(bundle.answers())
@@ -185,8 +186,7 @@ def _write(
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
             fresh = Path(place) / folder.name  # its name is that of its suite
             shutil.copytree(folder, fresh)
-            _add_records(fresh, new, bundle.commands)
-            np.savez_compressed(fresh / "predictions.npz", **stack(stored))  # type: ignore[arg-type]
+            write_answers(fresh, _lines(fresh, new, bundle.commands), [stored], stored)
             files.write_folder(fresh, [*files.of_folder(fresh), verification])
             write(fresh, draw)
             before = Path(place) / "before"
@@ -200,14 +200,13 @@ def _write(
         raise UsageError(f"{folder} cannot be written anew: {error.strerror}; it is as it was") from None
 
 
-def _add_records(folder: Path, new: Sequence[Record], commands: Sequence[str]) -> None:
-    path = folder / "records.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines()
+def _lines(folder: Path, new: Sequence[Record], commands: Sequence[str]) -> tuple[list[str], dict[str, object]]:
+    """The lines of the records with those of new ones behind them, and what is said of all."""
+    lines = list(pieces.lines(folder))
     place = next((place for place, line in enumerate(lines) if "commands" in json.loads(line)), None)
     last = {"commands": []} if place is None else json.loads(lines.pop(place))
     last["commands"] = list(dict.fromkeys([*last["commands"], *commands]))
-    added = [json.dumps(record.as_line(), sort_keys=True) for record in new]
-    path.write_text("\n".join([*lines, *added, json.dumps(last)]) + "\n", encoding="utf-8")
+    return [*lines, *(json.dumps(record.as_line(), sort_keys=True) for record in new)], last
 
 
 def _told(old: Sequence[Record], new: Sequence[Record], verification: Verification) -> list[str]:

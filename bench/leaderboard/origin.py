@@ -19,7 +19,7 @@ def mixtures(done: Sequence[Record]) -> list[str]:
         found.append(f"records come from {len(codes)} {'commits' if all(map(_is_commit, own)) else 'versions of bench'}")
     for what, values in (
         ("hardware ids", {record.provenance.hardware_id for record in own}),
-        ("devices", {record.provenance.device for record in own}),
+        ("devices", {record.device for record in own} - {None}),
     ):
         if len(values) > 1:
             found.append(f"records come from {len(values)} {what}")
@@ -52,8 +52,9 @@ def _is_commit(record: Record) -> bool:
 
 
 def on_one_machine(done: Sequence[Record]) -> bool:
-    """Whether timings may be compared."""
-    return len({(record.provenance.hardware_id, record.provenance.device) for record in done}) < 2
+    """Whether timings may be compared: one machine, one kind of device, and no GPU that several trials shared, each waiting for others."""
+    is_shared = any((record.provenance.per_gpu or 1) > 1 for record in done)
+    return not is_shared and len({record.provenance.hardware_id for record in done}) < 2 and len({r.device for r in done} - {None}) < 2
 
 
 def provenance_line(done: Sequence[Record]) -> str:

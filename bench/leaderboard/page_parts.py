@@ -169,7 +169,10 @@ def where_from(board: Board) -> list[str]:
     lines += ["```", *board.commands, "```", ""] if board.commands else []
     if board.folder:
         beside = f" Printed numbers: `{FILE}`." if board.printed else ""
-        lines += [f"{WITHOUT if board.withheld else WITH}{beside}", ""]
+        cut = [
+            f"`{name}` is cut into numbered pieces, `{name.rpartition('.')[0]}/001.{name.rpartition('.')[2]}` and on." for name in board.cut
+        ]
+        lines += [" ".join([f"{WITHOUT if board.withheld else WITH}{beside}", *cut]), ""]
     if board.salted and not board.withheld:
         said = "stand under salted hashes of their ids, in the order of these; the salt is not published."
         lines += [f"Samples of {and_list(board.salted)} {said}", ""]

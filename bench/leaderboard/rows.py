@@ -203,6 +203,7 @@ class Board:
     folder: str = ""  # of a published board, as a reader of the repository names it
     winners: tuple[Winner, ...] = ()  # of `bench tune`, those that have rows here
     withheld: bool = False  # published without predictions
+    cut: tuple[str, ...] = ()  # files of its folder that lie in pieces
     salted: tuple[str, ...] = ()  # datasets whose ids of samples were hashed to be published
 
     @cached_property

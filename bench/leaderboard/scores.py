@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from bench.errors import UsageError
 from bench.names import Setting
+from bench.records.answers import by_setting
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.records.scoring import is_collapsed
@@ -30,7 +31,7 @@ class Scores:
     scored: tuple[Record, ...]  # done, with a finite score
     scores: np.ndarray  # (S,)
     values: np.ndarray | None  # (S, N) pseudo-values, where every seed has predictions for the same test samples
-    arrays: Predictions | None  # of one of them, for its ids and targets
+    arrays: Predictions | None  # of one of them, its ids and targets alone
     duplicates: int  # further trials of a seed, left out
     reason: str = ""  # why there are no values
     collapsed: int = 0  # trials that tell no test row from another, by what the metric looks at
@@ -52,21 +53,34 @@ class Scores:
     def mean(self) -> float:
         return float(self.scores.mean()) if len(self.scores) else float("nan")
 
+    def without_samples(self) -> Scores:
+        """The same without what it has of each test sample, which is most of it."""
+        return replace(self, values=None, arrays=None)
+
 
 def scores_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Predictions]) -> dict[Setting, dict[str, Scores]]:
     """Every setting's methods. Raises: UsageError if a trial is given twice."""
-    groups: dict[Setting, dict[str, list[tuple[str, Record]]]] = defaultdict(lambda: defaultdict(list))
+    records = list(records)
+    check_once(records)
+    return {setting: scores_in(metric, own, predictions) for setting, own in by_setting(records).items()}
+
+
+def check_once(records: Iterable[Record]) -> None:
+    """Raises: UsageError if a trial is given twice."""
     seen: set[str] = set()
     for record in records:
         trial, id_ = record.trial, record.trial.id
         if id_ in seen:
             raise UsageError(f"trial {id_} ({trial.label} on {trial.dataset_label}, {trial.protocol}, seed {trial.seed}) is given twice")
         seen.add(id_)
-        groups[trial.setting][trial.label].append((id_, record))
-    return {
-        setting: {label: _scores(metric, label, found, predictions) for label, found in methods.items()}
-        for setting, methods in groups.items()
-    }
+
+
+def scores_in(metric: str, records: Iterable[Record], predictions: Mapping[str, Predictions]) -> dict[str, Scores]:
+    """The methods of one setting, whose records these are."""
+    methods: dict[str, list[tuple[str, Record]]] = defaultdict(list)
+    for record in records:
+        methods[record.trial.label].append((record.trial.id, record))
+    return {label: _scores(metric, label, found, predictions) for label, found in methods.items()}
 
 
 def _scores(metric: str, label: str, found: Sequence[tuple[str, Record]], predictions: Mapping[str, Predictions]) -> Scores:
@@ -82,7 +96,7 @@ def _scores(metric: str, label: str, found: Sequence[tuple[str, Record]], predic
         tuple(record for _, record in scored),
         np.array([record.metrics[metric] for _, record in scored], dtype=float),
         values,
-        arrays[0] if values is not None else None,
+        arrays[0].without_outputs() if values is not None else None,
         len(found) - len(trials),
         reason,
         sum(is_collapsed(record, metric, predictions.get(id_)) for id_, record in trials if record.status == "done"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench import stats
 from bench.leaderboard.origin import mixtures
-from bench.leaderboard.scores import Scores, pairs_of, refusal, scores_of
+from bench.leaderboard.scores import Scores, check_once, pairs_of, refusal, scores_in
 from bench.leaderboard.significance import Family, Place, family_of
 from bench.methods.catalog import CEILING, FLOOR, UNRANKED
 from bench.names import Setting
@@ -65,7 +65,9 @@ def _beating_floor(suite: Suite, methods: Mapping[str, Scores]) -> tuple[str, ..
 def families_of(answers: Answers) -> dict[Setting, Family]:
     """The tests of each setting that a board of these answers has: every pair of its ranked methods, corrected together."""
     found = {}
-    for setting, methods in scores_of(answers.suite.metric, answers.records, answers.predictions).items():
+    check_once(answers.records)
+    for setting, here in answers.by_setting():
+        methods = scores_in(answers.suite.metric, here.records, here.predictions)
         mixed = "; ".join(mixtures([record for one in methods.values() for record in one.done]))
         ranked = {label: one for label, one in methods.items() if label not in UNRANKED and one.attempted}
         found[setting] = tests_of(answers.suite, setting, ranked, mixed)

@@ -19,3 +19,4 @@ class Machine:
 
     device: str = "auto"  # auto, cpu, cuda or cuda:N
     threads: int = 1  # of torch, BLAS and OpenMP
+    per_gpu: int = 1  # trials that share its GPU, itself among them

@@ -40,6 +40,7 @@ def plan(suite: Suite) -> list[Trial]:
     if any(planned.has_posterior for planned in settings):
         classes.setdefault(CEILING, registry.method_class(CEILING))
     budgets: dict[tuple[str, str], tuple[dict, str]] = {}  # of a method on a dataset: its training, and its version with that
+    evaluations = {planned.setting: planned.evaluations() for planned in settings}
     for seed in suite.seeds:
         for planned in settings:
             ceilings = [Choice(CEILING)] if planned.has_posterior else []
@@ -66,7 +67,7 @@ def plan(suite: Suite) -> list[Trial]:
                     fixed_seed=suite.fixed_seed,
                     fingerprint=planned.fingerprint,
                     version=version,
-                    evaluations=planned.evaluations(),
+                    evaluations=evaluations[planned.setting],
                 )
                 trials.setdefault(trial.id, trial)  # a file and its copy ask one question
     return with_winners(suite, list(trials.values()))

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 from bench import registry
@@ -57,15 +57,23 @@ class Trial:
         found = self.as_dict()
         if self.harness >= WITHOUT_FOLDERS:
             found |= {"method": bare(self.method), "dataset": bare(self.dataset)}
-        return json.dumps(found, sort_keys=True, separators=(",", ":"))
+        return written(found)
 
     def to_json(self) -> str:
         """The trial as `from_json` reads it back, with the folders of its files, so that it can run again."""
-        return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
+        return written(self.as_dict())
 
     def as_dict(self) -> dict[str, object]:
         """Every field but `row` and `data`; no `evaluations` where there are none, so that such a trial has the id it always had."""
-        return {key: value for key, value in asdict(self).items() if key not in ("row", "data") and (value or key != "evaluations")}
+        given = vars(self)
+        return {key: given[key] for key in IDENTITY if key != "evaluations" or given[key]}
+
+    def called(self, row: str, data: str) -> Trial:
+        """The same trial under other names in tables: its id stays, and is not worked out again."""
+        found = replace(self, row=row, data=data)
+        if "id" in vars(self):
+            vars(found)["id"] = self.id
+        return found
 
     @cached_property
     def setting(self) -> Setting:
@@ -75,7 +83,7 @@ class Trial:
     def noise(self) -> float | None:
         return parse_protocol(self.protocol).noise
 
-    @property
+    @cached_property
     def choice(self) -> str:
         """The method as `--methods` takes it."""
         return method_label(self.method, self.preset, self.options)
@@ -85,7 +93,7 @@ class Trial:
         """The method as a table names it."""
         return self.row or self.choice
 
-    @property
+    @cached_property
     def dataset_choice(self) -> str:
         """The dataset as `--datasets` takes it."""
         return str(Choice(self.dataset, "", self.dataset_options))
@@ -119,6 +127,10 @@ class Trial:
             f"--combinations {self.combination} --protocols '{self.protocol}' --seeds {self.seed} --selection {self.selection}"
             f"{sets}{vary}{fixed}{surface}"
         )
+
+
+written = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+IDENTITY = tuple(key.name for key in fields(Trial) if key.compare)
 
 
 def _quoted(choice: str) -> str:

@@ -18,7 +18,10 @@ from bench.text import agreeing, count
 
 
 class StoredPredictions(Mapping[str, Predictions]):
-    """Predictions by trial, read from where they are stored when one is first asked for, all of them in one go."""
+    """Predictions by trial, read from where they are stored when one is first asked for, all of them in one go.
+
+    Whoever needs them setting by setting takes those of each (`Answers.by_setting`) and lets them go.
+    """
 
     def __init__(self, ids: Iterable[str], read: Callable[[Sequence[str]], dict[str, Predictions]]) -> None:
         self.ids, self.read = tuple(dict.fromkeys(ids)), read
@@ -37,6 +40,11 @@ class StoredPredictions(Mapping[str, Predictions]):
         return len(self._found)
 
 
+def portion(predictions: Mapping[str, Predictions], ids: Iterable[str]) -> Mapping[str, Predictions]:
+    """The predictions of these trials: stored ones of others are not read, and those at hand are all given."""
+    return StoredPredictions(ids, predictions.read) if isinstance(predictions, StoredPredictions) else predictions
+
+
 @dataclass(frozen=True)
 class Answers:
     """A suite and every record that may stand on its board. Records of tuned trials bear the name of their winner."""
@@ -50,13 +58,16 @@ class Answers:
     left_out: Sequence[str] = ()  # what is not among the records because it belongs to other code, data or harness, in words
     salt: Callable[[], bytes] | None = None  # of a results folder, whose ids of samples are in clear; None where they may be read by all
     withheld: bool = False  # published without predictions
+    cut: tuple[str, ...] = ()  # files of a published board that lie in pieces
 
     def of(self, records: Sequence[Record]) -> Answers:
         """The answers of these records alone; stored predictions of others are not read."""
-        predictions = self.predictions
-        if isinstance(predictions, StoredPredictions):
-            predictions = StoredPredictions((record.trial.id for record in records), predictions.read)
-        return replace(self, records=records, predictions=predictions)
+        return replace(self, records=records, predictions=portion(self.predictions, (record.trial.id for record in records)))
+
+    def by_setting(self) -> Iterator[tuple[Setting, Answers]]:
+        """The answers of each setting, in the order of their first records; whoever drops them has predictions of one in memory."""
+        for setting, records in by_setting(self.records).items():
+            yield setting, self.of(records)
 
     def by(self, metric: str | None) -> Answers:
         """The same answers ranked by another metric, if one is given."""
@@ -64,6 +75,14 @@ class Answers:
             return self
         kept = {key: reason for key, reason in self.suite.by_default.items() if key != "metric"}
         return replace(self, suite=replace(self.suite, metric=metric, by_default=kept))
+
+
+def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
+    """Records by their setting, as tables name it."""
+    found: dict[Setting, list[Record]] = defaultdict(list)
+    for record in records:
+        found[record.trial.setting].append(record)
+    return dict(found)
 
 
 def current(runs: Sequence[Sequence[Record]]) -> tuple[list[Record], list[str]]:
@@ -123,7 +142,7 @@ def named(records: Iterable[Record], winners: Sequence[Winner]) -> list[Record]:
             row = method_label(methods[trial.method], trial.preset, trial.options)
         if not data and trial.dataset in datasets:
             data = str(Choice(datasets[trial.dataset], "", trial.dataset_options))
-        found.append(record if (row, data) == (trial.row, trial.data) else replace(record, trial=replace(trial, row=row, data=data)))
+        found.append(record if (row, data) == (trial.row, trial.data) else replace(record, trial=trial.called(row, data)))
     return found
 
 
@@ -139,7 +158,7 @@ def like(trials: Iterable[Trial], records: Iterable[Record]) -> list[Trial]:
     rows, data = {}, {}
     for trial in (record.trial for record in records):
         rows[_code(trial)], data[_data(trial)] = trial.row, trial.data
-    return [replace(t, row=rows.get(_code(t), t.row), data=data.get(_data(t), t.data)) for t in trials]
+    return [t.called(rows.get(_code(t), t.row), data.get(_data(t), t.data)) for t in trials]
 
 
 def _code(trial: Trial) -> tuple[str, str]:

@@ -18,18 +18,24 @@ class _Known:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:
-        names = {key.name for key in fields(cls)} - {"more"}
+        names = _defaults(cls)
         values = {key: value for key, value in found.items() if key in names and value is not None}
         return cls(**values, more={key: value for key, value in found.items() if key not in names})
 
     def as_json(self) -> dict[str, object]:
-        found = {}
-        for key in fields(self):
-            value = getattr(self, key.name)
-            default = key.default if key.default_factory is MISSING else key.default_factory()
-            if key.name != "more" and value != default:
-                found[key.name] = value
+        found = {name: value for name, default in _defaults(type(self)).items() if (value := getattr(self, name)) != default}
         return {**found, **self.more}
+
+
+_known_defaults: dict[type[_Known], dict[str, object]] = {}
+
+
+def _defaults(kind: type[_Known]) -> dict[str, object]:
+    """The keys of a kind of object, with the values that are not written; worked out once."""
+    if kind not in _known_defaults:
+        keys = [key for key in fields(kind) if key.name != "more"]
+        _known_defaults[kind] = {key.name: key.default if key.default_factory is MISSING else key.default_factory() for key in keys}
+    return _known_defaults[kind]
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,10 @@ class Origin(_Known):
     device: str | None = None  # cpu or cuda
     threads: int | None = None
     torch_device: str | None = None  # name of the GPU
+    gpu: str | None = None  # its UUID, or that of a MIG instance
+    per_gpu: int | None = None  # trials that shared it; None: it was not on a GPU, or is of before this was said
+    node: str | None = None  # name of the machine, where that is not the driver's; nothing that is published has it
+    place: str | None = None  # the kind of place it ran in: dask, ray, slurm; None: the driver's own machine
 
     @property
     def code(self) -> str:

@@ -11,20 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.errors import UsageError
 from bench.names import bare_choice, path_of
 from bench.question.suite import suite_from
-from bench.question.trial import Trial
 from bench.question.winners import winners_of
-from bench.records import verification
+from bench.records import pieces, verification
 from bench.records.answers import Answers, StoredPredictions, named
 from bench.records.database import Store, one_of
-from bench.records.predictions import Predictions, unstack
+from bench.records.predictions import Predictions
 from bench.records.record import Finding, Record
 from bench.records.scoring import agreeing
+from bench.records.shared import Reader
+from bench.records.stacked import StackedFiles
 
+CUT = "cut"  # key of a folder's last line: which files are in pieces, and in how many
 WITHHELD = "withheld"  # what a folder's last line says of predictions that were left out on purpose
 NO_PREDICTIONS = (
     "was published without predictions: its pages are compared with their hashes, and scores cannot be taken again, nor other pairs or "
@@ -35,21 +35,29 @@ NO_PREDICTIONS = (
 class Folder:
     """`suite.toml`, `records.jsonl`, `predictions.npz` and `audit.json` of a folder that `bench leaderboard --publish` wrote.
 
-    Predictions are read when they are asked for; a folder that was published without them says so (`withheld`) and has none.
+    Large files may lie in pieces (see `bench.records.pieces`). Predictions are read when they are asked for; a folder that was published
+    without them says so (`withheld`) and has none.
     Raises: UsageError if a file is absent or broken.
     """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = path_of(folder)
+        self._stacked = StackedFiles(self.folder)
         try:
             self.suite = suite_from(self.folder.name, tomllib.loads((self.folder / "suite.toml").read_text(encoding="utf-8-sig")))
-            lines = [json.loads(line) for line in (self.folder / "records.jsonl").read_text(encoding="utf-8-sig").splitlines()]
-            said: dict[str, Any] = next((line for line in lines if "commands" in line), {})  # of all of them
+            said: dict[str, Any] = {}  # of all records
+            self._records, read = [], Reader()
+            for line in map(json.loads, pieces.lines(self.folder)):
+                if "commands" in line:
+                    said = line
+                else:
+                    self._records.append(read.line(line))
+            self.cut: dict[str, int] = dict(said.get(CUT, {}))  # file -> number of its pieces, of those that are cut
+            self._check_pieces()
             self.commands: list[str] = said.get("commands", [])
             self.left_out: list[str] = said.get("left_out", [])
             self.pages: dict[str, str] = dict(said.get("pages", {}))  # name -> SHA-256, where they cannot be rendered again
             self.withheld = NO_PREDICTIONS if said.get("predictions") == WITHHELD else ""  # why there are no predictions
-            self._records = [_record(line) for line in lines if "commands" not in line]
             path = self.folder / "audit.json"  # absent where it was published before there were audits
             self._records = _with_verified(self._records, self.folder)
             self._audits = [Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
@@ -61,6 +69,15 @@ class Folder:
 
     def __exit__(self, *_: object) -> None:
         """Nothing stays open."""
+
+    def _check_pieces(self) -> None:
+        """Raises: ValueError if pieces got lost at the end: those between are missed by their numbers."""
+        if not (self.folder / pieces.RECORDS).exists() and pieces.RECORDS not in self.cut:  # its last line says so
+            raise ValueError(f"the last piece of {pieces.RECORDS} is not there")
+        for name, number in self.cut.items():
+            found = len(pieces.of_folder(self.folder, name))
+            if found != number:
+                raise ValueError(f"{name} was cut into {number} pieces, of which {found} are there")
 
     def _broken(self, error: Exception) -> UsageError:
         return UsageError(f"leaderboard folder {self.folder} cannot be read: {type(error).__name__}: {error}; publish it again")
@@ -76,8 +93,8 @@ class Folder:
             raise UsageError(f"{self.folder} holds one suite, {self.suite.name!r}, got {suite!r}; leave --suite out")
         records = named(self.records(), winners_of(self.suite))
         predictions = StoredPredictions((record.trial.id for record in records), self.predictions)
-        name, withheld = named_folder(self.folder), bool(self.withheld)
-        return Answers(self.suite, records, predictions, self.audits(), self.commands, name, self.left_out, withheld=withheld)
+        name, withheld, cut = named_folder(self.folder), bool(self.withheld), tuple(self.cut)
+        return Answers(self.suite, records, predictions, self.audits(), self.commands, name, self.left_out, withheld=withheld, cut=cut)
 
     def records(self) -> list[Record]:
         return list(self._records)
@@ -91,15 +108,12 @@ class Folder:
 
     def predictions(self, ids: Iterable[str]) -> dict[str, Predictions]:
         """Stored predictions of the trials that have some, in the order asked for."""
-        wanted = dict.fromkeys(ids)
         if self.withheld:
             return {}
         try:
-            with (self.folder / "predictions.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                found = unstack(arrays, arrays.files, wanted)
+            return self._stacked.of(ids)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise self._broken(error) from None
-        return {id_: found[id_] for id_ in wanted if id_ in found}
 
 
 def named_folder(folder: Path) -> str:
@@ -113,10 +127,6 @@ def _with_verified(records: list[Record], folder: Path) -> list[Record]:
         return records
     keys = [(bare_choice(record.trial.choice), record.trial.version) for record in records]
     return [replace(record, verified=found.get(key, "")) for record, key in zip(records, keys, strict=True)]
-
-
-def _record(line: dict) -> Record:
-    return Record.from_json(Trial(**line["trial"]), line)
 
 
 def opened(out: Path | str, published: Path | str | None = None) -> Store | Folder:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.names import method_label, path_of
+from bench.records import pieces
 from bench.records.reading import connect
 
 
@@ -44,9 +45,8 @@ def _of_store(folder: Path) -> Iterator[tuple[str, dict]]:
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[str, dict]]:
-    path = folder / "records.jsonl"
-    if path.exists():
-        for line in path.read_text(encoding="utf-8-sig").splitlines():
+    if pieces.is_published(folder):
+        for line in pieces.lines(folder):
             record = json.loads(line)
             if "trial" in record:
                 yield record["id"], record["trial"]

@@ -12,11 +12,12 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
 from bench import registry
+from bench.records.answers import Answers
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.text import SAMPLE_NAME, sample_name
@@ -124,10 +125,11 @@ def _sortable(column: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(column).view(np.dtype(f"u{column.dtype.itemsize}"))
 
 
-def rows_by_dataset(records: Iterable[Record], predictions: Mapping[str, Predictions]) -> dict[str, int]:
+def rows_by_dataset(answers: Answers) -> dict[str, int]:
     """Dataset, as tables call it -> samples that have predictions."""
     found: dict[str, dict[str, None]] = {}
-    for record in records:
-        if record.trial.id in predictions:
-            found.setdefault(record.trial.dataset_label, {}).update(dict.fromkeys(predictions[record.trial.id].ids.tolist()))
+    for setting, here in answers.by_setting():
+        for record in here.records:
+            if record.trial.id in here.predictions:
+                found.setdefault(setting.dataset, {}).update(dict.fromkeys(here.predictions[record.trial.id].ids.tolist()))
     return {label: len(ids) for label, ids in found.items()}

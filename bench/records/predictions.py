@@ -1,4 +1,4 @@
-"""Predictions of test rows: what a trial hands over, what is stored, and the scores that all metrics and tests read. Free of torch."""
+"""Predictions of test rows: what a trial hands over, and the scores that all metrics and tests read. Free of torch."""
 
 from __future__ import annotations
 
@@ -58,16 +58,15 @@ class Predictions:
         form = LOGITS if LOGITS in arrays else SCORES
         return cls(arrays["ids"], arrays["target"], arrays[form], evaluations, form)
 
-    def write(self) -> bytes:
-        """As compressed bytes (npz, no pickles), which `read` takes."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **self.named())  # type: ignore[arg-type]
-        return buffer.getvalue()
-
     @classmethod
     def read(cls, blob: bytes) -> Predictions:
+        """From compressed bytes (npz, no pickles), as databases of before hold them."""
         with np.load(io.BytesIO(blob), allow_pickle=False) as arrays:
             return cls.of(arrays)
+
+    def without_outputs(self) -> Predictions:
+        """Its rows alone: ids and targets."""
+        return Predictions(self.ids, self.target, np.empty((0, self.outputs.shape[1]), self.outputs.dtype), {}, self.form)
 
     def shares_rows(self, other: Predictions) -> bool:
         """Whether both are of the same test samples with the same targets, in the same order."""

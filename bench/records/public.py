@@ -7,7 +7,7 @@ import re
 import shlex
 import socket
 import tomllib
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ from bench.names import parse_choice, short_names, split_list
 from bench.question.suite import suite_from
 from bench.question.trial import Trial
 from bench.question.winners import winners_of
-from bench.records.answers import Answers, named
+from bench.records.answers import Answers, StoredPredictions, named, portion
 from bench.records.ids import PRIVATE, SALTED, Salter, kinds_of, new_salt
 from bench.records.predictions import Predictions
 from bench.records.record import Finding, Record
@@ -55,7 +55,8 @@ def public(answers: Answers) -> Answers:
     kinds = kinds_of(answers.records, read_by_all=answers.salt is None)
     hidden = {name for name, kind in kinds.items() if kind == PRIVATE}
     salter = Salter(answers.salt() if answers.salt is not None else new_salt()) if hidden else None
-    predictions = _salted(answers, hidden, salter)
+    if salter is not None:
+        _learn_ids(answers, hidden, salter)
     records = []
     for record in answers.records:
         own = salter if record.trial.dataset in hidden else None
@@ -65,23 +66,39 @@ def public(answers: Answers) -> Answers:
     return Answers(
         suite=suite,
         records=named(records, winners_of(suite)),
-        predictions={ids[id_]: found for id_, found in predictions.items()},
+        predictions=_salted(answers, ids, hidden, salter),
         audits=[Finding(**clean(asdict(finding))) for finding in answers.audits],
         commands=[clean.command(command) for command in answers.commands],
         folder=answers.folder,
         withheld=answers.withheld,
+        cut=answers.cut,
         left_out=[clean.text(line) for line in answers.left_out],
     )
 
 
-def _salted(answers: Answers, hidden: Container[str], salter: Salter | None) -> dict[str, Predictions]:
-    """The predictions of these records, those of hidden datasets under hashed ids. Afterwards `salter` knows all of these."""
-    found = {}
-    for record in answers.records:
-        own = answers.predictions.get(record.trial.id)
-        if own is not None:
-            found[record.trial.id] = salter.predictions(own) if salter is not None and record.trial.dataset in hidden else own
-    return found
+def _learn_ids(answers: Answers, hidden: Container[str], salter: Salter) -> None:
+    """Afterwards `salter` knows all ids of test rows of hidden datasets: whatever text names one is cleaned of it."""
+    for _, here in answers.by_setting():
+        last: list[str] = []
+        for record in here.records:
+            if record.trial.dataset in hidden and record.trial.id in here.predictions:
+                own = here.predictions[record.trial.id].ids.tolist()
+                for id_ in own if own != last else ():
+                    salter.of(str(id_))
+                last = own
+
+
+def _salted(answers: Answers, ids: Mapping[str, str], hidden: Container[str], salter: Salter | None) -> Mapping[str, Predictions]:
+    """The predictions of these records by the ids that their trials get, those of hidden datasets under hashed ids."""
+    before = {new: old for old, new in ids.items()}
+    salted = {ids[record.trial.id] for record in answers.records if record.trial.dataset in hidden}
+
+    def read(wanted: Sequence[str]) -> dict[str, Predictions]:
+        stored = portion(answers.predictions, [before[id_] for id_ in wanted])
+        found = {id_: stored[before[id_]] for id_ in wanted if before[id_] in stored}
+        return {id_: salter.predictions(own) if salter is not None and id_ in salted else own for id_, own in found.items()}
+
+    return StoredPredictions(before, read)
 
 
 def _asked(answers: Answers) -> list[str]:
@@ -97,6 +114,7 @@ class _Clean:
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self.files = files
+        self.known: dict[str, str] = {}  # texts that were cleaned: most stand in many records
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -114,9 +132,12 @@ class _Clean:
         return shlex.join(map(self.text, words)) if shlex.join(words) == text else self.text(text)
 
     def text(self, text: str) -> str:
-        for name, short in self.files.items():
-            text = text.replace(name, short)
-        return without_paths(text)
+        if text not in self.known:
+            clean = text
+            for name, short in self.files.items():
+                clean = clean.replace(name, short)
+            self.known[text] = without_paths(clean)
+        return self.known[text]
 
 
 def without_paths(text: str) -> str:
@@ -173,7 +194,8 @@ def _record(record: Record, clean: _Clean, kind: str, salter: Salter | None) -> 
         metric_reasons=_each(facts.metric_reasons, told),
         evaluations=evaluations,
     )
-    record = replace(record, reason=None if record.reason is None else told(record.reason), facts=facts)
+    origin = replace(record.provenance, node=None)
+    record = replace(record, reason=None if record.reason is None else told(record.reason), facts=facts, provenance=origin)
     return Record.from_json(trial, clean(record.as_json()))
 
 

@@ -7,6 +7,7 @@ the database holds everything and is read as it lies; with one, finished trials 
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory
 from bench.errors import UsageError
 
 REFUSALS = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL)  # of the shared file
+SHARES = ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p")  # kinds of mounts begin with these
 TRIES = 3  # to copy both files while neither changes
 
 
@@ -43,7 +45,8 @@ def connect(path: Path) -> Reader:
 
 
 def _opened(path: Path, how: str) -> Reader:
-    found = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, factory=Reader)
+    # what reads later may be dropped, and so closed, by another thread; none reads while another does
+    found = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, factory=Reader, check_same_thread=False)
     try:
         found.execute("SELECT count(*) FROM sqlite_master").fetchone()  # nothing is read before it is asked for
     except sqlite3.Error:
@@ -68,3 +71,16 @@ def _copied(path: Path, log: Path) -> Reader:
 
 def _state(*files: Path) -> list[tuple[int, int]]:
     return [(found.st_size, found.st_mtime_ns) for found in (file.stat() for file in files)]
+
+
+def share_of(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """The kind of the share that a path lies on, such as nfs4; None where it is a disk of this machine, or nobody says."""
+    if not mounts.is_file():
+        return None
+    kinds = {}
+    for line in mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        where, kind = line.split(" ")[1:3]
+        kinds[Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), where))] = kind  # the last mount at a place hides others
+    path = path.resolve()
+    kind = next((kinds[folder] for folder in (path, *path.parents) if folder in kinds), "")
+    return kind if kind.startswith(SHARES) else None

@@ -59,8 +59,9 @@ class Record:
     def from_json(cls, trial: Trial, found: Mapping[str, Any]) -> Record:
         """What `as_json` wrote, of this version or an earlier one. Raises: KeyError, TypeError if it is no record."""
         metrics = {name: math.nan if value is None else value for name, value in found["metrics"].items()}
-        facts, origin = Facts.from_json(found["facts"]), Origin.from_json(found["provenance"])
-        return cls(trial, found["status"], found.get("reason"), metrics, found["cost"], facts, origin)
+        origin = found["provenance"]
+        origin = origin if isinstance(origin, Origin) else Origin.from_json(origin)
+        return cls(trial, found["status"], found.get("reason"), metrics, found["cost"], Facts.from_json(found["facts"]), origin)
 
     def as_json(self) -> dict[str, object]:
         """Everything but the trial."""
@@ -82,6 +83,14 @@ class Record:
         """Whether all of its method's trials that somebody trained again gave the same: where they first ran then moves no number."""
         found = re.fullmatch(r"reproduced ([1-9]\d*) of (\d+)", self.verified)
         return found is not None and found[1] == found[2]
+
+    @property
+    def device(self) -> str | None:
+        """What its method was trained on: cpu, or cuda with the name of the GPU; None where it fits itself, on the CPU everywhere."""
+        where = self.provenance
+        if self.status == "done" and self.facts.best_epoch is None and self.facts.test_evaluations is not None:
+            return None
+        return where.device if where.torch_device is None else f"{where.device} ({where.torch_device})"
 
     @property
     def setting(self) -> Setting:

@@ -108,14 +108,19 @@ def rescored(record: Record, predictions: Predictions) -> Record:
 
 def agreeing(answers: Answers) -> Answers:
     """The answers with every record saying what its predictions give. Raises: UsageError if a class score is not finite."""
-    off = {found.trial for found in mismatches_of(answers)}
-    ids = [record.trial.id for record in answers.records]
-    records = [rescored(r, answers.predictions[id_]) if id_ in off else r for id_, r in zip(ids, answers.records, strict=True)]
-    return replace(answers, records=records)
+    fresh: dict[str, Record] = {}
+    for _, here in answers.by_setting():
+        off = {found.trial for found in _mismatches_in(here)}
+        fresh |= {r.trial.id: rescored(r, here.predictions[r.trial.id]) for r in here.records if r.trial.id in off}
+    return replace(answers, records=[fresh.get(record.trial.id, record) for record in answers.records])
 
 
 def mismatches_of(answers: Answers) -> list[Mismatch]:
     """Every number of these records that differs from those of their predictions, as `mismatches` finds them."""
+    return [found for _, here in answers.by_setting() for found in _mismatches_in(here)]
+
+
+def _mismatches_in(answers: Answers) -> list[Mismatch]:
     known = [record for record in answers.records if record.status == "done" and record.trial.id in answers.predictions]
     return [found for record in known for found in mismatches(record, answers.predictions[record.trial.id])]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.datasets.base import DataError, Dataset
 from bench.datasets.catalog import DATASETS, PUBLIC_IDS
 from bench.datasets.files import FileDataset
-from bench.errors import UsageError, unknown
+from bench.errors import OtherQuestion, UsageError, unknown
 from bench.methods.catalog import GROUPS, METHODS
 from bench.names import DEFAULT_PRESETS, Choice, Value, is_description, one_name, parse_choice
 from bench.registry import code, files
@@ -59,10 +59,10 @@ def acting(cls: type[Dataset]) -> list[str]:
 
 
 def take(given: Handed) -> None:
-    """Make a class known that was handed over. Raises: UsageError if a file that it may import is another one here by now."""
+    """Make a class known that was handed over. Raises: OtherQuestion if a file that it may import is another one here by now."""
     for path, digest in given.files.items():
         if Path(path).is_file() and code.digest_of(Path(path)) != digest:
-            raise UsageError(
+            raise OtherQuestion(
                 f"the code of {_name_of(given.cls)} is not what it was when the run was planned: {Path(path).name} has changed"
             )
     if given.version and isinstance(given.cls, type):
@@ -321,12 +321,13 @@ def _find(name: str, table: Mapping[str, str], what: str) -> type[Any]:
         code.remember(found for found in set(sys.modules) - before if found.startswith(code.OURS))
         return getattr(module, class_name)
     if ".py:" in name or name.endswith(".py"):
-        return _from_file(one_name(name), what)
+        return from_file(name, what)
     raise unknown(what, name, [*table, *(GROUPS if what == "method" else ())])
 
 
-def _from_file(name: str, what: str) -> type[Any]:
+def from_file(name: str, what: str = "class") -> type[Any]:
     """The class of `path/to/file.py:Class`. Raises: UsageError if file or class is not there or the file does not import."""
+    name = one_name(name)
     file, _, class_name = name.rpartition(":") if ".py:" in name else (name, "", "")
     path = Path(file)
     if not class_name:

@@ -46,6 +46,15 @@ class Source:
     folder: files.Folder | None = None  # that it was imported from by `files.load`
 
     @property
+    def below(self) -> str:
+        """Where the file lies below the folder that its imports start from."""
+        path = self.path.resolve()
+        if self.folder is not None and path.is_relative_to(root := self.folder.root.resolve()):
+            return path.relative_to(root).as_posix()
+        last = "/__init__.py" if path.name == "__init__.py" else ".py"
+        return self.name.replace(".", "/") + last
+
+    @property
     def digest(self) -> str:
         if not self.text:
             return hashlib.sha256(self.path.read_bytes()).hexdigest()

@@ -12,6 +12,7 @@ from bench.errors import UsageError
 from bench.grid.estimate import Estimate, estimate
 from bench.names import path_of
 from bench.question.plan import outline, plan
+from bench.question.shards import WHOLE, Shard
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.database import Store
@@ -67,14 +68,18 @@ class Outline:
 
 
 @loaded_once()
-def forecast(suite: Suite, out: Path | str, jobs: int, begin: Callable[[Trial], None] | None = None) -> Forecast | Outline:
-    """What running the suite into a results folder would do; nothing is stored. `begin` hears of each method before it is timed.
+def forecast(
+    suite: Suite, out: Path | str, jobs: int, begin: Callable[[Trial], None] | None = None, shard: Shard = WHOLE
+) -> Forecast | Outline:  # fmt: skip
+    """What running the suite, or this part of it, into a results folder would do; nothing is stored.
+
+    `begin` hears of each method before it is timed.
 
     Raises: UsageError on bad input; data that are not here give an Outline.
     """
     suite = with_one_name(suite)
     try:
-        trials = plan(suite)
+        trials = [trial for trial in plan(suite) if shard.holds(trial)]
     except UsageError as error:
         if not isinstance(error.__cause__, DataError):
             raise

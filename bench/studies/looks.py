@@ -75,6 +75,11 @@ def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
     Raises: UsageError on bad input, also if these pairs were planned otherwise in this folder before.
     """
     how, suite = how or How(), with_one_name(suite)
+    if suite.until_resolved and not how.shard.is_whole:
+        raise UsageError(
+            f"shard {how.shard} and until_resolved exclude each other: a look at a pair needs all of its results; run the shards without "
+            "it, merge them, and give it then"
+        )
     with loaded_once():
         trials, concerns = plan(suite), concerns_of(suite)
         for line in notices(suite, concerns):
@@ -83,9 +88,11 @@ def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
         forget()
     if further:
         _check_plan(suite, out)
+    if not how.shard.is_whole:
+        how.say(f"shard {how.shard}: {sum(map(how.shard.holds, trials))} of {count(len(trials), 'trial')}")
     summary = execute(suite, out, how, trials=trials, concerns=concerns)
     said: set[str] = set()
-    while further and not summary.interrupted:
+    while further and not summary.interrupted and not summary.lost:
         resolutions, wanted = _look(suite, out, further)
         lines = [line for line in map(_line, resolutions) if line not in said]
         said.update(lines)
@@ -96,10 +103,12 @@ def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
         added = execute(suite, out, how, trials=wanted, concerns=concerns)
         summary = Summary(
             summary.planned + added.planned,
+            out,
             summary.ran + added.ran,
             summary.reused + added.reused,
             added.interrupted,
-            [*summary.records, *added.records],
+            [*summary.ended, *added.ended],
+            added.lost,
         )
     return summary
 

@@ -12,6 +12,7 @@ import math
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +21,9 @@ from typing import Any
 from bench import registry
 from bench.data.loading import forget, loaded_once
 from bench.errors import UsageError, unknown
-from bench.grid.engine import modules_of
+from bench.grid.engine import jobs_of, modules_of
 from bench.grid.how import How
-from bench.grid.job import Job, handed_over
+from bench.grid.job import Job
 from bench.grid.left import TimeLeft
 from bench.grid.process import interruptible
 from bench.methods.catalog import CEILING
@@ -31,11 +32,13 @@ from bench.question.plan import notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import HARNESS_VERSION, Trial
 from bench.question.winners import FILE, FOLDER, Winner, read_winners, write_winners
+from bench.records.kept import log_of
 from bench.records.reached import Reached
 from bench.records.record import Record
 from bench.studies.results import Result, training_seed
 from bench.studies.space import SAMPLERS, Space, space_of
 from bench.studies.study import PRUNERS, SPENT, Budget, Cut, Journal, Study, held, score_of
+from bench.text import count
 
 
 @dataclass
@@ -100,10 +103,15 @@ def tune(
     question = _question(suite, sampler, pruner, seeds)
     name = name or f"{suite.name}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]}"
     folder = path_of(out) / FOLDER / name
+    is_new = not folder.exists()
+    if is_new:  # a place where nothing can run leaves no folder behind
+        how.place.check(_jobs(suite, [space.trial for _, space in spaces], folder), how.say)
     with held(folder), Journal(folder, question, pruner) as journal:
         studies = [journal.study(space, seed, sampler, budget) for seed, space in spaces]
         run = _Run(suite, folder, studies, how)
-        run.execute()
+        run.execute(is_checked=is_new)
+        for reason, n in Counter(record.reason for record in run.lost).items():
+            how.say(f"{count(n, 'suggestion')} lost to the machine: {reason}")
         tuning = Tuning(name, folder, _results(studies, name, sampler, pruner), left_out, run.is_interrupted)
         _write(tuning, how.command)
     tuning.seconds = time.monotonic() - begin
@@ -160,24 +168,31 @@ def _question(suite: Suite, sampler: str, pruner: str, seeds: Sequence[int]) -> 
     }
 
 
+def _jobs(suite: Suite, trials: Sequence[Trial], folder: Path) -> list[Job]:
+    """The trainings of these trials, which validation alone judges."""
+    return [replace(job, validates=True) for job in jobs_of(suite, trials, folder)]
+
+
 class _Run:
     """Trains what the studies suggest, in several threads. Studies are touched under one lock alone."""
 
     def __init__(self, suite: Suite, folder: Path, studies: Sequence[Study], how: How) -> None:
         self.suite, self.folder, self.studies, self.place, self.progress = suite, folder, studies, how.place, how.progress()
-        self.lock, self.stopped = threading.Lock(), threading.Event()
-        trials = [study.space.trial for study in studies]
-        self.given = handed_over(name for trial in trials for name in (trial.method, trial.dataset))
+        self.lock, self.stopped, self.say = threading.Lock(), threading.Event(), how.say
+        self.lost: list[Record] = []  # suggestions that the machine failed
+        self.jobs = {job.trial.id: job for job in _jobs(suite, [study.space.trial for study in studies], folder)}
 
     @property
     def is_interrupted(self) -> bool:
         return not all(study.has_ended for study in self.studies)
 
-    def execute(self) -> None:
+    def execute(self, is_checked: bool) -> None:
         planned = [min(study.budget.suggestions, study.space.fresh) + 1 for study in self.studies]
         ended = [study.asked - len(study.waiting) + (study.default is not None) for study in self.studies]
         waiting = max(0, sum(planned) - sum(ended)) * self.is_interrupted
-        self.progress.begin(sum(planned), sum(ended), TimeLeft(self.place.slots, unnamed=waiting))
+        if waiting and not is_checked:
+            self.place.check(list(self.jobs.values()), self.say)
+        self.progress.begin(sum(planned), sum(ended), TimeLeft(self.place.slots if waiting else 1, unnamed=waiting))
         if not waiting:
             return
         with interruptible(self.stopped), self.progress:
@@ -193,14 +208,9 @@ class _Run:
                 return None
             study, number, trial = found
             left = study.seconds_left() if number is not None else math.inf
-        job = Job(
-            trial=trial,
-            limits=replace(self.suite.limits, seconds=min(self.suite.limits.seconds, left)),
-            machine=self.suite.machine,
-            log=self.folder / "logs" / f"{trial.id}.log",
-            given=self.given,
-            validates=True,
-        )
+        own = self.jobs[study.space.trial.id]
+        limits = replace(own.limits, seconds=min(own.limits.seconds, left))
+        job = replace(own, trial=trial, limits=limits, log=log_of(trial, self.folder))
         self.progress.started(trial)
         begin, last = time.monotonic(), [0.0, 0.0]
 
@@ -220,6 +230,10 @@ class _Run:
         except Cut as cut:
             record = Record(trial, "pruned", str(cut))
         seconds = time.monotonic() - begin
+        if record.status == "planned":  # the machine failed: as after a crash, the same command trains it again
+            with self.lock:
+                self.lost.append(record)
+            return None
         if record.status == "done":
             record, last[1] = _with_score(record), record.facts.seconds["train"]
         elif record.status == "failed" and seconds >= left:

@@ -35,6 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from bench.datasets.base import Batch
 from bench.errors import TrialError
 from bench.methods.base import Method
+from bench.training.devices import synchronise
 
 OTHER = "other"  # work and parameters outside any submodule
 aten = torch.ops.aten
@@ -104,7 +105,8 @@ FORMULAS = {
 }
 _LIGHT_NAMES = """
 arange empty empty_like empty_strided new_empty new_empty_strided new_zeros new_ones new_full zeros zeros_like ones ones_like full
-full_like eye scalar_tensor linspace lift_fresh clone copy _to_copy _unsafe_view cat stack unbind repeat roll flip constant_pad_nd
+full_like eye scalar_tensor linspace lift_fresh clone copy _to_copy _unsafe_view cat stack unbind repeat repeat_interleave roll flip
+constant_pad_nd
 reflection_pad1d reflection_pad2d replication_pad1d tril triu detach fill zero squeeze unsqueeze transpose t swapaxes unsafe_split
 im2col col2im _pack_padded_sequence _local_scalar_dense index index_select index_put _index_put_impl _unsafe_index index_add index_copy
 index_fill gather scatter scatter_add scatter_reduce masked_select masked_scatter masked_fill nonzero take put embedding _embedding_bag
@@ -312,8 +314,7 @@ def latency_ms(method: Method, batches: Sequence[Batch], passes: int = 20, secon
             batch = batches[len(times) % len(batches)]
             start = time.perf_counter()
             method(batch)
-            if batch.observed.is_cuda:
-                torch.cuda.synchronize()
+            synchronise(batch.observed.device)
             times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times[2:])
 

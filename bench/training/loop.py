@@ -17,23 +17,47 @@ from torch.nn import functional as F
 
 from bench.data.parts import Part, Parts, batch_rows
 from bench.datasets.base import Batch, Samples
-from bench.errors import TrialError
+from bench.errors import MachineError, TrialError
 from bench.methods.base import Ceiling, Method, MethodConfig, Prediction
 from bench.methods.tracing import Tracer
+from bench.question.machine import Machine
 from bench.question.trial import Trial
 from bench.records.reached import Reached, Report
 from bench.seeds import number, stream
 from bench.stats.metrics import not_probabilities, selection_score
 from bench.training.loader import Rows, batches_of, rows_on
 
+LOOK = 64  # training steps between two looks at their losses, and at the end of an epoch
+
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is the first GPU where there is one. Raises: TrialError if a GPU is asked for and none is there."""
+    """`auto` is the first GPU where there is one, else the CPU. Raises: TrialError if torch knows no such device,
+    MachineError if it sees none."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise TrialError(f"device {device} was asked for, but torch {torch.__version__} sees no GPU; use --device cpu or auto")
-    return torch.device(device)
+    came = f"device {device} was asked for, but torch {torch.__version__}"
+    try:
+        found = torch.device(device)
+        module = torch.get_device_module(found)
+    except RuntimeError:
+        raise TrialError(f"{came} knows none of that name that it could train on; use --device cpu or auto") from None
+    what = "GPU" if found.type == "cuda" else f"device of type {found.type}"
+    if not module.is_available():
+        raise MachineError(f"{came} sees no {what}; use --device cpu or auto")
+    if found.index is not None and found.index >= module.device_count():
+        raise MachineError(f"{came} sees {module.device_count()} {what}{'s' * (module.device_count() > 1)}, counted from 0")
+    return found
+
+
+def device_of(machine: Machine) -> torch.device:
+    """The device of a trial. Of a GPU that it shares it gets its part of the memory, so that its appetite ends it and no other.
+
+    Raises: MachineError if a GPU is asked for and none is there.
+    """
+    device = resolve_device(machine.device)
+    if device.type == "cuda" and machine.per_gpu > 1:
+        torch.cuda.set_per_process_memory_fraction(1 / machine.per_gpu, device)
+    return device
 
 
 def without_labels(samples: Samples) -> Samples:
@@ -67,6 +91,7 @@ def fit_to_best(
     train, valid = rows_on(parts.train.samples, device), rows_on(parts.valid.samples, device, is_labelled=False)
     order = stream(trial.seed, "order")
     adam = optimiser_of(method, config)
+    steps = Steps(method, adam, config.clip_norm)
     best: tuple[float, float] | None = None
     best_epoch, state = 0, {}
     for epoch in range(config.epochs):
@@ -77,10 +102,11 @@ def fit_to_best(
         if tracer is not None:
             method.tracer, tracer.epoch = tracer, epoch + 1
         for step, batch in enumerate(batches_of(train, row_batches(train, config.batch_size, order))):
-            training_step(method, adam, batch, config.clip_norm, f"epoch {epoch + 1}, batch {step + 1}")
+            steps.take(batch, f"epoch {epoch + 1}, batch {step + 1}")
+        steps.check()
         method.tracer = None
         if method.is_selectable:
-            scores = predict(method, valid, config.batch_size).double().softmax(1).cpu().numpy()
+            scores = predict(method, valid, config.batch_size).double().softmax(1).numpy()
             candidate = selection_score(trial.selection, parts.valid.samples.target, scores)
             if best is None or candidate > best:
                 best, best_epoch = candidate, epoch + 1
@@ -102,19 +128,56 @@ def optimiser_of(method: Method, config: MethodConfig) -> torch.optim.Adam:
     )  # fmt: skip
 
 
-def training_step(method: Method, adam: torch.optim.Adam, batch: Batch, clip_norm: float, where: str) -> Tensor:
-    """One optimiser step; returns its loss. Raises: TrialError on wrong logits or a loss that is not finite."""
-    prediction = method(batch)
-    check_prediction(method, prediction, len(batch), where)
-    loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
-    if not torch.isfinite(loss):
-        raise TrialError(f"{_not_finite(method, prediction)} ({where})")
-    adam.zero_grad(set_to_none=True)
-    loss.backward()
-    if clip_norm:
-        nn.utils.clip_grad_norm_(method.parameters(), clip_norm)
-    adam.step()
-    return loss.detach()
+class Steps:
+    """Optimiser steps of a method, whose losses are looked at some steps later: reading each one would make the host wait for a GPU.
+
+    Once a loss is not finite no parameter moves any more, so what is wrong can still be told when it is looked at.
+    """
+
+    def __init__(self, method: Method, adam: torch.optim.Adam, clip_norm: float) -> None:
+        self.method, self.adam, self.clip_norm = method, adam, clip_norm
+        self.lost = torch.zeros((), device=method.device)  # 1 from the first loss on that is not finite
+        adam.found_inf = self.lost  # type: ignore[attr-defined]  # a fused step reads it on the device, as a gradient scaler's
+        self._unseen: list[tuple[Tensor, Prediction, str]] = []
+
+    def take(self, batch: Batch, where: str) -> Tensor:
+        """One step; returns its loss. Raises: TrialError on wrong logits at once, on a loss that is not finite from `check`."""
+        loss = self.loss(batch, where)
+        self.backward(loss)
+        self.clip()
+        self.adam.step()
+        if len(self._unseen) == LOOK:
+            self.check()
+        return loss.detach()
+
+    def loss(self, batch: Batch, where: str) -> Tensor:
+        """Cross entropy and penalties of a batch, kept for the next look."""
+        prediction = self.method(batch)
+        check_prediction(self.method, prediction, len(batch), where)
+        loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
+        seen = loss.detach()
+        self.lost.logical_or_(seen - seen)  # 0 if finite, else NaN, which counts as true
+        penalties = {name: penalty.detach() for name, penalty in prediction.penalties.items()}
+        self._unseen.append((seen, Prediction(prediction.logits.detach(), penalties), where))
+        return loss
+
+    def backward(self, loss: Tensor) -> None:
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()
+
+    def clip(self) -> None:
+        if self.clip_norm:
+            nn.utils.clip_grad_norm_(self.method.parameters(), self.clip_norm)
+
+    def check(self) -> None:
+        """Look at the losses since the last look. Raises: TrialError if one is not finite, saying what is wrong with the first."""
+        unseen, self._unseen = self._unseen, []
+        if not unseen:
+            return
+        losses = torch.stack([loss for loss, _, _ in unseen]).cpu()
+        for finite, (_, prediction, where) in zip(torch.isfinite(losses).tolist(), unseen, strict=True):
+            if not finite:
+                raise TrialError(f"{_not_finite(self.method, prediction)} ({where})")
 
 
 def schedule_factor(schedule: str, epoch: int, epochs: int) -> float:
@@ -138,8 +201,8 @@ def evaluate(method: Method, data: Batch | Rows, index: Iterable[Tensor]) -> Ten
 
 
 def predict(method: Method, data: Batch | Rows, batch_size: int) -> Tensor:
-    """Logits (N, C) in evaluation, row by row in order. Raises: TrialError on wrong or non-finite logits."""
-    logits = evaluate(method, data, row_batches(data, batch_size))
+    """Logits (N, C) in evaluation, row by row in order, on the host. Raises: TrialError on wrong or non-finite logits."""
+    logits = evaluate(method, data, row_batches(data, batch_size)).cpu()  # the one time that the host waits for all of it
     if not torch.isfinite(logits).all():
         raise TrialError(f"{_not_finite(method, Prediction(logits))} (evaluation)")
     return logits
@@ -194,10 +257,10 @@ def _not_finite(method: Method, prediction: Prediction) -> str:
 
 
 def row_batches(data: Batch | Rows, batch_size: int, generator: np.random.Generator | None = None) -> Iterator[Tensor]:
-    """Row indices of each batch, where the data can be asked for them; shuffled if a generator is given."""
-    device = data.observed.device if isinstance(data, Batch) else "cpu"
-    for index in batch_rows(len(data), batch_size, generator):
-        yield torch.from_numpy(index).to(device)
+    """Row indices of each batch, where the data can be asked for them; shuffled if a generator is given. They are moved there at once."""
+    rows = list(batch_rows(len(data), batch_size, generator))
+    order = torch.from_numpy(np.concatenate(rows)).to(data.observed.device if isinstance(data, Batch) else "cpu")
+    yield from order.split([len(index) for index in rows])
 
 
 def checked_scores(scores: np.ndarray, rows: int, classes: int) -> np.ndarray:

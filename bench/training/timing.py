@@ -17,8 +17,9 @@ from bench.methods.base import Ceiling, Estimator, MethodConfig
 from bench.question.trial import Trial
 from bench.seeds import stream
 from bench.training.cost import training_flops
+from bench.training.devices import synchronise
 from bench.training.loader import rows_on
-from bench.training.loop import build_method, evaluate, optimiser_of, resolve_device, row_batches, training_step
+from bench.training.loop import Steps, build_method, evaluate, optimiser_of, resolve_device, row_batches
 from bench.training.threads import limited
 from bench.training.trial import open_trial
 
@@ -66,9 +67,10 @@ def _timed_method(cls: Any, config: MethodConfig, parts: Parts, trial: Trial, de
     batches = [train.rows(rows) for rows in first]
     method.train()
     method.on_epoch(config.epochs - 1, config.epochs)  # past every warm-up, as most epochs are
-    steps: list[float] = []
+    taken, steps = Steps(method, adam, config.clip_norm), list[float]()
     while len(steps) < STEPS + 1 and (len(steps) < 2 or sum(steps[1:]) < SECONDS):  # the first one warms up
-        steps.append(_seconds(lambda: training_step(method, adam, batches[len(steps) % len(batches)], config.clip_norm, "timing"), device))
+        steps.append(_seconds(lambda: taken.take(batches[len(steps) % len(batches)], "timing"), device))
+    taken.check()
     valid = rows_on(parts.valid.samples, device)
     rows = list(row_batches(valid, config.batch_size))
     scoring = _seconds(lambda: evaluate(method, valid, rows), device)
@@ -85,6 +87,5 @@ def _timed_method(cls: Any, config: MethodConfig, parts: Parts, trial: Trial, de
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
     begin = time.perf_counter()
     work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronise(device)
     return time.perf_counter() - begin

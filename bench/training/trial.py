@@ -6,6 +6,7 @@ All methods get the same loop (`bench.training.loop`): one checkpoint chosen on 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from bench.methods.base import Ceiling, Estimator, Method
 from bench.methods.tracing import Tracer
 from bench.question.machine import Machine
 from bench.question.trial import Trial
-from bench.records.facts import Facts
+from bench.records.facts import Facts, Origin
 from bench.records.predictions import LOGITS, SCORES, Predictions
 from bench.records.provenance import provenance
 from bench.records.reached import Reached, Report
@@ -32,16 +33,17 @@ from bench.records.scoring import scored
 from bench.seeds import number
 from bench.stats.metrics import selection_score
 from bench.training.cost import forward_count, latency_ms, resident_mb, stated_number, training_flops
+from bench.training.devices import forked_streams, name_of, peak_bytes
 from bench.training.loader import Rows, batches_of, rows_on
 from bench.training.loop import (
     as_computed,
     build_method,
     check_prediction,
     checked_scores,
+    device_of,
     fit_to_best,
     in_precision,
     predict,
-    resolve_device,
     row_batches,
     rows_for,
     without_labels,
@@ -64,7 +66,7 @@ def run_trial(
     """
     machine = machine or Machine()
     with limited(machine.threads):
-        return _run(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None), traces, weights)
+        return _run(trial, machine, report or (lambda _: None), traces, weights)
 
 
 def validate_trial(trial: Trial, machine: Machine | None = None, report: Report | None = None) -> tuple[Record, None]:
@@ -75,14 +77,12 @@ def validate_trial(trial: Trial, machine: Machine | None = None, report: Report 
     """
     machine = machine or Machine()
     with limited(machine.threads):
-        return _validate(trial, resolve_device(machine.device), machine.threads, report or (lambda _: None)), None
+        return _validate(trial, machine, report or (lambda _: None)), None
 
 
-def _run(
-    trial: Trial, device: torch.device, threads: int, report: Report, traces: Path | None, weights: Path | None
-) -> tuple[Record, Predictions]:
+def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, weights: Path | None) -> tuple[Record, Predictions]:
     start, memory_before = time.perf_counter(), resident_mb()
-    opened = open_trial(trial)
+    device, opened = device_of(machine), open_trial(trial)
     parts, test = opened.parts, opened.parts.test
     loaded = time.perf_counter()
     if issubclass(opened.cls, Estimator):
@@ -92,10 +92,8 @@ def _run(
         outcome = _train_method(opened, trial, device, report, tracer, weights)
         if traces is not None and tracer is not None:
             tracer.save(traces)
-    if device.type == "cuda" and issubclass(opened.cls, Method):
-        outcome.cost["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
-    else:
-        outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before)
+    held = peak_bytes(device) if issubclass(opened.cls, Method) else None
+    outcome.cost["peak_memory_mb"] = max(0.0, resident_mb() - memory_before) if held is None else held / 1e6
     outputs, hidden = {}, {}
     for rule in trial.evaluations:
         part = parts.under(parse_rule(rule))
@@ -126,14 +124,14 @@ def _run(
         "seconds": {"load": loaded - start, "total": time.perf_counter() - start},
         **({"evaluations": surface} if surface else {}),
     }
-    where = replace(provenance(), device=device.type, threads=threads, torch_device=_device_name(device))
+    where = _where(machine, torch.device("cpu") if issubclass(opened.cls, Estimator) else device)
     record = Record(trial, "done", None, metrics, outcome.cost, Facts.from_json(facts), where)
     return record, predictions
 
 
-def _validate(trial: Trial, device: torch.device, threads: int, report: Report) -> Record:
+def _validate(trial: Trial, machine: Machine, report: Report) -> Record:
     start = time.perf_counter()
-    opened = open_trial(trial, test=False)
+    device, opened = device_of(machine), open_trial(trial, test=False)
     parts, cls, config = opened.parts, opened.cls, opened.config
     assert not len(parts.test), "validation must not hold test rows"
     best_epoch: int | None = None
@@ -161,7 +159,7 @@ def _validate(trial: Trial, device: torch.device, threads: int, report: Report) 
         "test_evaluations": 0,
         "seconds": {"train": seconds, "total": time.perf_counter() - start},
     }
-    return Record(trial, "done", facts=Facts.from_json(facts), provenance=replace(provenance(), device=device.type, threads=threads))
+    return Record(trial, "done", facts=Facts.from_json(facts), provenance=_where(machine, device))
 
 
 def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[float]:
@@ -172,7 +170,7 @@ def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[fl
     config, train = opened.config, opened.parts.train.samples
     phases: dict[bool, float] = {}
     gflops = []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with forked_streams(device):
         twin = build_method(opened.cls, config, train, trial.seed, device)
         batch = as_batch(train.rows(np.arange(min(config.batch_size, len(train)))), device)
         for epoch in range(config.epochs):
@@ -280,5 +278,11 @@ def _train_method(
     return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
 
 
-def _device_name(device: torch.device) -> str | None:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+def _where(machine: Machine, device: torch.device) -> Origin:
+    """Where a trial ran. A GPU goes by the id that CUDA was told, if that is no place in a list: a MIG instance has its own."""
+    where = replace(provenance(), device=device.type, threads=machine.threads, torch_device=name_of(device))
+    if device.type != "cuda":
+        return where
+    told, properties = os.environ.get("CUDA_VISIBLE_DEVICES", ""), torch.cuda.get_device_properties(device)
+    gpu = told if told.startswith(("GPU-", "MIG-")) and "," not in told else f"GPU-{getattr(properties, 'uuid', told)}"
+    return replace(where, gpu=gpu, per_gpu=machine.per_gpu)

@@ -1,4 +1,4 @@
-"""Writes every generated page of docs/, the table in README.md and its picture, or says which are stale.
+"""Writes every generated page of docs/, the tables in README.md and speed.md and the picture, or says which are stale.
 
 python docs/sources/pages.py              writes them all
 python docs/sources/pages.py --check      names those that are not what their sources say; exit code 1 if there are some
@@ -16,6 +16,7 @@ import fidelity
 import moe_retriever_tables
 import paper_report
 import readme
+import speed
 from choosing import ROOT
 
 PAGES: Mapping[Path, Callable[[], str]] = {
@@ -25,6 +26,7 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     paper_report.PAGE: paper_report.page,
     moe_retriever_tables.BESIDE: moe_retriever_tables.beside,
     readme.PAGE: readme.page,
+    speed.PAGE: speed.page,
 }
 
 

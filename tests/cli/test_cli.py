@@ -195,12 +195,12 @@ def test_profile_json_is_the_documented_shape_and_nothing_else():
     assert result.stderr == ""
     keys = {
         "method", "preset", "dataset", "combination", "protocol", "seed", "device", "threads", "reason", "cost", "components", "observed",
-        "not_counted",
+        "not_counted", "waits",
     }  # fmt: skip
     assert [set(entry) for entry in found] == [keys, keys]
     assert set(found[0]["cost"]) == {
         "gflops_per_sample", "training_gflops_per_sample", "parameters", "active_parameters", "latency_ms_1", "latency_ms_8",
-        "latency_ms_64", "peak_memory_mb",
+        "latency_ms_64", "peak_memory_mb", "launches", "synchronisations",
     }  # fmt: skip
     assert set(found[0]["components"][0]) == {"component", "gflops_per_sample", "parameters", "active_parameters"}
     observed = found[0]["observed"]

@@ -12,6 +12,7 @@ GENERATED = [
     "docs/evidence/fidelity.md",
     "docs/evidence/moe-retriever.csv",
     "docs/evidence/paper-under-test.md",
+    "docs/evidence/speed.md",
 ]
 
 

@@ -145,11 +145,11 @@ def test_script_without_a_guard_runs_once_and_its_class_travels(tmp_path):
     assert done.stdout.splitlines() == ["once", "['done', 'done']"]
 
 
-def test_process_that_cannot_be_started_is_a_failed_trial(tmp_path, monkeypatch):
+def test_a_trial_whose_process_cannot_be_started_stays_planned(tmp_path, monkeypatch):
     def refuse(_):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr("multiprocessing.context.ForkServerProcess._Popen", staticmethod(refuse))
     record, _ = run(job_of(tmp_path, "Mine"))
-    assert record.status == "failed"
+    assert record.status == "planned"
     assert record.reason.startswith("no process could be started: BlockingIOError")

@@ -16,7 +16,7 @@ from bench.cli import main
 from bench.errors import UsageError
 from bench.grid.how import How
 from bench.grid.places import Local
-from bench.grid.process import Stopped
+from bench.grid.process import Lost, Stopped
 from bench.inspection import audit as auditing
 from bench.inspection import subjects
 from bench.inspection.audit import CHECKS, audit, expand, run_audits
@@ -176,6 +176,17 @@ def test_process_that_dies_fails_the_check_it_was_at_and_the_others_go_on(tmp_pa
     assert [(f.check, f.passed) for f in dead] == [("poison", True), ("batch-mate", True), ("support pool", True), ("label", False)]
     assert "did not run: killed by signal SIGSEGV (log: audit-" in dead[-1].detail
     assert all(finding.passed for finding in found if finding.method == "constant")
+
+
+def test_an_audit_that_the_machine_failed_finds_nothing(tmp_path):
+    class Gone(Local):
+        def call(self, task, report, stopped):
+            raise Lost("killed from outside by signal SIGKILL")
+
+    with pytest.raises(UsageError, match=r"audit of constant was lost to the machine: killed from outside .*run it again"):
+        run_audits([parse_choice("constant")], tmp_path, How(place=Gone()))
+    with Store(tmp_path, create=False) as store:
+        assert store.audits() == []
 
 
 def test_audit_that_takes_too_long_is_ended(tmp_path):

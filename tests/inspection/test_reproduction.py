@@ -1,5 +1,6 @@
 """bench/inspection/reproduction.py: the same bits come again, and where they do not it is said what differs."""
 
+import importlib.util
 import json
 import sqlite3
 from dataclasses import replace
@@ -12,10 +13,15 @@ from typed import called
 import bench
 from bench.errors import UsageError
 from bench.inspection.reproduction import differences, reproduce
+from bench.records.arrays import Arrays
 from bench.records.database import Store
 from bench.records.predictions import LOGITS, Predictions
 
-OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
+SUPPORT = Path(__file__).parents[1] / "support"
+OUTSIDE = SUPPORT / "outside.py"
+spec = importlib.util.spec_from_file_location("bench_before", SUPPORT / "before.py")
+before = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(before)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +50,7 @@ def changed(out, tmp_path):
                 target.execute(f"UPDATE trials SET {name} = ? WHERE id = ?", (json.dumps(value), id_))
             if outputs is not None:
                 stored = source.predictions([id_])[id_]
-                target.execute(
-                    "UPDATE predictions SET arrays = ? WHERE id = ?", (replace(stored, outputs=outputs(stored.outputs)).write(), id_)
-                )
+                Arrays(target).write(id_, replace(stored, outputs=outputs(stored.outputs)))
         target.close()
         return id_
 
@@ -179,9 +183,9 @@ def test_results_of_before_come_again(out, tmp_path):
     id_ = id_of(out, "mean-mlp")
     with Store(out) as source, sqlite3.connect(tmp_path / "bench.db") as target:
         source.connection.backup(target)
-        target.execute("UPDATE predictions SET arrays = ? WHERE id = ?", (as_before(source.predictions([id_])[id_]).write(), id_))
-        target.execute("PRAGMA user_version = 1")
+        Arrays(target).write(id_, as_before(source.predictions([id_])[id_]))
     target.close()
+    before.set_back(tmp_path / "bench.db", version=1)
     assert bench.reproduce(id_, tmp_path).same
 
 

@@ -70,7 +70,7 @@ def opened(chromium):
 
     def open_(path, address="", width=1280, **options):
         contexts.append(chromium.new_context(viewport={"width": width, "height": 900}, **options))
-        contexts[-1].set_default_timeout(20_000)
+        contexts[-1].set_default_timeout(60_000)
         pages.append(Page(contexts[-1], path, address))
         return pages[-1]
 

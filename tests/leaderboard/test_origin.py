@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench.leaderboard.origin import mixtures, provenance_line
+from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
 from bench.question.trial import Trial
-from bench.records.facts import Origin
+from bench.records.facts import Facts, Origin
 from bench.records.record import Record
 
 TRIAL = Trial(
@@ -40,3 +40,29 @@ def test_two_installed_versions_are_no_one_experiment():
     found = records(INSTALLED, {**INSTALLED, "bench": "0.2.0"})
     assert mixtures(found) == ["records come from 2 versions of bench"]
     assert [record.provenance.code for record in found] == ["bench 0.1.0 (installed)", "bench 0.2.0 (installed)"]
+
+
+GPU = {**CHECKOUT, "hardware_id": "h", "device": "cuda", "torch_device": "H200", "gpu": "GPU-1", "per_gpu": 1}
+TRAINED, FITTED = Facts(best_epoch=1, test_evaluations=1), Facts(test_evaluations=1)
+
+
+def on(place, facts=TRAINED):
+    return Record(TRIAL, "done", facts=facts, provenance=Origin.from_json(place))
+
+
+def test_a_method_that_fits_itself_mixes_no_devices_with_those_on_gpus():
+    found = [on(GPU), on({**GPU, "gpu": "GPU-2"}), on({**CHECKOUT, "hardware_id": "h", "device": "cpu"}, FITTED)]
+    assert mixtures(found) == []
+    assert on_one_machine(found)
+    assert mixtures([on(GPU), on({**CHECKOUT, "hardware_id": "h", "device": "cpu"})]) == ["records come from 2 devices"]
+
+
+def test_gpus_of_two_kinds_are_two_devices():
+    found = [on(GPU), on({**GPU, "torch_device": "A100"})]
+    assert mixtures(found) == ["records come from 2 devices"]
+    assert not on_one_machine(found)
+
+
+def test_times_on_a_shared_gpu_are_not_compared():
+    assert on_one_machine([on(GPU), on(GPU)])
+    assert not on_one_machine([on(GPU), on({**GPU, "per_gpu": 4})])

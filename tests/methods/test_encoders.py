@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from bench.datasets.base import Batch, Modality, Samples, Schema, as_batch
-from bench.methods.encoders import ENCODERS, Encoders, ImageEncoder, PatchEmbedding, SequenceEncoder, VectorEncoder, VolumeEncoder
+from bench.methods.encoders import (
+    ENCODERS,
+    Encoders,
+    ImageEncoder,
+    PatchEmbedding,
+    SequenceEncoder,
+    VectorEncoder,
+    VolumeEncoder,
+    rows_by_modality,
+)
 
 SCHEMA = Schema(
     (
@@ -85,7 +94,7 @@ def test_every_kind_gives_tokens_of_one_shape(batch, make_encoders, m, tokens):
     x = complete(batch).inputs[SCHEMA.names[m]]
     assert encoders.encode(m, x).shape == (ROWS, tokens, WIDTH)
     assert encoders.encode(m, x[:1]).shape == (1, tokens, WIDTH)
-    assert encoders.modality(m, batch).shape == (ROWS, tokens, WIDTH)
+    assert encoders.modality(m, batch, batch.observed[:, m].nonzero().squeeze(1)).shape == (ROWS, tokens, WIDTH)
 
 
 def test_smallest_inputs_are_accepted():
@@ -290,8 +299,9 @@ def test_modalities_keep_schema_order(batch, make_encoders):
     assert encoders.names == SCHEMA.names
     assert [type(encoder) for encoder in encoders] == [VectorEncoder, SequenceEncoder, ImageEncoder, VolumeEncoder]
     tokens = encoders(batch)
-    for m in range(4):
-        close(tokens[:, m], encoders.modality(m, batch))
+    for m, rows in enumerate(rows_by_modality(batch.observed)):
+        assert torch.equal(rows, batch.observed[:, m].nonzero().squeeze(1))
+        close(tokens[:, m], encoders.modality(m, batch, rows))
 
 
 def test_one_seed_gives_one_encoder(batch, make_encoders):

@@ -806,7 +806,7 @@ def test_released_retrieval_equals_release(parity, case):
     intra, n = int(z["num_intra"]), len(z["tokens"])
     tokens, place = z["tokens"].requires_grad_(), torch.arange(n)
     zeros = torch.zeros_like(place)
-    context = Context(zeros[:1], z["target"][None], tokens, zeros, place, zeros, place < intra, zeros[:, None], zeros - 1)
+    context = Context(zeros[:1], z["target"][None], tokens, zeros, place, zeros, place < intra, zeros[:, None], zeros - 1, n)
     out = (tokens * context.weights("balanced")[:, None, None]).sum(0)
     close(out, z["out"])
     if "grad_tokens_of_sum" in z:

@@ -11,6 +11,7 @@ import pytest
 from bench.errors import UsageError
 from bench.question.suite import Settings, Suite
 from bench.question.trial import WITHOUT_FOLDERS, Trial
+from bench.records import database
 from bench.records.database import SCHEMA_VERSION, Store
 from bench.records.facts import Facts, Origin
 from bench.records.predictions import LOGITS, Predictions
@@ -129,7 +130,7 @@ def test_half_written_transaction_leaves_nothing(tmp_path):
             ids, target = arrays().ids, arrays().target
 
             @property
-            def write(self):
+            def outputs(self):
                 raise MemoryError
 
         with pytest.raises(MemoryError):
@@ -219,9 +220,57 @@ def test_id_that_names_no_single_trial_is_explained(tmp_path, id_):
             store.record(id_)
 
 
-def test_predictions_are_read_without_pickles():
-    packed = Predictions(np.array(["a", "b"], dtype=object), np.array([0, 1]), np.ones((2, 2), dtype=np.float32)).write()
-    assert Predictions.read(packed).ids.dtype.kind == "U"
+def test_predictions_are_stored_without_pickles(tmp_path):
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", [trial_of()])
+        store.write(Record(trial_of(), "done"), replace(arrays(), ids=np.array(["a", "b"], dtype=object)))
+        assert store.predictions([trial_of().id])[trial_of().id].ids.dtype.kind == "U"
+
+
+def test_the_same_run_once_more_is_noted_once(tmp_path):
+    trials = [trial_of(seed) for seed in range(3)]
+    with Store(tmp_path) as store:
+        for command, planned in (("a", trials), ("a", trials), ("b", trials), ("b", trials[:2]), ("b", trials[:2]), ("a", trials)):
+            store.plan(SUITE, "family", command, planned)
+        assert store.connection.execute("SELECT command, count(*) FROM runs JOIN plans USING (run) GROUP BY run").fetchall() == [
+            ("a", 3), ("b", 3), ("b", 2), ("a", 3),
+        ]  # fmt: skip
+        assert store.answers().commands == ["a", "b"]
+
+
+def test_records_are_read_one_by_one_or_as_they_are_wanted(tmp_path):
+    trials = [trial_of(seed) for seed in range(4)]
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", trials)
+        store.write(Record(trials[2], "done"), arrays())
+        store.write(Record(trials[3], "failed", "why"), None)
+        assert [record.trial for record in store.records([trials[3].id, "absent", trials[0].id])] == [trials[3], trials[0]]
+        assert [record.trial.seed for record in store.picked(lambda trial: trial.seed > 0)] == [1, 2, 3]
+        assert [record.trial.seed for record in store.picked(lambda trial: trial.seed > 0, "done")] == [2]
+
+
+def test_one_trial_is_found_without_reading_the_others(tmp_path):
+    trials = [trial_of(seed) for seed in range(3)]
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", trials)
+        store.connection.execute("UPDATE trials SET facts = 'no JSON', trial = 'no JSON' WHERE id != ?", (trials[1].id,))
+        assert store.record(trials[1].id[:15]).trial == trials[1]
+        plan = store.connection.execute("EXPLAIN QUERY PLAN SELECT 1 FROM trials WHERE id >= 'a' AND id < 'b'").fetchall()
+    assert "SEARCH trials USING" in plan[0][-1]
+
+
+def test_board_opens_the_database_once_however_many_settings_it_has(tmp_path, monkeypatch):
+    trials = [trial_of(protocol=f"mcar(0.{rate})") for rate in range(1, 6)]
+    with Store(tmp_path) as store:
+        store.plan(SUITE, "family", "bench run", trials)
+        for trial in trials:
+            store.write(Record(trial, "done", metrics={"accuracy": 1.0}), arrays())
+    opened, real = [], database.connect
+    monkeypatch.setattr(database, "connect", lambda path: opened.append(path) or real(path))
+    with Store(tmp_path, create=False) as store:
+        answers = store.answers()
+    assert [list(here.predictions) for _, here in answers.by_setting()] == [[trial.id] for trial in trials]
+    assert len(opened) == 2  # the records, then the predictions
 
 
 def test_trial_whose_file_moved_keeps_its_record_and_runs_from_where_it_lies_now(tmp_path):

@@ -3,12 +3,14 @@
 import os
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 from bench.errors import UsageError
-from bench.records import reading
-from bench.records.reading import connect
+from bench.records import database, reading
+from bench.records.database import Store
+from bench.records.reading import connect, share_of
 
 
 @pytest.fixture
@@ -97,3 +99,26 @@ def test_file_that_is_no_database_stays_an_error(tmp_path):
     (tmp_path / "bench.db").write_bytes(b"not a database, but long enough to look at its head" * 20)
     with pytest.raises(sqlite3.DatabaseError, match="not a database"):
         connect(tmp_path / "bench.db")
+
+
+@pytest.mark.parametrize(
+    ("path", "share"),
+    [("/home/me/runs", "nfs4"), ("/home/me", "nfs4"), ("/home/my disk/runs", "fuse.sshfs"), ("/home/local/x", None), ("/other", None)],
+)
+def test_a_share_is_known_by_the_mount_that_is_nearest(tmp_path, path, share):
+    lines = [
+        "/dev/sda / ext4 rw 0 0",
+        "host:/me /home/me nfs4 rw 0 0",
+        "x /home/my\\040disk fuse.sshfs rw 0 0",
+        "/dev/sdb /home/local xfs rw 0 0",
+    ]
+    mounts = tmp_path / "mounts"
+    mounts.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert share_of(Path(path), mounts) == share
+
+
+def test_a_folder_on_a_share_that_fails_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "share_of", lambda _: "nfs4")
+    (tmp_path / "bench.db").mkdir()
+    with pytest.raises(UsageError, match=r"it lies on a share \(nfs4\), .* give an --out on a disk of this machine"):
+        Store(tmp_path)

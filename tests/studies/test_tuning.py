@@ -21,6 +21,7 @@ from bench.errors import UsageError
 from bench.grid.engine import execute
 from bench.grid.how import How
 from bench.grid.places import Local
+from bench.grid.process import Lost
 from bench.leaderboard import build, markdown, publish, stale_files
 from bench.question.plan import plan
 from bench.question.suite import Settings, Suite, suite_from, with_options
@@ -652,3 +653,23 @@ def test_notebook_function_gives_one_row_a_method(tmp_path):
     rows = package.run(methods=list(named("Cut")), configs=frame.attrs["file"], seeds=5, **options)
     assert list(rows["status"]) == ["done"]
     assert "cut=" in rows["method"][0]
+
+
+def test_a_suggestion_that_the_machine_failed_is_trained_again_by_the_same_call(tmp_path):
+    class Loses(Local):
+        lost = 0
+
+        def call(self, task, report, stopped):
+            if self.lost < 2:
+                self.lost += 1
+                raise Lost("killed from outside by signal SIGKILL")
+            return super().call(task, report, stopped)
+
+    said = []
+    suite, budget = suite_of("Cut"), Budget(suggestions=3)
+    first = tune(suite, tmp_path / "lost", budget, how=How(place=Loses(), say=said.append))
+    assert first.interrupted
+    assert "2 suggestions lost to the machine: killed from outside by signal SIGKILL" in said
+    again, undisturbed = tune(suite, tmp_path / "lost", budget), tune(suite, tmp_path / "whole", budget)
+    assert not again.interrupted
+    assert sorted(configurations(again.results[0])) == sorted(configurations(undisturbed.results[0]))

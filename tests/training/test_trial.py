@@ -15,7 +15,7 @@ from bench.errors import TrialError
 from bench.methods.tracing import read_traces
 from bench.names import Choice
 from bench.question.trial import Trial
-from bench.records.predictions import Predictions, stack, unstack
+from bench.records.predictions import stack, unstack
 from bench.stats.metrics import auroc, score
 from bench.training import loop
 from bench.training import trial as trial_module
@@ -207,7 +207,8 @@ def trial_on(method, dataset="breast-cancer"):
 @pytest.mark.parametrize("method", KINDS)
 def test_what_is_scored_is_what_is_stored(method):
     record, predictions = run_trial(trial_on(method))
-    found = Predictions.read(predictions.write())
+    packed = stack({"t": predictions})
+    found = unstack(packed, packed, ["t"])["t"]
     assert found.form == KINDS[method]
     assert (record.metrics, record.facts.metric_reasons) == score(found.target, found.scores)
     for rule, evaluated in record.facts.evaluations.items():

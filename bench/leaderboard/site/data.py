@@ -79,7 +79,7 @@ def site_data(answers: Answers, table: str, significance: str, source: str, opti
                 "option": option,
                 "provenance": provenance_line(done),
                 "commands": list(answers.commands),
-                "warnings": list(warnings_of(answers, answers.records, by_setting, first)),
+                "warnings": list(warnings_of(answers, answers.records, by_setting, first, {})),
                 "looks": [[_called(name) for name in pair] for pair in suite.looks.pairs],
             },
             "metrics": [_metric(name) for name in names],

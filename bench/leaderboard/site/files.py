@@ -16,6 +16,7 @@ from bench.leaderboard.site.page import MARK, board_page, check_can_render, data
 from bench.leaderboard.tables import significance_json, table_csv
 from bench.records.answers import Answers
 from bench.records.folder import Folder, answers_of
+from bench.records.pieces import is_published
 from bench.records.public import public
 from bench.records.scoring import agreeing
 
@@ -95,7 +96,7 @@ def write_site(site: Path, boards: Sequence[Mapping[str, Any]]) -> list[Path]:
     Raises: UsageError if two boards would share a page, or the folder holds a board.
     """
     check_can_render()
-    if (site / "records.jsonl").exists():
+    if is_published(site):
         raise UsageError(f"{site} is a published board; write its page to a folder of its own")
     pages = {name: board_page(data) for name, data in _by_page(boards).items()}
     if len(boards) > 1:
@@ -146,7 +147,7 @@ def _index_data(pages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def is_site(folder: Path) -> bool:
     """Whether `--site` wrote this folder."""
-    return not (folder / "records.jsonl").exists() and bool(_ours(folder))
+    return not is_published(folder) and bool(_ours(folder))
 
 
 def _ours(folder: Path) -> list[Path]:
@@ -191,7 +192,7 @@ def _fresh(site: Path, page: Path, shown: Mapping[str, Any]) -> dict[str, Any]:
     source, asked = str(shown.get("board", {}).get("source", "")), shown.get("asked", {})
     for base in (Path(), *site.resolve().parents):
         folder = base / source
-        if (folder / "records.jsonl").exists():
+        if is_published(folder):
             return _as_named(published_data(folder), shown)
         if (folder / "bench.db").exists():
             return _as_named(results_data(folder, asked.get("suite"), asked.get("metric")), shown)

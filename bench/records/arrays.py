@@ -1,0 +1,88 @@
+"""Predictions in the database: the test rows once, and of each trial the bytes of its outputs. Free of torch.
+
+Table `test_rows` has a row for each test set: the SHA-256 of what follows, ids as a JSON list, targets as little-endian int64. Table
+`outputs` has a row for each trial and rule ("" for the main outputs): form (`logits` or `scores`), type of number as numpy writes it
+(`<f4`), number of classes, and N x C numbers, row by row. Nothing is compressed, for such numbers hardly become smaller. A database of
+before has a table `predictions` with a compressed file (npz) a trial in place of both: it is read as it is, and a row of it goes when its
+trial runs again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+
+from bench.errors import UsageError
+from bench.records.predictions import Predictions
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS test_rows (hash TEXT PRIMARY KEY, ids TEXT NOT NULL, target BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS outputs (
+    id TEXT NOT NULL REFERENCES trials (id), rule TEXT NOT NULL, test_rows TEXT NOT NULL REFERENCES test_rows (hash), form TEXT NOT NULL,
+    dtype TEXT NOT NULL, classes INTEGER NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (id, rule)
+);
+"""
+TARGET = np.dtype("<i8")
+
+
+class Arrays:
+    """The predictions of one database, through a connection of its store."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.known: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # ids (N,) and targets (N,) by hash: one object for all trials
+
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        """Which of the tables are there: a database of before that is only read lacks the new ones, a new one the old."""
+        found = self.connection.execute("SELECT name FROM sqlite_master WHERE name IN ('outputs', 'predictions')")
+        return frozenset(name for (name,) in found)
+
+    def write(self, id_: str, predictions: Predictions) -> None:
+        """Put predictions in the place of those that the trial has, inside the caller's transaction."""
+        ids = json.dumps(predictions.ids.astype(str).tolist())
+        target = np.ascontiguousarray(predictions.target, TARGET).tobytes()
+        hash_ = hashlib.sha256(ids.encode() + b"\0" + target).hexdigest()
+        self.connection.execute("INSERT OR IGNORE INTO test_rows VALUES (?, ?, ?)", (hash_, ids, target))
+        for table in self.tables:
+            self.connection.execute(f"DELETE FROM {table} WHERE id = ?", (id_,))
+        for rule, outputs in {"": predictions.outputs, **predictions.evaluations}.items():
+            dtype = outputs.dtype.newbyteorder("<")
+            row = (id_, rule, hash_, predictions.form, dtype.str, outputs.shape[1], np.ascontiguousarray(outputs, dtype).tobytes())
+            self.connection.execute("INSERT INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def read(self, ids: Iterable[str]) -> dict[str, Predictions]:
+        """Those of the trials that have some, in the order asked for. Raises: UsageError if some are damaged."""
+        found = {id_: self._read(id_) for id_ in ids}
+        return {id_: predictions for id_, predictions in found.items() if predictions is not None}
+
+    def _read(self, id_: str) -> Predictions | None:
+        if "outputs" in self.tables:
+            query = "SELECT rule, test_rows, form, dtype, classes, numbers FROM outputs WHERE id = ? ORDER BY rowid"
+            parts = self.connection.execute(query, (id_,)).fetchall()
+            if parts:
+                return self._joined(id_, parts)
+        if "predictions" in self.tables:
+            row = self.connection.execute("SELECT arrays FROM predictions WHERE id = ?", (id_,)).fetchone()
+            return None if row is None else Predictions.read(row[0])
+        return None
+
+    def _joined(self, id_: str, parts: list[tuple[str, str, str, str, int, bytes]]) -> Predictions:
+        _, hash_, form, *_ = parts[0]
+        ids, target = self._rows(hash_)
+        try:
+            outputs = {rule: np.frombuffer(blob, dtype).reshape(len(ids), classes) for rule, _, _, dtype, classes, blob in parts}
+            return Predictions(ids, target, outputs.pop(""), outputs, form)
+        except (ValueError, KeyError) as error:
+            raise UsageError(f"predictions of trial {id_} are damaged: {error}; run the trial again") from None
+
+    def _rows(self, hash_: str) -> tuple[np.ndarray, np.ndarray]:
+        if hash_ not in self.known:
+            ids, target = self.connection.execute("SELECT ids, target FROM test_rows WHERE hash = ?", (hash_,)).fetchone()
+            self.known[hash_] = np.array(json.loads(ids), dtype=str), np.frombuffer(target, TARGET)
+        return self.known[hash_]
