@@ -75,7 +75,7 @@ class FlexMoEConfig(MethodConfig):
     expert_init: str = "linear"  # as nn.Linear; "fastmoe": bound 1/sqrt(out * in), biases 0, code
     curriculum: str = "full_first"  # complete rows alone train in the warm-up, notes; "none": all rows from the start
     warmup_fraction: float = 0.1  # share of the epochs in the warm-up; notes, code: 5 of 50
-    head_layers: int = 1  # 2: Linear, ReLU, Dropout(0.5), Linear; code has either
+    head_layers: int = 1  # 2: Linear, ReLU, dropout, Linear; code has either
     modality_dropout: str = "none"  # "uniform_k": train on subsets of random size; ours, where training rows are complete
 
     def __post_init__(self) -> None:
@@ -189,7 +189,7 @@ class Bank(nn.Module):
         self.place = torch.from_numpy(place).to(device)
         self.donor = torch.from_numpy(np.concatenate([np.zeros(0, dtype=np.int64), *donors])).to(device)
         self.owner = torch.from_numpy(np.repeat(np.arange(len(donors)), [len(each) for each in donors])).to(device)
-        self.count, self.substitutes = len(donors), None
+        self.count, self.substitutes = max(1, len(donors)), None
         return without
 
     @torch.no_grad()
@@ -413,7 +413,7 @@ class FlexMoE(Method):
         self.head = nn.Sequential(nn.Linear(modalities * width, len(schema.classes)))
         if config.head_layers == 2:
             hidden = nn.Linear(modalities * width, width)
-            self.head = nn.Sequential(hidden, nn.ReLU(), Dropout(0.5), nn.Linear(width, len(schema.classes)))
+            self.head = nn.Sequential(hidden, nn.ReLU(), Dropout(config.dropout), nn.Linear(width, len(schema.classes)))
         self.experts, self.combinations = experts, table
         ids = np.empty(2**modalities, dtype=np.int64)  # of each set of modalities written as a binary number
         ids[0], ids[(table << np.arange(modalities)).sum(1)] = len(table), np.arange(len(table))

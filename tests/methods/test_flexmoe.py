@@ -116,7 +116,7 @@ def test_routing_losses_equal_released_code(parity, case):
         assert_close(entropy[0], found["ce"], **TIGHT)
     loss = (of_complete + entropy + of_incomplete).sum()
     assert_close(loss, found["loss"], **TIGHT)
-    assert float(loss) == pytest.approx({"train_mixed": 5.046494, "train_partial_only": 3.868400, "train_full_only": 0.153789}[case], abs=1e-5)
+    assert loss.item() == pytest.approx({"train_mixed": 5.046494, "train_partial_only": 3.868400, "train_full_only": 0.153789}[case], abs=1e-5)
     loss.backward()
     assert_close(router.gate.grad[0], found["grad_W_g"], **LOOSE)
     assert_close(router.spread.grad[0], found["grad_W_n"], **LOOSE)
@@ -390,7 +390,7 @@ def test_modality_dropout_trains_the_cells_of_complete_data(make_samples, caplog
     with caplog.at_level(logging.WARNING):
         method = method_of(samples, modality_dropout="uniform_k", curriculum="none")
     assert not caplog.records
-    assert gradients_of(method, as_batch(samples))["bank.cells"].flatten(1).any(1).all()
+    assert sum(gradients_of(method, as_batch(samples))["bank.cells"].abs() for _ in range(5)).flatten(1).any(1).all()
 
 
 @pytest.mark.parametrize("bank", ["shared", "zero"])
@@ -514,10 +514,10 @@ def test_routing_weight_zero_leaves_the_noise_and_no_loss(make_samples):
 
 def specialisation(samples, weight):
     """Share of incomplete rows' tokens whose first expert is that of their combination, after a short training."""
-    method = method_of(samples, routing_weight=weight, learning_rate=3e-3, curriculum="none", n_experts=16, width=16)
-    batch, adam = as_batch(samples), torch.optim.Adam(method.parameters(), 3e-3)
-    for _ in range(12):
-        for rows in torch.randperm(len(batch), generator=torch.Generator().manual_seed(0)).split(32):
+    method = method_of(samples, routing_weight=weight, curriculum="none", n_experts=16, width=16, kept=4)
+    batch, adam, order = as_batch(samples), torch.optim.Adam(method.parameters(), 1e-2), torch.Generator().manual_seed(0)
+    for _ in range(25):
+        for rows in torch.randperm(len(batch), generator=order).split(32):
             adam.zero_grad()
             loss_of(method.train(), batch.rows(rows)).backward()
             adam.step()
