@@ -276,7 +276,7 @@ def test_released_bank_gradient_touches_exactly_the_cells_of_the_batch(parity, c
 
 def test_leaving_out_the_top_expert_is_not_the_code_path_of_the_release(parity):
     released, paper = (sum(released_step(parity, "e2e_M3_L1", exclude=name)[-1].values()) for name in ("full_expert", "top1"))
-    assert 100 * float((released - paper).abs()) == pytest.approx(0.50, abs=0.01)
+    assert 100 * (released - paper).abs().item() == pytest.approx(0.50, abs=0.01)
 
 
 # ---- combinations and experts
