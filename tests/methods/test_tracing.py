@@ -17,6 +17,8 @@ SMALL = {"width": 16, "tokens": 2, "batch_size": 8, "heads": 2, "layers": 1, "hi
 TABLES = {
     "moe-retriever": {"routing", "supports", "embeddings"},
     "fusemoe": {"routing", "embeddings"},
+    "flexmoe": {"routing", "embeddings"},
+    "simmlm": {"routing"},
     "m3care": {"supports", "embeddings"},
     "shaspec": {"embeddings"},
     "mmformer": set(),

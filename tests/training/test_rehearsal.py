@@ -41,6 +41,8 @@ OTHERS = [  # ways of the methods that no preset goes
     ("shaspec", "dao=kl"),
     ("shaspec", "stem=dual,modality_dropout=uniform_k"), ("muse", "edge_drop=bernoulli"),
     ("mmformer", "missing_tokens=mask,modality_dropout=bernoulli"),
+    ("flexmoe", "top1=forced,routers=separate"), ("flexmoe", "bank=shared,modality_dropout=uniform_k,head_layers=2"),
+    ("simmlm", "level=probability,gate=class"),
 ]  # fmt: skip
 FORCED = {  # where shapes hang on values, so that a step on a GPU must wait: function -> why
     "rows_by_modality": "an encoder gets the rows that observe its modality",
