@@ -268,10 +268,8 @@ class Router(nn.Module):
             pinned = torch.arange(noisy.shape[1], device=u.device) == forced.unsqueeze(1)
             rank = noisy.masked_fill(pinned, torch.inf)
         experts = rank.topk(self.kept, dim=1).indices  # (V, K)
-        if self.gate_norm == "softmax_topk":
-            gates = noisy.softmax(1).gather(1, experts)
-        else:
-            gates = noisy.gather(1, experts).softmax(1)
+        softmax_first = self.gate_norm == "softmax_topk"
+        gates = noisy.softmax(1).gather(1, experts) if softmax_first else noisy.gather(1, experts).softmax(1)
         return Routing(clean, noisy, sigma, experts, gates, pinned)
 
     def project(self, u: Tensor, weight: Tensor, complete: Tensor) -> Tensor:

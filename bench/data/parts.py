@@ -52,6 +52,12 @@ class Parts:
         """Share of missing cells of each part that has rows."""
         return {name: part.missing for name, part in self.named().items() if part.missing is not None}
 
+    @property
+    def natural(self) -> np.ndarray | None:
+        """What the test rows have before any rule hides some, (N, M) bool; None where that is all."""
+        observed = self.hider.samples.observed[self.hider.rows["test"]]
+        return None if observed.all() else observed
+
     def under(self, rule: Rule) -> Part:
         """The test part under another rule: the same rows, learnt and scaled alike. Raises: UsageError if the rule cannot act on them."""
         hidden = _unseen_hidden(self.hider("test", rule), self.unseen)

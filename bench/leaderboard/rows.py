@@ -211,7 +211,7 @@ class Board:
         """The files that show it, in a published folder."""
         keys: list[Key] = [(name, kind.what) for kind in self.overall for name in ("intervals", "ranks", "cost")]
         keys += [key for curve in self.curves for key in curve.pictures]
-        keys += [(name, *setting.setting) for setting in self.settings for name in ("forest", "surface")]
+        keys += [(name, *setting.setting) for setting in self.settings for name in ("forest", "surface", "more")]
         return Files.of((setting.dataset for setting in self.settings), keys)
 
     @property

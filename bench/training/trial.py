@@ -99,7 +99,8 @@ def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, we
         part = parts.under(parse_rule(rule))
         outputs[rule] = outcome.predict(part)
         hidden[rule] = {"missing": part.missing, "mask": part.mask}
-    predictions = Predictions(test.samples.ids, test.samples.target, outcome.outputs, outputs, outcome.form)
+    natural = parts.natural if outputs else None
+    predictions = Predictions(test.samples.ids, test.samples.target, outcome.outputs, outputs, outcome.form, natural)
     metrics, reasons, histogram = scored(predictions.target, predictions.scores)
     surface = {rule: {**scored(predictions.target, predictions.scores_under(rule))._asdict(), **hidden[rule]} for rule in outputs}
     facts = {

@@ -91,9 +91,13 @@ def released_router(arrays, **changes):
 def test_router_equals_released_code(parity, state, norm):
     arrays = parity("flexmoe_parts", "gate")
     x = arrays["x"]
-    routing = released_router(arrays, gate_norm=norm)(x, torch.ones(len(x), dtype=torch.bool), None, arrays["noise"] if state == "train" else None)
+    routing = released_router(arrays, gate_norm=norm)(
+        x, torch.ones(len(x), dtype=torch.bool), None, arrays["noise"] if state == "train" else None
+    )
     assert torch.equal(routing.experts, arrays[f"{state}/idx"])
-    assert_close(routing.gates if norm == "topk_softmax" else routing.gates / routing.gates.sum(1, keepdim=True), arrays[f"{state}/gates"], **TIGHT)
+    assert_close(
+        routing.gates if norm == "topk_softmax" else routing.gates / routing.gates.sum(1, keepdim=True), arrays[f"{state}/gates"], **TIGHT
+    )
     assert_close(routing.clean, arrays["eval/clean_logits"], **TIGHT)
 
 
@@ -116,7 +120,9 @@ def test_routing_losses_equal_released_code(parity, case):
         assert_close(entropy[0], found["ce"], **TIGHT)
     loss = (of_complete + entropy + of_incomplete).sum()
     assert_close(loss, found["loss"], **TIGHT)
-    assert loss.item() == pytest.approx({"train_mixed": 5.046494, "train_partial_only": 3.868400, "train_full_only": 0.153789}[case], abs=1e-5)
+    assert loss.item() == pytest.approx(
+        {"train_mixed": 5.046494, "train_partial_only": 3.868400, "train_full_only": 0.153789}[case], abs=1e-5
+    )
     loss.backward()
     assert_close(router.gate.grad[0], found["grad_W_g"], **LOOSE)
     assert_close(router.spread.grad[0], found["grad_W_n"], **LOOSE)
@@ -130,7 +136,8 @@ def released_method(parity, case, preset="as_released", **changes):
     modalities, classes = observed.shape[1], len(arrays["head_b1" if "head_b1" in arrays else "head_b0"])
     features = [arrays[f"x{m}"].shape[1] for m in range(modalities)]
     schema = Schema(
-        tuple(Modality(f"m{m}", "ABC"[m], "vector", (size,)) for m, size in enumerate(features)), tuple(f"class {c}" for c in range(classes))
+        tuple(Modality(f"m{m}", "ABC"[m], "vector", (size,)) for m, size in enumerate(features)),
+        tuple(f"class {c}" for c in range(classes)),
     )
     width = arrays["enc0_W"].shape[0]
     sizes = {
@@ -596,8 +603,10 @@ def test_hidden_cells_and_generator_never_reach_logits(make_samples, preset):
         assert torch.equal(logits_of(method, replace(batch, inputs=inputs)), expected)
 
 
-@pytest.mark.parametrize("changes", [{}, {"top1": "forced"}, {"kept": 7}, {"kept": 1, "top1": "forced"}, {"bank": "zero"}, {"exclude": "none"},
-                                     {"curriculum": "none", "modality_dropout": "uniform_k"}, {"encoder": "patch"}])  # fmt: skip
+@pytest.mark.parametrize("changes", [
+    {}, {"top1": "forced"}, {"kept": 7}, {"kept": 1, "top1": "forced"}, {"bank": "zero"}, {"exclude": "none"},
+    {"curriculum": "none", "modality_dropout": "uniform_k"}, {"encoder": "patch"},
+])  # fmt: skip
 @pytest.mark.parametrize("patterns", [["ABG"], ["AB", "A", "G"], ["ABG", "AB", ""], ["A", "B", "G", "AB", "AG", "BG"]], ids="-".join)
 def test_any_rows_train_and_score_finite(make_samples, patterns, changes):
     samples = samples_with(make_samples, patterns)
@@ -674,7 +683,8 @@ def test_warm_up_needs_a_batch_of_complete_rows(make_samples, caplog):
 
 @pytest.mark.parametrize(("changes", "reason"), [
     ({"kept": 8}, "kept must be less than n_experts, got 8 and 8"), ({"heads": 3}, "width must be a multiple of heads, got 8 and 3"),
-    ({"exclude": "own"}, "exclude must be one of top1, full_expert, none, got 'own'"), ({"head_layers": 3}, "head_layers must be 1 or 2, got 3"),
+    ({"exclude": "own"}, "exclude must be one of top1, full_expert, none, got 'own'"),
+    ({"head_layers": 3}, "head_layers must be 1 or 2, got 3"),
     ({"routing_weight": -1.0}, "routing_weight must be at least 0"), ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
 ])  # fmt: skip
 def test_wrong_settings_are_refused(changes, reason):

@@ -180,7 +180,9 @@ def test_absent_inputs_never_reach_logits(make_samples, preset):
     method, batch = method_of(samples, preset), as_batch(samples)
     expected = logits_of(method, batch)
     for hidden in (torch.nan, 1e6):
-        assert torch.equal(logits_of(method, replace(batch, inputs={name: x.nan_to_num(hidden) for name, x in batch.inputs.items()})), expected)
+        assert torch.equal(
+            logits_of(method, replace(batch, inputs={name: x.nan_to_num(hidden) for name, x in batch.inputs.items()})), expected
+        )
 
 
 def test_rows_alone_score_as_among_a_thousand(make_samples):
@@ -336,7 +338,9 @@ def test_modality_never_seen_has_a_say_only_as_released(make_samples, seen_only,
 def test_order_of_modalities_changes_nothing(make_samples, order):
     samples = make_samples(n=20)
     schema = Schema(tuple(samples.schema.modalities[m] for m in order), samples.schema.classes)
-    other = replace(samples, schema=schema, values={name: samples.values[name] for name in schema.names}, observed=samples.observed[:, order])
+    other = replace(
+        samples, schema=schema, values={name: samples.values[name] for name in schema.names}, observed=samples.observed[:, order]
+    )
     method, turned = method_of(samples), method_of(other)
     state, size = dict(method.state_dict()), method.config.gate_width
     for place, m in enumerate(order):
@@ -398,7 +402,8 @@ def test_digits_are_learned():
 
 @pytest.mark.parametrize(("changes", "reason"), [
     ({"gate": "soft"}, "gate must be one of modality, class, none, got 'soft'"), ({"mofe": -0.1}, "mofe must not be negative"),
-    ({"expert_share": 1.0}, r"expert_share in \[0, 1\), got 0.1 and 1.0"), ({"tokens": 0}, "tokens, width and gate_width must be at least 1"),
+    ({"expert_share": 1.0}, r"expert_share in \[0, 1\), got 0.1 and 1.0"),
+    ({"tokens": 0}, "tokens, width and gate_width must be at least 1"),
 ])  # fmt: skip
 def test_wrong_settings_are_refused(changes, reason):
     with pytest.raises(ValueError, match=reason):
