@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench.datasets.base import Batch, Samples, Schema
 from bench.methods.tracing import Tracer
@@ -21,7 +22,7 @@ from bench.methods.tracing import Tracer
 class Prediction:
     """What `forward` returns.
 
-    Shapes: logits (B, C); each penalty is a scalar, already weighted, added to the cross entropy in training. Evaluation ignores penalties.
+    Shapes: logits (B, C); each penalty is a scalar, already weighted, added to the loss in training. Evaluation ignores penalties.
     """
 
     logits: Tensor
@@ -39,6 +40,8 @@ class MethodConfig:
     amsgrad: bool = False
     schedule: str = "constant"  # "constant"; "poly": (1 - e/E)^0.9 per epoch; "step": x0.9 every 20 epochs
     clip_norm: float = 0.0  # largest global gradient norm; 0 = no clipping
+    accumulate: int = 1  # batches whose gradients make one step of the optimiser
+    precision: str = "single"  # of training steps; "mixed": bfloat16 where a product allows it, on a device that has it; scores stay single
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -50,12 +53,16 @@ class MethodConfig:
             )
         if self.schedule not in ("constant", "poly", "step"):
             raise ValueError(f"schedule must be constant, poly or step, got {self.schedule!r}")
+        if self.accumulate < 1 or self.precision not in ("single", "mixed"):
+            raise ValueError(f"accumulate must be at least 1, precision single or mixed, got {self.accumulate} and {self.precision!r}")
 
 
 class Method(nn.Module):
-    """One compared approach, trained by the suite with cross entropy plus its penalties.
+    """One compared approach, trained by the suite.
 
-    A subclass calls `super().__init__(schema, config)`, builds its modules, and writes `forward(batch) -> Prediction`.
+    A subclass calls `super().__init__(schema, config)`, builds its modules, and writes `forward(batch) -> Prediction`. All else may be
+    left as it is: `optimiser`, `schedule`, `loss` and `rows` are a recipe of its own, which its row on a leaderboard names; `prepare`,
+    `on_epoch`, `on_evaluate` and `after_training` are called in their time.
     Random draws beyond dropout and initialisation use `self.generator`, which `seed` places on the module's device.
     """
 
@@ -93,11 +100,38 @@ class Method(nn.Module):
     def prepare(self, train: Samples) -> None:
         """Called once, before training, with the training rows as the method may see them (scaled, hidden, sealed)."""
 
+    def optimiser(self) -> torch.optim.Optimizer:
+        """What moves the parameters, made once, after `prepare`: Adam as the Config says. Every trained parameter is in a group of it."""
+        trained, config = [parameter for parameter in self.parameters() if parameter.requires_grad], self.config
+        return torch.optim.Adam(
+            trained, config.learning_rate, weight_decay=config.weight_decay, amsgrad=config.amsgrad, fused=True
+        )  # fmt: skip
+
+    def schedule(self, epoch: int, step: int, steps: int) -> float:
+        """What the learning rate of each group is multiplied by in step `step` of the `steps` of an epoch, all counted from 0."""
+        if self.config.schedule == "poly":
+            return (1 - epoch / self.config.epochs) ** 0.9
+        return 0.9 ** (epoch // 20) if self.config.schedule == "step" else 1.0
+
+    def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
+        """What training descends beside the penalties, which are added to it: a scalar. The suite's own is cross entropy."""
+        return F.cross_entropy(prediction.logits, batch.target)
+
+    def rows(self, epoch: int, observed: np.ndarray) -> np.ndarray:
+        """The training rows of an epoch, counted from 0: all of them; a warm-up may take some. Shapes: (N, M) bool -> (N,) bool."""
+        return np.ones(len(observed), dtype=bool)
+
     def on_epoch(self, epoch: int, epochs: int) -> None:
         """Called before each training epoch, counted from 0: warm-up and other schedules."""
 
     def on_evaluate(self) -> None:
         """Called in eval mode, without gradients, before a part is scored: states computed from training rows are refreshed here."""
+
+    def after_training(self, train: Samples) -> None:
+        """Called once, with the checkpoint loaded, in eval mode without gradients, with the training rows as `prepare` gets them.
+
+        Prototypes, statistics and neighbours are made here, best as buffers; `forward` must work before it as well.
+        """
 
     @property
     def is_selectable(self) -> bool:

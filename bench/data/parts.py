@@ -217,13 +217,20 @@ def _reduced_axes(kind: str, dimensions: int) -> tuple[int, ...]:
     return (0, 1) if kind == "sequence" else (0,)
 
 
-def batch_rows(rows: int, batch_size: int, generator: np.random.Generator | None = None) -> Iterator[np.ndarray]:
+def batch_rows(
+    rows: int, batch_size: int, generator: np.random.Generator | None = None, kept: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """Row indices of each batch, shuffled if a generator is given. A last batch of one row joins the batch before it.
+
+    Shapes: kept (N,) bool, the rows to take, in the order that they have among all.
 
     >>> [len(batch) for batch in batch_rows(9, 4)]
     [4, 5]
     """
     order = np.arange(rows) if generator is None else generator.permutation(rows)
+    if kept is not None:
+        order = order[kept[order]]
+        rows = len(order)
     starts = list(range(0, rows, batch_size))
     if len(starts) > 1 and rows - starts[-1] == 1 and batch_size > 1:
         starts.pop()

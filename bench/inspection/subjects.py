@@ -26,7 +26,8 @@ from bench.errors import unknown
 from bench.grid.faults import line_of
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.seeds import number, stream
-from bench.training.loop import Steps, build_method, evaluate, optimiser_of, rows_for, without_labels
+from bench.training.loop import Steps, build_method, evaluate, rows_for, without_labels
+from bench.training.recipe import finish, restore
 
 SEED = 0
 TRAIN, VALID, TEST, STRANGERS = 32, 12, 16, 16  # rows; strangers are test rows that keep the others company
@@ -209,20 +210,20 @@ class TrainedSubject(Subject):
         set_global_generators(state)
         config, fit = self.config, Fit(b"")
         method = build_method(self.cls, config, train, SEED, torch.device("cpu"))
-        steps, order = Steps(method, optimiser_of(method, config), config.clip_norm), stream(SEED, "order")
+        steps, order = Steps(method, config), stream(SEED, "order")
         batch, scored = unsealed(train, train.target), unsealed(valid)
         trained = {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
         idle = set(trained)
         for epoch in sorted({0, config.epochs // 2, config.epochs - 1}):
             method.train()
             method.on_epoch(epoch, config.epochs)
-            for rows in batch_rows(len(train), config.batch_size, order):
-                loss = steps.take(batch.rows(torch.from_numpy(rows)), f"epoch {epoch + 1}")
+            for loss in steps.epoch(batch, train.observed, epoch, order):
                 steps.check()
                 fit.losses.append(loss.item())
                 idle -= {name for name in idle if (gradient := trained[name].grad) is not None and gradient.any()}
             if method.is_selectable:
                 evaluate(method, scored, (torch.from_numpy(rows) for rows in batch_rows(len(valid), config.batch_size)))
+        finish(method, train, SEED)
         fit.snapshot, fit.weights, fit.idle = cloudpickle.dumps(method), weights_of(method), tuple(sorted(idle))
         return fit
 
@@ -244,7 +245,7 @@ class TrainedSubject(Subject):
             set_global_generators(SAME_STATE)
             method = build_method(self.cls, self.config, train, SEED, torch.device("cpu"))
             method.on_epoch(self.config.epochs - 1, self.config.epochs)
-            method.load_state_dict(self.base.model().state_dict())
+            restore(method, self.base.model().state_dict(), train, SEED)
             outputs.append(self.outputs(method, self.test))
         return "" if equal(*outputs) else f"other training rows beside the same weights change logits by {largest(*outputs):.2g}"
 
