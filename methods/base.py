@@ -5,7 +5,8 @@ This room knows tensors. It knows no file, seed, missing rate or printing; train
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -31,8 +32,12 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
-    """Training settings every method has. A method's own `Config` repeats a field to give it its published default."""
+    """Training settings every method has. A method's own `Config` repeats a field to give it its published default.
 
+    A setting of a suite for all methods reaches these fields, and of a Config from outside those that it names in `shared`.
+    """
+
+    shared: ClassVar[Collection[str]] = ()  # fields of its own that a suite may set for all methods, such as {"width"}
     epochs: int = 30
     batch_size: int = 32
     learning_rate: float = 1e-3
@@ -55,6 +60,27 @@ class MethodConfig:
             raise ValueError(f"schedule must be constant, poly or step, got {self.schedule!r}")
         if self.accumulate < 1 or self.precision not in ("single", "mixed"):
             raise ValueError(f"accumulate must be at least 1, precision single or mixed, got {self.accumulate} and {self.precision!r}")
+
+
+NEARLY = {  # names of other libraries, and of a slip, for what `Method` calls otherwise
+    "optimiser": (
+        "optimizer optimizers optimisers configure_optimizers configure_optimizer configure_optimisers configure_optimiser get_optimizer "
+        "get_optimizers get_optimiser make_optimizer make_optimiser build_optimizer build_optimiser create_optimizer create_optimiser"
+    ),
+    "schedule": (
+        "scheduler schedulers lr_scheduler lr_schedulers lr_schedule learning_rate_schedule configure_scheduler configure_schedulers "
+        "get_scheduler get_schedule make_scheduler build_scheduler create_scheduler"
+    ),
+    "loss": (
+        "loss_fn loss_func loss_function losses get_loss compute_loss calculate_loss calc_loss make_loss criterion "
+        "training_step train_step training_loss train_loss"
+    ),
+    "rows": "filter_rows rows_filter row_filter select_rows training_rows get_rows warmup_rows",
+    "prepare": "setup before_training on_train_start on_fit_start on_training_start",
+    "on_epoch": "on_epoch_start on_epoch_begin on_train_epoch_start before_epoch training_epoch_start",
+    "on_evaluate": "validation_step test_step eval_step on_validation_start on_test_start on_evaluation before_evaluation on_eval",
+    "after_training": "on_train_end on_fit_end on_training_end on_train_finish after_train after_fit post_training finish_training",
+}
 
 
 class Method(nn.Module):
@@ -83,6 +109,16 @@ class Method(nn.Module):
         self.config: Any = config  # of the method's own Config
         self.generator = torch.Generator().manual_seed(0)
         self.tracer: Tracer | None = None  # see bench.methods.tracing
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raises: TypeError if the class defines what nobody calls, by a name that is nearly that of a hook it does not define."""
+        super().__init_subclass__(**options)
+        defined = {name: one for one in reversed(cls.__mro__) if one not in Method.__mro__ for name in vars(one)}
+        for hook, names in NEARLY.items():
+            for name in names.split():
+                if name in defined and hook not in defined:
+                    said = f"{defined[name].__name__} defines {name}, which bench never calls; what it calls is {hook}"
+                    raise TypeError(f"{said}{inspect.signature(getattr(Method, hook))}: {_first_line(getattr(Method, hook))}")
 
     @classmethod
     def declared(cls, config: Any) -> Mapping[str, str]:
@@ -157,6 +193,10 @@ class Method(nn.Module):
         """Trainable parameters that act on one sample: experts a token does not visit are left out."""
         total = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
         return total - sum(getattr(module, "idle_parameters", 0) for module in self.modules())
+
+
+def _first_line(function: Callable[..., object]) -> str:
+    return (function.__doc__ or "").strip().split("\n", 1)[0]
 
 
 @dataclass(frozen=True, kw_only=True)

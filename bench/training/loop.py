@@ -74,9 +74,17 @@ def rows_for(cls: type, part: Part) -> Samples:
 
 
 def build_method(cls: type[Method], config: MethodConfig, train: Samples, seed: int, device: torch.device) -> Method:
-    """A method ready for its first epoch, every random stream started from the trial's seed."""
+    """A method ready for its first epoch, every random stream started from the trial's seed.
+
+    Raises: TrialError if weights that it loads do not fit, or an attribute hides what bench calls.
+    """
     torch.manual_seed(number(seed, "init"))
-    method = cls(train.schema, config).to(device)
+    try:
+        method = cls(train.schema, config).to(device)
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        raise TrialError(f"weights that {cls.__name__} loads do not fit it: {' '.join(str(error).split())}") from None
     check_attributes(method)
     method.seed(number(seed, "noise"))
     torch.manual_seed(number(seed, "noise", "dropout"))

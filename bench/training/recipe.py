@@ -84,11 +84,12 @@ _OPTIONAL = inspect.Parameter("closure", inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 def rate_factor(method: Method, epoch: int, step: int, steps: int) -> float:
     """What learning rates are multiplied by. Raises: TrialError if that is no finite number of at least 0."""
-    factor = method.schedule(epoch, step, steps)
-    if isinstance(factor, bool) or not isinstance(factor, Real) or not 0 <= factor < math.inf:
-        came = f"got {factor!r} (epoch {epoch + 1}, step {step + 1} of {steps})"
+    given = method.schedule(epoch, step, steps)
+    factor = float(given) if isinstance(given, Real) and not isinstance(given, bool) else math.nan
+    if not 0 <= factor < math.inf:
+        came = f"got {given!r} (epoch {epoch + 1}, step {step + 1} of {steps})"
         raise TrialError(f"{type(method).__name__}.schedule must return a finite number of at least 0, {came}")
-    return float(factor)
+    return factor
 
 
 def loss_of(method: Method, prediction: Prediction, batch: Batch, where: str) -> Tensor:

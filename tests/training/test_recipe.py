@@ -16,7 +16,7 @@ from bench import registry
 from bench.data.loading import load
 from bench.data.parts import batch_rows
 from bench.datasets.base import as_batch
-from bench.errors import TrialError
+from bench.errors import TrialError, UsageError
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.names import Choice
 from bench.question.trial import Trial
@@ -369,3 +369,102 @@ def test_same_seed_same_bits_with_a_recipe():
     torch.manual_seed(5)
     assert np.array_equal(first, run_trial(trial)[1].outputs)
     assert not np.array_equal(first, run_trial(replace(trial, seed=1))[1].outputs)
+
+
+# ---- names that nearly are hooks
+
+
+@pytest.mark.parametrize(
+    ("name", "hook"),
+    [
+        ("configure_optimizers", "optimiser(self)"),
+        ("optimizer", "optimiser(self)"),
+        ("scheduler", "schedule(self, epoch"),
+        ("lr_scheduler", "schedule(self, epoch"),
+        ("training_step", "loss(self, prediction"),
+        ("loss_fn", "loss(self, prediction"),
+        ("get_loss", "loss(self, prediction"),
+        ("criterion", "loss(self, prediction"),
+        ("filter_rows", "rows(self, epoch"),
+        ("on_train_end", "after_training(self, train"),
+        ("on_train_epoch_start", "on_epoch(self, epoch"),
+        ("validation_step", "on_evaluate(self)"),
+    ],
+)
+def test_name_that_nearly_is_a_hook_is_refused_when_the_class_is_defined(name, hook):
+    with pytest.raises(TypeError) as error:
+        broken(**{name: lambda self: None})
+    assert str(error.value).startswith(f"Broken defines {name}, which bench never calls; what it calls is {hook}")
+    assert "\n" not in str(error.value)
+
+
+def test_near_name_from_a_base_of_another_library_is_refused_too():
+    class Lightning:
+        def configure_optimizers(self):
+            return None
+
+    with pytest.raises(TypeError, match="Lightning defines configure_optimizers"):
+
+        class Both(Lightning, Linear):
+            pass
+
+
+def test_near_name_beside_the_hook_itself_is_a_helper():
+    assert broken(compute_loss=lambda self: None, loss=lambda self, prediction, batch: prediction.logits.sum())
+
+
+def test_near_name_in_a_file_is_one_line(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from bench.methods.base import Method\n\n\nclass Mine(Method):\n    def training_step(self, batch, index):\n        return 0\n"
+    )
+    with pytest.raises(UsageError, match="does not import: TypeError: Mine defines training_step, which bench never calls") as error:
+        registry.method_class(f"{tmp_path / 'mine.py'}:Mine")
+    assert "\n" not in str(error.value)
+
+
+# ---- files that options name
+
+
+def test_state_that_does_not_fit_is_one_line(make_samples):
+    class Loads(Linear):
+        def __init__(self, schema, config):
+            super().__init__(schema, config)
+            self.load_state_dict({"layer.weight": torch.zeros(1, 1), "more": torch.zeros(1)})
+
+    with pytest.raises(TrialError) as error:
+        made(Loads, make_samples())
+    said = str(error.value)
+    assert "\n" not in said
+    assert said.startswith("weights that Loads loads do not fit it: ")
+    assert all(word in said for word in ("layer.bias", "more", "size mismatch for layer.weight"))
+
+
+@pytest.mark.parametrize(
+    "wrap", [str, Path, lambda path: (str(path),), lambda path: {"encoder": path}], ids=["text", "path", "tuple", "mapping"]
+)
+def test_content_of_a_named_file_is_part_of_the_version(tmp_path, wrap):
+    from bench.registry.code import contents_of
+
+    file = tmp_path / "x.pt"
+    file.write_bytes(b"one")
+    before = contents_of([wrap(file)])
+    file.write_bytes(b"two")
+    assert len(before) == 1
+    assert contents_of([wrap(file)]) != before
+
+
+# ---- the page
+
+
+def test_row_of_a_method_with_its_own_recipe_says_so(tmp_path):
+    asked = {"datasets": "breast-cancer", "noise": 0.3, "seeds": 0, "training": {"epochs": 1}, "quiet": True}
+    bench.run(methods=[f"{FILE}:Own", f"{FILE}:Plain", "constant"], out=tmp_path, **asked)
+    board = bench.board(tmp_path)
+    flags = {row.label.rpartition(":")[2]: row.flags for setting in board.settings for row in setting.rows}
+    assert [word for word in flags["Own"] if word.startswith("own")] == [
+        "own loss",
+        "own optimiser",
+        "own schedule",
+        "own choice of training rows",
+    ]
+    assert not any("own " in word for word in flags["Plain"])
