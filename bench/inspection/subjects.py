@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 import numpy as np
@@ -79,11 +79,28 @@ class Vectors(GaussianClasses):
     parts = Kinds.parts
 
 
-def filled(samples: Samples, fill: str) -> Samples:
-    """The same rows with something in every cell that holds NaN once sealed; "mixed" takes each of `FILLS` in turn."""
+class Cells(NamedTuple):
+    """Cells that nobody may read: of one modality, where a row does not observe it, or the padding of a sequence that it observes."""
+
+    modality: str
+    are_padding: bool
+
+    def __str__(self) -> str:
+        return f"{'padding' if self.are_padding else 'hidden rows'} of {self.modality}"
+
+
+def unreadable(samples: Samples) -> list[Cells]:
+    return [*(Cells(name, False) for name in samples.schema.names), *(Cells(name, True) for name in samples.lengths)]
+
+
+def filled(samples: Samples, fill: str, only: Cells | None = None) -> Samples:
+    """The same rows with something in every cell that holds NaN once sealed; "mixed" takes each of `FILLS` in turn.
+
+    `only` gets it in those cells alone, and 0 in all others.
+    """
     rng = np.random.default_rng(SEED)
     values = {}
-    for name, array in samples.sealed().values.items():
+    for position, (name, array) in enumerate(samples.sealed().values.items()):
         seen = ~np.isnan(array)
         donors = array.take(rng.permutation(len(array)), axis=0)
         others = np.where(np.isnan(donors), np.float32(1), donors)
@@ -91,7 +108,11 @@ def filled(samples: Samples, fill: str) -> Samples:
         if fill == "mixed":
             turn = np.arange(len(array)).reshape(-1, *[1] * (array.ndim - 1)) % len(FILLS)
             options["mixed"] = np.choose(turn, [options[each] for each in FILLS])
-        values[name] = np.where(seen, array, options[fill]).astype(np.float32)
+        chosen = options[fill]
+        if only is not None:
+            rows = samples.observed[:, position] == only.are_padding if only.modality == name else np.zeros(len(samples), dtype=bool)
+            chosen = np.where(rows.reshape(-1, *[1] * (array.ndim - 1)), chosen, np.float32(0))
+        values[name] = np.where(seen, array, chosen).astype(np.float32)
     return replace(samples, values=values)
 
 

@@ -30,6 +30,8 @@ from bench.records.record import Finding, audit_summary
 VIOLATIONS = Path(__file__).parents[1] / "support" / "violations.py"
 FOUND = {
     "ReadsHidden": ("poison", "1e30 in hidden cells changes logits by"),
+    "ReadsPadding": ("poison", "(it reads padding of sequence)"),
+    "ReadsHiddenImages": ("poison", "(it reads hidden rows of image)"),
     "ReadsHiddenInItsPenalty": ("poison", "other values in hidden cells change training: its losses"),
     "ReadsHiddenInPrepare": ("poison", "other values in hidden cells change training"),
     "ReadsHiddenAfterTraining": ("poison", "other values in hidden cells change training: its weights"),
@@ -335,3 +337,9 @@ def test_audit_belongs_to_the_exact_code_helpers_included(tmp_path, monkeypatch)
     assert audited() == "not audited"
     bench.audit("helped.py:Helped", out="out", quiet=True)
     assert "batch-mate" in audited()
+
+
+def test_message_names_every_modality_that_is_read_and_which_of_its_cells():
+    detail = findings_of("ReadsHidden")["poison"].detail
+    assert "(it reads hidden rows of vector, hidden rows of sequence, hidden rows of image and padding of sequence)" in detail
+    assert "sequence" not in findings_of("ReadsHiddenImages")["poison"].detail

@@ -44,6 +44,21 @@ class ReadsHidden(Clean):
         return Prediction(super().forward(batch).logits + raw(batch)[:, None] * torch.arange(len(self.schema.classes)))
 
 
+class ReadsPadding(Clean):
+    """The mean of a sequence over all its steps."""
+
+    def forward(self, batch):
+        x = torch.where(batch.observed[:, 1, None, None], batch.inputs["sequence"], 0.0)
+        return Prediction(super().forward(batch).logits + torch.nan_to_num(x).mean((1, 2))[:, None] * torch.arange(3))
+
+
+class ReadsHiddenImages(Clean):
+    def forward(self, batch):
+        return Prediction(
+            super().forward(batch).logits + torch.nan_to_num(batch.inputs["image"]).mean((1, 2, 3))[:, None] * torch.arange(3)
+        )
+
+
 class ReadsHiddenInItsPenalty(Clean):
     def forward(self, batch):
         return Prediction(super().forward(batch).logits, {"scale": self.head.weight.square().mean() * raw(batch).abs().mean()})
