@@ -257,6 +257,7 @@ def _flags(metric: str, one: Scores) -> tuple[str, ...]:
         flags.append(f"{len(one.done) - len(one.scored)} without {metric}")
     if one.duplicates:
         flags.append(f"{one.duplicates} duplicate")
+    flags += dict.fromkeys(words for record in one.done for words in record.facts.recipe)  # what it was trained with of its own
     return tuple(flags)
 
 
@@ -369,12 +370,17 @@ def _curve_key(table: SettingTable) -> CurveKey:
 
 
 def _summed(flags: Iterable[str], done: int) -> tuple[str, ...]:
-    """Flags of several settings as one each, out of `done` trials: `collapsed 3/30`, `2 failed`."""
+    """Flags of several settings as one each, out of `done` trials: `collapsed 3/30`, `2 failed`; what counts nothing comes once."""
     counts: dict[str, int] = defaultdict(int)
+    others: dict[str, None] = {}
     for flag in flags:
         head, _, tail = flag.partition(" ")
+        if head != COLLAPSED and not head.isdecimal():
+            others[flag] = None
+            continue
         counts[head if head == COLLAPSED else tail] += int(tail.partition("/")[0] if head == COLLAPSED else head)
-    return tuple(f"{word} {count}/{done}" if word == COLLAPSED else f"{count} {word}" for word, count in sorted(counts.items()))
+    summed = (f"{word} {count}/{done}" if word == COLLAPSED else f"{count} {word}" for word, count in sorted(counts.items()))
+    return (*summed, *others)
 
 
 def _mean(values: Sequence[float]) -> float:
