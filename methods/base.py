@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.datasets.base import Batch, Samples, Schema
-from bench.methods.tracing import Tracer
+from bench.methods.tracing import MaskCount, Tracer
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Method(nn.Module):
         self.config: Any = config  # of the method's own Config
         self.generator = torch.Generator().manual_seed(0)
         self.tracer: Tracer | None = None  # see bench.methods.tracing
+        self.masks: MaskCount | None = None  # what its own modality dropout does, while the suite trains it
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Raises: TypeError if the class defines what nobody calls, by a name that is nearly that of a hook it does not define."""
@@ -185,6 +186,15 @@ class Method(nn.Module):
         if tracer is not None and self.training and fusion_input.requires_grad:
             fusion_input.register_hook(lambda gradient: tracer.gradients(gradient, observed))
         return fusion_input
+
+    def dropped(self, observed: Tensor, left: Tensor) -> Tensor:
+        """`left` itself: what modality dropout of its own leaves of a training batch. The suite reports with the row how much that is.
+
+        Shapes: observed, left (B, M) bool.
+        """
+        if self.masks is not None and self.training:
+            self.masks.add(observed, left)
+        return left
 
     def forward(self, batch: Batch) -> Prediction:
         raise TypeError(f"{type(self).__name__} must define forward(self, batch) -> Prediction")

@@ -474,7 +474,7 @@ class FlexMoE(Method):
         """What stays observed after this method's own modality dropout, which begins after the warm-up."""
         if not self.training or self.is_warming or self.config.modality_dropout == "none":
             return observed
-        return uniform_size_subset(observed, self.generator)
+        return self.dropped(observed, uniform_size_subset(observed, self.generator))
 
     def fuse(self, h: Tensor, ids: Tensor, noise: Sequence[Tensor] | None = None) -> tuple[Tensor, dict[int, Routing]]:
         """All layers. Shapes: (B, M, T, D), ids (B,), noise (M, B*T, E) of each sparse layer -> (B, M, T, D), routings by layer."""

@@ -188,7 +188,7 @@ class SimMLM(Method):
             logits, weights = self.mix(votes, features, observed)
             self.trace_weights(weights, batch)
             return Prediction(logits)
-        more, fewer = self.pairs(observed, self.generator)
+        more, fewer = (self.dropped(observed, view) for view in self.pairs(observed, self.generator))
         logits, of_fewer = self.mix(votes, features, more)[0], self.mix(votes, features, fewer)[0]
         return Prediction(logits, self.penalties(logits, of_fewer, batch.target))
 

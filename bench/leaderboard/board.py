@@ -17,6 +17,7 @@ from bench.leaderboard.robustness import Curve, curve_of
 from bench.leaderboard.rows import (
     COLLAPSED,
     COSTS,
+    DROPS,
     EXTRA_METRICS,
     NOT_AUDITED,
     Board,
@@ -258,6 +259,9 @@ def _flags(metric: str, one: Scores) -> tuple[str, ...]:
     if one.duplicates:
         flags.append(f"{one.duplicates} duplicate")
     flags += dict.fromkeys(words for record in one.done for words in record.facts.recipe)  # what it was trained with of its own
+    if masks := [record.facts.own_masks["missing"] for record in one.done if record.facts.own_masks]:
+        before, after = (100 * float(np.mean(shares)) for shares in zip(*masks, strict=True))
+        flags.append(f"{DROPS}: {before:.0f} to {after:.0f} % missing in training")
     return tuple(flags)
 
 
@@ -376,7 +380,7 @@ def _summed(flags: Iterable[str], done: int) -> tuple[str, ...]:
     for flag in flags:
         head, _, tail = flag.partition(" ")
         if head != COLLAPSED and not head.isdecimal():
-            others[flag] = None
+            others[DROPS if flag.startswith(DROPS) else flag] = None  # how much differs by setting
             continue
         counts[head if head == COLLAPSED else tail] += int(tail.partition("/")[0] if head == COLLAPSED else head)
     summed = (f"{word} {count}/{done}" if word == COLLAPSED else f"{count} {word}" for word, count in sorted(counts.items()))

@@ -21,6 +21,7 @@ from bench.text import finite
 
 NOT_AUDITED = "not audited"
 COLLAPSED = "collapsed"
+DROPS = "drops modalities itself"  # heads a flag
 EXTRA_METRICS = ("accuracy", "f1_macro", "auroc")
 TIMINGS = ("latency_ms_1", "latency_ms_64", "peak_memory_mb", "train_seconds")  # comparable within one hardware id alone
 COSTS = ("gflops_per_sample", "parameters", "active_parameters", *TIMINGS)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from bench.data.parts import Part
 from bench.datasets.base import Batch, Samples, as_batch
 from bench.errors import TrialError
 from bench.methods.base import Ceiling, Estimator, Method
-from bench.methods.tracing import Tracer
+from bench.methods.tracing import MaskCount, Tracer
 from bench.question.machine import Machine
 from bench.question.trial import Trial
 from bench.records.facts import Facts, Origin
@@ -118,6 +118,7 @@ def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, we
         "test_evaluations": 1,  # times that the main scores, and each of the evaluations, were taken
         "not_counted": list(outcome.not_counted),
         "recipe": recipe_of(opened.cls, opened.config, device) if issubclass(opened.cls, Method) else [],
+        "own_masks": outcome.own_masks,
         "synthetic": opened.dataset.synthetic,
         "ids": "public" if opened.dataset.public_ids else "private",
         "restricted": opened.dataset.restricted,
@@ -200,6 +201,7 @@ class _Outcome:
     valid: float  # selection metric of the chosen checkpoint
     best_epoch: int | None = None
     not_counted: tuple[str, ...] = ()  # operations that the cost may lack
+    own_masks: Mapping[str, object] = field(default_factory=dict)  # what its own modality dropout did in training
 
 
 def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
@@ -254,9 +256,11 @@ def _train_method(
 ) -> _Outcome:
     config, parts = opened.config, opened.parts
     method = build_method(opened.cls, config, parts.train.samples, trial.seed, device)
+    method.masks = masks = MaskCount()
     begin = time.perf_counter()
     best_epoch, valid = fit_to_best(method, config, parts, trial, device, report, tracer)
     seconds = time.perf_counter() - begin
+    method.masks = None
     if weights is not None:
         save(method, trial, best_epoch, weights)
     test = rows_on(parts.test.samples, device, is_labelled=False)
@@ -284,7 +288,7 @@ def _train_method(
         "latency_ms_64": latency_ms(method, [few]),
         "train_seconds": seconds,
     }
-    return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
+    return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)), masks.shares(trial.combination))
 
 
 def _where(machine: Machine, device: torch.device) -> Origin:

@@ -134,6 +134,14 @@ def test_gradients_are_means_over_the_batches_of_an_epoch():
     assert found.summary[["first_epoch", "last_epoch"]].iloc[0].tolist() == pytest.approx([0.2, 0.3])
 
 
+def test_norms_of_gradients_stand_beside_their_cosines():
+    table = {"epoch": [1, 1], "first": [0, 0], "second": [1, 1], "rows": [3, 2], "cosine": [0.5, -0.1], "cosine_both": [0.5, 0.1]}
+    found = gradients_analysis([source_of({"gradients": table | {"norm_first": [4.0, 2.0], "norm_second": [0.5, 0.1]}})])
+    for frame in (found.rows, found.summary):
+        assert frame[["norm_first", "norm_second"]].iloc[0].tolist() == pytest.approx([3.0, 0.3])
+    assert "norm_first" not in gradients_analysis([source_of({"gradients": table})]).rows
+
+
 def test_support_weights_of_a_filled_modality_sum_to_one(monkeypatch, make_samples):
     train = make_samples(n=4, modalities=2, classes=2, missing=0.0)  # classes 0 1 0 1, all observed
     test = SimpleNamespace(observed=np.array([[True, False]] * 4))

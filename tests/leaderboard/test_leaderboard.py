@@ -337,6 +337,20 @@ def test_published_response_surface_renders_to_its_own_bytes(tmp_path):
     assert "### Response surface" in (tmp_path / "surface" / "digits.md").read_text(encoding="utf-8")
 
 
+def test_what_own_modality_dropout_does_is_said_with_the_row():
+    pairs = [
+        (replace(record, facts=replace(record.facts, own_masks={"missing": [0.3, 0.5 + 0.01 * record.trial.seed]})), arrays)
+        if record.trial.method == "muse"
+        else (record, arrays)
+        for record, arrays in full()
+    ]
+    board = board_of(*pairs)
+    flags = {row.label: row.flags for row in board.settings[0].rows}
+    assert any(flag.startswith("drops modalities itself: 30 to 5") and flag.endswith("% missing in training") for flag in flags["muse"])
+    assert not any("drops" in flag for label, own in flags.items() if label != "muse" for flag in own)
+    assert "drops modalities itself" in markdown(board)
+
+
 def test_more_is_worse_is_a_column_a_table_a_picture_and_in_the_json(tmp_path):
     pairs = with_surface()
     rng = np.random.default_rng(0)
