@@ -85,7 +85,7 @@ def stack(predictions: Mapping[str, Predictions]) -> dict[str, np.ndarray]:
     parts: list[tuple[Predictions, list[str]]] = []
     index: dict[tuple, list[int]] = defaultdict(list)
     for id_, found in predictions.items():
-        kind = (found.form, found.outputs.dtype, found.outputs.shape, tuple(found.evaluations), hash(found.target.tobytes()))
+        kind: tuple = (found.form, found.outputs.dtype, found.outputs.shape, tuple(found.evaluations), hash(found.target.tobytes()))
         kind += () if found.observed is None else (found.observed.shape, found.observed.tobytes())
         place = next((number for number in index[kind] if parts[number][0].shares_rows(found)), None)
         if place is None:
@@ -116,7 +116,7 @@ def unstack(arrays: Mapping[str, np.ndarray], names: Iterable[str], wanted: Iter
     for head, own in heads.items():
         if f"{head}/trials" in own:
             part = {name.partition("/")[2]: arrays[name] for name in own}
-            shared = {name: part.pop(name) for name in ("ids", "target", "trials", "observed") if name in part}
+            shared: dict[str, np.ndarray] = {name: part.pop(name) for name in ("ids", "target", "trials", "observed") if name in part}
             places = [(place, str(id_)) for place, id_ in enumerate(shared["trials"].tolist()) if str(id_) in asked]
             found |= {id_: Predictions.of({**shared, **{name: outputs[place] for name, outputs in part.items()}}) for place, id_ in places}
         elif head in asked:
