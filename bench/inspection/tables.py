@@ -94,7 +94,10 @@ def expert_names(source: Source) -> list[str]:
 
 
 def routing_analysis(sources: Sequence[Source]) -> Analysis:
-    """Tokens of each observed combination at each expert, by layer, kind of token and modality being filled."""
+    """Tokens of each observed combination at each expert, by layer, kind of token and modality being filled.
+
+    Where every token visits all experts, it counts at each by its gate, which says how much.
+    """
     rows, summaries = [], []
     for source in sources:
         table = source.tables["routing"]
@@ -109,13 +112,16 @@ def routing_analysis(sources: Sequence[Source]) -> Analysis:
         frame = pd.DataFrame({name: np.repeat(column, kept) for name, column in columns.items()})
         frame["expert"], frame["gate"] = names[table["experts"].reshape(-1)], table["gates"].reshape(-1).astype(float)
         counted = frame.groupby([*columns, "expert"], sort=True)["gate"].agg(tokens="size", gate="sum").reset_index()
+        weighs = kept == len(names)
+        if weighs:
+            counted["tokens"] = counted["gate"]
         counted["place"] = counted["expert"].map({name: place for place, name in enumerate(names)})
         rows.append(counted.assign(**source.about))
         for layer, part in counted.groupby("layer"):
             cells = part.pivot_table(index="observed", columns="expert", values="tokens", aggfunc="sum", fill_value=0).to_numpy(float)
             spread, bits, most = _information(cells)
             summaries.append({
-                **source.about, "layer": layer, "tokens": int(cells.sum()) // kept, "experts_kept": kept, "experts": len(names),
+                **source.about, "layer": layer, "tokens": round(cells.sum()) // (1 if weighs else kept), "experts_kept": kept, "experts": len(names),
                 "experts_used": cells.shape[1], "effective_experts": spread, "bits_about_observed": bits, "bits_at_most": most,
             })  # fmt: skip
     frame = _with_shares(pd.concat(rows, ignore_index=True)) if rows else pd.DataFrame()

@@ -111,6 +111,20 @@ def test_routing_counts_tokens_by_observed_combination_and_expert():
     assert set(rows["target"]) == {"B", "-"}
 
 
+def test_tokens_that_visit_every_expert_count_by_their_gates():
+    """A gate over all experts, as SimMLM's: rows of AB weigh them 3 to 1, a row of A has nothing else."""
+    row = {"sample": [0, 1, 2], "layer": [0] * 3, "target": [-1] * 3, "modality": [-1] * 3, "filled": [False] * 3, "supported": [False] * 3}
+    row |= {
+        "source": [[True, True], [True, True], [True, False]],
+        "experts": [[0, 1]] * 3,
+        "gates": [[0.75, 0.25], [0.75, 0.25], [1.0, 0.0]],
+    }
+    found = routing_analysis([source_of({"routing": row})])
+    shares = found.rows.set_index(["observed", "expert"])["share_of_observed"].to_dict()
+    assert shares == pytest.approx({("AB", "e1"): 0.75, ("AB", "e2"): 0.25, ("A", "e1"): 1.0, ("A", "e2"): 0.0})
+    assert found.summary.iloc[0]["tokens"] == 3
+
+
 def test_routing_information_is_that_of_the_formula():
     """Joint counts [[2, 1], [0, 1]]: I = H(rows) + H(columns) - H(cells)."""
     summary = routing_analysis([source_of(routing_tables())]).summary.iloc[0]
