@@ -121,7 +121,8 @@ def routing_analysis(sources: Sequence[Source]) -> Analysis:
             cells = part.pivot_table(index="observed", columns="expert", values="tokens", aggfunc="sum", fill_value=0).to_numpy(float)
             spread, bits, most = _information(cells)
             summaries.append({
-                **source.about, "layer": layer, "tokens": round(cells.sum()) // (1 if weighs else kept), "experts_kept": kept, "experts": len(names),
+                **source.about, "layer": layer, "tokens": round(cells.sum()) // (1 if weighs else kept), "experts_kept": kept,
+                "experts": len(names),
                 "experts_used": cells.shape[1], "effective_experts": spread, "bits_about_observed": bits, "bits_at_most": most,
             })  # fmt: skip
     frame = _with_shares(pd.concat(rows, ignore_index=True)) if rows else pd.DataFrame()
