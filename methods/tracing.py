@@ -107,8 +107,8 @@ class MaskCount:
 
     def add(self, observed: Tensor, left: Tensor) -> None:
         masks = torch.stack([observed, left])  # (2, B, M)
-        rows = torch.stack([masks.all(2).sum(1), masks.any(2).logical_or(True).sum(1)], dim=1)  # (2, 2)
-        counts = torch.cat([masks.sum(1), rows], dim=1)
+        complete = masks.all(2).sum(1)  # (2,)
+        counts = torch.cat([masks.sum(1), complete.unsqueeze(1), torch.full_like(complete, len(observed)).unsqueeze(1)], dim=1)
         self._counts = counts if self._counts is None else self._counts + counts
 
     def shares(self, letters: str) -> dict[str, object]:
