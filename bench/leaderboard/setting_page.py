@@ -32,7 +32,7 @@ from bench.leaderboard.surface import Surface, more_text
 from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.stats.levels import Levels
-from bench.text import NA, agreeing, count, in_page, interval_text, listed, percent, signed
+from bench.text import NA, agreeing, count, end_of_interval, in_page, interval_text, listed, percent, signed
 
 MOST_NOTES = 8  # on the samples and splits of a setting
 PAGE_END = "\nHow to read this, and where it comes from: [README.md](README.md).\n"
@@ -246,11 +246,11 @@ def _more_is_worse(surface: Surface, names: Sequence[str], folded: bool) -> list
             body.append([name, *[NA] * (len(head) - 1)])
             continue
         worst = found.worst
+        ends = NA if math.isnan(worst.interval[0]) else f"[{', '.join(map(end_of_interval, worst.interval))}]"
         by_loss = f"{100 * found.loss_raw:.0f} % raw" if found.loss_sure is None else f"{found.loss_sure} of {found.pairs}"
         body.append([
-            name, percent(found.gain), percent(found.harm), interval_text(found.harm_interval), percent(found.help),
-            f"{worst.fewer} to {worst.more}", percent(worst.difference), interval_text(worst.interval), ", ".join(found.harmful) or "none",
-            by_loss,
+            name, signed(found.gain), percent(found.harm), interval_text(found.harm_interval), percent(found.help),
+            f"{worst.fewer} to {worst.more}", signed(worst.difference), ends, ", ".join(found.harmful) or "none", by_loss,
         ])  # fmt: skip
     return fitted(head, body, (*LEFT, "Worst pair", "Harmful", "By log loss"), breaks=folded)
 
