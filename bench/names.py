@@ -2,7 +2,7 @@
 
 A file that is named as a method or dataset, `path/to/file.py:Class` or the description `path/to/study.toml`, is recognised before
 presets and options are, so its folders may hold any sign. A text that would read as something else stands in double quotes:
-`weights="a,b.pt"`, or a whole item of a list.
+`weights="a,b.pt"`, or a whole item of a list; single quotes, which a shell leaves inside double ones, do the same for a value.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ DEFAULT_PRESETS = ("paper", "default")  # a class that has one of these names it
 Value = str | int | float | bool
 Words = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]  # one text with commas, or several; of files, paths too
 QUOTED = r'"(?:[^"\\]|\\.)*"'  # a text as JSON writes it
-TAIL = rf'\s*(?:@(?P<preset>[\w-]+))?\s*(?:\[(?P<options>(?:[^\[\]"]|{QUOTED})*)\])?\s*'  # preset and options
+SINGLE = r"'[^']*'"  # a value in single quotes, which Python and TOML know too
+TAIL = rf'\s*(?:@(?P<preset>[\w-]+))?\s*(?:\[(?P<options>(?:=\s*{SINGLE}|[^\[\]"]|{QUOTED})*)\])?\s*'  # preset and options
 BY_FILE = re.compile(rf"\s*(?P<name>.+?(?:\.py(?::[^\W\d]\w*)?|\.toml)){TAIL}", re.DOTALL)
 LISTED = re.compile(rf"\s*(?P<name>[^\[\]@]+?){TAIL}", re.DOTALL)
 FILE_END = re.compile(rf"(?P<ending>\.py|\.toml)(?::[^\W\d]\w*)?{TAIL}(?=,|$)")  # of an item that begins with the path of a file
@@ -219,7 +220,11 @@ def parse_options(pairs: Iterable[str]) -> dict[str, Value]:
 
 
 def parse_value(text: str) -> Value:
-    """true and false, integers and floats as such, everything else as text, with or without double quotes."""
+    """true and false, integers and floats as such, everything else as text, with or without quotes.
+
+    >>> parse_value("'x.pt'"), parse_value('"x.pt"'), parse_value("x.pt"), parse_value("'3'"), parse_value("it's")
+    ('x.pt', 'x.pt', 'x.pt', '3', "it's")
+    """
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):
@@ -227,7 +232,7 @@ def parse_value(text: str) -> Value:
             return kind(text)
         except ValueError:
             continue
-    return _unquoted(text)
+    return text[1:-1] if re.fullmatch(SINGLE, text) and len(text) > 2 else _unquoted(text)
 
 
 def format_value(value: Value) -> str:
@@ -314,6 +319,9 @@ def _end_of_item(text: str, start: int) -> int:
     while place < len(text):
         if quoted := re.match(QUOTED, text[place:], re.DOTALL) if text[place] == '"' else None:
             place += quoted.end()
+            continue
+        if found := re.compile(rf"=\s*{SINGLE}(?=\s*[,\]]|\s*$)").match(text, place):  # the value of an option
+            place = found.end()
             continue
         if text[place] == "," and depth == 0:
             return place

@@ -140,7 +140,7 @@ def vectors(rounds: int) -> dict[str, float]:
     from bench.data.parts import build_parts
     from bench.methods.base import Method
     from bench.training.loader import batches_of, rows_on
-    from bench.training.loop import Steps, build_method, optimiser_of, row_batches
+    from bench.training.loop import Steps, build_method, row_batches
 
     torch.set_num_threads(1)
     dataset, samples, _ = load(parse_choice("digits"))
@@ -153,7 +153,7 @@ def vectors(rounds: int) -> dict[str, float]:
             continue
         config = registry.config_of(cls, choice, {"epochs": 2})
         method = build_method(cls, config, train, 0, device)
-        steps, seconds = Steps(method, optimiser_of(method, config), config.clip_norm), np.zeros((2 * rounds + 1, 2))
+        steps, seconds = Steps(method, config), np.zeros((2 * rounds + 1, 2))
         method.train()
         method.on_epoch(1, 2)
         for turn in range(2 * rounds + 1):  # the first one warms up; of the others each way comes first in half

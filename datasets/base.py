@@ -254,6 +254,25 @@ class Samples:
         everyone = np.arange(len(self))
         return self._with(values={name: change(name, array, everyone) for name, array in self.values.items()}).sealed()
 
+    def cut(self, name: str, start: np.ndarray, count: np.ndarray) -> Samples:
+        """A sealed copy without some steps of a sequence: later ones move up, so that padding takes the place at the end.
+
+        Shapes: start, count (N,) int64: `count` steps from `start` on, inside the real ones, of which one at least is left.
+        """
+        steps = {modality.name: modality.shape[0] for modality in self.schema}[name]
+        real = self.lengths.get(name, np.full(len(self), steps, dtype=np.int64))
+
+        def move_up(other: str, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            if other != name:
+                return array
+            place = np.arange(steps)
+            source = place + count[rows, None] * (place >= start[rows, None])  # (K, T)
+            moved = np.take_along_axis(array, np.minimum(source, steps - 1)[..., None], 1)
+            moved[source >= steps] = np.nan
+            return moved
+
+        return self.changed(move_up)._with(lengths={**self.lengths, name: real - count}).sealed()
+
     def held(self) -> Samples:
         """The same rows with all values in memory, as plain arrays."""
         return self._with(values=dict(self.values)) if isinstance(self.values, Deferred) else self

@@ -5,23 +5,25 @@ This room knows tensors. It knows no file, seed, missing rate or printing; train
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench.datasets.base import Batch, Samples, Schema
-from bench.methods.tracing import Tracer
+from bench.methods.tracing import MaskCount, Tracer
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What `forward` returns.
 
-    Shapes: logits (B, C); each penalty is a scalar, already weighted, added to the cross entropy in training. Evaluation ignores penalties.
+    Shapes: logits (B, C); each penalty is a scalar, already weighted, added to the loss in training. Evaluation ignores penalties.
     """
 
     logits: Tensor
@@ -30,8 +32,12 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
-    """Training settings every method has. A method's own `Config` repeats a field to give it its published default."""
+    """Training settings every method has. A method's own `Config` repeats a field to give it its published default.
 
+    A setting of a suite for all methods reaches these fields, and of a Config from outside those that it names in `shared`.
+    """
+
+    shared: ClassVar[Collection[str]] = ()  # fields of its own that a suite may set for all methods, such as {"width"}
     epochs: int = 30
     batch_size: int = 32
     learning_rate: float = 1e-3
@@ -39,6 +45,8 @@ class MethodConfig:
     amsgrad: bool = False
     schedule: str = "constant"  # "constant"; "poly": (1 - e/E)^0.9 per epoch; "step": x0.9 every 20 epochs
     clip_norm: float = 0.0  # largest global gradient norm; 0 = no clipping
+    accumulate: int = 1  # batches whose gradients make one step of the optimiser
+    precision: str = "single"  # of training steps; "mixed": bfloat16 where a product allows it, on a device that has it; scores stay single
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -50,12 +58,37 @@ class MethodConfig:
             )
         if self.schedule not in ("constant", "poly", "step"):
             raise ValueError(f"schedule must be constant, poly or step, got {self.schedule!r}")
+        if self.accumulate < 1 or self.precision not in ("single", "mixed"):
+            raise ValueError(f"accumulate must be at least 1, precision single or mixed, got {self.accumulate} and {self.precision!r}")
+
+
+NEARLY = {  # names of other libraries, and of a slip, for what `Method` calls otherwise
+    "optimiser": (
+        "optimizer optimizers optimisers configure_optimizers configure_optimizer configure_optimisers configure_optimiser get_optimizer "
+        "get_optimizers get_optimiser make_optimizer make_optimiser build_optimizer build_optimiser create_optimizer create_optimiser"
+    ),
+    "schedule": (
+        "scheduler schedulers lr_scheduler lr_schedulers lr_schedule learning_rate_schedule configure_scheduler configure_schedulers "
+        "get_scheduler get_schedule make_scheduler build_scheduler create_scheduler"
+    ),
+    "loss": (
+        "loss_fn loss_func loss_function losses get_loss compute_loss calculate_loss calc_loss make_loss criterion "
+        "training_step train_step training_loss train_loss"
+    ),
+    "rows": "filter_rows rows_filter row_filter select_rows training_rows get_rows warmup_rows",
+    "prepare": "setup before_training on_train_start on_fit_start on_training_start",
+    "on_epoch": "on_epoch_start on_epoch_begin on_train_epoch_start before_epoch training_epoch_start",
+    "on_evaluate": "validation_step test_step eval_step on_validation_start on_test_start on_evaluation before_evaluation on_eval",
+    "after_training": "on_train_end on_fit_end on_training_end on_train_finish after_train after_fit post_training finish_training",
+}
 
 
 class Method(nn.Module):
-    """One compared approach, trained by the suite with cross entropy plus its penalties.
+    """One compared approach, trained by the suite.
 
-    A subclass calls `super().__init__(schema, config)`, builds its modules, and writes `forward(batch) -> Prediction`.
+    A subclass calls `super().__init__(schema, config)`, builds its modules, and writes `forward(batch) -> Prediction`. All else may be
+    left as it is: `optimiser`, `schedule`, `loss` and `rows` are a recipe of its own, which its row on a leaderboard names; `prepare`,
+    `on_epoch`, `on_evaluate` and `after_training` are called in their time.
     Random draws beyond dropout and initialisation use `self.generator`, which `seed` places on the module's device.
     """
 
@@ -76,6 +109,17 @@ class Method(nn.Module):
         self.config: Any = config  # of the method's own Config
         self.generator = torch.Generator().manual_seed(0)
         self.tracer: Tracer | None = None  # see bench.methods.tracing
+        self.masks: MaskCount | None = None  # what its own modality dropout does, while the suite trains it
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raises: TypeError if the class defines what nobody calls, by a name that is nearly that of a hook it does not define."""
+        super().__init_subclass__(**options)
+        defined = {name: one for one in reversed(cls.__mro__) if one not in Method.__mro__ for name in vars(one)}
+        for hook, names in NEARLY.items():
+            for name in names.split():
+                if name in defined and hook not in defined:
+                    said = f"{defined[name].__name__} defines {name}, which bench never calls; what it calls is {hook}"
+                    raise TypeError(f"{said}{inspect.signature(getattr(Method, hook))}: {_first_line(getattr(Method, hook))}")
 
     @classmethod
     def declared(cls, config: Any) -> Mapping[str, str]:
@@ -93,11 +137,38 @@ class Method(nn.Module):
     def prepare(self, train: Samples) -> None:
         """Called once, before training, with the training rows as the method may see them (scaled, hidden, sealed)."""
 
+    def optimiser(self) -> torch.optim.Optimizer:
+        """What moves the parameters, made once, after `prepare`: Adam as the Config says. Every trained parameter is in a group of it."""
+        trained, config = [parameter for parameter in self.parameters() if parameter.requires_grad], self.config
+        return torch.optim.Adam(
+            trained, config.learning_rate, weight_decay=config.weight_decay, amsgrad=config.amsgrad, fused=True
+        )  # fmt: skip
+
+    def schedule(self, epoch: int, step: int, steps: int) -> float:
+        """What the learning rate of each group is multiplied by in step `step` of the `steps` of an epoch, all counted from 0."""
+        if self.config.schedule == "poly":
+            return (1 - epoch / self.config.epochs) ** 0.9
+        return 0.9 ** (epoch // 20) if self.config.schedule == "step" else 1.0
+
+    def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
+        """What training descends beside the penalties, which are added to it: a scalar. The suite's own is cross entropy."""
+        return F.cross_entropy(prediction.logits, batch.target)
+
+    def rows(self, epoch: int, observed: np.ndarray) -> np.ndarray:
+        """The training rows of an epoch, counted from 0: all of them; a warm-up may take some. Shapes: (N, M) bool -> (N,) bool."""
+        return np.ones(len(observed), dtype=bool)
+
     def on_epoch(self, epoch: int, epochs: int) -> None:
         """Called before each training epoch, counted from 0: warm-up and other schedules."""
 
     def on_evaluate(self) -> None:
         """Called in eval mode, without gradients, before a part is scored: states computed from training rows are refreshed here."""
+
+    def after_training(self, train: Samples) -> None:
+        """Called once, with the checkpoint loaded, in eval mode without gradients, with the training rows as `prepare` gets them.
+
+        Prototypes, statistics and neighbours are made here, best as buffers; `forward` must work before it as well.
+        """
 
     @property
     def is_selectable(self) -> bool:
@@ -116,6 +187,15 @@ class Method(nn.Module):
             fusion_input.register_hook(lambda gradient: tracer.gradients(gradient, observed))
         return fusion_input
 
+    def dropped(self, observed: Tensor, left: Tensor) -> Tensor:
+        """`left` itself: what modality dropout of its own leaves of a training batch. The suite reports with the row how much that is.
+
+        Shapes: observed, left (B, M) bool.
+        """
+        if self.masks is not None and self.training:
+            self.masks.add(observed, left)
+        return left
+
     def forward(self, batch: Batch) -> Prediction:
         raise TypeError(f"{type(self).__name__} must define forward(self, batch) -> Prediction")
 
@@ -123,6 +203,10 @@ class Method(nn.Module):
         """Trainable parameters that act on one sample: experts a token does not visit are left out."""
         total = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
         return total - sum(getattr(module, "idle_parameters", 0) for module in self.modules())
+
+
+def _first_line(function: Callable[..., object]) -> str:
+    return (function.__doc__ or "").strip().split("\n", 1)[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,7 +66,7 @@ class DropoutTransformer(Method):
 
     def forward(self, batch: Batch) -> Prediction:
         if self.training:
-            batch = replace(batch, observed=self.drop(batch.observed))
+            batch = replace(batch, observed=self.dropped(batch.observed, self.drop(batch.observed)))
         tokens = self.encoders(batch) + self.modality_embedding + self.position_embedding  # (B, M, T, D)
         return Prediction(self.head(self.fuse(self.watch(tokens, batch.observed), batch.observed)))
 

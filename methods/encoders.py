@@ -188,3 +188,14 @@ class Encoders(nn.ModuleList):
     @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
+
+
+class PatchEncoders(Encoders):
+    """The tokeniser of both releases: raw values of any kind, flattened, padding as zeros, to patches to tokens. Shapes as `Encoders`."""
+
+    def __init__(self, schema: Schema, tokens: int, width: int) -> None:
+        nn.ModuleList.__init__(self, (PatchEmbedding(math.prod(modality.shape), tokens, width) for modality in schema))
+        self.names, self.tokens, self.width = schema.names, tokens, width
+
+    def encode(self, m: int, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self[m](without_padding(x, lengths).flatten(1))

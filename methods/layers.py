@@ -194,11 +194,11 @@ def count_of(numbers: Tensor, length: int) -> Tensor:
 
 
 def cv_squared(values: Tensor) -> Tensor:
-    """Squared coefficient of variation var / (mean^2 + 1e-10), unbiased var; 0 for fewer than two values. Shapes: (E,) -> ()."""
-    if values.numel() < 2:
-        return values.sum() * 0.0
+    """Squared coefficient of variation var / (mean^2 + 1e-10), unbiased var; 0 for fewer than two values. Shapes: (..., E) -> (...)."""
+    if values.shape[-1] < 2:
+        return values.sum(-1) * 0.0
     values = values.float()
-    return values.var() / (values.mean() ** 2 + 1e-10)
+    return values.var(-1) / (values.mean(-1) ** 2 + 1e-10)
 
 
 def in_top_k_probability(clean: Tensor, noisy: Tensor, sigma: Tensor, kept: int) -> Tensor:

@@ -213,8 +213,8 @@ class MMFormer(Method):
         if not self.training or self.config.modality_dropout == "none":
             return observed
         if self.config.modality_dropout == "subset":
-            return uniform_subset(observed, self.generator)
-        return bernoulli_subset(observed, self.config.keep_prob, self.generator)
+            return self.dropped(observed, uniform_subset(observed, self.generator))
+        return self.dropped(observed, bernoulli_subset(observed, self.config.keep_prob, self.generator))
 
     def correlate(self, tokens: Tensor, kept: Tensor) -> Tensor:
         """Mean over each modality's tokens after the inter-modal transformer. Shapes: (B, M, T, D), (B, M) -> (B, M, D)."""

@@ -13,7 +13,6 @@ Differs: in the official code a mean of encoder tokens overwrites the experts' o
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -24,7 +23,7 @@ from torch.nn import functional as F
 
 from bench.datasets.base import Batch, Samples, Schema, as_batch
 from bench.methods.base import Method, MethodConfig, Prediction
-from bench.methods.encoders import Encoders, PatchEmbedding, without_padding
+from bench.methods.encoders import Encoders, PatchEncoders
 from bench.methods.layers import Attention, Dropout, FeedForward, SparseExperts, count_of, cv_squared, hash_uniform, in_top_k_probability
 
 log = logging.getLogger(__name__)
@@ -112,17 +111,6 @@ class MoERetrieverConfig(MethodConfig):
                 "support_pool must be 'train', got 'transductive': it draws supports from the rows under evaluation, "
                 "and a method is given training rows alone, so that no score depends on other rows of the test part"
             )
-
-
-class PatchEncoders(Encoders):
-    """The release's tokeniser: raw values of any kind, flattened, padding as zeros, to patches to tokens. Shapes as `Encoders`."""
-
-    def __init__(self, schema: Schema, tokens: int, width: int) -> None:
-        nn.ModuleList.__init__(self, (PatchEmbedding(math.prod(modality.shape), tokens, width) for modality in schema))
-        self.names, self.tokens, self.width = schema.names, tokens, width
-
-    def encode(self, m: int, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return self[m](without_padding(x, lengths).flatten(1))
 
 
 def supporting_groups(bank: Tensor, own: Tensor, target: Tensor) -> Tensor:

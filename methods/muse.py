@@ -300,8 +300,8 @@ class Muse(Method):
 
     def drop_edges(self, observed: Tensor) -> Tensor:
         if self.config.edge_drop == "subset":
-            return drop_edges(observed, self.generator)
-        return drop_edges_at_rate(observed, self.config.edge_drop_rate, self.generator)
+            return self.dropped(observed, drop_edges(observed, self.generator))
+        return self.dropped(observed, drop_edges_at_rate(observed, self.config.edge_drop_rate, self.generator))
 
     def project(self, z: Tensor) -> Tensor:
         return F.normalize(torch.tanh(self.projection(z)), dim=-1)  # (B, D)

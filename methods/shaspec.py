@@ -220,7 +220,7 @@ class ShaSpec(Method):
 
     def forward(self, batch: Batch) -> Prediction:
         if self.training and self.is_dropping:
-            batch = replace(batch, observed=uniform_size_subset(batch.observed, self.generator))
+            batch = replace(batch, observed=self.dropped(batch.observed, uniform_size_subset(batch.observed, self.generator)))
         shared, specific = self.encode(batch)  # (B, M, D) each, zero where not observed
         fused = self.watch(self.fuse(shared, specific, batch.observed), batch.observed)  # (B, M, D), a stand-in where not observed
         self.trace("embeddings", sample=batch.index, observed=batch.observed, before=shared, after=fused)

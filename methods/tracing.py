@@ -11,7 +11,8 @@ trace one part at a time. A class says which tables it hands over: `traces = ("r
     supports    a drawn support, in evaluation  sample, target, support (row of the training part), weight (share in the filled embedding)
     embeddings  a row, in evaluation            sample, observed (B, M), before and after (B, M, D) completion; zero before where missing
     gradients   two modalities in a batch       epoch, first, second, rows (that observe both), cosine (of the gradients of the fusion
-                                                input, all rows), cosine_both (of rows that observe both; NaN without one)
+                                                input, all rows), cosine_both (of rows that observe both; NaN without one), norm_first and
+                                                norm_second (of each gradient, over the rows that observe the modality)
 
 `sample` counts the rows of the part that is scored. Source of the gradient cosine: MoE-Retriever, Fig. 5; of the rest: Fig. 3 and 6.
 """
@@ -71,10 +72,11 @@ class Tracer:
         return tuple(name for name in TABLES if self._pieces.get(name))
 
     def gradients(self, gradient: Tensor, observed: Tensor) -> None:
-        """Cosines between the gradients of each two modalities. Shapes: gradient (B, M, ...), observed (B, M) bool."""
+        """Cosines between the gradients of each two modalities, and their norms. Shapes: gradient (B, M, ...), observed (B, M) bool."""
         flat = gradient.detach().flatten(2).double()  # (B, M, F)
         pairs = list(combinations(range(flat.shape[1]), 2))
         both = [observed[:, a] & observed[:, b] for a, b in pairs]
+        norms = torch.where(observed.unsqueeze(2), flat, 0.0).square().sum((0, 2)).sqrt().tolist()
         self.add(
             "gradients",
             epoch=torch.full((len(pairs),), self.epoch),
@@ -82,6 +84,8 @@ class Tracer:
             second=torch.tensor([b for _, b in pairs], dtype=torch.int64),
             rows=torch.tensor([int(rows.sum()) for rows in both], dtype=torch.int64),
             cosine=torch.tensor([_cosine(flat[:, a], flat[:, b]) for a, b in pairs], dtype=torch.float64),
+            norm_first=torch.tensor([norms[a] for a, _ in pairs], dtype=torch.float64),
+            norm_second=torch.tensor([norms[b] for _, b in pairs], dtype=torch.float64),
             cosine_both=torch.tensor([_cosine(flat[rows, a], flat[rows, b]) for (a, b), rows in zip(pairs, both, strict=True)]).double(),
         )
 
@@ -90,6 +94,35 @@ class Tracer:
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {f"{name}/{column}": values for name in self.names() for column, values in self.table(name).items()}
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+class MaskCount:
+    """What a method's own modality dropout leaves of the masks it trains on, counted over all draws of a training.
+
+    `add` takes masks (B, M) bool before and after a draw, on any device, and makes nobody wait.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Tensor | None = None  # (2, M + 2): before and after, cells by modality, complete rows, all rows
+
+    def add(self, observed: Tensor, left: Tensor) -> None:
+        masks = torch.stack([observed, left])  # (2, B, M)
+        complete = masks.all(2).sum(1)  # (2,)
+        counts = torch.cat([masks.sum(1), complete.unsqueeze(1), torch.full_like(complete, len(observed)).unsqueeze(1)], dim=1)
+        self._counts = counts if self._counts is None else self._counts + counts
+
+    def shares(self, letters: str) -> dict[str, object]:
+        """Shares before and after: `missing` of all cells, `complete` of rows, and missing `by_modality`; empty without a draw."""
+        if self._counts is None or not int(self._counts[0, -1]):
+            return {}
+        counts = self._counts.double().cpu().numpy()
+        *cells, complete, rows = counts.T  # (2,) each
+        missing = {letter: (1 - own / rows).tolist() for letter, own in zip(letters, cells, strict=True)}
+        return {
+            "missing": np.mean(list(missing.values()), axis=0).tolist(),
+            "complete": (complete / rows).tolist(),
+            "by_modality": missing,
+        }
 
 
 def read_traces(path: Path) -> dict[str, dict[str, np.ndarray]]:

@@ -19,7 +19,7 @@ from bench.leaderboard.robustness import Curve
 from bench.leaderboard.rows import Board, Overall, OverallRow, Row, SettingTable, base_of
 from bench.leaderboard.setting_page import in_words, spread_of, verdict_of
 from bench.leaderboard.significance import rank_set, versus_text
-from bench.leaderboard.surface import Surface
+from bench.leaderboard.surface import Surface, more_text
 from bench.methods.catalog import UNRANKED
 from bench.names import Setting
 from bench.text import NA, Table, cost_text, count, interval_text, listed, percent, signed
@@ -203,6 +203,9 @@ def _surface_summary(surface: Surface) -> Table:
     if len(surface.combinations) == 2 ** len(surface.combination) - 1:
         head += [f"Shapley {letter}" for letter in surface.combination]
         columns += [[percent(row.shapley[letter]) for row in surface.rows] for letter in surface.combination]
+    if surface.knows_more:
+        head.append("More is worse")
+        columns.append([more_text(row) for row in surface.rows])
     return Table(head, [list(row) for row in zip(*columns, strict=True)], WORDS, whole=True)
 
 

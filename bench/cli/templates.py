@@ -93,7 +93,7 @@ def test_gradient_reaches_every_parameter():
     schema, batch = batch_of()
     method = module.{title}(schema, module.{title}.Config())
     prediction = method(batch)
-    loss = torch.nn.functional.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
+    loss = method.loss(prediction, batch) + sum(prediction.penalties.values())
     loss.backward()
     assert [name for name, parameter in method.named_parameters() if parameter.grad is None] == []
 '''

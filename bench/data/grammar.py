@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.data.protocol import PARTS, Protocol, Rule
-from bench.data.terms import DEFAULT_RATE, MOST_STRENGTH, Block, Fixed, Keep, Logistic, Mcar, Rates, Term, check_rate
+from bench.data.terms import DEFAULT_RATE, MOST_STRENGTH, Block, Fixed, Keep, Logistic, Mcar, Rates, Segment, Term, check_rate
 from bench.datasets.base import Schema
 from bench.errors import UsageError, unknown
 
@@ -160,8 +160,15 @@ def _logistic(target: str, driver: str, words: Sequence[str], noise: float | Non
     return Logistic(target, driver, strength + 0.0, check_rate(stated))  # -0.0 and 0.0 are one rule
 
 
+def _segment(words: Sequence[str], noise: float | None) -> Term:
+    if not 1 <= len(words) <= 2 or not re.fullmatch(r"\w", words[0]):
+        raise UsageError(f"segment reads segment(sequence,share), such as segment(V,0.3), got {','.join(words)!r}")
+    return Segment(words[0], check_rate(words[1] if len(words) == 2 else noise, "segment", f"segment({words[0]},0.3)"))
+
+
 PARSERS: dict[str, Callable[[Sequence[str], float | None], Term | None]] = {
     "natural": _natural, "mcar": _mcar, "fixed": _fixed, "keep": _keep, "block": _block, "mar": _mar, "mnar": _mnar,
+    "segment": _segment,
 }  # fmt: skip
 
 

@@ -52,10 +52,16 @@ class Parts:
         """Share of missing cells of each part that has rows."""
         return {name: part.missing for name, part in self.named().items() if part.missing is not None}
 
+    @property
+    def natural(self) -> np.ndarray | None:
+        """What the test rows have before any rule hides some, (N, M) bool; None where that is all."""
+        observed = self.hider.samples.observed[self.hider.rows["test"]]
+        return None if observed.all() else observed
+
     def under(self, rule: Rule) -> Part:
         """The test part under another rule: the same rows, learnt and scaled alike. Raises: UsageError if the rule cannot act on them."""
         hidden = _unseen_hidden(self.hider("test", rule), self.unseen)
-        return _part(hidden, self.learnt(hidden), self.scaler, keep_raw=True)
+        return _part(hidden, self.learnt(hidden), self.scaler, rule, keep_raw=True)
 
 
 def build_parts(
@@ -86,15 +92,19 @@ def build_parts(
     unseen = tuple(train.schema.names[column] for column in np.flatnonzero(~train.observed.any(0)))
     learnt = Learnt(dataset, train)
     shown = learnt(train)
-    scaler = Scaler(shown, chosen, rows["train"][seen])
+    scaler = Scaler(shown, None if protocol.train.cuts else chosen, rows["train"][seen])  # a row's known moments are of all its steps
     valid, tested = (_unseen_hidden(hider(part, protocol.part(part)), unseen) for part in ("valid", "test"))
-    seen_test = _part(tested, learnt(tested), scaler, keep_raw=True)
-    return Parts(_part(train, shown, scaler), _part(valid, learnt(valid), scaler), seen_test, unseen, hider, learnt, scaler, notes)
+    seen_train = _part(train, shown, scaler, protocol.train)
+    seen_valid = _part(valid, learnt(valid), scaler, protocol.valid)
+    seen_test = _part(tested, learnt(tested), scaler, protocol.test, keep_raw=True)
+    return Parts(seen_train, seen_valid, seen_test, unseen, hider, learnt, scaler, notes)
 
 
-def _part(hidden: Samples, learnt: Samples, scaler: Scaler, keep_raw: bool = False) -> Part:
+def _part(hidden: Samples, learnt: Samples, scaler: Scaler, rule: Rule, keep_raw: bool = False) -> Part:
     missing = float(1 - hidden.observed.mean()) if len(hidden) else None
-    return Part(scaler(learnt), missing, mask_hash(hidden.observed), hidden if keep_raw else None)
+    names = [hidden.schema.names[position] for position in (hidden.schema.positions(rule.cuts) if rule.cuts else ())]
+    mask = mask_hash(hidden.observed, (hidden.lengths[name] for name in names))
+    return Part(scaler(learnt), missing, mask, hidden if keep_raw else None)
 
 
 def _unseen_hidden(samples: Samples, unseen: tuple[str, ...]) -> Samples:
@@ -116,7 +126,7 @@ class Hider:
         found = self.samples.rows(self.rows[part])
         draws = Draws(self.seeds[part], part, self.schema, len(self.samples), self.rows[part])
         rule = rule.on(self.samples.schema, self.samples.groups is not None)
-        return found.hide(~rule.left(found, draws, lambda: self.samples.rows(self.rows["train"])))
+        return rule.applied(found, draws, lambda: self.samples.rows(self.rows["train"])).sealed()
 
 
 class Scaler:
@@ -217,13 +227,20 @@ def _reduced_axes(kind: str, dimensions: int) -> tuple[int, ...]:
     return (0, 1) if kind == "sequence" else (0,)
 
 
-def batch_rows(rows: int, batch_size: int, generator: np.random.Generator | None = None) -> Iterator[np.ndarray]:
+def batch_rows(
+    rows: int, batch_size: int, generator: np.random.Generator | None = None, kept: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """Row indices of each batch, shuffled if a generator is given. A last batch of one row joins the batch before it.
+
+    Shapes: kept (N,) bool, the rows to take, in the order that they have among all.
 
     >>> [len(batch) for batch in batch_rows(9, 4)]
     [4, 5]
     """
     order = np.arange(rows) if generator is None else generator.permutation(rows)
+    if kept is not None:
+        order = order[kept[order]]
+        rows = len(order)
     starts = list(range(0, rows, batch_size))
     if len(starts) > 1 and rows - starts[-1] == 1 and batch_size > 1:
         starts.pop()

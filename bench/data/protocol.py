@@ -12,6 +12,7 @@ before it left:
     mar(A->B,2,0.3)       B is hidden with chance sigmoid(a + 2 s), where s says how high the values of A are
     mnar(B|value,2,0.3)   the same with s from B's own values
     mnar(B|label,2,0.3)   the same with s from the class, by its index
+    segment(V,0.3)        of each sequence V a stretch is cut out: 0.3 of its real steps; the steps after it move up
 
 One rule stands for all parts; `train=natural;valid=mcar(0.3);test=mcar(0.3)` places them apart. `natural + mcar(0.3)` is `mcar(0.3)`:
 every rule hides on top of the data's own gaps.
@@ -22,6 +23,8 @@ What holds for every rule:
   method sees the same masks. block looks at the row's group as well, mar and mnar at the values they name; no rule at anything else.
 - A row that observes something keeps something, also under a sum of rules; a cell that is the last one left stays. `fixed` is the
   exception: a row that observes none of its modalities has nothing left.
+- segment hides steps and no modality: one step at least is left, and missing shares, which count modalities, do not see it. A method
+  gets a shorter sequence, in which nothing tells where the gap was; no encoder and no statistic meets the steps that are gone.
 - Masks of one term nest: what is hidden at rate 0.3 is hidden at 0.5 (with a rate for each modality: as all grow in proportion), and
   keep(1) leaves a part of what keep(2) leaves. In a sum, a later term may have to spare a cell that it hid at a lower rate.
 
@@ -36,12 +39,12 @@ source stays visible: in a sum, write mar last.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from bench.data.terms import Block, Fixed, Mcar, Term
+from bench.data.terms import Block, Fixed, Mcar, Segment, Term
 from bench.datasets.base import Samples, Schema
 from bench.seeds import number, stream
 
@@ -84,15 +87,24 @@ class Rule:
             term.check(schema, grouped)
         return Rule(tuple(term.ordered(schema) for term in self.terms))
 
+    @property
+    def cuts(self) -> str:
+        """Letters of the sequences that lose steps."""
+        return "".join(dict.fromkeys(term.letter for term in self.terms if isinstance(term, Segment)))
+
     def left(self, samples: Samples, draws: Draws, train: Callable[[], Samples]) -> np.ndarray:
         """What stays observed. Shapes: (N, M) bool. `train` gives the training rows before anything is hidden."""
+        return self.applied(samples, draws, train).observed
+
+    def applied(self, samples: Samples, draws: Draws, train: Callable[[], Samples]) -> Samples:
+        """What is left of the rows; hidden cells are not sealed yet."""
         drawn = 0  # the first term that draws has the same keys in every rule, the next ones have their own
         for term in self.terms:
             branch = (str(drawn),) if drawn else ()
             keys = draws.of_groups(samples, branch) if isinstance(term, Block) else draws.of_rows(samples, branch)
-            samples = samples.without(term.hidden(samples, keys, train))
+            samples = term.cut(samples.without(term.hidden(samples, keys, train)), keys)
             drawn += not isinstance(term, Fixed)
-        return samples.observed
+        return samples
 
 
 @dataclass(frozen=True)
@@ -166,6 +178,7 @@ def mask_keys(seed: int, part: str, rows: int, modalities: int, *branch: str) ->
     return stream(seed, "mask", part, *branch).random((rows, modalities))
 
 
-def mask_hash(observed: np.ndarray) -> str:
-    """Hash of an observed mask (N, M)."""
-    return hashlib.sha256(repr(observed.shape).encode() + np.packbits(observed).tobytes()).hexdigest()[:12]
+def mask_hash(observed: np.ndarray, lengths: Iterable[np.ndarray] = ()) -> str:
+    """Hash of an observed mask (N, M), and of the real steps (N,) that each sequence has left where some were cut out."""
+    steps = b"".join(np.ascontiguousarray(each).tobytes() for each in lengths)
+    return hashlib.sha256(repr(observed.shape).encode() + np.packbits(observed).tobytes() + steps).hexdigest()[:12]

@@ -63,6 +63,10 @@ class Term(ABC):
         `train` gives the training rows before anything is hidden; called only by terms that look at values.
         """
 
+    def cut(self, samples: Samples, keys: np.ndarray) -> Samples:
+        """The same rows without the steps of sequences that the term hides; most hide none. Shapes: keys (N, M) in [0, 1)."""
+        return samples
+
 
 @dataclass(frozen=True)
 class Mcar(Term):
@@ -219,6 +223,53 @@ class Logistic(Term):
     def drive(self, samples: Samples, train: Samples) -> np.ndarray:
         """What moves the chance, before it is standardised. Shapes: (N,), NaN where it is not known."""
         return samples.target.astype(float) if self.driver == "label" else level(samples, self.driver, train)
+
+
+@dataclass(frozen=True)
+class Segment(Term):
+    """A stretch of a sequence is cut out: a share of its real steps, rounded, one at least being left. Its key says where it lies."""
+
+    letter: str
+    share: float
+
+    def __str__(self) -> str:
+        return f"segment({self.letter},{number_text(self.share)})"
+
+    @property
+    def letters(self) -> str:
+        return self.letter
+
+    @property
+    def is_rated(self) -> bool:
+        return True
+
+    @property
+    def rate(self) -> float:
+        return self.share
+
+    @property
+    def shape(self) -> str:
+        return f"segment({self.letter})"
+
+    def at(self, rate: float) -> Term:
+        return replace(self, share=rate)
+
+    def check(self, schema: Schema, grouped: bool) -> None:
+        super().check(schema, grouped)
+        modality = schema.modalities[schema.positions(self.letter)[0]]
+        if modality.kind != "sequence":
+            raise UsageError(f"{self} needs a sequence, and {modality.name} is of kind {modality.kind}; name a sequence, or use mcar")
+
+    def hidden(self, samples: Samples, keys: np.ndarray, train: Callable[[], Samples]) -> np.ndarray:
+        return np.zeros_like(samples.observed)
+
+    def cut(self, samples: Samples, keys: np.ndarray) -> Samples:
+        position = samples.schema.positions(self.letter)[0]
+        modality = samples.schema.modalities[position]
+        real = samples.lengths.get(modality.name, np.full(len(samples), modality.shape[0], dtype=np.int64))
+        goes = np.minimum(np.floor(self.share * real + 0.5).astype(np.int64), real - 1)
+        goes[~samples.observed[:, position]] = 0
+        return samples.cut(modality.name, np.floor(keys[:, position] * (real - goes) + 0.5).astype(np.int64), goes)
 
 
 def level(samples: Samples, letter: str, train: Samples) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from bench import registry
+from bench.datasets.base import Samples
 from bench.errors import UsageError
 from bench.grid.faults import line_of
 from bench.grid.how import How
@@ -33,6 +34,7 @@ from bench.inspection.subjects import (
     SEED,
     TEST,
     TOLERANCE,
+    Cells,
     Subject,
     TrainedSubject,
     backwards,
@@ -40,6 +42,7 @@ from bench.inspection.subjects import (
     filled,
     largest,
     subject_of,
+    unreadable,
 )
 from bench.methods.base import Method
 from bench.methods.catalog import CEILING, GROUPS
@@ -47,7 +50,7 @@ from bench.names import Choice, bare_choice, one_choice, parse_choice
 from bench.question.machine import Limits
 from bench.records.database import Store
 from bench.records.record import Finding, audit_summary
-from bench.text import count
+from bench.text import count, listed
 from bench.training.threads import limited
 
 LIMITS = Limits(seconds=600, memory=8_000_000_000)  # of one audit
@@ -74,22 +77,45 @@ def check_empty_row(subject: Subject) -> Verdict:
 def check_poison(subject: Subject) -> Verdict:
     """Hidden cells hold NaN, huge values, or other rows' values; training and outputs must be the same to the last bit."""
     expected, problems = subject.outputs(subject.base.model(), subject.test), []
+
+    def outputs_under(fill: str, only: Cells | None = None) -> np.ndarray:
+        return subject.outputs(subject.base.model(), filled(subject.test, fill, only))
+
+    def difference_under(only: Cells | None = None) -> str:
+        parts = (filled(part, "mixed", only) for part in (subject.train, subject.valid))
+        return subject.difference(subject.base, subject.fit(*parts))
+
     for fill in FILLS:
+        where = _read(subject.test, lambda only, fill=fill: not equal(outputs_under(fill, only), expected))
         try:
-            outputs = subject.outputs(subject.base.model(), filled(subject.test, fill))
+            outputs = outputs_under(fill)
         except Exception as error:
-            problems.append(f"evaluation fails with {fill} in hidden cells: {line_of(error)}")
+            problems.append(f"evaluation fails with {fill} in hidden cells: {line_of(error)}{next(where)}")
             continue
         if not equal(outputs, expected):
-            problems.append(f"{fill} in hidden cells changes {subject.scale} by {largest(outputs, expected):.2g}")
+            problems.append(f"{fill} in hidden cells changes {subject.scale} by {largest(outputs, expected):.2g}{next(where)}")
+    where = _read(subject.train, lambda only: bool(difference_under(only)))
     try:
-        difference = subject.difference(subject.base, subject.fit(filled(subject.train, "mixed"), filled(subject.valid, "mixed")))
+        difference = difference_under()
     except Exception as error:
-        problems.append(f"training fails with other values in hidden cells: {line_of(error)}")
+        problems.append(f"training fails with other values in hidden cells: {line_of(error)}{next(where)}")
         difference = ""
     if difference and subject.repeats:
-        problems.append(f"other values in hidden cells change training: its {difference}")
+        problems.append(f"other values in hidden cells change training: its {difference}{next(where)}")
     return judged("; ".join(problems), f"{', '.join(FILLS)} in hidden cells: the same {subject.scale} and training to the last bit")
+
+
+def _read(samples: Samples, changes: Callable[[Cells], bool]) -> Iterator[str]:
+    """Once asked: which cells were read, those of which alone change something or let it fail, in words behind a problem."""
+    found = []
+    for cells in unreadable(samples):
+        try:
+            is_read = changes(cells)
+        except Exception:
+            is_read = True  # what fails reads them too
+        if is_read:
+            found.append(str(cells))
+    yield f" (it reads {listed(found)})" if found else ""
 
 
 def check_batch_mate(subject: Subject) -> Verdict:

@@ -23,6 +23,7 @@ from bench.methods.catalog import CEILING
 from bench.names import Choice, bare, bare_choice, is_description, is_file, parse_choice
 from bench.question.parts import parts_of
 from bench.question.plan import planned_settings
+from bench.question.suite import Suite
 from bench.question.trial import HARNESS_VERSION, Trial
 from bench.question.winners import winners_of
 from bench.records.bundle import Bundle, Code
@@ -153,12 +154,19 @@ def budget(here: Here) -> Check:
                 wrong.append(f"{where} has {key} {getattr(trial, key)!r}, the question {getattr(suite, key)!r}")
         asked = {**suite.training, **suite.configs.get(bare(trial.method), {}), **suite.budgets.get(bare(trial.dataset), {})}
         for key in sorted(trial.training.keys() | (asked.keys() & record.facts.config.keys())):
-            if key not in trial.training and not record.facts.best_epoch:
-                continue  # a method that fits itself takes no budget
+            if key not in trial.training and (
+                not record.facts.best_epoch or not _reaches(here.classes.get(trial.method), suite, trial, key)
+            ):
+                continue  # a method that fits itself takes no budget, and one from outside what its Config shares
             if trial.training.get(key) != asked.get(key):
                 wrong.append(f"{where} was trained with {key} = {trial.training.get(key)}, the question says {asked.get(key)}")
         wrong += _config(record, here.classes.get(trial.method))
     return told("budget", wrong, "selection, seeds and training as the question says")
+
+
+def _reaches(cls: type[Any] | None, suite: Suite, trial: Trial, key: str) -> bool:
+    """Whether what the question says of a field reaches a method; of a class that is not here, its own fields are not known."""
+    return key in suite.configs.get(bare(trial.method), {}) or key in registry.shared_fields(cls)
 
 
 def _config(record: Record, cls: type[Any] | None) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 import numpy as np
@@ -26,7 +26,8 @@ from bench.errors import unknown
 from bench.grid.faults import line_of
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.seeds import number, stream
-from bench.training.loop import Steps, build_method, evaluate, optimiser_of, rows_for, without_labels
+from bench.training.loop import Steps, build_method, evaluate, rows_for, without_labels
+from bench.training.recipe import finish, restore
 
 SEED = 0
 TRAIN, VALID, TEST, STRANGERS = 32, 12, 16, 16  # rows; strangers are test rows that keep the others company
@@ -78,11 +79,28 @@ class Vectors(GaussianClasses):
     parts = Kinds.parts
 
 
-def filled(samples: Samples, fill: str) -> Samples:
-    """The same rows with something in every cell that holds NaN once sealed; "mixed" takes each of `FILLS` in turn."""
+class Cells(NamedTuple):
+    """Cells that nobody may read: of one modality, where a row does not observe it, or the padding of a sequence that it observes."""
+
+    modality: str
+    are_padding: bool
+
+    def __str__(self) -> str:
+        return f"{'padding' if self.are_padding else 'hidden rows'} of {self.modality}"
+
+
+def unreadable(samples: Samples) -> list[Cells]:
+    return [*(Cells(name, False) for name in samples.schema.names), *(Cells(name, True) for name in samples.lengths)]
+
+
+def filled(samples: Samples, fill: str, only: Cells | None = None) -> Samples:
+    """The same rows with something in every cell that holds NaN once sealed; "mixed" takes each of `FILLS` in turn.
+
+    `only` gets it in those cells alone, and 0 in all others.
+    """
     rng = np.random.default_rng(SEED)
     values = {}
-    for name, array in samples.sealed().values.items():
+    for position, (name, array) in enumerate(samples.sealed().values.items()):
         seen = ~np.isnan(array)
         donors = array.take(rng.permutation(len(array)), axis=0)
         others = np.where(np.isnan(donors), np.float32(1), donors)
@@ -90,7 +108,11 @@ def filled(samples: Samples, fill: str) -> Samples:
         if fill == "mixed":
             turn = np.arange(len(array)).reshape(-1, *[1] * (array.ndim - 1)) % len(FILLS)
             options["mixed"] = np.choose(turn, [options[each] for each in FILLS])
-        values[name] = np.where(seen, array, options[fill]).astype(np.float32)
+        chosen = options[fill]
+        if only is not None:
+            rows = samples.observed[:, position] == only.are_padding if only.modality == name else np.zeros(len(samples), dtype=bool)
+            chosen = np.where(rows.reshape(-1, *[1] * (array.ndim - 1)), chosen, np.float32(0))
+        values[name] = np.where(seen, array, chosen).astype(np.float32)
     return replace(samples, values=values)
 
 
@@ -209,20 +231,20 @@ class TrainedSubject(Subject):
         set_global_generators(state)
         config, fit = self.config, Fit(b"")
         method = build_method(self.cls, config, train, SEED, torch.device("cpu"))
-        steps, order = Steps(method, optimiser_of(method, config), config.clip_norm), stream(SEED, "order")
+        steps, order = Steps(method, config), stream(SEED, "order")
         batch, scored = unsealed(train, train.target), unsealed(valid)
         trained = {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
         idle = set(trained)
         for epoch in sorted({0, config.epochs // 2, config.epochs - 1}):
             method.train()
             method.on_epoch(epoch, config.epochs)
-            for rows in batch_rows(len(train), config.batch_size, order):
-                loss = steps.take(batch.rows(torch.from_numpy(rows)), f"epoch {epoch + 1}")
+            for loss in steps.epoch(batch, train.observed, epoch, order):
                 steps.check()
                 fit.losses.append(loss.item())
                 idle -= {name for name in idle if (gradient := trained[name].grad) is not None and gradient.any()}
             if method.is_selectable:
                 evaluate(method, scored, (torch.from_numpy(rows) for rows in batch_rows(len(valid), config.batch_size)))
+        finish(method, train, SEED)
         fit.snapshot, fit.weights, fit.idle = cloudpickle.dumps(method), weights_of(method), tuple(sorted(idle))
         return fit
 
@@ -244,7 +266,7 @@ class TrainedSubject(Subject):
             set_global_generators(SAME_STATE)
             method = build_method(self.cls, self.config, train, SEED, torch.device("cpu"))
             method.on_epoch(self.config.epochs - 1, self.config.epochs)
-            method.load_state_dict(self.base.model().state_dict())
+            restore(method, self.base.model().state_dict(), train, SEED)
             outputs.append(self.outputs(method, self.test))
         return "" if equal(*outputs) else f"other training rows beside the same weights change logits by {largest(*outputs):.2g}"
 

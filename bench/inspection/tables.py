@@ -94,7 +94,10 @@ def expert_names(source: Source) -> list[str]:
 
 
 def routing_analysis(sources: Sequence[Source]) -> Analysis:
-    """Tokens of each observed combination at each expert, by layer, kind of token and modality being filled."""
+    """Tokens of each observed combination at each expert, by layer, kind of token and modality being filled.
+
+    Where every token visits all experts, it counts at each by its gate, which says how much.
+    """
     rows, summaries = [], []
     for source in sources:
         table = source.tables["routing"]
@@ -109,13 +112,17 @@ def routing_analysis(sources: Sequence[Source]) -> Analysis:
         frame = pd.DataFrame({name: np.repeat(column, kept) for name, column in columns.items()})
         frame["expert"], frame["gate"] = names[table["experts"].reshape(-1)], table["gates"].reshape(-1).astype(float)
         counted = frame.groupby([*columns, "expert"], sort=True)["gate"].agg(tokens="size", gate="sum").reset_index()
+        weighs = kept == len(names)
+        if weighs:
+            counted["tokens"] = counted["gate"]
         counted["place"] = counted["expert"].map({name: place for place, name in enumerate(names)})
         rows.append(counted.assign(**source.about))
         for layer, part in counted.groupby("layer"):
             cells = part.pivot_table(index="observed", columns="expert", values="tokens", aggfunc="sum", fill_value=0).to_numpy(float)
             spread, bits, most = _information(cells)
             summaries.append({
-                **source.about, "layer": layer, "tokens": int(cells.sum()) // kept, "experts_kept": kept, "experts": len(names),
+                **source.about, "layer": layer, "tokens": round(cells.sum()) // (1 if weighs else kept), "experts_kept": kept,
+                "experts": len(names),
                 "experts_used": cells.shape[1], "effective_experts": spread, "bits_about_observed": bits, "bits_at_most": most,
             })  # fmt: skip
     frame = _with_shares(pd.concat(rows, ignore_index=True)) if rows else pd.DataFrame()
@@ -146,9 +153,14 @@ def _information(cells: np.ndarray) -> tuple[float, float, float]:
 
 # Gradients
 
+NORMS = ("norm_first", "norm_second")  # of the modalities of a pair, in its order
+
 
 def gradients_analysis(sources: Sequence[Source]) -> Analysis:
-    """Mean cosine between the gradients of two modalities in each epoch: over all rows of a batch, and over those that observe both."""
+    """Mean cosine between the gradients of two modalities in each epoch: over all rows of a batch, and over those that observe both.
+
+    Beside them the mean norm of each one's gradient, over the rows that observe it: where one is far larger, the other waits.
+    """
     rows = []
     for source in sources:
         letters = np.array(list(source.trial.combination))
@@ -160,17 +172,21 @@ def gradients_analysis(sources: Sequence[Source]) -> Analysis:
             "cosine": ("cosine", "mean"),
             "cosine_both": ("cosine_both", "mean"),
         }
+        columns |= {name: (name, "mean") for name in NORMS if name in table}  # traces of before lack them
         frame = pd.DataFrame(table).assign(negative=lambda found: found["cosine"] < 0)
         grouped = frame.groupby(["epoch", "pair"], sort=False).agg(**columns, negative_batches=("negative", "mean")).reset_index()
         rows.append(grouped.assign(**source.about))
-    frame = pd.concat(rows, ignore_index=True)[[*ABOUT, "epoch", "pair", *columns, "negative_batches"]] if rows else pd.DataFrame()
-    if not len(frame):
-        return Analysis("gradients", frame, frame)
+    if not any(map(len, rows)):
+        return Analysis("gradients", pd.DataFrame(), pd.DataFrame())
+    frame = pd.concat(rows, ignore_index=True)
+    known = [name for name in NORMS if name in frame]
+    frame = frame[[*ABOUT, "epoch", "pair", "rows", "batches", "cosine", "cosine_both", *known, "negative_batches"]]
     last = frame["epoch"] == frame.groupby(ABOUT)["epoch"].transform("max")
     parts = {"first_epoch": frame[frame["epoch"] == 1], "last_epoch": frame[last], "all_epochs": frame}
     by = [*ABOUT[:-1], "pair"]
     means = {name: part.groupby(by, sort=False)["cosine"].mean() for name, part in parts.items()}
     means["negative_batches"] = frame.groupby(by, sort=False)["negative_batches"].mean()
+    means |= {name: frame.groupby(by, sort=False)[name].mean() for name in known}
     means["seeds"] = frame.groupby(by, sort=False)["seed"].nunique()
     return Analysis("gradients", frame, pd.DataFrame(means).reset_index())
 

@@ -17,6 +17,7 @@ from bench.leaderboard.robustness import Curve, curve_of
 from bench.leaderboard.rows import (
     COLLAPSED,
     COSTS,
+    DROPS,
     EXTRA_METRICS,
     NOT_AUDITED,
     Board,
@@ -257,6 +258,10 @@ def _flags(metric: str, one: Scores) -> tuple[str, ...]:
         flags.append(f"{len(one.done) - len(one.scored)} without {metric}")
     if one.duplicates:
         flags.append(f"{one.duplicates} duplicate")
+    flags += dict.fromkeys(words for record in one.done for words in record.facts.recipe)  # what it was trained with of its own
+    if masks := [record.facts.own_masks["missing"] for record in one.done if record.facts.own_masks]:
+        before, after = (100 * float(np.mean(shares)) for shares in zip(*masks, strict=True))
+        flags.append(f"{DROPS}: {before:.0f} to {after:.0f} % missing in training")
     return tuple(flags)
 
 
@@ -369,12 +374,17 @@ def _curve_key(table: SettingTable) -> CurveKey:
 
 
 def _summed(flags: Iterable[str], done: int) -> tuple[str, ...]:
-    """Flags of several settings as one each, out of `done` trials: `collapsed 3/30`, `2 failed`."""
+    """Flags of several settings as one each, out of `done` trials: `collapsed 3/30`, `2 failed`; what counts nothing comes once."""
     counts: dict[str, int] = defaultdict(int)
+    others: dict[str, None] = {}
     for flag in flags:
         head, _, tail = flag.partition(" ")
+        if head != COLLAPSED and not head.isdecimal():
+            others[DROPS if flag.startswith(DROPS) else flag] = None  # how much differs by setting
+            continue
         counts[head if head == COLLAPSED else tail] += int(tail.partition("/")[0] if head == COLLAPSED else head)
-    return tuple(f"{word} {count}/{done}" if word == COLLAPSED else f"{count} {word}" for word, count in sorted(counts.items()))
+    summed = (f"{word} {count}/{done}" if word == COLLAPSED else f"{count} {word}" for word, count in sorted(counts.items()))
+    return (*summed, *others)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -420,7 +420,30 @@ def draw_surface(data: Data):
     return figure
 
 
+def draw_more(data: Data):
+    """A cell a method and nested pair: what the larger combination adds. A star where it surely takes away."""
+    from matplotlib.figure import Figure
+
+    added = np.array([_or_nan(found) for found in data["differences"]])
+    rows, columns = added.shape
+    labels, title = [_short(label) for label in data["labels"]], "\n".join(textwrap.wrap(f"{data['title']}: what more modalities add", 90))
+    wide = max(0.075 * max(map(len, labels)) + 0.2 + 0.3 * columns + 1.1, 0.4 + 0.072 * max(map(len, title.splitlines())))
+    figure = Figure(figsize=(wide, 1.9 + 0.28 * rows), layout="constrained")
+    axes = figure.subplots()
+    most = max(float(np.nanmax(np.abs(added))) if np.isfinite(added).any() else 0.0, 1e-3)
+    image = axes.imshow(added, cmap="PuOr", aspect="auto", vmin=-most, vmax=most)
+    for i, j in zip(*np.nonzero(np.array(data["sure"])), strict=True):
+        axes.text(j, i, "*", ha="center", va="center", fontsize=9, color="white")
+    axes.set_xticks(range(columns), data["pairs"], rotation=90, fontsize=7)
+    axes.set_yticks(range(rows), labels)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    figure.suptitle(title, fontsize=9)
+    figure.colorbar(image, ax=axes, label=f"{data['metric']} x 100, higher is better", fraction=0.05)
+    return figure
+
+
 DRAWERS: Mapping[str, Callable[[Data], Any]] = {
     "intervals": draw_intervals, "forest": draw_forest, "ranks": draw_ranks, "cost": draw_cost, "noise": draw_noise,
-    "surface": draw_surface,
+    "surface": draw_surface, "more": draw_more,
 }  # fmt: skip

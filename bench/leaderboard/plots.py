@@ -23,12 +23,13 @@ from bench.leaderboard.robustness import PANELS, Curve
 from bench.leaderboard.rows import Board, Overall, SettingTable
 from bench.leaderboard.surface import Surface
 from bench.methods.catalog import CEILING, UNRANKED
-from bench.stats import cd_groups, nemenyi
+from bench.stats import cd_groups, nemenyi, nested_pairs
 from bench.stats.metrics import METRICS
 
 MARK = re.compile(r"data sha256 ([0-9a-f]{64})")
 DIGITS = 6
 MOST_FORESTS = 6  # of one kind of data
+MOST_PAIRS = 60  # nested pairs in one picture
 
 
 def data_of(board: Board) -> dict[str, Data]:
@@ -56,6 +57,8 @@ def _pictures(board: Board) -> dict[Key, Data]:
     for setting in board.settings:
         if setting.surface:
             found["surface", *setting.setting] = {"kind": "surface", "metric": metric, **_surface_data(setting.title, setting.surface)}
+            if setting.surface.knows_more:
+                found["more", *setting.setting] = {"kind": "more", "metric": metric, **_more_data(setting.title, setting.surface)}
     return found
 
 
@@ -204,6 +207,22 @@ def _noise_data(curve: Curve, part: int) -> Data:
         "bands": [[[_number(low), _number(high)] for low, high in row.intervals] for row in curve.rows],
         "areas": [_number(row.area) for row in curve.rows],
         "panels": list(range(len(curve.rows)))[part * PANELS : (part + 1) * PANELS],
+    }
+
+
+def _more_data(title: str, surface: Surface) -> Data:
+    """Differences of nested pairs, those that differ by one modality where there are too many for one picture, and which are sure."""
+    rows = [(row.label, found) for row in surface.rows if (found := row.more_is_worse) is not None]
+    pairs = nested_pairs(surface.combination)
+    if len(pairs) > MOST_PAIRS:
+        pairs = [(fewer, more) for fewer, more in pairs if len(more) == len(fewer) + 1]
+    known = [{(pair.fewer, pair.more): pair.difference for pair in found.found} for _, found in rows]
+    return {
+        "title": title,
+        "pairs": [f"{fewer} to {more}" for fewer, more in pairs],
+        "labels": [label for label, _ in rows],
+        "differences": [[_number(own.get(pair, math.nan)) for pair in pairs] for own in known],
+        "sure": [[pair in found.marked for pair in pairs] for _, found in rows],
     }
 
 

@@ -21,6 +21,7 @@ from bench.text import finite
 
 NOT_AUDITED = "not audited"
 COLLAPSED = "collapsed"
+DROPS = "drops modalities itself"  # heads a flag
 EXTRA_METRICS = ("accuracy", "f1_macro", "auroc")
 TIMINGS = ("latency_ms_1", "latency_ms_64", "peak_memory_mb", "train_seconds")  # comparable within one hardware id alone
 COSTS = ("gflops_per_sample", "parameters", "active_parameters", *TIMINGS)
@@ -211,7 +212,7 @@ class Board:
         """The files that show it, in a published folder."""
         keys: list[Key] = [(name, kind.what) for kind in self.overall for name in ("intervals", "ranks", "cost")]
         keys += [key for curve in self.curves for key in curve.pictures]
-        keys += [(name, *setting.setting) for setting in self.settings for name in ("forest", "surface")]
+        keys += [(name, *setting.setting) for setting in self.settings for name in ("forest", "surface", "more")]
         return Files.of((setting.dataset for setting in self.settings), keys)
 
     @property

@@ -28,11 +28,11 @@ from bench.leaderboard.printed import cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
 from bench.leaderboard.rows import Board, Row, SettingTable
 from bench.leaderboard.significance import rank_set, versus_text
-from bench.leaderboard.surface import Surface
+from bench.leaderboard.surface import Surface, more_text
 from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.stats.levels import Levels
-from bench.text import NA, agreeing, count, in_page, interval_text, listed, percent, signed
+from bench.text import NA, agreeing, count, end_of_interval, in_page, interval_text, listed, percent, signed
 
 MOST_NOTES = 8  # on the samples and splits of a setting
 PAGE_END = "\nHow to read this, and where it comes from: [README.md](README.md).\n"
@@ -53,6 +53,9 @@ def dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
     ]
     for setting in settings:
         lines += setting_section(board, setting, folded=True, plots=plots)
+        if setting.surface is not None and setting.surface.knows_more:
+            more = board.files.picture("more", *setting.setting)
+            lines += shown_pictures(plots, {more: f"What each further modality adds to the {board.suite.metric} of one trained model"})
         surface = board.files.picture("surface", *setting.setting)
         lines += shown_pictures(plots, {surface: f"{board.suite.metric} of each trained model under each test rule"})
     for curve in curves:
@@ -222,10 +225,34 @@ def _surface(surface: Surface, rows: Mapping[str, Row], folded: bool) -> list[st
     if len(surface.combinations) == 2 ** len(surface.combination) - 1:
         head += [f"Shapley {letter}" for letter in surface.combination]
         columns += [[percent(row.shapley[letter]) for row in surface.rows] for letter in surface.combination]
+    if surface.knows_more:
+        head.append("More is worse")
+        columns.append([more_text(row) for row in surface.rows])
     tables = fitted(["Method", *surface.rules], scores, LEFT, breaks=folded)
     if len(head) > 1:
         tables += ["", *fitted(head, [list(row) for row in zip(*columns, strict=True)], LEFT, breaks=folded)]
+    if surface.knows_more:
+        tables += ["", *_more_is_worse(surface, names, folded)]
     return tables
+
+
+def _more_is_worse(surface: Surface, names: Sequence[str], folded: bool) -> list[str]:
+    """What stands behind the column: harm and help of further modalities, the worst pair, and which modalities cost score."""
+    head = ["Method", "Gain", "Harm", "95 % interval", "Help", "Worst pair", "Its difference", "95 % interval", "Harmful", "By log loss"]
+    body = []
+    for name, row in zip(names, surface.rows, strict=True):
+        found = row.more_is_worse
+        if found is None or found.worst is None:
+            body.append([name, *[NA] * (len(head) - 1)])
+            continue
+        worst = found.worst
+        ends = NA if math.isnan(worst.interval[0]) else f"[{', '.join(map(end_of_interval, worst.interval))}]"
+        by_loss = f"{100 * found.loss_raw:.0f} % raw" if found.loss_sure is None else f"{found.loss_sure} of {found.pairs}"
+        body.append([
+            name, signed(found.gain), percent(found.harm), interval_text(found.harm_interval), percent(found.help),
+            f"{worst.fewer} to {worst.more}", signed(worst.difference), ends, ", ".join(found.harmful) or "none", by_loss,
+        ])  # fmt: skip
+    return fitted(head, body, (*LEFT, "Worst pair", "Harmful", "By log loss"), breaks=folded)
 
 
 def spread_of(row: Row) -> str:

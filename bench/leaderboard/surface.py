@@ -16,7 +16,7 @@ from bench.data.grammar import evaluated_at
 from bench.methods.catalog import FLOOR
 from bench.records.predictions import Predictions
 from bench.records.record import Record, score_under
-from bench.stats import crossed_interval, pseudo_values
+from bench.stats import MoreIsWorse, crossed_interval, more_is_worse, pseudo_values
 from bench.stats.metrics import METRICS
 
 
@@ -88,6 +88,8 @@ class SurfaceRow:
     drop: float  # score with all modalities less score with the worst combination
     retention: float
     shapley: Mapping[str, float]
+    more_is_worse: MoreIsWorse | None = None  # None where it cannot be told: `more_reason`
+    more_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ class Surface:
     combination: str  # all modalities of the setting
     floor: float  # score of the constant predictor, NaN where it was not run
     rows: tuple[SurfaceRow, ...]
+
+    @property
+    def knows_more(self) -> bool:
+        """Whether it can be told of a method if more modalities do worse."""
+        return any(row.more_is_worse is not None for row in self.rows)
 
     @property
     def combinations(self) -> tuple[str, ...]:
@@ -167,7 +174,57 @@ def _row(
             whole, worst_score, sign * floor, _oriented(sign, _interval(metric, records, [fixed.get(combination, "")], (), predictions))
         ),
         shapley=shapley(at, combination, sign * floor),
+        **_more(metric, combination, records, fixed, predictions),
     )
+
+
+def _more(
+    metric: str, combination: str, records: Sequence[Record], fixed: Mapping[str, str], predictions: Mapping[str, Predictions]
+) -> dict[str, MoreIsWorse | str | None]:
+    """Whether more modalities do worse, or why that cannot be told."""
+
+    def refused(reason: str) -> dict[str, MoreIsWorse | str | None]:
+        return {"more_is_worse": None, "more_reason": reason}
+
+    if len(fixed) < 2 ** len(combination) - 1 or len(combination) < 2:
+        return refused("needs scores under every combination of two modalities or more")
+    arrays = [predictions[record.trial.id] for record in records if record.trial.id in predictions]
+    if len(arrays) != len(records) or any(rule not in found.evaluations for found in arrays for rule in fixed.values()):
+        return refused("needs the predictions under every combination")
+    if any(not found.shares_rows(arrays[0]) for found in arrays):
+        return refused("needs the same test samples for every seed")
+    observed = _natural(records, arrays, combination, fixed[combination])
+    if observed is None:
+        return refused("needs what test samples have by nature, which records of before lack; run it again")
+    scores = {letters: [found.scores_under(rule) for found in arrays] for letters, rule in fixed.items()}
+    return {"more_is_worse": more_is_worse(metric, combination, arrays[0].target, scores, observed), "more_reason": ""}
+
+
+def _natural(records: Sequence[Record], arrays: Sequence[Predictions], combination: str, whole: str) -> np.ndarray | None:
+    """What the test samples have (N, M) bool, None where it is not known. Where nothing is missing under `whole`, they have all."""
+    if arrays[0].observed is not None:
+        return arrays[0].observed
+    for record in records:
+        missing = record.facts.evaluations[whole].missing if whole in record.facts.evaluations else None
+        if missing is None or missing > len(record.facts.unseen) / len(combination) + 1e-9:
+            return None
+    return np.ones((len(arrays[0].ids), len(combination)), dtype=bool)
+
+
+def more_text(row: SurfaceRow) -> str:
+    """The cell of a table: in how many nested pairs the larger combination scores lower, beyond chance and at all.
+
+    A dash where more modalities change nothing: who ignores inputs does no worse with more of them.
+    """
+    found = row.more_is_worse
+    if found is None or not found.pairs:
+        return "n/a"
+    if found.gain == 0 and found.raw == 0:
+        return "-"
+    raw = f"raw {100 * found.raw:.0f} %"
+    if found.sure is None:
+        return f"n/a ({found.reason.split(',')[0]}; {raw})"
+    return f"{found.sure} of {found.pairs} ({raw})"
 
 
 def _interval(

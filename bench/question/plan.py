@@ -20,7 +20,7 @@ from bench.data.splits import noticed, split_rows
 from bench.datasets.base import Dataset, Samples, Schema
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import CEILING
-from bench.names import Choice, Setting, parse_choice
+from bench.names import Choice, Setting, Value, bare, format_value, parse_choice
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.question.winners import with_winners
@@ -49,7 +49,7 @@ def plan(suite: Suite) -> list[Trial]:
                 known = (str(choice), planned.dataset.name)
                 if known not in budgets:
                     budget = suite.budgets.get(planned.dataset.name, {})
-                    training = _relevant(cls, {**suite.training, **suite.configs.get(choice.name, {}), **budget})
+                    training = _relevant(cls, suite.training, suite.configs.get(choice.name, {}), budget)
                     budgets[known] = training, registry.version_of(cls, registry.config_of(cls, choice, training))
                 training, version = budgets[known]
                 trial = Trial(
@@ -196,13 +196,16 @@ def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, t
 
     from bench.methods.base import Method, MethodConfig
 
-    configs: list[type[MethodConfig]] = [MethodConfig, *(cls.Config for cls in classes.values() if issubclass(cls, Method))]
-    known = {key.name for config in configs for key in fields(config)}
-    asked = [*suite.training, *(key for budget in suite.budgets.values() for key in budget)]
+    known = {key.name for key in fields(MethodConfig)}.union(*map(registry.shared_fields, classes.values()))
+    asked = dict(pair for table in (suite.training, *suite.budgets.values()) for pair in table.items())
     if not known.issuperset(asked):  # a key may belong to a listed method that is not in this run
         listed = [registry.method_class(name) for name in registry.method_names()]
         known |= {key.name for cls in listed if issubclass(cls, Method) for key in fields(cls.Config)}
-    for key in asked:
+    for key, value in asked.items():
+        for name, cls in classes.items():
+            if key not in known and key in {each.name for each in fields(cls.Config)}:
+                way = f'set it as {bare(name)}[{key}={format_value(value)}], or write shared = {{"{key}"}} into its Config'
+                raise UsageError(f"training option {key} is a field of {bare(name)}, whose Config shares it with no suite; {way}")
         if key not in known:
             raise unknown("training option", key, known)
     names = {**registry.method_names(), **{choice.name: "" for choice in choices}}
@@ -221,14 +224,18 @@ def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, t
                         raise unknown(f"option of {name}", key, own)
 
 
-def _relevant(cls: type[Any], training: Mapping[str, object]) -> dict:
-    """The changes that reach a method: fields its Config has, if the suite trains it; others would change its ids and nothing else."""
+def _relevant(cls: type[Any], training: Mapping[str, Value], own: Mapping[str, Value], budget: Mapping[str, Value]) -> dict[str, Value]:
+    """The changes that reach a method: to shared fields from what a suite says for all methods, to any from what it says for this one.
+
+    Others would change its ids and nothing else.
+    """
     from dataclasses import fields
 
     from bench.methods.base import Method
 
-    names = {key.name for key in fields(cls.Config)} if issubclass(cls, Method) else set()
-    return {key: value for key, value in training.items() if key in names}
+    names, shared = {key.name for key in fields(cls.Config)} if issubclass(cls, Method) else set(), registry.shared_fields(cls)
+    reaching = [(training, shared), (own, names), (budget, shared)]  # the last one wins
+    return {key: value for found, known in reaching for key, value in found.items() if key in known}
 
 
 def budget_key(suite: Suite) -> str:

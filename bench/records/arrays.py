@@ -2,9 +2,10 @@
 
 Table `test_rows` has a row for each test set: the SHA-256 of what follows, ids as a JSON list, targets as little-endian int64. Table
 `outputs` has a row for each trial and rule ("" for the main outputs): form (`logits` or `scores`), type of number as numpy writes it
-(`<f4`), number of classes, and N x C numbers, row by row. Nothing is compressed, for such numbers hardly become smaller. A database of
-before has a table `predictions` with a compressed file (npz) a trial in place of both: it is read as it is, and a row of it goes when its
-trial runs again.
+(`<f4`), number of classes, and N x C numbers, row by row. Table `natural` has, for trials whose test rows lack modalities by nature and
+that are tested under further rules, the number of modalities and N x M bits, row by row: what the rows have. Nothing is compressed, for
+such numbers hardly become smaller. A database of before has a table `predictions` with a compressed file (npz) a trial in place of both:
+it is read as it is, and a row of it goes when its trial runs again.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CREATE TABLE IF NOT EXISTS outputs (
     id TEXT NOT NULL REFERENCES trials (id), rule TEXT NOT NULL, test_rows TEXT NOT NULL REFERENCES test_rows (hash), form TEXT NOT NULL,
     dtype TEXT NOT NULL, classes INTEGER NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (id, rule)
 );
+CREATE TABLE IF NOT EXISTS natural (id TEXT PRIMARY KEY REFERENCES trials (id), modalities INTEGER NOT NULL, bits BLOB NOT NULL);
 """
 TARGET = np.dtype("<i8")
 
@@ -40,7 +42,7 @@ class Arrays:
     @cached_property
     def tables(self) -> frozenset[str]:
         """Which of the tables are there: a database of before that is only read lacks the new ones, a new one the old."""
-        found = self.connection.execute("SELECT name FROM sqlite_master WHERE name IN ('outputs', 'predictions')")
+        found = self.connection.execute("SELECT name FROM sqlite_master WHERE name IN ('outputs', 'natural', 'predictions')")
         return frozenset(name for (name,) in found)
 
     def write(self, id_: str, predictions: Predictions) -> None:
@@ -55,6 +57,9 @@ class Arrays:
             dtype = outputs.dtype.newbyteorder("<")
             row = (id_, rule, hash_, predictions.form, dtype.str, outputs.shape[1], np.ascontiguousarray(outputs, dtype).tobytes())
             self.connection.execute("INSERT INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        if predictions.observed is not None:
+            bits = np.packbits(predictions.observed).tobytes()
+            self.connection.execute("INSERT INTO natural VALUES (?, ?, ?)", (id_, predictions.observed.shape[1], bits))
 
     def read(self, ids: Iterable[str]) -> dict[str, Predictions]:
         """Those of the trials that have some, in the order asked for. Raises: UsageError if some are damaged."""
@@ -77,9 +82,19 @@ class Arrays:
         ids, target = self._rows(hash_)
         try:
             outputs = {rule: np.frombuffer(blob, dtype).reshape(len(ids), classes) for rule, _, _, dtype, classes, blob in parts}
-            return Predictions(ids, target, outputs.pop(""), outputs, form)
+            return Predictions(ids, target, outputs.pop(""), outputs, form, self._natural(id_, len(ids)))
         except (ValueError, KeyError) as error:
             raise UsageError(f"predictions of trial {id_} are damaged: {error}; run the trial again") from None
+
+    def _natural(self, id_: str, rows: int) -> np.ndarray | None:
+        """What the rows have (N, M) bool, None if that is all or was not asked for."""
+        found = None
+        if "natural" in self.tables:
+            found = self.connection.execute("SELECT modalities, bits FROM natural WHERE id = ?", (id_,)).fetchone()
+        if found is None:
+            return None
+        bits = np.unpackbits(np.frombuffer(found[1], np.uint8), count=rows * found[0])
+        return bits.astype(bool).reshape(rows, found[0])
 
     def _rows(self, hash_: str) -> tuple[np.ndarray, np.ndarray]:
         if hash_ not in self.known:

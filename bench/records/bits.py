@@ -37,7 +37,7 @@ def is_cut(predictions: Predictions) -> bool:
 def cut(new: Predictions, stored: Predictions) -> Predictions:
     """The new predictions in the form of stored ones that were cut to float32."""
     evaluations = {rule: _as_float32(new.scores_under(rule), stored.evaluations.get(rule)) for rule in new.evaluations}
-    return Predictions(new.ids, new.target, _as_float32(new.scores, stored.outputs), evaluations, SCORES)
+    return Predictions(new.ids, new.target, _as_float32(new.scores, stored.outputs), evaluations, SCORES, new.observed)
 
 
 def _as_float32(scores: np.ndarray, stored: np.ndarray | None) -> np.ndarray:

@@ -66,6 +66,8 @@ class Facts(_Known):
     best_epoch: int | None = None  # from 1
     test_evaluations: int | None = None  # times that the main scores, and each of the evaluations, were taken
     not_counted: list[str] = field(default_factory=list)  # operations that the cost may lack
+    recipe: list[str] = field(default_factory=list)  # what it was trained with that is not the suite's
+    own_masks: Mapping[str, Any] = field(default_factory=dict)  # shares before and after the method's own modality dropout in training
     synthetic: bool = False
     ids: str = ""  # of its samples: private, or public where the dataset says so; salted in what was published; "" in records of before
     restricted: bool = False  # the owners of its data forbid publishing what is derived of them, row by row

@@ -68,7 +68,8 @@ class Salter:
         if (ids[order][1:] == ids[order][:-1]).any():
             raise ValueError("two ids of samples have the same hash; publish from a folder with another salt")
         evaluations = {rule: outputs[order] for rule, outputs in found.evaluations.items()}
-        return Predictions(ids[order], found.target[order], found.outputs[order], evaluations, found.form)
+        observed = None if found.observed is None else found.observed[order]
+        return Predictions(ids[order], found.target[order], found.outputs[order], evaluations, found.form, observed)
 
     def text(self, text: str) -> str:
         """The text with every sample it names under its hash: what is called a sample, and any id that is known by now."""
@@ -117,7 +118,8 @@ def as_set(found: Predictions) -> Predictions:
     columns = [found.target, *(column for outputs in (found.outputs, *found.evaluations.values()) for column in outputs.T)]
     order = np.lexsort([_sortable(column) for column in reversed(columns)])
     evaluations = {rule: outputs[order] for rule, outputs in found.evaluations.items()}
-    return Predictions(np.zeros(len(order), dtype="U1"), found.target[order], found.outputs[order], evaluations, found.form)
+    observed = None if found.observed is None else found.observed[order]
+    return Predictions(np.zeros(len(order), dtype="U1"), found.target[order], found.outputs[order], evaluations, found.form, observed)
 
 
 def _sortable(column: np.ndarray) -> np.ndarray:

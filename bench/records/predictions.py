@@ -23,7 +23,8 @@ class Predictions:
     `outputs` are logits or class probabilities, as `form` says, in the precision that the method computed in: they are stored
     untouched, so nothing that tells two rows apart is lost. Files of before hold probabilities cut to float32. `evaluations` holds the
     outputs (N, C) of the same rows, by the rule of each evaluation. Whoever wants class scores takes `scores` and `scores_under`: what
-    is scored is then what is stored.
+    is scored is then what is stored. `observed` (N, M) bool is what the rows have of the trial's modalities before any rule hides some;
+    None where they have all, or nothing was asked under other rules.
     """
 
     ids: np.ndarray
@@ -31,6 +32,7 @@ class Predictions:
     outputs: np.ndarray
     evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
     form: str = SCORES
+    observed: np.ndarray | None = None
 
     @property
     def scores(self) -> np.ndarray:
@@ -47,7 +49,7 @@ class Predictions:
         return softmax(values) if self.form == LOGITS else values
 
     def named(self) -> dict[str, np.ndarray]:
-        """All arrays by the names they have in a file."""
+        """What a trial computed, and of which rows, by the names that arrays have in a file."""
         arrays = {"ids": self.ids.astype(str), "target": self.target, self.form: self.outputs}
         return arrays | {f"{EVALUATION}{rule}": outputs for rule, outputs in self.evaluations.items()}
 
@@ -56,7 +58,7 @@ class Predictions:
         """From arrays by their names. Raises: KeyError if one is absent."""
         evaluations = {name.removeprefix(EVALUATION): array for name, array in arrays.items() if name.startswith(EVALUATION)}
         form = LOGITS if LOGITS in arrays else SCORES
-        return cls(arrays["ids"], arrays["target"], arrays[form], evaluations, form)
+        return cls(arrays["ids"], arrays["target"], arrays[form], evaluations, form, arrays.get("observed"))
 
     @classmethod
     def read(cls, blob: bytes) -> Predictions:
@@ -66,7 +68,7 @@ class Predictions:
 
     def without_outputs(self) -> Predictions:
         """Its rows alone: ids and targets."""
-        return Predictions(self.ids, self.target, np.empty((0, self.outputs.shape[1]), self.outputs.dtype), {}, self.form)
+        return Predictions(self.ids, self.target, np.empty((0, self.outputs.shape[1]), self.outputs.dtype), {}, self.form, self.observed)
 
     def shares_rows(self, other: Predictions) -> bool:
         """Whether both are of the same test samples with the same targets, in the same order."""
@@ -78,12 +80,13 @@ def stack(predictions: Mapping[str, Predictions]) -> dict[str, np.ndarray]:
     """Predictions by trial as few arrays: trials tested on the same samples share ids and targets, and outputs of one kind are stacked.
 
     Part k has `k/ids` (N,), `k/target` (N,), `k/trials` (T,), `k/logits` or `k/scores` (T, N, C) and, for each evaluation's rule,
-    `k/evaluations/RULE` (T, N, C).
+    `k/evaluations/RULE` (T, N, C); `k/observed` (N, M) where rows lack modalities by nature and there are such rules.
     """
     parts: list[tuple[Predictions, list[str]]] = []
     index: dict[tuple, list[int]] = defaultdict(list)
     for id_, found in predictions.items():
-        kind = (found.form, found.outputs.dtype, found.outputs.shape, tuple(found.evaluations), hash(found.target.tobytes()))
+        kind: tuple = (found.form, found.outputs.dtype, found.outputs.shape, tuple(found.evaluations), hash(found.target.tobytes()))
+        kind += () if found.observed is None else (found.observed.shape, found.observed.tobytes())
         place = next((number for number in index[kind] if parts[number][0].shares_rows(found)), None)
         if place is None:
             place = len(parts)
@@ -94,6 +97,7 @@ def stack(predictions: Mapping[str, Predictions]) -> dict[str, np.ndarray]:
     for number, (first, ids) in enumerate(parts):
         own = [predictions[id_] for id_ in ids]
         arrays |= {f"{number}/ids": first.ids.astype(str), f"{number}/target": first.target, f"{number}/trials": np.array(ids)}
+        arrays |= {} if first.observed is None else {f"{number}/observed": first.observed}
         arrays[f"{number}/{first.form}"] = np.stack([found.outputs for found in own])
         arrays |= {f"{number}/{EVALUATION}{rule}": np.stack([found.evaluations[rule] for found in own]) for rule in first.evaluations}
     return arrays
@@ -112,7 +116,7 @@ def unstack(arrays: Mapping[str, np.ndarray], names: Iterable[str], wanted: Iter
     for head, own in heads.items():
         if f"{head}/trials" in own:
             part = {name.partition("/")[2]: arrays[name] for name in own}
-            shared = {name: part.pop(name) for name in ("ids", "target", "trials")}
+            shared: dict[str, np.ndarray] = {name: part.pop(name) for name in ("ids", "target", "trials", "observed") if name in part}
             places = [(place, str(id_)) for place, id_ in enumerate(shared["trials"].tolist()) if str(id_) in asked]
             found |= {id_: Predictions.of({**shared, **{name: outputs[place] for name, outputs in part.items()}}) for place, id_ in places}
         elif head in asked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -256,6 +256,12 @@ def _check_stated(cls: type[Any], name: str) -> None:
     base = MethodConfig if issubclass(cls, Method) else EstimatorConfig
     if not (isinstance(cls.Config, type) and issubclass(cls.Config, base)):
         raise UsageError(f"Config of method {name!r} must derive from bench.methods.base.{base.__name__}, got {cls.Config!r}")
+    shared = getattr(cls.Config, "shared", ())
+    if isinstance(shared, str) or not isinstance(shared, Collection) or not all(isinstance(one, str) for one in shared):
+        raise UsageError(f'shared of the Config of method {name!r} must be a set of field names, such as {{"width"}}, got {shared!r}')
+    for key in shared:
+        if key not in {each.name for each in fields(cls.Config)}:
+            raise unknown(f"field in shared of method {name}", key, [each.name for each in fields(cls.Config)])
     if not cls.presets:
         raise UsageError(f"presets of method {name!r} must hold one at least, got none; leave `presets` out for a single default")
     known = {key.name for key in fields(cls.Config)}
@@ -265,6 +271,22 @@ def _check_stated(cls: type[Any], name: str) -> None:
         for key in changes:
             if key not in known:
                 raise unknown(f"field in preset {preset} of method {name}", str(key), known)
+
+
+def shared_fields(cls: type[Any] | None) -> set[str]:
+    """The Config fields of a method that a suite's settings for all methods reach: those that every Config has, and what it shares.
+
+    Methods of the suite share every field: their names mean the same in all of them. Nothing reaches a method that fits itself. Of a
+    class that is not known (None) they are those of every Config.
+    """
+    from bench.methods.base import Method, MethodConfig
+
+    if cls is None:
+        return {key.name for key in fields(MethodConfig)}
+    if not issubclass(cls, Method):
+        return set()
+    common, own = ({key.name for key in fields(config)} for config in (MethodConfig, cls.Config))
+    return own if cls.__module__.startswith("bench.methods.") else common | set(cls.Config.shared)
 
 
 def config_of(cls: type[Any], choice: Choice, training: Mapping[str, Value]) -> Any:

@@ -12,6 +12,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import os
 import site
 import sys
 import sysconfig
@@ -139,9 +140,20 @@ def with_files(code: str, values: Iterable[object]) -> str:
 
 
 def contents_of(values: Iterable[object]) -> list[str]:
-    """SHA-256 of the content of every file that an option names, in the order of these values."""
-    found = {value: content(path) for value in values if isinstance(value, str) and (path := named_file(value)) is not None}
+    """SHA-256 of the content of every file that an option names, as a text or a path or among several, in the order of these values."""
+    found = {value: content(path) for value in _texts(values) if (path := named_file(value)) is not None}
     return [digest for _, digest in sorted(found.items())]
+
+
+def _texts(values: Iterable[object]) -> Iterator[str]:
+    """Every text and path among values, inside tuples, lists, sets and mappings too."""
+    for value in values:
+        if isinstance(value, str | os.PathLike):
+            yield os.fspath(value)  # type: ignore[misc]
+        elif isinstance(value, Mapping):
+            yield from _texts(value.values())
+        elif isinstance(value, tuple | list | set | frozenset):
+            yield from _texts(value)
 
 
 def named_file(value: str) -> Path | None:

@@ -27,7 +27,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.backends.mha import get_fastpath_enabled, set_fastpath_enabled
-from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -36,6 +35,7 @@ from bench.datasets.base import Batch
 from bench.errors import TrialError
 from bench.methods.base import Method
 from bench.training.devices import synchronise
+from bench.training.recipe import loss_of
 
 OTHER = "other"  # work and parameters outside any submodule
 aten = torch.ops.aten
@@ -263,21 +263,31 @@ def _shape(value: Any) -> Any:
     return type(value)(map(_shape, value)) if type(value) in (tuple, list) else value
 
 
+def counted_flops(work: Callable[[], object]) -> float:
+    """Floating-point operations of any work in torch."""
+    tally = _Tally(FlopCounterMode(display=False, custom_mapping=FORMULAS).flop_registry)
+    with countable(), tally:
+        work()
+    return float(tally.flops)
+
+
 def training_flops(method: Method, batch: Batch, check: Callable[[object], None] = lambda prediction: None) -> float:
-    """Floating-point operations of one training step: forward pass, penalties and backward pass; the optimiser's step is light.
+    """Floating-point operations of one training step: forward pass, loss, penalties and backward pass; the optimiser's step is light.
 
     It moves what a training step moves but the parameters (random streams, batch norm) and leaves the method in training mode,
     without gradients. `check` sees what the method returned before anything is done with it.
     """
-    tally = _Tally(FlopCounterMode(display=False, custom_mapping=FORMULAS).flop_registry)
-    method.train()
-    with torch.enable_grad(), countable(), tally:
+
+    def step() -> None:
         prediction = method(batch)
         check(prediction)
-        loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
-        loss.backward()
+        loss_of(method, prediction, batch, "counting").backward()
+
+    method.train()
+    with torch.enable_grad():
+        flops = counted_flops(step)
     method.zero_grad(set_to_none=True)
-    return float(tally.flops)
+    return flops
 
 
 def parameters_by_component(method: Method, depth: int = 1) -> dict[str, tuple[int, int]]:

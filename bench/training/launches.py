@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.datasets.base import Batch
 from bench.methods.base import Method, MethodConfig
 from bench.methods.layers import with_dropout_of_torch
-from bench.training.loop import Steps, optimiser_of, row_batches
+from bench.training.loop import Steps, row_batches
 
 aten = torch.ops.aten
 READS = frozenset((
@@ -65,7 +65,7 @@ def reads_values(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> bool:
 
 @dataclass(frozen=True)
 class StepCount:
-    """Launches and synchronisations of one training step, as the suite runs it: rows, forward and backward pass, clipping, Adam."""
+    """Launches and synchronisations of one training step, as the suite runs it: rows, forward and backward pass, clipping, optimiser."""
 
     launches: int
     synchronisations: int
@@ -73,8 +73,8 @@ class StepCount:
 
 
 def step_count(method: Method, config: MethodConfig, data: Batch) -> StepCount:
-    """The count of a second step, on the first batch; the first makes Adam's state. The method has moved when this comes back."""
-    steps = Steps(method, optimiser_of(method, config), config.clip_norm)
+    """The count of a second step, on the first batch; the first makes the optimiser's state. The method has moved when this comes back."""
+    steps = Steps(method, config)
     method.train()
     rows = next(row_batches(data, config.batch_size))
     tally = _Tally(data.observed.device.type == "cpu")
@@ -85,7 +85,7 @@ def step_count(method: Method, config: MethodConfig, data: Batch) -> StepCount:
         with tally.paused():
             steps.clip()
         tally.launches += CLIPPING if config.clip_norm else 0
-        steps.adam.step()
+        steps.optimiser.step()
     steps.check()
     method.zero_grad(set_to_none=True)
     return StepCount(tally.launches, sum(tally.places.values()), dict(tally.places))

@@ -1,4 +1,4 @@
-"""The loop that all methods share: cross entropy plus their penalties, Adam, one checkpoint chosen on validation.
+"""The loop that all methods share: steps down a loss, the suite's or their own (`recipe`), and one checkpoint chosen on validation.
 
 Sealed batches make a leak loud: a hidden value that is read turns the logits into NaN and the trial fails.
 """
@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.data.parts import Part, Parts, batch_rows
 from bench.datasets.base import Batch, Samples
@@ -26,6 +25,7 @@ from bench.records.reached import Reached, Report
 from bench.seeds import number, stream
 from bench.stats.metrics import not_probabilities, selection_score
 from bench.training.loader import Rows, batches_of, rows_on
+from bench.training.recipe import autocast, check_attributes, finish, has_own, kept_rows, loss_of, optimiser_of, rate_factor
 
 LOOK = 64  # training steps between two looks at their losses, and at the end of an epoch
 
@@ -74,9 +74,18 @@ def rows_for(cls: type, part: Part) -> Samples:
 
 
 def build_method(cls: type[Method], config: MethodConfig, train: Samples, seed: int, device: torch.device) -> Method:
-    """A method ready for its first epoch, every random stream started from the trial's seed."""
+    """A method ready for its first epoch, every random stream started from the trial's seed.
+
+    Raises: TrialError if weights that it loads do not fit, or an attribute hides what bench calls.
+    """
     torch.manual_seed(number(seed, "init"))
-    method = cls(train.schema, config).to(device)
+    try:
+        method = cls(train.schema, config).to(device)
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        raise TrialError(f"weights that {cls.__name__} loads do not fit it: {' '.join(str(error).split())}") from None
+    check_attributes(method)
     method.seed(number(seed, "noise"))
     torch.manual_seed(number(seed, "noise", "dropout"))
     method.prepare(train)
@@ -88,26 +97,28 @@ def fit_to_best(
 ) -> tuple[int, float]:
     """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
     begin = time.perf_counter()
-    train, valid = rows_on(parts.train.samples, device), rows_on(parts.valid.samples, device, is_labelled=False)
+    rows = parts.train.samples
+    train, valid = rows_on(rows, device), rows_on(parts.valid.samples, device, is_labelled=False)
     order = stream(trial.seed, "order")
-    adam = optimiser_of(method, config)
-    steps = Steps(method, adam, config.clip_norm)
+    steps = Steps(method, config)
+
+    def validation() -> tuple[float, float]:
+        scores = predict(method, valid, config.batch_size).double().softmax(1).numpy()
+        return selection_score(trial.selection, parts.valid.samples.target, scores)
+
     best: tuple[float, float] | None = None
     best_epoch, state = 0, {}
     for epoch in range(config.epochs):
-        for group in adam.param_groups:
-            group["lr"] = config.learning_rate * schedule_factor(config.schedule, epoch, config.epochs)
         method.train()
         method.on_epoch(epoch, config.epochs)
         if tracer is not None:
             method.tracer, tracer.epoch = tracer, epoch + 1
-        for step, batch in enumerate(batches_of(train, row_batches(train, config.batch_size, order))):
-            steps.take(batch, f"epoch {epoch + 1}, batch {step + 1}")
+        for _ in steps.epoch(train, rows.observed, epoch, order):
+            pass
         steps.check()
         method.tracer = None
         if method.is_selectable:
-            scores = predict(method, valid, config.batch_size).double().softmax(1).numpy()
-            candidate = selection_score(trial.selection, parts.valid.samples.target, scores)
+            candidate = validation()
             if best is None or candidate > best:
                 best, best_epoch = candidate, epoch + 1
                 state = {key: tensor.detach().clone() for key, tensor in method.state_dict().items()}
@@ -115,17 +126,9 @@ def fit_to_best(
     if best is None:
         raise TrialError(f"no epoch of {config.epochs} gave a state that may be chosen: the warm-up covers them all; train for more epochs")
     method.load_state_dict(state)
+    if finish(method, rows, trial.seed):
+        best = validation()  # of the model as it will be tested
     return best_epoch, best[0]
-
-
-def optimiser_of(method: Method, config: MethodConfig) -> torch.optim.Adam:
-    """Adam over what the method trains. Raises: TrialError if that is nothing."""
-    parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    if not parameters:
-        raise TrialError(f"{type(method).__name__} has no trainable parameter; derive it from Estimator if it fits itself")
-    return torch.optim.Adam(
-        parameters, config.learning_rate, weight_decay=config.weight_decay, amsgrad=config.amsgrad, fused=True
-    )  # fmt: skip
 
 
 class Steps:
@@ -134,40 +137,75 @@ class Steps:
     Once a loss is not finite no parameter moves any more, so what is wrong can still be told when it is looked at.
     """
 
-    def __init__(self, method: Method, adam: torch.optim.Adam, clip_norm: float) -> None:
-        self.method, self.adam, self.clip_norm = method, adam, clip_norm
+    def __init__(self, method: Method, config: MethodConfig) -> None:
+        self.method, self.config, self.optimiser = method, config, optimiser_of(method)
+        self.rates = [group["lr"] for group in self.optimiser.param_groups]  # before any schedule
         self.lost = torch.zeros((), device=method.device)  # 1 from the first loss on that is not finite
-        adam.found_inf = self.lost  # type: ignore[attr-defined]  # a fused step reads it on the device, as a gradient scaler's
+        self.reads_lost = getattr(self.optimiser, "_step_supports_amp_scaling", False)  # a fused step reads it on the device
+        if self.reads_lost:
+            self.optimiser.found_inf = self.lost  # type: ignore[attr-defined]  # as it reads a gradient scaler's
         self._unseen: list[tuple[Tensor, Prediction, str]] = []
 
-    def take(self, batch: Batch, where: str) -> Tensor:
-        """One step; returns its loss. Raises: TrialError on wrong logits at once, on a loss that is not finite from `check`."""
+    def epoch(self, data: Batch | Rows, observed: np.ndarray, epoch: int, order: np.random.Generator) -> Iterator[Tensor]:
+        """The steps of an epoch, counted from 0; yields the loss of each batch. Shapes: observed (N, M) bool, of the rows in `data`.
+
+        Raises: TrialError on wrong logits at once, on a loss that is not finite from `check`.
+        """
+        index = list(row_batches(data, self.config.batch_size, order, kept_rows(self.method, observed, epoch)))
+        each = self.config.accumulate
+        steps = math.ceil(len(index) / each)
+        for place, batch in enumerate(batches_of(data, index)):
+            together = index[place - place % each :][:each]  # the batches of this step
+            if place % each == 0:
+                self.set_rates(epoch, place // each, steps)
+            share = len(batch) / sum(map(len, together)) if each > 1 else 1.0
+            yield self.take(batch, f"epoch {epoch + 1}, batch {place + 1}", share, place % each == 0, place % each == len(together) - 1)
+
+    def set_rates(self, epoch: int, step: int, steps: int) -> None:
+        factor = rate_factor(self.method, epoch, step, steps)
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+
+    def take(self, batch: Batch, where: str, share: float = 1.0, is_first: bool = True, is_last: bool = True) -> Tensor:
+        """A batch's part of a step, its `share` of the rows, and the step itself after the last; returns the batch's loss.
+
+        Raises: TrialError on wrong logits at once, on a loss that is not finite from `check`.
+        """
         loss = self.loss(batch, where)
-        self.backward(loss)
-        self.clip()
-        self.adam.step()
+        self.backward(loss if share == 1.0 else loss * share, is_first)
+        if is_last:
+            self.clip()
+            self.move()
         if len(self._unseen) == LOOK:
             self.check()
         return loss.detach()
 
     def loss(self, batch: Batch, where: str) -> Tensor:
-        """Cross entropy and penalties of a batch, kept for the next look."""
-        prediction = self.method(batch)
-        check_prediction(self.method, prediction, len(batch), where)
-        loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
+        """Loss and penalties of a batch, kept for the next look."""
+        with autocast(self.config, self.method.device):
+            prediction = self.method(batch)
+            check_prediction(self.method, prediction, len(batch), where)
+            loss = loss_of(self.method, prediction, batch, where)
         seen = loss.detach()
         self.lost.logical_or_(seen - seen)  # 0 if finite, else NaN, which counts as true
         penalties = {name: penalty.detach() for name, penalty in prediction.penalties.items()}
         self._unseen.append((seen, Prediction(prediction.logits.detach(), penalties), where))
         return loss
 
-    def backward(self, loss: Tensor) -> None:
-        self.adam.zero_grad(set_to_none=True)
+    def backward(self, loss: Tensor, is_first: bool = True) -> None:
+        if is_first:
+            self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
 
     def clip(self) -> None:
-        if self.clip_norm:
-            nn.utils.clip_grad_norm_(self.method.parameters(), self.clip_norm)
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
+
+    def move(self) -> None:
+        """One step of the optimiser, of one that knows nothing of lost losses once they have been looked at."""
+        if not self.reads_lost:
+            self.check()
+        self.optimiser.step()
 
     def check(self) -> None:
         """Look at the losses since the last look. Raises: TrialError if one is not finite, saying what is wrong with the first."""
@@ -178,13 +216,6 @@ class Steps:
         for finite, (_, prediction, where) in zip(torch.isfinite(losses).tolist(), unseen, strict=True):
             if not finite:
                 raise TrialError(f"{_not_finite(self.method, prediction)} ({where})")
-
-
-def schedule_factor(schedule: str, epoch: int, epochs: int) -> float:
-    """What the learning rate is multiplied by in an epoch, counted from 0."""
-    if schedule == "poly":
-        return (1 - epoch / epochs) ** 0.9
-    return 0.9 ** (epoch // 20) if schedule == "step" else 1.0
 
 
 @torch.no_grad()
@@ -253,12 +284,19 @@ def _not_finite(method: Method, prediction: Prediction) -> str:
     if not torch.isfinite(prediction.logits).all():
         return "non-finite logits from finite parameters: the method read a cell that is not observed (it holds NaN), or overflowed"
     bad = [name for name, penalty in prediction.penalties.items() if not torch.isfinite(penalty)]
-    return f"non-finite loss: penalty {', '.join(bad)}" if bad else "non-finite loss"
+    if bad:
+        return f"non-finite loss: penalty {', '.join(bad)}"
+    return f"non-finite loss: {type(method).__name__}.loss" if has_own(method, "loss") else "non-finite loss"
 
 
-def row_batches(data: Batch | Rows, batch_size: int, generator: np.random.Generator | None = None) -> Iterator[Tensor]:
-    """Row indices of each batch, where the data can be asked for them; shuffled if a generator is given. They are moved there at once."""
-    rows = list(batch_rows(len(data), batch_size, generator))
+def row_batches(
+    data: Batch | Rows, batch_size: int, generator: np.random.Generator | None = None, kept: np.ndarray | None = None
+) -> Iterator[Tensor]:
+    """Row indices of each batch, where the data can be asked for them; shuffled if a generator is given. They are moved there at once.
+
+    Shapes: kept (N,) bool, the rows to take.
+    """
+    rows = list(batch_rows(len(data), batch_size, generator, kept))
     order = torch.from_numpy(np.concatenate(rows)).to(data.observed.device if isinstance(data, Batch) else "cpu")
     yield from order.split([len(index) for index in rows])
 

@@ -19,7 +19,7 @@ from bench.seeds import stream
 from bench.training.cost import training_flops
 from bench.training.devices import synchronise
 from bench.training.loader import rows_on
-from bench.training.loop import Steps, build_method, evaluate, optimiser_of, resolve_device, row_batches
+from bench.training.loop import Steps, build_method, evaluate, resolve_device, row_batches
 from bench.training.threads import limited
 from bench.training.trial import open_trial
 
@@ -62,12 +62,12 @@ def _timed_estimator(cls: type[Estimator], config: Any, parts: Parts) -> Span:
 
 def _timed_method(cls: Any, config: MethodConfig, parts: Parts, trial: Trial, device: torch.device) -> tuple[Span, float]:
     method = build_method(cls, config, parts.train.samples, trial.seed, device)
-    adam, train = optimiser_of(method, config), rows_on(parts.train.samples, device)
+    train = rows_on(parts.train.samples, device)
     first = islice(row_batches(train, config.batch_size, stream(0, "order")), STEPS + 1)
     batches = [train.rows(rows) for rows in first]
     method.train()
     method.on_epoch(config.epochs - 1, config.epochs)  # past every warm-up, as most epochs are
-    taken, steps = Steps(method, adam, config.clip_norm), list[float]()
+    taken, steps = Steps(method, config), list[float]()
     while len(steps) < STEPS + 1 and (len(steps) < 2 or sum(steps[1:]) < SECONDS):  # the first one warms up
         steps.append(_seconds(lambda: taken.take(batches[len(steps) % len(batches)], "timing"), device))
     taken.check()

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from bench.data.parts import Part
 from bench.datasets.base import Batch, Samples, as_batch
 from bench.errors import TrialError
 from bench.methods.base import Ceiling, Estimator, Method
-from bench.methods.tracing import Tracer
+from bench.methods.tracing import MaskCount, Tracer
 from bench.question.machine import Machine
 from bench.question.trial import Trial
 from bench.records.facts import Facts, Origin
@@ -32,7 +32,7 @@ from bench.records.record import Record
 from bench.records.scoring import scored
 from bench.seeds import number
 from bench.stats.metrics import selection_score
-from bench.training.cost import forward_count, latency_ms, resident_mb, stated_number, training_flops
+from bench.training.cost import counted_flops, forward_count, latency_ms, resident_mb, stated_number, training_flops
 from bench.training.devices import forked_streams, name_of, peak_bytes
 from bench.training.loader import Rows, batches_of, rows_on
 from bench.training.loop import (
@@ -49,6 +49,7 @@ from bench.training.loop import (
     without_labels,
 )
 from bench.training.opened import Opened, open_trial
+from bench.training.recipe import finish, has_own, kept_rows, recipe_of
 from bench.training.threads import limited
 from bench.training.weights import save
 
@@ -99,7 +100,8 @@ def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, we
         part = parts.under(parse_rule(rule))
         outputs[rule] = outcome.predict(part)
         hidden[rule] = {"missing": part.missing, "mask": part.mask}
-    predictions = Predictions(test.samples.ids, test.samples.target, outcome.outputs, outputs, outcome.form)
+    natural = parts.natural if outputs else None
+    predictions = Predictions(test.samples.ids, test.samples.target, outcome.outputs, outputs, outcome.form, natural)
     metrics, reasons, histogram = scored(predictions.target, predictions.scores)
     surface = {rule: {**scored(predictions.target, predictions.scores_under(rule))._asdict(), **hidden[rule]} for rule in outputs}
     facts = {
@@ -115,6 +117,8 @@ def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, we
         "best_epoch": outcome.best_epoch,
         "test_evaluations": 1,  # times that the main scores, and each of the evaluations, were taken
         "not_counted": list(outcome.not_counted),
+        "recipe": recipe_of(opened.cls, opened.config, device) if issubclass(opened.cls, Method) else [],
+        "own_masks": outcome.own_masks,
         "synthetic": opened.dataset.synthetic,
         "ids": "public" if opened.dataset.public_ids else "private",
         "restricted": opened.dataset.restricted,
@@ -163,22 +167,28 @@ def _validate(trial: Trial, machine: Machine, report: Report) -> Record:
 
 
 def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[float]:
-    """GFLOPs of training in each epoch: a step on one batch, counted in each phase of the training, times the rows.
+    """GFLOPs of training in each epoch: a step on one batch, counted in each phase of the training, times the rows of the epoch.
 
+    A loss or a choice of rows of its own may make any epoch another phase. What a method does after training counts to its last epoch.
     A twin of the method is counted, so that no random stream of the training moves.
     """
-    config, train = opened.config, opened.parts.train.samples
-    phases: dict[bool, float] = {}
+    cls, config, train = opened.cls, opened.config, opened.parts.train.samples
+    is_steady = not any(has_own(cls, hook) for hook in ("loss", "rows"))
+    phases: dict[object, float] = {}
     gflops = []
     with forked_streams(device):
-        twin = build_method(opened.cls, config, train, trial.seed, device)
-        batch = as_batch(train.rows(np.arange(min(config.batch_size, len(train)))), device)
+        twin = build_method(cls, config, train, trial.seed, device)
         for epoch in range(config.epochs):
             twin.on_epoch(epoch, config.epochs)
-            if twin.is_selectable not in phases:  # a warm-up does less
-                flops = training_flops(twin, batch, lambda found: check_prediction(twin, found, len(batch), "counting"))
-                phases[twin.is_selectable] = flops / len(batch) * len(train) / 1e9
-            gflops.append(phases[twin.is_selectable])
+            rows = np.flatnonzero(kept_rows(twin, train.observed, epoch))
+            phase = twin.is_selectable if is_steady else epoch  # a warm-up does less
+            if phase not in phases:
+                batch = as_batch(train.rows(rows[: config.batch_size]), device)
+                flops = training_flops(twin, batch, lambda found: check_prediction(twin, found, len(batch), "counting"))  # noqa: B023
+                phases[phase] = flops / len(batch) / 1e9
+            gflops.append(phases[phase] * len(rows))
+        if has_own(cls, "after_training"):
+            gflops[-1] += counted_flops(lambda: finish(twin, train, trial.seed)) / 1e9
     return gflops
 
 
@@ -191,6 +201,7 @@ class _Outcome:
     valid: float  # selection metric of the chosen checkpoint
     best_epoch: int | None = None
     not_counted: tuple[str, ...] = ()  # operations that the cost may lack
+    own_masks: Mapping[str, object] = field(default_factory=dict)  # what its own modality dropout did in training
 
 
 def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
@@ -245,9 +256,11 @@ def _train_method(
 ) -> _Outcome:
     config, parts = opened.config, opened.parts
     method = build_method(opened.cls, config, parts.train.samples, trial.seed, device)
+    method.masks = masks = MaskCount()
     begin = time.perf_counter()
     best_epoch, valid = fit_to_best(method, config, parts, trial, device, report, tracer)
     seconds = time.perf_counter() - begin
+    method.masks = None
     if weights is not None:
         save(method, trial, best_epoch, weights)
     test = rows_on(parts.test.samples, device, is_labelled=False)
@@ -275,7 +288,7 @@ def _train_method(
         "latency_ms_64": latency_ms(method, [few]),
         "train_seconds": seconds,
     }
-    return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
+    return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)), masks.shares(trial.combination))
 
 
 def _where(machine: Machine, device: torch.device) -> Origin:

@@ -25,6 +25,7 @@ from bench.stats.metrics import softmax
 from bench.training.loader import rows_on
 from bench.training.loop import as_computed, build_method, predict, resolve_device, without_labels
 from bench.training.opened import Opened, open_trial
+from bench.training.recipe import restore
 
 FORMAT = "bench weights 1"
 GENERATOR = "bench.generator"  # the tensor with the state of the method's random generator as it was before the test part
@@ -104,7 +105,7 @@ def load(trial: Trial, path: Path, machine: Machine | None = None) -> Weights:
     method = build_method(opened.cls, opened.config, opened.parts.train.samples, trial.seed, device)
     generator = tensors.pop(GENERATOR)
     try:
-        method.load_state_dict(tensors)
+        restore(method, tensors, opened.parts.train.samples, trial.seed)
     except RuntimeError as error:
         raise UsageError(f"{path} does not fit the method: {' '.join(str(error).split())}") from None
     return Weights(trial, opened, method.eval(), generator)

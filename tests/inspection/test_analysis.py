@@ -111,6 +111,20 @@ def test_routing_counts_tokens_by_observed_combination_and_expert():
     assert set(rows["target"]) == {"B", "-"}
 
 
+def test_tokens_that_visit_every_expert_count_by_their_gates():
+    """A gate over all experts, as SimMLM's: rows of AB weigh them 3 to 1, a row of A has nothing else."""
+    row = {"sample": [0, 1, 2], "layer": [0] * 3, "target": [-1] * 3, "modality": [-1] * 3, "filled": [False] * 3, "supported": [False] * 3}
+    row |= {
+        "source": [[True, True], [True, True], [True, False]],
+        "experts": [[0, 1]] * 3,
+        "gates": [[0.75, 0.25], [0.75, 0.25], [1.0, 0.0]],
+    }
+    found = routing_analysis([source_of({"routing": row})])
+    shares = found.rows.set_index(["observed", "expert"])["share_of_observed"].to_dict()
+    assert shares == pytest.approx({("AB", "e1"): 0.75, ("AB", "e2"): 0.25, ("A", "e1"): 1.0, ("A", "e2"): 0.0})
+    assert found.summary.iloc[0]["tokens"] == 3
+
+
 def test_routing_information_is_that_of_the_formula():
     """Joint counts [[2, 1], [0, 1]]: I = H(rows) + H(columns) - H(cells)."""
     summary = routing_analysis([source_of(routing_tables())]).summary.iloc[0]
@@ -132,6 +146,14 @@ def test_gradients_are_means_over_the_batches_of_an_epoch():
     assert found.rows["cosine_both"].tolist() == pytest.approx([0.4, 0.2])
     assert found.rows["negative_batches"].tolist() == [0.5, 0]
     assert found.summary[["first_epoch", "last_epoch"]].iloc[0].tolist() == pytest.approx([0.2, 0.3])
+
+
+def test_norms_of_gradients_stand_beside_their_cosines():
+    table = {"epoch": [1, 1], "first": [0, 0], "second": [1, 1], "rows": [3, 2], "cosine": [0.5, -0.1], "cosine_both": [0.5, 0.1]}
+    found = gradients_analysis([source_of({"gradients": table | {"norm_first": [4.0, 2.0], "norm_second": [0.5, 0.1]}})])
+    for frame in (found.rows, found.summary):
+        assert frame[["norm_first", "norm_second"]].iloc[0].tolist() == pytest.approx([3.0, 0.3])
+    assert "norm_first" not in gradients_analysis([source_of({"gradients": table})]).rows
 
 
 def test_support_weights_of_a_filled_modality_sum_to_one(monkeypatch, make_samples):

@@ -30,8 +30,12 @@ from bench.records.record import Finding, audit_summary
 VIOLATIONS = Path(__file__).parents[1] / "support" / "violations.py"
 FOUND = {
     "ReadsHidden": ("poison", "1e30 in hidden cells changes logits by"),
+    "ReadsPadding": ("poison", "(it reads padding of sequence)"),
+    "ReadsHiddenImages": ("poison", "(it reads hidden rows of image)"),
     "ReadsHiddenInItsPenalty": ("poison", "other values in hidden cells change training: its losses"),
     "ReadsHiddenInPrepare": ("poison", "other values in hidden cells change training"),
+    "ReadsHiddenAfterTraining": ("poison", "other values in hidden cells change training: its weights"),
+    "ReadsHiddenInItsLoss": ("poison", "other values in hidden cells change training: its losses"),
     "MultipliesByTheMask": ("poison", "training fails with other values in hidden cells: TrialError: non-finite"),
     "NormalisesByTheBatch": ("batch-mate", "(beside other rows)"),
     "DependsOnItsPlace": ("batch-mate", "logits of a row change by up to 3.0e-02"),
@@ -40,10 +44,14 @@ FOUND = {
     "RemembersEarlierBatches": ("support pool", "with the rows of an earlier batch"),
     "AnswersFromACache": ("support pool", "because other rows were scored before"),
     "TrainsOnEvaluatedRows": ("support pool", "rows that are scored between epochs change training: its losses"),
+    "MakesPrototypesOfScoredRows": ("support pool", "rows that are scored between epochs change training: its weights"),
+    "ChoosesRowsByScoredRows": ("support pool", "rows that are scored between epochs change training: its losses"),
+    "KeepsNeighbours": ("support pool", "other training rows beside the same weights change logits"),
     "LooksAtTrainingRows": ("support pool", "other training rows beside the same weights change logits"),
     "PeeksAtLabels": ("label", "true labels in evaluation change logits by 5; other labels in evaluation change logits by 5"),
     "ReadsNumpysGenerator": ("determinism", "losses depend on the global generator of numpy; use self.generator"),
     "ReadsPythonsGenerator": ("determinism", "losses depend on the global generator of random; use self.generator"),
+    "DrawsAfterTraining": ("determinism", "weights depend on the global generator of random; use self.generator"),
     "NeverTheSame": ("determinism", "one seed gives other losses each time"),
     "NeverTrainsItsRetriever": ("gradient", "no gradient in 6 steps: experts.bias, experts.weight, gate"),
     "NeedsAModality": ("empty row", "AssertionError: a row without any modality"),
@@ -86,6 +94,7 @@ def test_clean_method_passes_every_check(name):
         ("DeclaresItsBatch", "batch-mate", "declared: batch_dependent is stated"),
         ("DeclaresAlwaysSees", "batch-mate", "declared: normalised by the batch, as released"),
         ("StatesTrainingRows", "support pool", "declared: uses_other_samples is stated"),
+        ("StatesNeighbours", "support pool", "declared: uses_other_samples is stated"),
     ],
 )
 def test_declared_dependence_is_measured_reported_and_passed(name, check, reason):
@@ -328,3 +337,9 @@ def test_audit_belongs_to_the_exact_code_helpers_included(tmp_path, monkeypatch)
     assert audited() == "not audited"
     bench.audit("helped.py:Helped", out="out", quiet=True)
     assert "batch-mate" in audited()
+
+
+def test_message_names_every_modality_that_is_read_and_which_of_its_cells():
+    detail = findings_of("ReadsHidden")["poison"].detail
+    assert "(it reads hidden rows of vector, hidden rows of sequence, hidden rows of image and padding of sequence)" in detail
+    assert "sequence" not in findings_of("ReadsHiddenImages")["poison"].detail

@@ -27,9 +27,11 @@ from bench.leaderboard import (
     table_tex,
     write,
 )
+from bench.leaderboard.drawers import DRAWERS
 from bench.leaderboard.folder import Checked, checked
 from bench.leaderboard.folder import board_of as board
 from bench.leaderboard.front_page import lowest_ranks
+from bench.leaderboard.plots import data_of
 from bench.leaderboard.printed import read_printed
 from bench.leaderboard.setting_page import PAGE_END
 from bench.question.suite import Settings, Suite
@@ -333,6 +335,44 @@ def test_published_response_surface_renders_to_its_own_bytes(tmp_path):
     assert lines[0].startswith("dataset,combination,protocol")
     assert len(lines) == 1 + 2 * 5
     assert "### Response surface" in (tmp_path / "surface" / "digits.md").read_text(encoding="utf-8")
+
+
+def test_what_own_modality_dropout_does_is_said_with_the_row():
+    pairs = [
+        (replace(record, facts=replace(record.facts, own_masks={"missing": [0.3, 0.5 + 0.01 * record.trial.seed]})), arrays)
+        if record.trial.method == "muse"
+        else (record, arrays)
+        for record, arrays in full()
+    ]
+    board = board_of(*pairs)
+    flags = {row.label: row.flags for row in board.settings[0].rows}
+    assert any(flag.startswith("drops modalities itself: 30 to 5") and flag.endswith("% missing in training") for flag in flags["muse"])
+    assert not any("drops" in flag for label, own in flags.items() if label != "muse" for flag in own)
+    assert "drops modalities itself" in markdown(board)
+
+
+def test_more_is_worse_is_a_column_a_table_a_picture_and_in_the_json(tmp_path):
+    pairs = with_surface()
+    rng = np.random.default_rng(0)
+    for place, (record, arrays) in enumerate(pairs):
+        known = {rule: replace(one, missing=0.0) for rule, one in record.facts.evaluations.items()}
+        rows = np.tile(np.arange(len(arrays.ids)), 4)
+        ids = np.array([f"r{i}" for i in range(len(rows))])
+        further = {rule: rng.dirichlet([1, 1], len(rows)) for rule in arrays.evaluations}
+        wide = replace(arrays, ids=ids, target=arrays.target[rows], outputs=arrays.outputs[rows], evaluations=further)
+        pairs[place] = replace(record, facts=replace(record.facts, evaluations=known)), wide
+    board = board_of(*pairs)
+    page = markdown(board)
+    for words in ("More is worse", "n/a (needs 5 seeds for 2 pairs; raw ", "Worst pair", "*More is worse*: `V of K (raw R %)`"):
+        assert words in page
+    row = json.loads(json.dumps(board.as_json()))["settings"][0]["surface"]["rows"][0]["more_is_worse"]
+    assert (row["pairs"], row["sure"], row["seeds"], row["reason"]) == (2, None, 2, "needs 5 seeds for 2 pairs, got 2")
+    assert {"left_out", "raw", "harmful", "harm", "harm_interval", "help", "lost", "gain", "worst"} <= row.keys()
+    data = data_of(board)[board.files.picture("more", *board.settings[0].setting)]
+    assert data["pairs"] == ["N to NE", "E to NE"]
+    assert len(DRAWERS["more"](data).axes[0].images[0].get_array()) == len(data["labels"]) == 2
+    publish(tmp_path / "more", answers_of(pairs), draw=False)
+    assert stale_files(tmp_path / "more") == []
 
 
 def test_different_masks_of_an_evaluation_are_a_banner():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.leaderboard.surface import noise_area, retention, shapley, surface_of, worst_subset
+from bench.leaderboard.surface import more_text, noise_area, retention, shapley, surface_of, worst_subset
 from bench.question.trial import Trial
 from bench.records.facts import Evaluated, Facts
 from bench.records.predictions import Predictions
@@ -206,3 +206,55 @@ def test_records_without_evaluations_have_no_surface():
     plain = Record(replace(record.trial, evaluations=()), "done", None, {"accuracy": 0.5})
     assert surface([(plain, arrays)]) is None
     assert [row.label for row in surface([(plain, arrays), made("constant", 0, FLOOR)]).rows] == ["constant"]
+
+
+# ---- more is worse
+
+
+def falling(seeds=5, missing=0.0, rows=40, observed=None):
+    """Both modalities together are right on fewer rows than each alone; every seed on others."""
+    target, pairs = np.arange(rows) % 2, []
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        right = {"fixed(N)": rng.random(rows) < 0.9, "fixed(E)": rng.random(rows) < 0.9, "fixed(NE)": rng.random(rows) < 0.4}
+        found = {rule: np.where(np.eye(2)[target] == own[:, None], 0.8, 0.2) for rule, own in right.items()}
+        facts = Facts(evaluations={rule: Evaluated({"accuracy": own.mean()}, missing=missing) for rule, own in right.items()})
+        trial = replace(TRIAL, method="muse", seed=seed, evaluations=tuple(right))
+        ids = np.array([f"r{i}" for i in range(rows)])
+        arrays = Predictions(ids, target, found["fixed(NE)"], found, observed=observed)
+        pairs.append((Record(trial, "done", None, {"accuracy": 0.4}, {}, facts), arrays))
+    return pairs
+
+
+def test_surface_says_where_more_is_worse():
+    row = surface(falling()).rows[0]
+    assert row.more_is_worse.marked == (("N", "NE"), ("E", "NE"))
+    assert row.more_is_worse.harmful == ("N", "E")
+    assert more_text(row) == "2 of 2 (raw 100 %)"
+    assert more_text(surface(falling(seeds=2)).rows[0]) == "n/a (needs 5 seeds for 2 pairs; raw 100 %)"
+    assert surface(falling()).knows_more
+
+
+def test_it_is_not_told_where_test_samples_may_lack_modalities_unseen():
+    row = surface(falling(missing=0.1)).rows[0]
+    assert row.more_is_worse is None
+    assert row.more_reason == "needs what test samples have by nature, which records of before lack; run it again"
+    assert more_text(row) == "n/a"
+    assert not surface(falling(missing=0.1)).knows_more
+
+
+def test_samples_that_lack_a_modality_are_no_pair_of_it():
+    observed = np.ones((40, 2), dtype=bool)
+    observed[:5, 1] = False
+    row = surface(falling(missing=0.1, observed=observed)).rows[0]
+    assert [pair.rows for pair in row.more_is_worse.found] == [35, 35]
+
+
+def test_it_needs_every_combination():
+    pairs = [(replace(record, trial=replace(record.trial, evaluations=("fixed(N)", "fixed(NE)"))), arrays) for record, arrays in falling()]
+    assert surface(pairs).rows[0].more_reason == "needs scores under every combination of two modalities or more"
+
+
+def test_a_method_that_ignores_its_inputs_has_a_dash():
+    same = [(record, replace(arrays, evaluations=dict.fromkeys(arrays.evaluations, arrays.outputs))) for record, arrays in falling()]
+    assert more_text(surface(same).rows[0]) == "-"

@@ -1,5 +1,6 @@
 """Records: one format, off by default, and no bit of a prediction changes when they are on."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,12 +12,14 @@ from bench import registry
 from bench.datasets.base import as_batch
 from bench.methods.base import Method
 from bench.methods.catalog import PAPER
-from bench.methods.tracing import Tracer, read_traces, tracing
+from bench.methods.tracing import MaskCount, Tracer, read_traces, tracing
 
 SMALL = {"width": 16, "tokens": 2, "batch_size": 8, "heads": 2, "layers": 1, "hidden": 16, "n_experts": 6}
 TABLES = {
     "moe-retriever": {"routing", "supports", "embeddings"},
     "fusemoe": {"routing", "embeddings"},
+    "flexmoe": {"routing", "embeddings"},
+    "simmlm": {"routing"},
     "m3care": {"supports", "embeddings"},
     "shaspec": {"embeddings"},
     "mmformer": set(),
@@ -101,8 +104,10 @@ def test_routing_names_what_the_unit_observes(name, make_samples):
     routing = tracer.table("routing")
     own = ~routing["supported"]
     assert np.array_equal(routing["source"][own], samples.observed[routing["sample"][own]])
-    rows = np.arange(len(own))
-    assert np.array_equal(routing["source"][rows, routing["modality"]], ~routing["filled"])
+    of_row = routing["modality"] < 0  # a unit that stands for its whole row
+    rows = np.flatnonzero(~of_row)
+    assert np.array_equal(routing["source"][rows, routing["modality"][rows]], ~routing["filled"][rows])
+    assert not routing["filled"][of_row].any()
     assert routing["experts"].shape == routing["gates"].shape
 
 
@@ -140,6 +145,7 @@ def test_cosine_is_that_of_the_formula():
     assert found["rows"].tolist() == [1]
     assert found["cosine"][0] == pytest.approx(1 / (math.sqrt(5) * math.sqrt(27)))
     assert found["cosine_both"][0] == pytest.approx(1 / math.sqrt(2))
+    assert (found["norm_first"][0], found["norm_second"][0]) == pytest.approx((math.sqrt(5), math.sqrt(2)))  # where each is observed
 
 
 def test_pair_never_observed_together_has_no_cosine_of_both():
@@ -176,3 +182,42 @@ def test_record_out_of_format_is_refused(table, columns, message):
     tracer.add("supports", sample=torch.zeros(1))
     with pytest.raises(ValueError, match=message):
         tracer.add(table, **columns)
+
+
+# ---- masks of a method's own
+
+
+def test_masks_are_counted_before_and_after_a_draw():
+    count = MaskCount()
+    assert count.shares("AB") == {}
+    observed = torch.tensor([[True, True], [True, False], [True, True], [False, True]])
+    count.add(observed, torch.tensor([[True, True], [True, False], [False, True], [False, True]]))
+    count.add(observed, observed)
+    found = count.shares("AB")
+    assert found["missing"] == pytest.approx([0.25, 5 / 16])
+    assert found["complete"] == pytest.approx([0.5, 3 / 8])
+    assert found["by_modality"] == {"A": pytest.approx([0.25, 3 / 8]), "B": pytest.approx([0.25, 0.25])}
+
+
+DROPPING = {
+    "dropout-transformer": {}, "simmlm": {"expert_share": 0.0}, "muse": {}, "mmformer": {"modality_dropout": "subset"},
+    "shaspec": {"modality_dropout": "uniform_k"}, "flexmoe": {"modality_dropout": "uniform_k"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DROPPING)
+def test_every_modality_dropout_of_a_method_is_counted(name, make_samples):
+    samples = make_samples(n=24, missing=0.3)
+    cls = registry.method_class(name)
+    known = {field.name for field in dataclasses.fields(cls.Config)}
+    method = cls(samples.schema, cls.Config(**{key: value for key, value in SMALL.items() if key in known} | DROPPING[name]))
+    method.prepare(samples)
+    method.on_epoch(9, 10)
+    method.masks = MaskCount()
+    method.train()(as_batch(samples))
+    before, after = method.masks.shares("ABG")["missing"]
+    assert before == pytest.approx(1 - samples.observed.mean())
+    assert after > before
+    counted = method.masks.shares("ABG")
+    method.eval()(as_batch(samples)) if name != "muse" else None
+    assert method.masks.shares("ABG") == counted

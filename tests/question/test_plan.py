@@ -94,3 +94,69 @@ def test_nothing_is_said_of_ordinary_data(told, make_samples):
         name: (array + 4 * np.random.default_rng(0).normal(size=array.shape)).astype(np.float32) for name, array in samples.values.items()
     }
     assert notices(told(n=800, values=noisy)) == []
+
+
+# ---- what a suite says for all methods
+
+
+CONFIG = """
+from dataclasses import dataclass
+from torch import nn
+from bench.methods.base import Method, MethodConfig, Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(MethodConfig):
+    SHARED
+    width: int = 7
+    depth: int = 2
+
+
+class Mine(Method):
+    Config = Config
+
+    def forward(self, batch):
+        return Prediction(None)
+"""
+
+
+def trained_with(folder, shared, training, **changes):
+    """What reaches a method from outside of what a suite says for all."""
+    folder.mkdir(exist_ok=True)
+    (folder / "mine.py").write_text(CONFIG.replace("SHARED", shared or "pass"))
+    method = f"{folder / 'mine.py'}:Mine"
+    changes = {key: {method: value} if key == "configs" else value for key, value in changes.items()}
+    suite = Suite(
+        "told", (Settings(("breast-cancer",), noise=(0.3,)),), methods=(method, "mean-mlp"), seeds=(0,), training=training, **changes
+    )
+    return {trial.method.rpartition(":")[2]: trial.training for trial in plan(suite)}
+
+
+def test_suite_reaches_fields_of_a_config_from_outside_that_it_shares_alone(tmp_path):
+    training = {"epochs": 3, "width": 64, "depth": 9}
+    assert trained_with(tmp_path / "a", "", {"epochs": 3, "width": 64}) == {"Mine": {"epochs": 3}, "mean-mlp": {"epochs": 3, "width": 64}}
+    assert trained_with(tmp_path / "b", 'shared = {"width", "depth"}', training)["Mine"] == training
+
+
+def test_what_a_suite_says_for_one_method_reaches_any_field(tmp_path):
+    found = trained_with(tmp_path, "", {"epochs": 3, "width": 64}, configs={"width": 5, "depth": 1})
+    assert found["Mine"] == {"epochs": 3, "width": 5, "depth": 1}
+
+
+def test_setting_that_reaches_nobody_says_how_to(tmp_path):
+    with pytest.raises(
+        UsageError, match=r"training option depth is a field of .*Mine, whose Config shares it with no suite; set it as .*Mine\[depth=3\]"
+    ):
+        trained_with(tmp_path, "", {"depth": 3})
+
+
+@pytest.mark.parametrize(
+    ("shared", "said"),
+    [
+        ('shared = "width"', "must be a set of field names"),
+        ('shared = {"widht"}', "field in shared of method .*'widht', did you mean 'width'"),
+    ],
+)
+def test_shared_names_fields(tmp_path, shared, said):
+    with pytest.raises(UsageError, match=said):
+        trained_with(tmp_path, shared, {})

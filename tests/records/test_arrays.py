@@ -14,7 +14,8 @@ from bench.question.trial import Trial
 from bench.records.arrays import TABLES, Arrays
 from bench.records.database import SCHEMA_VERSION, Store
 from bench.records.folder import answers_of
-from bench.records.predictions import LOGITS, SCORES, Predictions
+from bench.records.ids import Salter
+from bench.records.predictions import LOGITS, SCORES, Predictions, stack, unstack
 from bench.records.record import Record
 
 spec = importlib.util.spec_from_file_location("bench_before", Path(__file__).parents[1] / "support" / "before.py")
@@ -131,3 +132,46 @@ def test_outputs_that_lost_bytes_are_explained(tmp_path):
         store.connection.execute("UPDATE outputs SET numbers = substr(numbers, 5) WHERE id = ? AND rule = ''", (TRIALS[0].id,))
         with pytest.raises(UsageError, match=rf"predictions of trial {TRIALS[0].id} are damaged: .*run the trial again"):
             store.predictions([TRIALS[0].id])
+
+
+# ---- what test rows lack by nature
+
+GAPS = np.array([[True, False, True], [False, True, True], [True, True, True]])
+
+
+def lacking(seed=0):
+    return replace(given(seed, ("c", "a", "b")), observed=GAPS)
+
+
+def test_what_rows_lack_by_nature_comes_back():
+    arrays = in_memory()
+    arrays.write("x", lacking())
+    arrays.write("y", given(0, ("c", "a", "b")))
+    found = arrays.read(["x", "y"])
+    assert np.array_equal(found["x"].observed, GAPS)
+    assert found["y"].observed is None
+    arrays.write("x", given(1))
+    assert arrays.read(["x"])["x"].observed is None
+
+
+def test_what_rows_lack_goes_through_a_stacked_file():
+    arrays = stack({"x": lacking(), "y": given(1, ("c", "a", "b")), "z": lacking(2)})
+    found = unstack(arrays, arrays, ["x", "y", "z"])
+    assert np.array_equal(found["x"].observed, GAPS)
+    assert np.array_equal(found["z"].observed, GAPS)
+    assert found["y"].observed is None
+    assert np.array_equal(found["z"].outputs, lacking(2).outputs)
+
+
+def test_hashed_ids_take_what_rows_lack_with_them():
+    found, salter = lacking(), Salter(b"salt")
+    hashed = salter.predictions(found)
+    for row, id_ in enumerate(found.ids):
+        assert np.array_equal(hashed.observed[hashed.ids == salter.of(id_)][0], GAPS[row])
+
+
+def test_a_database_of_before_has_nothing_to_say_of_it(tmp_path):
+    filled(tmp_path)
+    with sqlite3.connect(tmp_path / "bench.db") as connection:
+        connection.execute("DROP TABLE natural")
+    assert answers_of(tmp_path).predictions[TRIALS[0].id].observed is None

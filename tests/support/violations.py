@@ -44,6 +44,21 @@ class ReadsHidden(Clean):
         return Prediction(super().forward(batch).logits + raw(batch)[:, None] * torch.arange(len(self.schema.classes)))
 
 
+class ReadsPadding(Clean):
+    """The mean of a sequence over all its steps."""
+
+    def forward(self, batch):
+        x = torch.where(batch.observed[:, 1, None, None], batch.inputs["sequence"], 0.0)
+        return Prediction(super().forward(batch).logits + torch.nan_to_num(x).mean((1, 2))[:, None] * torch.arange(3))
+
+
+class ReadsHiddenImages(Clean):
+    def forward(self, batch):
+        return Prediction(
+            super().forward(batch).logits + torch.nan_to_num(batch.inputs["image"]).mean((1, 2, 3))[:, None] * torch.arange(3)
+        )
+
+
 class ReadsHiddenInItsPenalty(Clean):
     def forward(self, batch):
         return Prediction(super().forward(batch).logits, {"scale": self.head.weight.square().mean() * raw(batch).abs().mean()})
@@ -67,6 +82,18 @@ class MultipliesByTheMask(Clean):
     def encode(self, batch):
         cells = [self.encoders.encode(m, x).flatten(1) for m, x in enumerate(batch.inputs.values())]
         return torch.where(batch.observed.repeat_interleave(8, 1), torch.cat(cells, 1), 0.0)
+
+
+class ReadsHiddenAfterTraining(Clean):
+    """Statistics of training rows, hidden cells among them."""
+
+    def after_training(self, train):
+        self.head.bias.add_(float(np.nan_to_num(train.values[self.schema.names[0]]).mean()))
+
+
+class ReadsHiddenInItsLoss(Clean):
+    def loss(self, prediction, batch):
+        return super().loss(prediction, batch) * (1 + raw(batch).abs().mean())
 
 
 # ---- batch-mate
@@ -191,6 +218,53 @@ class StatesTrainingRows(LooksAtTrainingRows):
     uses_other_samples = True
 
 
+class MakesPrototypesOfScoredRows(Clean):
+    """What it was asked about in validation is kept, and used once training is over."""
+
+    scored = 0.0
+
+    def forward(self, batch):
+        x = self.encode(batch)
+        if not self.training and not hasattr(self, "over"):
+            self.scored = float(x.mean())
+        return Prediction(self.head(x))
+
+    def after_training(self, train):
+        self.over = True
+        self.head.bias.add_(self.scored)
+
+
+class ChoosesRowsByScoredRows(Clean):
+    """A warm-up that ends by what the validation rows look like."""
+
+    scored = 0.0
+
+    def forward(self, batch):
+        x = self.encode(batch)
+        if not self.training:
+            self.scored = float(x.abs().mean())
+        return Prediction(self.head(x))
+
+    def rows(self, epoch, observed):
+        return observed.sum(1) > (self.scored > 5)
+
+
+class KeepsNeighbours(Clean):
+    """Training rows in predictions, outside the state, and `uses_other_samples` not stated."""
+
+    kept = 0.0
+
+    def after_training(self, train):
+        self.kept = float(np.nanmean(train.sealed().values[self.schema.names[0]]))
+
+    def encode(self, batch):
+        return super().encode(batch) + self.kept
+
+
+class StatesNeighbours(KeepsNeighbours):
+    uses_other_samples = True
+
+
 # ---- label
 
 
@@ -214,6 +288,11 @@ class ReadsPythonsGenerator(Clean):
     def forward(self, batch):
         scale = 1 + random.random() if self.training else 1.0
         return Prediction(super().forward(batch).logits * scale)
+
+
+class DrawsAfterTraining(Clean):
+    def after_training(self, train):
+        self.head.bias.add_(random.random())
 
 
 class NeverTheSame(Clean):

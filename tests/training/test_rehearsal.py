@@ -21,7 +21,7 @@ from bench.methods.catalog import METHODS
 from bench.methods.layers import Attention, draws_here, with_dropout_of_torch
 from bench.question.machine import Machine
 from bench.training.launches import CLIPPING, step_count
-from bench.training.loop import Steps, build_method, optimiser_of, resolve_device
+from bench.training.loop import Steps, build_method, resolve_device
 from bench.training.trial import open_trial, run_trial, validate_trial
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -39,6 +39,8 @@ OTHERS = [  # ways of the methods that no preset goes
     ("shaspec", "dao=kl"),
     ("shaspec", "stem=dual,modality_dropout=uniform_k"), ("muse", "edge_drop=bernoulli"),
     ("mmformer", "missing_tokens=mask,modality_dropout=bernoulli"),
+    ("flexmoe", "top1=forced,routers=separate"), ("flexmoe", "bank=shared,modality_dropout=uniform_k,head_layers=2"),
+    ("simmlm", "level=probability,gate=class"),
 ]  # fmt: skip
 FORCED = {  # where shapes hang on values, so that a step on a GPU must wait: function -> why
     "rows_by_modality": "an encoder gets the rows that observe its modality",
@@ -278,7 +280,7 @@ def test_an_epoch_of_the_loop_waits_for_its_order_its_losses_and_its_scores_alon
 def test_counted_step_is_the_step_of_the_loop(rehearsal, device):
     """Where nothing has a kernel of its own on a GPU alone, what is counted is what ran."""
     method, config, batch = opened("mean-mlp", device=device)
-    steps = Steps(method, optimiser_of(method, config), config.clip_norm)
+    steps = Steps(method, config)
     method.train()
     rows = torch.arange(config.batch_size, device=device)
     steps.take(batch.rows(rows), "first")

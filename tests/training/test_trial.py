@@ -19,7 +19,7 @@ from bench.records.predictions import stack, unstack
 from bench.stats.metrics import auroc, score
 from bench.training import loop
 from bench.training import trial as trial_module
-from bench.training.loop import resolve_device, schedule_factor
+from bench.training.loop import resolve_device
 from bench.training.trial import run_trial
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
@@ -262,7 +262,9 @@ def test_equal_votes_stay_ties_whatever_the_other_classes_got():
 
 @pytest.mark.parametrize(("schedule", "factors"), [("constant", [1, 1]), ("poly", [1, 0.5**0.9]), ("step", [1, 0.9])])
 def test_schedules_follow_their_formula(schedule, factors):
-    assert [schedule_factor(schedule, epoch, 40) for epoch in (0, 20)] == pytest.approx(factors)
+    cls = registry.method_class("mean-mlp")
+    method = cls(load(Choice("breast-cancer"))[1].schema, cls.Config(schedule=schedule, epochs=40))
+    assert [method.schedule(epoch, 0, 1) for epoch in (0, 20)] == pytest.approx(factors)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is present")
