@@ -178,8 +178,22 @@ def _config(record: Record, cls: type[Any] | None) -> list[str]:
         return []
     config = vars(registry.config_of(cls, Choice(trial.method, trial.preset, trial.options), trial.training))
     plain = {key: value for key, value in config.items() if isinstance(value, bool | int | float | str)}
+    own, told_of = _recipes(record, cls)
+    if own != told_of:
+        return [
+            f"trial {trial.id} says it was trained with {listed(told_of) or 'nothing of its own'}, its method has {listed(own) or 'none'}"
+        ]
     off = [key for key in sorted(plain.keys() | said.keys()) if plain.get(key) != said.get(key)]
     return [f"trial {trial.id} says {off[0]} = {said.get(off[0])}, its method has {plain.get(off[0])}"] if off else []
+
+
+def _recipes(record: Record, cls: type[Any]) -> tuple[list[str], list[str]]:
+    """The hooks of training that a method has of its own, and those that its record names, in words."""
+    from bench.methods.base import Method
+    from bench.training.recipe import HOOKS, has_own
+
+    own = [words for hook, words in HOOKS.items() if issubclass(cls, Method) and has_own(cls, hook)]
+    return own, [words for words in record.facts.recipe if words in HOOKS.values()]
 
 
 def code(here: Here) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -378,11 +379,10 @@ def _summed(flags: Iterable[str], done: int) -> tuple[str, ...]:
     counts: dict[str, int] = defaultdict(int)
     others: dict[str, None] = {}
     for flag in flags:
-        head, _, tail = flag.partition(" ")
-        if head != COLLAPSED and not head.isdecimal():
+        if found := re.fullmatch(rf"{COLLAPSED} (\d+)/\d+|(\d+) (.+)", flag):
+            counts[found[3] or COLLAPSED] += int(found[1] or found[2])
+        else:
             others[DROPS if flag.startswith(DROPS) else flag] = None  # how much differs by setting
-            continue
-        counts[head if head == COLLAPSED else tail] += int(tail.partition("/")[0] if head == COLLAPSED else head)
     summed = (f"{word} {count}/{done}" if word == COLLAPSED else f"{count} {word}" for word, count in sorted(counts.items()))
     return (*summed, *others)
 

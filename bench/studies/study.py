@@ -161,7 +161,7 @@ def _mend(path: Path) -> None:
                 stream.truncate(whole)
 
 
-@dataclass
+@dataclass(eq=False)  # a study is the key of its job
 class Study:
     """One method in one setting from one seed: what was suggested, and what to suggest next. Not safe for threads; see `_Run`."""
 

@@ -246,6 +246,21 @@ def test_page_of_protocols_names_every_term():
     assert [term for term in PARSERS if not re.search(rf"^- `{term}\b", page, flags=re.MULTILINE)] == []
 
 
+def test_model_with_its_own_recipe_takes_under_thirty_lines():
+    (model,) = [block for block in blocks_of("docs/extend/your-model.md") if block.title == "my_model.py"]
+    commands_of_page = [block.text for block in blocks_of("docs/extend/your-model.md") if block.language == "bash"]
+    assert all(f"def {hook}(" in model.text for hook in ("optimiser", "loss"))
+    assert any(command.startswith("bench audit my_model.py:") for command in commands_of_page)
+    assert len(model.text.splitlines()) + len("\n".join(commands_of_page).splitlines()) < 30
+
+
+def test_page_of_a_model_names_every_hook():
+    from bench.training.recipe import HOOKS
+
+    page = read("docs/extend/your-model.md")
+    assert [hook for hook in HOOKS if f"`{hook}(self" not in page] == []
+
+
 def test_page_of_python_shows_every_function():
     page = read("docs/use/python.md")
     assert [name for name in bench._API if f"bench.{name}(" not in page] == []
