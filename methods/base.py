@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from bench.datasets.base import Batch, Samples, Schema
+from bench.datasets.base import Batch, Samples, Schema, Target
 from bench.methods.tracing import Tracer
 
 
@@ -21,7 +22,9 @@ from bench.methods.tracing import Tracer
 class Prediction:
     """What `forward` returns.
 
-    Shapes: logits (B, C); each penalty is a scalar, already weighted, added to the cross entropy in training. Evaluation ignores penalties.
+    Shapes: logits (B, O), O = `schema.outputs`; each penalty is a scalar, already weighted, added to the suite's loss in training.
+    Evaluation ignores penalties. Of classes logits go through a softmax, of labels each through a sigmoid; of a value they are the
+    prediction itself, on the scale of `batch.target`: SDs from the mean of the training rows.
     """
 
     logits: Tensor
@@ -39,6 +42,7 @@ class MethodConfig:
     amsgrad: bool = False
     schedule: str = "constant"  # "constant"; "poly": (1 - e/E)^0.9 per epoch; "step": x0.9 every 20 epochs
     clip_norm: float = 0.0  # largest global gradient norm; 0 = no clipping
+    value_loss: str = "squared"  # of a value: "squared" or "absolute" error, standardised; other targets have one loss
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -50,10 +54,45 @@ class MethodConfig:
             )
         if self.schedule not in ("constant", "poly", "step"):
             raise ValueError(f"schedule must be constant, poly or step, got {self.schedule!r}")
+        if self.value_loss not in ERRORS:
+            raise ValueError(f"value_loss must be {' or '.join(ERRORS)}, got {self.value_loss!r}")
+
+
+ERRORS = {"squared": F.mse_loss, "absolute": F.l1_loss}
+
+
+def row_losses(target: Target, logits: Tensor, wanted: Tensor, value_loss: str = "squared") -> Tensor:
+    """The loss of each row: cross entropy; mean binary cross entropy over the labels that are known, 0 without any; error of a value.
+
+    Shapes: logits (B, ..., O), wanted as `Batch.target` -> (B, ...).
+    """
+    wanted = wanted.reshape(len(wanted), *[1] * (logits.dim() - 2), *wanted.shape[1:])  # (B, 1, ...) or (B, 1, ..., L)
+    if target.kind == "classes":
+        return F.cross_entropy(logits.movedim(-1, 1), wanted.expand(logits.shape[:-1]), reduction="none")
+    if target.kind == "labels":
+        known = (wanted >= 0).expand(logits.shape).to(logits.dtype)
+        yes = wanted.clamp(min=0).expand(logits.shape).to(logits.dtype)
+        cells = F.binary_cross_entropy_with_logits(logits, yes, known, reduction="none")
+        return cells.sum(-1) / known.sum(-1).clamp(min=1)
+    return ERRORS[value_loss](logits.squeeze(-1), wanted.expand(logits.shape[:-1]).to(logits.dtype), reduction="none")
+
+
+def task_loss(target: Target, logits: Tensor, wanted: Tensor, value_loss: str = "squared") -> Tensor:
+    """The suite's loss of a batch: the mean of `row_losses`, of labels over all cells that are known.
+
+    Shapes: logits (B, O), wanted as `Batch.target` -> ().
+    """
+    if target.kind == "classes":
+        return F.cross_entropy(logits, wanted)
+    if target.kind == "labels":
+        known = (wanted >= 0).to(logits.dtype)  # (B, L)
+        total = F.binary_cross_entropy_with_logits(logits, wanted.clamp(min=0).to(logits.dtype), known, reduction="sum")
+        return total / known.sum().clamp(min=1)
+    return ERRORS[value_loss](logits.squeeze(1), wanted.to(logits.dtype))
 
 
 class Method(nn.Module):
-    """One compared approach, trained by the suite with cross entropy plus its penalties.
+    """One compared approach, trained by the suite with its loss for the kind of target (`task_loss`) plus the method's penalties.
 
     A subclass calls `super().__init__(schema, config)`, builds its modules, and writes `forward(batch) -> Prediction`.
     Random draws beyond dropout and initialisation use `self.generator`, which `seed` places on the module's device.
@@ -69,6 +108,7 @@ class Method(nn.Module):
     batch_dependent: ClassVar[bool] = False  # True: in the default preset, a prediction changes with its batch mates
     deviations: ClassVar[tuple[str, ...]] = ()  # what we do otherwise than the paper or its code, and why
     traces: ClassVar[tuple[str, ...]] = ()  # tables of bench.methods.tracing that it hands over
+    skips: ClassVar[Mapping[str, str]] = {}  # kind of target that it has no form for -> why: such trials are skipped with this reason
 
     def __init__(self, schema: Schema, config: MethodConfig) -> None:
         super().__init__()
@@ -133,7 +173,8 @@ class EstimatorConfig:
 class Estimator:
     """A method that fits itself, without gradients of ours: the reference methods of scikit-learn's kind.
 
-    A subclass writes `fit` and `predict_proba`. Samples arrive scaled, hidden and sealed (NaN where not observed).
+    A subclass writes `fit` and, as in scikit-learn, `predict_proba` for classes and labels, `predict` for a value. Samples arrive scaled,
+    hidden and sealed (NaN where not observed), a value in its own unit.
     """
 
     Config: ClassVar[type[EstimatorConfig]] = EstimatorConfig
@@ -146,11 +187,13 @@ class Estimator:
     batch_dependent: ClassVar[bool] = False
     deviations: ClassVar[tuple[str, ...]] = ()
     traces: ClassVar[tuple[str, ...]] = ()
+    skips: ClassVar[Mapping[str, str]] = {}  # kind of target that it has no form for -> why: such trials are skipped with this reason
 
     def __init__(self, schema: Schema, config: EstimatorConfig, seed: int = 0) -> None:
         self.schema = schema
         self.config: Any = config  # of the method's own Config
         self.seed = seed
+        self.selection = ""  # the metric that selects, which the suite says before `fit`; the best answer may depend on it
 
     @classmethod
     def declared(cls, config: Any) -> Mapping[str, str]:
@@ -162,8 +205,19 @@ class Estimator:
         raise TypeError(f"{type(self).__name__} must define fit(self, train, valid)")
 
     def predict_proba(self, samples: Samples) -> np.ndarray:
-        """Class probabilities (N, C), rows summing to 1."""
+        """Class probabilities (N, C), rows summing to 1; of labels the probability of each (N, L)."""
         raise TypeError(f"{type(self).__name__} must define predict_proba(self, samples)")
+
+    def predict(self, samples: Samples) -> np.ndarray:
+        """Values (N, 1) or (N,) in the target's unit. Asked for where the target is a value, and nowhere else."""
+        raise TypeError(f"{type(self).__name__} must define predict(self, samples) for a value")
+
+    def outputs(self, samples: Samples) -> np.ndarray:
+        """What the suite stores: probabilities, or values (N, 1), as the kind of target says."""
+        if self.schema.target.kind != "value":
+            return self.predict_proba(samples)
+        found = self.predict(samples)
+        return found[:, None] if isinstance(found, np.ndarray) and found.ndim == 1 else found
 
     def parameters(self) -> int | None:
         """Number of fitted numbers, or None where that means nothing."""
@@ -175,7 +229,7 @@ class Estimator:
 
 
 class Ceiling(Estimator):
-    """A row that no method can beat: it is given the exact posterior of a synthetic dataset."""
+    """A row that no method can beat: it is given the exact posterior of a synthetic dataset, or its mean."""
 
     def __init__(self, schema: Schema, config: EstimatorConfig, posterior) -> None:
         super().__init__(schema, config)

@@ -31,6 +31,7 @@ from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.seeds import stream
 from bench.stats.levels import Levels
+from bench.stats.kinds import kind_of
 from bench.stats.metrics import METRICS
 from bench.text import agreeing, count
 
@@ -266,7 +267,8 @@ def _patterns(table: SettingTable, observed: np.ndarray, arrays: list[list[Predi
     if observed.shape != (len(target), len(table.combination)):
         expected = (len(target), len(table.combination))
         raise UsageError(f"the observed mask of {table.title} must be test rows x modalities {expected}, got {observed.shape}")
-    right = [np.mean([x.scores.argmax(1) == target for x in side], axis=0) for side in arrays]  # (N,) share of seeds
+    kind = kind_of(target)
+    right = [np.mean([kind.goodness(target, x.scores) for x in side], axis=0) for side in arrays]  # (N,) mean over seeds
     gap = np.round(right[0] - right[1], 10)
     kinds, of_kind, counts = np.unique(observed, axis=0, return_inverse=True, return_counts=True)
     wins, losses, sums = (np.bincount(of_kind.ravel(), weights, len(kinds)) for weights in (gap > 0, gap < 0, gap))

@@ -26,7 +26,7 @@ from bench.errors import unknown
 from bench.grid.faults import line_of
 from bench.methods.base import Ceiling, Estimator, Method
 from bench.seeds import number, stream
-from bench.training.loop import Steps, build_method, evaluate, optimiser_of, rows_for, without_labels
+from bench.training.loop import Steps, build_method, evaluate, optimiser_of, rows_for
 
 SEED = 0
 TRAIN, VALID, TEST, STRANGERS = 32, 12, 16, 16  # rows; strangers are test rows that keep the others company
@@ -268,9 +268,9 @@ class FittedSubject(Subject):
         labels: np.ndarray | None = None, state: Sequence[int] = SAME_STATE,
     ) -> np.ndarray:  # fmt: skip
         set_global_generators(state)
-        samples = without_labels(samples) if labels is None else replace(samples, target=labels)
+        samples = samples.untold() if labels is None else replace(samples, target=labels)
         index = [np.arange(len(samples))] if batches is None else list(batches)
-        return in_order(np.concatenate([model.predict_proba(samples.rows(rows)) for rows in index]), index)
+        return in_order(np.concatenate([model.outputs(samples.rows(rows)) for rows in index]), index)
 
     def use_of_training_rows(self) -> str:
         """Training rows that change once the estimator is fitted: found if it holds them, not if it holds copies."""
@@ -285,8 +285,8 @@ class FittedSubject(Subject):
 
 def unsealed(samples: Samples, labels: np.ndarray | None = None) -> Batch:
     """All rows as one batch that holds in hidden cells whatever the samples hold there; without labels every target is -1."""
-    batch = as_batch(samples)
-    target = torch.full_like(batch.target, -1) if labels is None else torch.from_numpy(labels)
+    batch, asked = as_batch(samples), samples.schema.target
+    target = torch.from_numpy(asked.batched(asked.sealed(samples.target) if labels is None else labels))
     return replace(batch, inputs={name: torch.from_numpy(array) for name, array in samples.values.items()}, target=target)
 
 

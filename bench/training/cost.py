@@ -36,6 +36,7 @@ from bench.datasets.base import Batch
 from bench.errors import TrialError
 from bench.methods.base import Method
 from bench.training.devices import synchronise
+from bench.training.loop import suite_loss
 
 OTHER = "other"  # work and parameters outside any submodule
 aten = torch.ops.aten
@@ -274,8 +275,7 @@ def training_flops(method: Method, batch: Batch, check: Callable[[object], None]
     with torch.enable_grad(), countable(), tally:
         prediction = method(batch)
         check(prediction)
-        loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
-        loss.backward()
+        suite_loss(method, prediction, batch).backward()
     method.zero_grad(set_to_none=True)
     return float(tally.flops)
 

@@ -1,4 +1,4 @@
-"""The loop that all methods share: cross entropy plus their penalties, Adam, one checkpoint chosen on validation.
+"""The loop that all methods share: the loss of the kind of target plus their penalties, Adam, one checkpoint chosen on validation.
 
 Sealed batches make a leak loud: a hidden value that is read turns the logits into NaN and the trial fails.
 """
@@ -8,25 +8,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.data.parts import Part, Parts, batch_rows
-from bench.datasets.base import Batch, Samples
+from bench.datasets.base import Batch, Samples, Target
 from bench.errors import MachineError, TrialError
-from bench.methods.base import Ceiling, Method, MethodConfig, Prediction
+from bench.methods.base import Ceiling, Method, MethodConfig, Prediction, task_loss
 from bench.methods.tracing import Tracer
 from bench.question.machine import Machine
 from bench.question.trial import Trial
 from bench.records.reached import Reached, Report
 from bench.seeds import number, stream
-from bench.stats.metrics import not_probabilities, selection_score
+from bench.stats.kinds import KINDS
+from bench.stats.metrics import selection_score
 from bench.training.loader import Rows, batches_of, rows_on
+from bench.training.task import Task
 
+OUTPUTS = {"classes": "C", "labels": "L", "value": "1"}  # how shapes are written
 LOOK = 64  # training steps between two looks at their losses, and at the end of an epoch
 
 
@@ -60,11 +61,6 @@ def device_of(machine: Machine) -> torch.device:
     return device
 
 
-def without_labels(samples: Samples) -> Samples:
-    """The same rows, all of class 0: no label can reach a prediction of a method that fits itself."""
-    return replace(samples, target=np.zeros_like(samples.target))
-
-
 def rows_for(cls: type, part: Part) -> Samples:
     """The test rows that a class is asked about: unscaled for a ceiling, whose posterior is stated in their units."""
     if not issubclass(cls, Ceiling):
@@ -74,12 +70,12 @@ def rows_for(cls: type, part: Part) -> Samples:
 
 
 def build_method(cls: type[Method], config: MethodConfig, train: Samples, seed: int, device: torch.device) -> Method:
-    """A method ready for its first epoch, every random stream started from the trial's seed."""
+    """A method ready for its first epoch, every random stream started from the trial's seed. Values reach it standardised."""
     torch.manual_seed(number(seed, "init"))
     method = cls(train.schema, config).to(device)
     method.seed(number(seed, "noise"))
     torch.manual_seed(number(seed, "noise", "dropout"))
-    method.prepare(train)
+    method.prepare(Task.of(train).standardised(train))
     return method
 
 
@@ -88,7 +84,9 @@ def fit_to_best(
 ) -> tuple[int, float]:
     """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
     begin = time.perf_counter()
-    train, valid = rows_on(parts.train.samples, device), rows_on(parts.valid.samples, device, is_labelled=False)
+    task = Task.of(parts.train.samples)
+    train = rows_on(task.standardised(parts.train.samples), device)
+    valid = rows_on(parts.valid.samples, device, is_labelled=False)
     order = stream(trial.seed, "order")
     adam = optimiser_of(method, config)
     steps = Steps(method, adam, config.clip_norm)
@@ -106,7 +104,7 @@ def fit_to_best(
         steps.check()
         method.tracer = None
         if method.is_selectable:
-            scores = predict(method, valid, config.batch_size).double().softmax(1).numpy()
+            scores = task.scores(predict(method, valid, config.batch_size))
             candidate = selection_score(trial.selection, parts.valid.samples.target, scores)
             if best is None or candidate > best:
                 best, best_epoch = candidate, epoch + 1
@@ -151,10 +149,10 @@ class Steps:
         return loss.detach()
 
     def loss(self, batch: Batch, where: str) -> Tensor:
-        """Cross entropy and penalties of a batch, kept for the next look."""
+        """The suite's loss and the penalties of a batch, kept for the next look."""
         prediction = self.method(batch)
         check_prediction(self.method, prediction, len(batch), where)
-        loss = F.cross_entropy(prediction.logits, batch.target) + sum(prediction.penalties.values())
+        loss = suite_loss(self.method, prediction, batch)
         seen = loss.detach()
         self.lost.logical_or_(seen - seen)  # 0 if finite, else NaN, which counts as true
         penalties = {name: penalty.detach() for name, penalty in prediction.penalties.items()}
@@ -178,6 +176,12 @@ class Steps:
         for finite, (_, prediction, where) in zip(torch.isfinite(losses).tolist(), unseen, strict=True):
             if not finite:
                 raise TrialError(f"{_not_finite(self.method, prediction)} ({where})")
+
+
+def suite_loss(method: Method, prediction: Prediction, batch: Batch) -> Tensor:
+    """What a training step goes down: the loss of the kind of target, and the method's penalties."""
+    own = task_loss(method.schema.target, prediction.logits, batch.target, method.config.value_loss)
+    return own + sum(prediction.penalties.values())
 
 
 def schedule_factor(schedule: str, epoch: int, epochs: int) -> float:
@@ -213,11 +217,11 @@ def check_prediction(method: Method, prediction: object, rows: int, where: str) 
     must = f"{type(method).__name__}.forward must return"
     if not isinstance(prediction, Prediction):
         raise TrialError(f"{must} a Prediction, got {type(prediction).__name__} ({where})")
-    logits, expected = prediction.logits, (rows, len(method.schema.classes))
+    logits, expected = prediction.logits, (rows, method.schema.outputs)
     if not isinstance(logits, Tensor):
         raise TrialError(f"{must} logits as a tensor, got {type(logits).__name__} ({where})")
     if tuple(logits.shape) != expected:
-        raise TrialError(f"{must} logits (B, C) = {expected}, got {tuple(logits.shape)} ({where})")
+        raise TrialError(f"{must} logits (B, {OUTPUTS[method.schema.target.kind]}) = {expected}, got {tuple(logits.shape)} ({where})")
     if not logits.is_floating_point():
         raise TrialError(f"{must} logits of a floating-point type, got {logits.dtype} ({where})")
     devices = {parameter.device for parameter in method.parameters()}
@@ -263,11 +267,12 @@ def row_batches(data: Batch | Rows, batch_size: int, generator: np.random.Genera
     yield from order.split([len(index) for index in rows])
 
 
-def checked_scores(scores: np.ndarray, rows: int, classes: int) -> np.ndarray:
-    """The probabilities in double precision. Raises: TrialError if they are no probabilities (N, C)."""
-    reason = not_probabilities(scores, rows, classes)
+def checked_scores(scores: np.ndarray, rows: int, target: Target) -> np.ndarray:
+    """What a method that fits itself predicts, in double precision. Raises: TrialError if it is not what the kind of target asks for."""
+    kind = KINDS[target.kind]
+    reason = kind.wrong(scores, rows, target.outputs)
     if reason:
-        raise TrialError(f"predictions must be finite probabilities {(rows, classes)}: {reason}")
+        raise TrialError(f"predictions must be finite {kind.called} {(rows, target.outputs)}: {reason}")
     return scores.astype(np.float64, copy=False)
 
 

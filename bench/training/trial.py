@@ -24,8 +24,8 @@ from bench.methods.base import Ceiling, Estimator, Method
 from bench.methods.tracing import Tracer
 from bench.question.machine import Machine
 from bench.question.trial import Trial
-from bench.records.facts import Facts, Origin
-from bench.records.predictions import LOGITS, SCORES, Predictions
+from bench.records.facts import Facts, Origin, told
+from bench.records.predictions import SCORES, Predictions
 from bench.records.provenance import provenance
 from bench.records.reached import Reached, Report
 from bench.records.record import Record
@@ -46,9 +46,9 @@ from bench.training.loop import (
     predict,
     row_batches,
     rows_for,
-    without_labels,
 )
 from bench.training.opened import Opened, open_trial
+from bench.training.task import Task
 from bench.training.threads import limited
 from bench.training.weights import save
 
@@ -108,7 +108,7 @@ def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, we
         "rows": {name: len(part) for name, part in parts.named().items()},
         "unseen": list(parts.unseen),
         "notes": list(parts.notes),
-        "classes": list(opened.classes),
+        **told(opened.target),
         "histogram": histogram,
         "metric_reasons": reasons,
         "valid": outcome.valid,
@@ -203,11 +203,11 @@ def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
         estimator, valid, seconds = _fitted(opened, trial)
 
     def probabilities(part: Part) -> np.ndarray:
-        found = estimator.predict_proba(without_labels(rows_for(cls, part)))
-        checked_scores(found, len(part), len(opened.classes))
+        found = estimator.outputs(rows_for(cls, part).untold())
+        checked_scores(found, len(part), opened.target)
         return in_precision(found)
 
-    outputs, test = probabilities(parts.test), without_labels(rows_for(cls, parts.test))
+    outputs, test = probabilities(parts.test), rows_for(cls, parts.test).untold()
     flops = stated_number(f"{cls.__name__}.flops_per_sample", estimator.flops_per_sample())
     parameters = stated_number(f"{cls.__name__}.parameters", estimator.parameters(), whole=True)
     cost = {
@@ -226,8 +226,9 @@ def _fitted(opened: Opened, trial: Trial) -> tuple[Estimator, float, float]:
     train, valid = opened.parts.train.samples, opened.parts.valid.samples
     begin = time.perf_counter()
     estimator = opened.cls(train.schema, opened.config, number(trial.seed, "init") % 2**32)
+    estimator.selection = trial.selection
     estimator.fit(train, valid)
-    scores = checked_scores(estimator.predict_proba(without_labels(valid)), len(valid), len(opened.classes))
+    scores = checked_scores(estimator.outputs(valid.untold()), len(valid), opened.target)
     return estimator, selection_score(trial.selection, valid.target, scores)[0], time.perf_counter() - begin
 
 
@@ -235,7 +236,7 @@ def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> flo
     part, times = samples.rows(np.arange(min(rows, len(samples)))), []
     for _ in range(4):
         begin = time.perf_counter()
-        estimator.predict_proba(part)
+        estimator.outputs(part)
         times.append(time.perf_counter() - begin)
     return 1000 * float(np.median(times[1:]))
 
@@ -253,17 +254,18 @@ def _train_method(
     test = rows_on(parts.test.samples, device, is_labelled=False)
     state = method.generator.get_state()
 
-    def logits_of(data: Batch | Rows) -> np.ndarray:
-        logits = predict(method, data, config.batch_size)
-        return as_computed(logits)
+    task = Task.of(parts.train.samples)
+
+    def outputs_of(data: Batch | Rows) -> np.ndarray:
+        return task.stored(as_computed(predict(method, data, config.batch_size)))
 
     method.tracer = tracer
-    outputs = logits_of(test)
+    outputs = outputs_of(test)
     method.tracer = None
 
     def again(part: Part) -> np.ndarray:
         method.generator.set_state(state)  # what an evaluation draws does not depend on what was scored before it
-        return logits_of(rows_on(part.samples, device, is_labelled=False))
+        return outputs_of(rows_on(part.samples, device, is_labelled=False))
 
     count = forward_count(method, batches_of(test, row_batches(test, config.batch_size)))
     few = test.rows(torch.arange(min(len(test), 64), device=device))
@@ -275,7 +277,7 @@ def _train_method(
         "latency_ms_64": latency_ms(method, [few]),
         "train_seconds": seconds,
     }
-    return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
+    return _Outcome(outputs, task.form, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)))
 
 
 def _where(machine: Machine, device: torch.device) -> Origin:
