@@ -101,7 +101,9 @@ class Schema:
     def classes(self) -> tuple[str, ...]:
         """The class names. Raises: ValueError if what is asked for is no class; `outputs` is the size of a last layer for each kind."""
         if not isinstance(self.target, Classes):
-            raise ValueError(f"this schema has no classes, its target is of kind {self.target.kind}; schema.outputs is the size of a last layer")
+            raise ValueError(
+                f"this schema has no classes, its target is of kind {self.target.kind}; schema.outputs is the size of a last layer"
+            )
         return self.target.classes
 
     def __len__(self) -> int:

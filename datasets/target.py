@@ -207,14 +207,6 @@ class Value(Target):
     def blank(self, target: np.ndarray) -> np.ndarray:
         return np.zeros_like(target)
 
-    @abstractmethod
-    def strata(self, target: np.ndarray, like: np.ndarray | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Each row's stratum, and what these are called: groups of rows alike in what is to be told of them, for what looks at groups.
-
-        The classes; of labels the number that a row has; of a value fifths of the rows, or of the targets `like`, by its
-        size. Shapes: -> (N,) int64, names.
-        """
-
     def strata(self, target: np.ndarray, like: np.ndarray | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
         known = target if like is None else like
         edges = np.quantile(known, np.arange(1, FIFTHS) / FIFTHS) if len(known) else np.zeros(FIFTHS - 1)

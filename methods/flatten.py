@@ -1,4 +1,4 @@
-"""What the estimators share: samples as one matrix, what to say without looking at it, and models of scikit-learn for each kind of target."""
+"""What the estimators share: samples as one matrix, the answer that looks at nothing, and models for each kind of target."""
 
 from __future__ import annotations
 

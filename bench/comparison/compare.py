@@ -30,8 +30,8 @@ from bench.records.answers import Answers, by_setting
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.seeds import stream
-from bench.stats.levels import Levels
 from bench.stats.kinds import kind_of
+from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
 from bench.text import agreeing, count
 

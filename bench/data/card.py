@@ -181,7 +181,13 @@ def _spread(samples: Samples) -> dict[str, float]:
     if not isinstance(samples.schema.target, Value) or not len(samples):
         return {}
     found, target = {}, samples.target
-    for name, number in (("mean", target.mean()), ("sd", target.std()), ("least", target.min()), ("median", np.median(target)), ("largest", target.max())):
+    for name, number in (
+        ("mean", target.mean()),
+        ("sd", target.std()),
+        ("least", target.min()),
+        ("median", np.median(target)),
+        ("largest", target.max()),
+    ):
         found[name] = float(number)
     return found
 

@@ -289,7 +289,9 @@ def supports_analysis(sources: Sequence[Source]) -> Analysis:
         keys = [name for name in frame.columns if name != "share"]
         rows.append(frame.groupby(keys)["share"].agg(links="size", weight="sum").reset_index().assign(**source.about))
         own = np.bincount(place, share * (source.target[sample] == wanted[support]))  # (F,) weight of the row's own class
-        chance = np.array([_class_shares(wanted[train.observed[:, m]], len(source.classes)) for m in range(len(source.trial.combination))])  # (M, C)
+        chance = np.array(
+            [_class_shares(wanted[train.observed[:, m]], len(source.classes)) for m in range(len(source.trial.combination))]
+        )  # (M, C)
         expected = chance[filled[1], source.target[filled[0]]]
         low, high, gain_low, gain_high = _cluster_intervals(filled[0], own, own - expected, source.trial.seed)
         summaries.append({

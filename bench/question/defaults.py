@@ -78,7 +78,11 @@ def _by_kind(suite: Suite, said: AbstractSet[str]) -> Suite:
         own = {METRICS[name].kind: name for name in listed_metrics(getattr(suite, key))}
         wanted = ",".join(own.get(kind, KINDS[kind].metric) for kind in kinds)
         if any(kind not in own for kind in kinds):
-            asked = [f"{and_list([bare_choice(n) for n in names if kind_of[n] == kind])} ask for {WORDS[kind]}" for kind in kinds if kind not in own]
+            asked = [
+                f"{and_list([bare_choice(n) for n in names if kind_of[n] == kind])} ask for {WORDS[kind]}"
+                for kind in kinds
+                if kind not in own
+            ]
             changes[key] = wanted
             reasons[key] = f"{wanted}, for {and_list(asked)}; --{key} takes others"
     return replace(suite, **changes, by_default={**suite.by_default, **reasons}) if changes else suite

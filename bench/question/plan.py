@@ -127,7 +127,9 @@ def planned_settings(suite: Suite) -> list[PlannedSetting]:
                     try:
                         protocol = parse_protocol(text).on(schema, samples.groups is not None)
                         setting = Setting(str(choice), schema.combination, str(protocol))
-                        planned = found.setdefault(setting, PlannedSetting(setting, choice, fingerprint, has_posterior, selection, schema, protocol))
+                        planned = found.setdefault(
+                            setting, PlannedSetting(setting, choice, fingerprint, has_posterior, selection, schema, protocol)
+                        )
                         planned.rates.update(table.test_noise)
                         planned.combinations.update(table.test_combinations)
                         planned.evaluations()

@@ -1,10 +1,11 @@
 """Predictions in the database: the test rows once, and of each trial the bytes of its outputs. Free of torch.
 
 Table `test_rows` has a row for each test set: the SHA-256 of what follows, ids as a JSON list, targets as little-endian int64; those of
-labels and values as a file of numpy's (npy), which says what they are: no class has a number so large. Table `outputs` has a row for each trial and rule ("" for the main outputs): form (`logits` or `scores`), type of number as numpy writes it
-(`<f4`), number of classes, and N x C numbers, row by row. Nothing is compressed, for such numbers hardly become smaller. A database of
-before has a table `predictions` with a compressed file (npz) a trial in place of both: it is read as it is, and a row of it goes when its
-trial runs again.
+labels and values as a file of numpy's (npy), which says what they are: no class has a number so large. Table
+`outputs` has a row for each trial and rule ("" for the main outputs): form (`logits` or `scores`), type of number as numpy writes it
+(`<f4`), number of classes, labels or 1, and N x C numbers, row by row. Nothing is compressed, for such numbers hardly become smaller. A
+database of before has a table `predictions` with a compressed file (npz) a trial in place of both: it is read as it is, and a row of it
+goes when its trial runs again.
 """
 
 from __future__ import annotations

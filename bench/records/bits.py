@@ -13,7 +13,7 @@ LAST_BITS = 2.0**-50  # relative; what two exponentials in double precision may 
 
 
 def differences(stored: Predictions, new: Predictions) -> tuple[tuple[str, ...], int, float, int | None]:
-    """Names of arrays that are not the same to the last bit, rows, largest difference of a score, rows with another predicted class, label or value.
+    """Names of arrays that are not the same to the last bit, rows, largest difference of a score, rows told otherwise.
 
     Of a trial stored when probabilities were cut to float32, the bits are those of the new probabilities cut so.
     """

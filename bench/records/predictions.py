@@ -84,7 +84,14 @@ def stack(predictions: Mapping[str, Predictions]) -> dict[str, np.ndarray]:
     parts: list[tuple[Predictions, list[str]]] = []
     index: dict[tuple, list[int]] = defaultdict(list)
     for id_, found in predictions.items():
-        kind = (found.form, found.outputs.dtype, found.outputs.shape, tuple(found.evaluations), found.target.dtype, hash(found.target.tobytes()))
+        kind = (
+            found.form,
+            found.outputs.dtype,
+            found.outputs.shape,
+            tuple(found.evaluations),
+            found.target.dtype,
+            hash(found.target.tobytes()),
+        )
         place = next((number for number in index[kind] if parts[number][0].shares_rows(found)), None)
         if place is None:
             place = len(parts)

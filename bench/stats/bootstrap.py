@@ -201,7 +201,9 @@ def _micro(binary: Callable[[np.ndarray, np.ndarray], BinaryResampler], target: 
 
 
 def _label_f1(micro: bool, target: np.ndarray, scores: np.ndarray) -> Resampler:
-    hits, total = (np.stack(each).transpose(0, 2, 1).astype(np.float32) for each in zip(*(f1_counts(target, s) for s in scores), strict=True))
+    hits, total = (
+        np.stack(each).transpose(0, 2, 1).astype(np.float32) for each in zip(*(f1_counts(target, s) for s in scores), strict=True)
+    )
     if micro:
         hits, total = hits.sum(1, keepdims=True), total.sum(1, keepdims=True)  # (S, 1, N)
 

@@ -65,7 +65,9 @@ def not_label_probabilities(scores: object, rows: int, labels: int) -> str:
     if reason or not isinstance(scores, np.ndarray) or not scores.size:
         return reason
     low, high = scores.min(), scores.max()
-    return f"a probability must be in [0, 1], got {low if low < -TOLERANCE else high:.4g}" if low < -TOLERANCE or high > 1 + TOLERANCE else ""
+    return (
+        f"a probability must be in [0, 1], got {low if low < -TOLERANCE else high:.4g}" if low < -TOLERANCE or high > 1 + TOLERANCE else ""
+    )
 
 
 def not_probabilities(scores: object, rows: int, classes: int) -> str:
@@ -92,6 +94,12 @@ def _label_likelihood(target: Array, scores: Array) -> float:
     return float(np.log(np.maximum(right, 1e-12)).mean()) if known.any() else 0.0
 
 
+def _share_right(target: Array, scores: Array) -> Array:
+    """Of the labels that each row knows. Shapes: -> (N,)."""
+    known = target >= 0
+    return (known & ((scores > of_labels.CUT) == (target == 1))).sum(1) / np.maximum(known.sum(1), 1)
+
+
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -110,7 +118,7 @@ KINDS: Mapping[str, Kind] = {
             _label_likelihood,
             of_labels.why_undefined,
             lambda scores: scores > of_labels.CUT,
-            lambda target, scores: np.where(target >= 0, (scores > of_labels.CUT) == target, 0).sum(1) / np.maximum((target >= 0).sum(1), 1),
+            _share_right,
             lambda histogram, rows: bool(histogram) and all(number in (0, rows) for number in histogram),
         ),
         Kind(

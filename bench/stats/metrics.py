@@ -112,7 +112,12 @@ METRICS: Mapping[str, Metric] = {
             "the calibration error, the gap between stated and actual certainty; lower is better",
             higher_is_better=False,
         ),
-        Metric("label_auroc", of_labels.auroc_macro, "AUROC, the chance that a case is scored above a sample that is none, averaged over the labels", kind="labels"),
+        Metric(
+            "label_auroc",
+            of_labels.auroc_macro,
+            "AUROC, the chance that a case is scored above a sample that is none, averaged over the labels",
+            kind="labels",
+        ),
         Metric("label_auroc_micro", of_labels.auroc_micro, "AUROC over all labels at once", kind="labels"),
         Metric(
             "label_auprc",
@@ -122,7 +127,9 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric("label_auprc_micro", of_labels.auprc_micro, "average precision over all labels at once", kind="labels"),
         Metric("label_f1", of_labels.f1_macro, "F1 at a probability of a half, averaged over the labels", by_class=True, kind="labels"),
-        Metric("label_f1_micro", of_labels.f1_micro, "F1 at a probability of a half, over all labels at once", by_class=True, kind="labels"),
+        Metric(
+            "label_f1_micro", of_labels.f1_micro, "F1 at a probability of a half, over all labels at once", by_class=True, kind="labels"
+        ),
         Metric(
             "label_brier",
             of_labels.brier,
@@ -130,7 +137,15 @@ METRICS: Mapping[str, Metric] = {
             higher_is_better=False,
             kind="labels",
         ),
-        Metric("mae", of_values.mae, "the mean absolute error, in the unit of the target; lower is better", False, upper=np.inf, kind="value", in_unit=True),
+        Metric(
+            "mae",
+            of_values.mae,
+            "the mean absolute error, in the unit of the target; lower is better",
+            False,
+            upper=np.inf,
+            kind="value",
+            in_unit=True,
+        ),
         Metric(
             "rmse",
             of_values.rmse,
@@ -172,7 +187,9 @@ def listed_metrics(text: str) -> tuple[str, ...]:
             raise unknown("metric", name, METRICS)
     kinds = [METRICS[name].kind for name in names]
     if len(set(kinds)) < len(kinds):
-        raise UsageError(f"of each kind of target one metric ranks and one selects, got {text!r}; metrics of a kind are {_told(set(kinds))}")
+        raise UsageError(
+            f"of each kind of target one metric ranks and one selects, got {text!r}; metrics of a kind are {_told(set(kinds))}"
+        )
     return names
 
 
@@ -180,7 +197,9 @@ def metric_for(text: str, kind: str, of: str) -> str:
     """The metric that a key of a suite names for a kind of target. Raises: UsageError naming those that fit; `of` is whose target it is."""
     found = next((name for name in listed_metrics(text) if METRICS[name].kind == kind), None)
     if found is None:
-        raise UsageError(f"{text} is no score of the target of {of}, which is of kind {kind}; metrics that fit: {', '.join(metrics_of(kind))}")
+        raise UsageError(
+            f"{text} is no score of the target of {of}, which is of kind {kind}; metrics that fit: {', '.join(metrics_of(kind))}"
+        )
     return found
 
 

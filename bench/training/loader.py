@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import replace
 from queue import Full, Queue
 
-import numpy as np
 import torch
 from torch import Tensor
 

@@ -68,8 +68,8 @@ class Weights:
         return self.opened.parts.test.samples
 
     def logits(self, samples: Samples | None = None) -> np.ndarray:
-        """Logits (N, C) of samples, by default of the test part: for these the stored ones, to the last bit on the same machine; of a value on
-        the scale of its training rows.
+        """Logits (N, C) of samples, by default of the test part: for these the stored ones, to the last bit on the same machine; of
+        a value on the scale of its training rows.
 
         Other samples must come as `test` does, with the trial's schema, scaled as its training rows were; their labels are not read.
         """

@@ -14,7 +14,7 @@ from bench.records.facts import Evaluated, Facts
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.records.scoring import mismatches, rescored, scored
-from bench.stats.metrics import METRICS, metrics_of, score
+from bench.stats.metrics import metrics_of, score
 
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"
 TRIAL = Trial(

@@ -182,9 +182,13 @@ def test_checkpoints_are_selected_by_the_metric_then_by_what_breaks_ties():
 def test_one_metric_of_each_kind_is_taken_and_others_are_refused_with_those_that_fit():
     assert listed_metrics("accuracy") == ("accuracy",)
     assert metric_for("mae, auroc", "classes", "digits") == "auroc"
-    with pytest.raises(UsageError, match="of each kind of target one metric ranks and one selects, got 'mae,rmse'; metrics of a kind are value: mae"):
+    with pytest.raises(
+        UsageError, match="of each kind of target one metric ranks and one selects, got 'mae,rmse'; metrics of a kind are value: mae"
+    ):
         listed_metrics("mae,rmse")
-    with pytest.raises(UsageError, match="accuracy is no score of the target of diabetes, .* kind value; metrics that fit: mae, rmse, r2, pearson"):
+    with pytest.raises(
+        UsageError, match=r"accuracy is no score of the target of diabetes, .* kind value; metrics that fit: mae, rmse, r2, pearson"
+    ):
         metric_for("accuracy", "value", "diabetes")
     with pytest.raises(UsageError, match="unknown metric 'maee', did you mean 'mae'"):
         listed_metrics("maee")

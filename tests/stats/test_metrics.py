@@ -6,7 +6,7 @@ from sklearn import metrics as reference
 
 from bench.stats.bootstrap import RESAMPLERS
 from bench.stats.kinds import softmax
-from bench.stats.metrics import METRICS, metrics_of, expected_calibration_error, score, selection_score
+from bench.stats.metrics import METRICS, expected_calibration_error, metrics_of, score, selection_score
 from bench.stats.pseudo import LEAVE_ONE_OUT, PER_SAMPLE
 
 
