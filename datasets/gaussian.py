@@ -131,7 +131,7 @@ class GaussianClasses(Dataset):
         return target, self.means[target]
 
     def posterior(self, samples: Samples) -> np.ndarray:
-        """Exact P(class | observed values), P(label | ...) or E(value | ...). Shapes: (N, O); of what is told alone where nothing is seen."""
+        """Exact P(class | observed values), P(label | ...) or E(value | ...); the prior's where nothing is seen. Shapes: -> (N, O)."""
         used = [self.schema.names.index(name) for name in samples.schema.names]  # a combination may use some modalities alone
         values = np.stack([samples.values[name] for name in samples.schema.names], axis=1).astype(np.float64)  # (N, M, F)
         if self.synergy:
@@ -166,7 +166,9 @@ class GaussianClasses(Dataset):
     def _of_parity(self, values: np.ndarray, observed: np.ndarray, used: list[int]) -> np.ndarray:
         """P(even), P(odd). Shapes: (N, M, F), (N, M) -> (N, 2)."""
         found = np.full((len(values), 2), 0.5)
-        rows = observed.all(1) if len(used) == len(self.schema) else np.zeros(len(values), dtype=bool)
+        if len(used) < len(self.schema):
+            return found
+        rows = observed.all(1)
         lead = np.prod(-np.tanh((values[rows] * self.steps).sum(2) / 2), axis=1)  # 1 - 2 P(b = 1) of each modality
         found[rows] = np.stack([(1 + lead) / 2, (1 - lead) / 2], axis=1)
         return found
