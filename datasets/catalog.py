@@ -23,7 +23,7 @@ DATASETS: dict[str, str] = {
 # part of the fingerprint where they learn from data.
 PUBLIC_IDS = frozenset(
     (
-        "digits", "breast-cancer", "diabetes", "gaussian", "support2", "uci-heart", "three-sources", "mi-complications", "eicu-demo", "av-digits",
-        "mosi-utterance", "cmu-mosi", "enrico",
+        "digits", "breast-cancer", "diabetes", "gaussian", "support2", "uci-heart", "three-sources", "mi-complications", "eicu-demo",
+        "av-digits", "mosi-utterance", "cmu-mosi", "enrico",
     )
 )  # fmt: skip

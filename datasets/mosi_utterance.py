@@ -96,7 +96,9 @@ class MosiUtterance(FileDataset):
             raise ValueError("subset=clean is a part of the authors' test utterances; it goes with split=author alone")
         given = sorted(key for key in STANDARD if options.get(key, STANDARD[key]) != STANDARD[key])
         if self.target == "value" and options.get("labels", STANDARD["labels"]) != STANDARD["labels"]:
-            raise ValueError("labels says which class an utterance of sentiment 0 is of; with target=value every utterance has its sentiment")
+            raise ValueError(
+                "labels says which class an utterance of sentiment 0 is of; with target=value every utterance has its sentiment"
+            )
         if given and self.split != "standard":
             raise ValueError(f"{', '.join(given)} say how the standard split is read; they go with split=standard alone")
 

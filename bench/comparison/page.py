@@ -12,8 +12,8 @@ from bench import stats
 from bench.comparison.differences import Across, Comparison, Difference, Looks, Pattern, not_applicable
 from bench.leaderboard import Row
 from bench.leaderboard.widths import fitted
-from bench.stats.metrics import METRICS
-from bench.text import Table, and_list, count, end_of_interval, p_equals, p_text, percent
+from bench.stats.metrics import METRICS, in_its_unit
+from bench.text import Table, and_list, count, end_of_interval, factor, p_equals, p_text, points, signed, times
 
 NOTES = (
     "- Differences are {a} - {b} in points (hundredths){turned}: above 0, {a} is better.",
@@ -42,11 +42,12 @@ ON_BOARD = (
 )
 
 
+@in_its_unit(lambda found: found.metric)
 def markdown(found: Comparison) -> str:
     """The whole page, as `Comparison.text` holds it."""
     lines = [f"# {found.a} against {found.b}", "", opening(found), ""]
     lines += [f"> **Warning:** {warning}." for warning in found.warnings] + ([""] if found.warnings else [])
-    lines += [f"Measured by {METRICS[found.metric].meaning}; x 100.", ""]
+    lines += [f"Measured by {METRICS[found.metric].meaning}{times().replace(' x', '; x')}.", ""]
     if found.exploratory:
         lines += [f"**Exploratory**: {found.metric} is not the primary metric of these results; treat what it shows as a question.", ""]
     lines += [ON_BOARD, ""] if any(difference.board_pairs for difference in found.differences) else []
@@ -151,11 +152,13 @@ def _size(found: Comparison, difference: float) -> str:
     leader, other = (found.a, found.b) if difference > 0 else (found.b, found.a)
     if abs(difference) < 0.0005:
         return f"{found.a} and {found.b} score the same"
-    points = f"{abs(100 * difference):.1f}"
-    word = "point" if points == "1.0" else "points"
+    size = points(abs(difference))
+    if factor() == 1:
+        return f"{leader} is ahead of {other} by {size} of {found.metric}"
+    word = "point" if size == "1.0" else "points"
     if found.metric == "accuracy":
-        return f"{leader} is right on {points} more of 100 samples than {other}"
-    return f"{leader} is ahead of {other} by {points} {word} of {found.metric}"
+        return f"{leader} is right on {size} more of 100 samples than {other}"
+    return f"{leader} is ahead of {other} by {size} {word} of {found.metric}"
 
 
 def _how_many(found: int, n: int, verdict: str) -> str:
@@ -171,7 +174,7 @@ def paragraph(found: Comparison, difference: Difference) -> str:
         return f"{where} No score of {failed}, so nothing can be compared: {not_applicable(estimate.reason)}."
     rows = difference.table.test_rows
     on = f"On {count(rows, 'test sample')} " if rows else ""
-    scored = f"{found.a} scored {percent(a.mean)} and {found.b} {percent(b.mean)}"
+    scored = f"{found.a} scored {points(a.mean)} and {found.b} {points(b.mean)}"
     runs = f"means of {count(a.n, 'training run')} each" if a.n == b.n else f"means of {a.n} and {count(b.n, 'training run')}"
     lines = [f"{where} {on}{scored} ({runs}): {_lead(found, estimate.difference)}."]
     if estimate.reason:
@@ -200,7 +203,7 @@ def _flags(found: Comparison, difference: Difference) -> list[str]:
 def _lead(found: Comparison, difference: float) -> str:
     if abs(difference) < 0.0005:
         return "no difference to speak of"
-    return f"{found.a if difference > 0 else found.b} leads by {abs(100 * difference):.1f} points"
+    return f"{found.a if difference > 0 else found.b} leads by {points(abs(difference))}{' points' * (factor() != 1)}"
 
 
 def _chance(difference: Difference) -> str:
@@ -342,9 +345,11 @@ def patterns_of(found: Comparison, patterns: Sequence[Pattern]) -> Table:
 
 def _spread(row: Row) -> str:
     runs = str(row.n) if row.n == row.planned else f"{row.n}/{row.planned}"
-    return f"{percent(row.mean)} ± {percent(row.sd)} ({runs})" if row.n else f"n/a ({runs})"
+    return f"{points(row.mean)} ± {points(row.sd)} ({runs})" if row.n else f"n/a ({runs})"
 
 
 def _points(value: float) -> str:
-    """A signed difference in points; a zero has no minus."""
+    """A signed difference in points, or in the unit of the target; a zero has no minus."""
+    if factor() == 1:
+        return signed(value)
     return "n/a" if math.isnan(value) else f"{round(100 * value, 1) + 0.0:+.1f}"

@@ -222,7 +222,11 @@ def _row(suite: Suite, one: Scores, bounds: Bounds, standing: Standing, audited:
         interval=interval(metric, one, suite.vary),
         rank=standing.ranks.get(label),
         flags=_flags(metric, one),
-        others={other: _mean([r.metrics.get(other, math.nan) for r in one.done]) for other in EXTRA_METRICS if other != metric},
+        others={
+            other: _mean([r.metrics.get(other, math.nan) for r in one.done])
+            for other in EXTRA_METRICS[METRICS[metric].kind]
+            if other != metric
+        },
         cost=cost_of(one),
         audit=_worst_audit(audited.get((bare_choice(r.trial.choice), r.trial.version), NOT_AUDITED) for r in one.records),
         done=len(one.done),

@@ -10,7 +10,7 @@ from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.question.suite import Suite
 from bench.stats.metrics import METRICS
-from bench.text import NA, and_list, cost_text, in_page, listed, percent
+from bench.text import NA, and_list, cost_text, in_page, listed, points, times
 
 LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Verified", "Flags", "Trials, in seed order", "Rises", "Worst combination")
 NOT_DRAWN = "No picture: this folder was written without matplotlib; `pip install 'missing-modality-bench[plot]'`, then publish it anew."
@@ -31,7 +31,7 @@ def head_of(board: Board) -> list[str]:
 def how_it_was_run(board: Board) -> list[str]:
     suite = board.suite
     direction = "" if METRICS[suite.metric].higher_is_better else ", lower is better"
-    said = f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
+    said = f"Primary metric: **{suite.metric}**{times()}{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
     lines = ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
     chosen = [in_page(f"- {key} = {reason}.") for key, reason in suite.by_default.items()]
     return [*lines, "Chosen for these data, for nobody said otherwise:", "", *chosen, ""] if chosen else lines
@@ -63,7 +63,7 @@ def is_flat(setting: SettingTable) -> bool:
 def flat_line(settings: SettingTable | Sequence[SettingTable], metric: str, where: str = "here") -> str:
     """That nothing beats the constant predictor there, and what follows."""
     several = [settings] if isinstance(settings, SettingTable) else settings
-    floors = listed([percent(floor) for floor in dict.fromkeys(setting.floor for setting in several)])
+    floors = listed([points(floor) for floor in dict.fromkeys(setting.floor for setting in several)])
     what = "the largest class" if METRICS[metric].by_class else "a constant prediction"
     return f"nothing beats {what} ({floors}): {metric} cannot tell methods apart {where}"
 

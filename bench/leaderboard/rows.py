@@ -21,7 +21,11 @@ from bench.text import finite
 
 NOT_AUDITED = "not audited"
 COLLAPSED = "collapsed"
-EXTRA_METRICS = ("accuracy", "f1_macro", "auroc")
+EXTRA_METRICS = {  # shown beside the primary one, by kind of target
+    "classes": ("accuracy", "f1_macro", "auroc"),
+    "labels": ("label_auroc", "label_auprc", "label_f1"),
+    "value": ("mae", "rmse", "r2", "pearson"),
+}
 TIMINGS = ("latency_ms_1", "latency_ms_64", "peak_memory_mb", "train_seconds")  # comparable within one hardware id alone
 COSTS = ("gflops_per_sample", "parameters", "active_parameters", *TIMINGS)
 

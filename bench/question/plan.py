@@ -158,7 +158,8 @@ def concerns_of(suite: Suite) -> Concerns:
         if registry.is_from_outside(choice.name):
             dataset, samples, _ = load_checked(choice)
             rows = split_rows(dataset, samples, _roots(suite)[0])
-            found[str(choice)] = tuple(concern.text for concern in checkup(Subject(dataset, samples, rows, suite.vary, suite.metric)))
+            metric = metric_for(suite.metric, samples.schema.target.kind, str(choice))
+            found[str(choice)] = tuple(concern.text for concern in checkup(Subject(dataset, samples, rows, suite.vary, metric)))
     return found
 
 

@@ -114,6 +114,10 @@ class Suite:
                 raise UsageError("until_resolved needs one test set for all seeds; leave --vary split out")
         for what in ("metric", "selection"):
             listed_metrics(str(getattr(self, what)))
+        if self.until_resolved and len(listed_metrics(self.metric)) > 1:
+            raise UsageError(
+                f"until_resolved resolves pairs by one metric, got {self.metric!r}; run datasets of one kind of target at a time"
+            )
         if self.vary not in VARY:
             raise unknown("value of vary", str(self.vary), VARY)
         if self.device not in ("auto", "cpu") and not re.fullmatch(r"cuda(:\d+)?", self.device):

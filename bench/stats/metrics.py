@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,8 +17,12 @@ from bench.errors import UsageError, unknown
 from bench.stats import of_labels, of_values
 from bench.stats.binary import auroc, average_precision
 from bench.stats.kinds import KINDS, kind_of
+from bench.text import showing
 
 ECE_BINS = 15
+
+
+P, R = ParamSpec("P"), TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,23 @@ METRICS: Mapping[str, Metric] = {
         ),
     )
 }
+
+
+def in_its_unit(metric_of: Callable[P, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates what shows scores of one metric: inside, pages write them in hundredths, or in the unit of the target.
+
+    `metric_of` takes the arguments of what is decorated.
+    """
+
+    def decorated(show: Callable[P, R]) -> Callable[P, R]:
+        @wraps(show)
+        def shown(*args: P.args, **kwargs: P.kwargs) -> R:
+            with showing(METRICS[metric_of(*args, **kwargs)].in_unit):
+                return show(*args, **kwargs)
+
+        return shown
+
+    return decorated
 
 
 def metrics_of(kind: str) -> dict[str, Metric]:

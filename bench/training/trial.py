@@ -57,11 +57,12 @@ KEPT, NOT_KEPT = "kept", "none to keep: the method fits itself"  # what a record
 
 def run_trial(
     trial: Trial, machine: Machine | None = None, report: Report | None = None, traces: Path | None = None, weights: Path | None = None
-) -> tuple[Record, Predictions]:
+) -> tuple[Record, Predictions | None]:
     """Train, choose the checkpoint, score the test part once, and once under each rule of its evaluations.
 
     With `traces`, what the method did is written there (see `bench.methods.tracing`): gradients in training, all else on the
     test part; with `weights`, the chosen checkpoint of one that the suite trains (see `bench.training.weights`). No number changes.
+    A method that has no form for the kind of target is skipped: its record says why, and there are no predictions.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
     machine = machine or Machine()
@@ -80,9 +81,11 @@ def validate_trial(trial: Trial, machine: Machine | None = None, report: Report 
         return _validate(trial, machine, report or (lambda _: None)), None
 
 
-def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, weights: Path | None) -> tuple[Record, Predictions]:
+def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, weights: Path | None) -> tuple[Record, Predictions | None]:
     start, memory_before = time.perf_counter(), resident_mb()
     device, opened = device_of(machine), open_trial(trial)
+    if reason := _skips(opened):
+        return Record(trial, "skipped", reason, provenance=_where(machine, device)), None
     parts, test = opened.parts, opened.parts.test
     loaded = time.perf_counter()
     if issubclass(opened.cls, Estimator):
@@ -134,6 +137,8 @@ def _validate(trial: Trial, machine: Machine, report: Report) -> Record:
     device, opened = device_of(machine), open_trial(trial, test=False)
     parts, cls, config = opened.parts, opened.cls, opened.config
     assert not len(parts.test), "validation must not hold test rows"
+    if reason := _skips(opened):
+        raise TrialError(reason)
     best_epoch: int | None = None
     gflops: list[float] = []
     if issubclass(cls, Ceiling):
@@ -160,6 +165,12 @@ def _validate(trial: Trial, machine: Machine, report: Report) -> Record:
         "seconds": {"train": seconds, "total": time.perf_counter() - start},
     }
     return Record(trial, "done", facts=Facts.from_json(facts), provenance=_where(machine, device))
+
+
+def _skips(opened: Opened) -> str:
+    """Why a method has no form for the kind of target; empty if it has one."""
+    why = opened.cls.skips.get(opened.target.kind)
+    return f"{opened.cls.__name__} has no form for a target of kind {opened.target.kind}: {why}" if why else ""
 
 
 def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[float]:
