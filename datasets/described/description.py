@@ -14,10 +14,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.datasets.target import Classes, Labels, Value
-from bench.datasets.target import Target as AnyTarget
 from bench.datasets.base import DataError
 from bench.datasets.safe import read_text
+from bench.datasets.target import Classes, Labels, Value
+from bench.datasets.target import Target as AnyTarget
 
 As = Literal["number", "category", "date", "ordered"]
 KINDS = ("vector", "sequence", "image", "array")  # of a described modality; the shape of an array says which kind its values are

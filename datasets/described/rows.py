@@ -137,7 +137,13 @@ def roster_of(tables: Tables) -> Roster:
         label += [labels[place]] * len(found)
         places += found.tolist()
     names = _numbered(np.array(owner, dtype=object))
-    return Roster(np.array(owner, dtype=object), names, np.array(label, dtype=labels.dtype).reshape(len(label), *labels.shape[1:]), path, np.array(places))
+    return Roster(
+        np.array(owner, dtype=object),
+        names,
+        np.array(label, dtype=labels.dtype).reshape(len(label), *labels.shape[1:]),
+        path,
+        np.array(places),
+    )
 
 
 YES_NO = (("0", "1"), ("no", "yes"), ("false", "true"), ("False", "True"), ("No", "Yes"), ("n", "y"))  # no first
