@@ -104,7 +104,7 @@ def _target(target: object, kind: str, unit: str) -> tuple[Target, Sheet]:
 
 def _yes_no(name: str, cells: pd.Series) -> list[str]:
     """A label as texts: 1, 0, and empty where it is not known. Raises: DataError on another cell."""
-    words = {True: "1", False: "0", 1: "1", 0: "0"}
+    words = {1: "1", 0: "0"}  # True and False are equal to them
     found = []
     for place, cell in enumerate(cells.tolist()):
         if cell is None or cell != cell or type(cell).__name__ in ("NAType", "NaTType"):

@@ -77,9 +77,9 @@ def test_nobody_beats_the_ceiling(out):
 def test_a_page_has_one_metric_and_a_metric_of_another_kind_is_refused(out):
     with pytest.raises(UsageError, match="targets of several kinds, each with a board of its own; take one of --metric"):
         bench.board(out)
-    with pytest.raises(UsageError, match="accuracy scores no target of these answers; metrics that fit: .*mae"):
+    with pytest.raises(UsageError, match=r"accuracy scores no target of these answers; metrics that fit: .*mae"):
         bench.board(out, metric="accuracy")
-    with pytest.raises(UsageError, match="accuracy is no score of the target of diabetes, which is of kind value; metrics that fit: mae"):
+    with pytest.raises(UsageError, match=r"accuracy is no score of the target of diabetes, which is of kind value; metrics that fit: mae"):
         plan(assemble("quick", {"datasets": "diabetes", "metric": "accuracy"}))
 
 
