@@ -73,7 +73,8 @@ def _by_kind(suite: Suite, said: AbstractSet[str]) -> Suite:
     except UsageError:  # planning meets it as well, and says so
         return suite
     kinds = [kind for kind in KINDS if kind in kind_of.values()]
-    changes, reasons = {}, {}
+    changes: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
     for key in open_keys:
         own = {METRICS[name].kind: name for name in listed_metrics(getattr(suite, key))}
         wanted = ",".join(own.get(kind, KINDS[kind].metric) for kind in kinds)

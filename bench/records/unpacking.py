@@ -284,7 +284,8 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
         rows = (len(own["trials"]), len(own["ids"]), outputs.shape[2])
         for kind, array in own.items():
             of_rows = kind in forms or kind.startswith(EVALUATION)
-            wanted, kinds = (rows, "f") if of_rows else ((rows[0 if kind == "trials" else 1],), "U")
+            wanted: tuple[int, ...] = rows if of_rows else (rows[0 if kind == "trials" else 1],)
+            kinds = "f" if of_rows else "U"
             if kind == "target":
                 wanted, kinds = (rows[1:] if array.ndim == 2 else rows[1:2]), "if" if array.ndim == 1 else "i"
             if array.shape != wanted or array.dtype.kind not in kinds:

@@ -157,11 +157,11 @@ def method_class(name: str) -> type[Any]:
     for table in cls.traces:
         if table not in TABLES:
             raise unknown(f"table in traces of method {name}", table, TABLES)
-    needed = {Method: (("forward",),), Estimator: (("fit",), ("predict_proba", "predict"))}  # of each one at least
+    needed: dict[type[Any], list[list[str]]] = {Method: [["forward"]], Estimator: [["fit"], ["predict_proba", "predict"]]}  # one of each
     for base, names in needed.items():
         for either in names:
             if issubclass(cls, base) and all(getattr(cls, needs) is getattr(base, needs) for needs in either):
-                missing = either[0] + f" (of a value {either[1]})" * (len(either) > 1)
+                missing = " or, of a value, ".join(either)
                 raise UsageError(f"method {name!r} does not define {missing}; see `bench new method NAME` for a working template")
     return cls
 

@@ -22,7 +22,8 @@ from bench.text import showing
 ECE_BINS = 15
 
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
