@@ -95,6 +95,12 @@ def compare(
     across: list[Across] = []
     for synthetic in (False, True):
         group = [difference for difference in found if difference.table.synthetic == synthetic]
+        if len(units := dict.fromkeys(difference.table.unit for difference in group)) > 1:
+            first = group[0].table.dataset
+            raise UsageError(
+                f"{metric} is in the unit of each target ({', '.join(units)}), so nothing can be said over all of them; take one at a "
+                f"time, such as --settings '{first}'"
+            )
         if group:
             p = np.array([difference.p for difference in group])
             tests = int((~np.isnan(p)).sum())

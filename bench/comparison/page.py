@@ -123,7 +123,7 @@ def _opening_of_many(found: Comparison, across: Across) -> str:
         return first
     if across.reason:
         low, high = _points(across.values.min()), _points(across.values.max())
-        return f"{first} The differences run from {low} to {high} points (above 0, {found.a} is ahead)."
+        return f"{first} The differences run from {low} to {high}{_word()} (above 0, {found.a} is ahead)."
     size = _size(found, float(across.values.mean()))
     if across.signed_rank.reason:
         return f"{first} On average {size}; so few settings do not tell whether that would hold in others."
@@ -185,7 +185,7 @@ def paragraph(found: Comparison, difference: Difference) -> str:
     at_once = f", for all {difference.tests} settings at once" if difference.tests > 1 else ""
     lines.append(
         "Other training runs and other test samples would have given other numbers; allowing for both, the true difference may lie "
-        f"anywhere from {low} to {high} points (95 % interval{at_once}; above 0, {found.a} is better)."
+        f"anywhere from {low} to {high}{_word()} (95 % interval{at_once}; above 0, {found.a} is better)."
     )
     if difference.looks:
         lines.append(_looks(difference.looks))
@@ -203,7 +203,7 @@ def _flags(found: Comparison, difference: Difference) -> list[str]:
 def _lead(found: Comparison, difference: float) -> str:
     if abs(difference) < 0.0005:
         return "no difference to speak of"
-    return f"{found.a if difference > 0 else found.b} leads by {points(abs(difference))}{' points' * (factor() != 1)}"
+    return f"{found.a if difference > 0 else found.b} leads by {points(abs(difference))}{_word()}"
 
 
 def _chance(difference: Difference) -> str:
@@ -252,7 +252,7 @@ def over_settings(found: Comparison, across: Across) -> str:
         return f"Over {count(n, kind)}: {not_applicable(across.reason)}."
     wins, losses = int((across.values > 0).sum()), int((across.values < 0).sum())
     equal = f", and they score the same in {n - wins - losses}" if wins + losses < n else ""
-    ahead = f"{found.a} is ahead in {wins} and behind in {losses}, by {_points(across.values.mean())} points on average{equal}"
+    ahead = f"{found.a} is ahead in {wins} and behind in {losses}, by {_points(across.values.mean())}{_word()} on average{equal}"
     test = across.signed_rank
     lines = [f"Over {count(n, kind)}, {ahead}."]
     if test.reason:
@@ -346,6 +346,11 @@ def patterns_of(found: Comparison, patterns: Sequence[Pattern]) -> Table:
 def _spread(row: Row) -> str:
     runs = str(row.n) if row.n == row.planned else f"{row.n}/{row.planned}"
     return f"{points(row.mean)} ± {points(row.sd)} ({runs})" if row.n else f"n/a ({runs})"
+
+
+def _word() -> str:
+    """What differences are counted in, behind a number."""
+    return " points" if factor() != 1 else ""
 
 
 def _points(value: float) -> str:

@@ -106,3 +106,29 @@ def test_published_folders_of_each_kind_check_and_carry_their_targets(out, tmp_p
     value = table[table.dataset == "diabetes"]
     assert np.isfinite(value[["target", "predicted", "score_0"]].to_numpy(float)).all()
     assert set(table.target_0.dropna()) == {0.0, 1.0}
+
+
+def test_scores_in_two_units_have_no_mean_and_no_test_over_both(tmp_path):
+    folder = tmp_path / "units"
+    description = tmp_path / "stay.toml"
+    rows = [f"p{i},{3 + i % 9},{i % 5}.5,{i % 7}.25" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["id,days,a,b", *rows]) + "\n")
+    modalities = [
+        f'[[modality]]\nname = "{name}"\nkind = "vector"\nfile = "t.csv"\n[modality.columns]\n{name} = "number"\n' for name in "ab"
+    ]
+    head = 'id = "id"\n[target]\nfile = "t.csv"\nkind = "value"\ncolumn = "days"\nunit = "days"\n'
+    description.write_text(head + "".join(modalities))
+    bench.run(
+        methods="constant,mean-logistic",
+        datasets=f"diabetes,{description}",
+        noise=0.3,
+        seeds="0-1",
+        vary="training",
+        out=folder,
+        quiet=True,
+    )
+    board = bench.board(folder)
+    assert [kind.what for kind in board.overall] == ["real disease progression", "real days (days)"]
+    with pytest.raises(UsageError, match=r"mae is in the unit of each target .*; take one at a time, such as --settings 'diabetes'"):
+        bench.compare("mean-logistic", "constant", folder)
+    assert bench.board(folder, metric="r2").overall[0].what == "real"
