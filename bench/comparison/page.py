@@ -81,6 +81,7 @@ def notes_on(found: Comparison) -> list[str]:
     return [*notes, *(NOTES_ON_LOOKS if any(difference.looks for difference in found.differences) else ())]
 
 
+@in_its_unit(lambda found: found.metric)
 def opening(found: Comparison) -> str:
     """The answer in one or two sentences for someone who reads no statistics."""
     if len(found.differences) == 1:
@@ -292,7 +293,7 @@ def _over_datasets(across: Across) -> str:
     low, high = map(end_of_interval, over.interval())
     by_t = not_applicable(over.reason) or f"t-test {p_equals(over.p)}, 95 % interval {low} to {high}"
     by_flip = not_applicable(flip.reason) or p_equals(flip.p)
-    return f"Over {flip.n} datasets, one value each: mean difference {_points(flip.mean)} points; {by_t}; sign flips {by_flip}."
+    return f"Over {flip.n} datasets, one value each: mean difference {_points(flip.mean)}{_word()}; {by_t}; sign flips {by_flip}."
 
 
 def numbers(found: Comparison) -> Table:

@@ -20,7 +20,7 @@ from bench.names import Choice, Value
 from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.seeds import stream
-from bench.stats.metrics import METRICS
+from bench.stats.metrics import METRICS, in_its_unit
 from bench.text import agreeing, count, points, terminal_table
 
 DRAWS = 1000
@@ -249,6 +249,7 @@ def table(results: Sequence[Result], width: int | None = None) -> str:
     return terminal_table(rows, WORDS, width, spare=LEAST_ASKED, kept=("method", "best"))
 
 
+@in_its_unit(lambda result: result.trial.selection)
 def _row(result: Result) -> dict[str, str]:
     trial, path = result.trial, curve(result)
     steps = sorted({1, math.ceil(path.budget[-1] / 4), int(path.budget[-1])} - {0})
