@@ -303,14 +303,14 @@ class FittedSubject(Subject):
 
 
 def other_kinds(cls: type[Any], config: Any) -> Iterator[tuple[str, Subject]]:
-    """The class on the same rows with labels and with a value, as far as it has a form for them and says so by learning from them."""
+    """The class on the same rows with labels and with a value, as far as it has a form for them: it learns from such rows and answers."""
     kind = TrainedSubject if issubclass(cls, Method) else FittedSubject
     for target in KINDS if not issubclass(cls, Ceiling) else ():
         if target == "classes" or target in cls.skips:
             continue
         with suppress(Exception):  # written for classes: its trials on this kind fail, and say why
             subject = kind(cls, config, Kinds(target))
-            _ = subject.base
+            _ = subject.outputs(subject.base.model(), subject.train)
             yield target, subject
 
 
