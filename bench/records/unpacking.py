@@ -289,7 +289,7 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
             if kind == "target":
                 wanted, kinds = (rows[1:] if array.ndim == 2 else rows[1:2]), "if" if array.ndim == 1 else "i"
             if array.shape != wanted or array.dtype.kind not in kinds:
-                raise Refused(f"{head}/{kind[:60]} is {array.dtype} of shape {array.shape}, and must be {kinds} of {wanted}")
+                raise Refused(f"{head}/{kind[:60]} is {array.dtype} of shape {array.shape}, and must be {' or '.join(kinds)} of {wanted}")
             if of_rows and (array.dtype.itemsize not in (4, 8) or not np.isfinite(array).all()):
                 raise Refused(f"{head}/{kind[:60]} must hold finite numbers in single or double precision")
         if wrong := wrong_targets(own["target"], rows[2]):
