@@ -6,7 +6,9 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import wcwidth
@@ -16,6 +18,35 @@ NA = "n/a"
 LONGEST_STEM = 80  # of a file name without its ending
 PORTS = ("0", *map(str, range(1, 10)), "\u00b9", "\u00b2", "\u00b3")
 KEPT_BY_WINDOWS = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{name}{port}" for name in ("com", "lpt") for port in PORTS)}
+
+
+# What pages show of scores: hundredths with one digit, or, of scores in the unit of a target, these with three. A page is of one metric.
+_in_unit: ContextVar[bool] = ContextVar("scores are in the unit of a target", default=False)
+
+
+@contextmanager
+def showing(in_unit: bool) -> Iterator[None]:
+    """Scores and their differences are shown so inside."""
+    token = _in_unit.set(in_unit)
+    try:
+        yield
+    finally:
+        _in_unit.reset(token)
+
+
+def factor() -> float:
+    """What pages multiply a score by."""
+    return 1.0 if _in_unit.get() else 100.0
+
+
+def times() -> str:
+    """That, behind the name of a metric."""
+    return "" if _in_unit.get() else " x 100"
+
+
+def points(value: float | None) -> str:
+    """A score as pages show it. The last digit of binary noise never decides a rounding."""
+    return NA if value is None or math.isnan(value) else f"{round(factor() * value, 8) + 0.0:.{3 if _in_unit.get() else 1}f}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -29,8 +60,8 @@ def share(value: float) -> str:
 
 
 def signed(value: float | None) -> str:
-    """A difference of fractions in points."""
-    return NA if value is None or math.isnan(value) else f"{round(100 * value, 8) + 0.0:+.1f}"
+    """A difference of scores as pages show it, in points or in the unit of the target."""
+    return NA if value is None or math.isnan(value) else f"{round(factor() * value, 8) + 0.0:+.{3 if _in_unit.get() else 1}f}"
 
 
 def end_of_interval(value: float | None) -> str:
@@ -45,7 +76,7 @@ def end_of_interval(value: float | None) -> str:
     return (
         text
         if float(text) or abs(value) < 1e-10
-        else f"{100 * value:+.1g}"
+        else f"{factor() * value:+.1g}"
         if abs(value) >= 1e-6
         else "+0.0001"
         if value > 0
@@ -54,7 +85,7 @@ def end_of_interval(value: float | None) -> str:
 
 
 def interval_text(interval: tuple[float, float]) -> str:
-    return NA if math.isnan(interval[0]) else f"{percent(interval[0])}-{percent(interval[1])}"
+    return NA if math.isnan(interval[0]) else f"{points(interval[0])}-{points(interval[1])}"
 
 
 def p_text(p: float) -> str:

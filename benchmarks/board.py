@@ -108,7 +108,8 @@ def ids_of(dataset: int) -> np.ndarray:
 @cache
 def answered(strength: float, combination: str, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Targets, logits and metrics, the same on every dataset: made once, for making them takes longer than storing them."""
-    from bench.stats.metrics import score, softmax
+    from bench.stats.kinds import softmax
+    from bench.stats.metrics import score
 
     target = np.random.default_rng(1).integers(CLASSES, size=SAMPLES)
     rng = np.random.default_rng([int(10 * strength), len(combination), ord(combination[0]), int(10 * noise), seed])

@@ -17,6 +17,11 @@ import numpy as np
 
 from bench.datasets.columns import flat_column, kind_of, named, plain, text
 from bench.datasets.deferred import PIECE, Change, Deferred, Stored, blocks
+from bench.datasets.target import Classes as Classes
+from bench.datasets.target import Labels as Labels
+from bench.datasets.target import Target as Target
+from bench.datasets.target import Value as Value
+from bench.datasets.target import target_of
 
 if TYPE_CHECKING:
     import torch
@@ -54,29 +59,52 @@ class Modality:
         object.__setattr__(self, "shape", tuple(map(int, sizes)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False)
 class Schema:
-    """The modalities of a dataset, in their fixed order, and its class names.
+    """The modalities of a dataset, in their fixed order, and what is to be told of a row: its class, labels, or a value.
 
-    Raises: ValueError if there is no modality, there are fewer than two classes, or a name, letter or class is no text or comes twice.
+    The second argument is a `Target`, or the names of the classes. Raises: ValueError if there is no modality, there are fewer than two
+    classes, or a name, letter, class or label is no text or comes twice.
     """
 
     modalities: tuple[Modality, ...]
-    classes: tuple[str, ...]
+    target: Target
 
-    def __post_init__(self) -> None:
-        for what, kind in (("modalities", Modality), ("classes", str)):
-            given = getattr(self, what)
-            if not isinstance(given, list | tuple):
-                raise ValueError(f"{what} of a schema must be a tuple, got {kind_of(given)}; use tuple(...)")
-            if kind is Modality and not all(isinstance(one, Modality) for one in given):
-                raise ValueError(f"modalities of a schema must be Modality values, got {', '.join(map(kind_of, given))}")
-            object.__setattr__(self, what, tuple(given) if kind is Modality else tuple(text("a class of a schema", one) for one in given))
-        if not self.modalities or len(self.classes) < 2:
-            raise ValueError(f"a schema needs a modality and two classes, got {len(self.modalities)} and {len(self.classes)}")
-        for what, values in (("names", self.names), ("letters", tuple(self.combination)), ("classes", self.classes)):
+    def __init__(
+        self, modalities: Sequence[Modality], target: Target | Sequence[str] | None = None, *, classes: Sequence[str] | None = None
+    ) -> None:
+        if (target is None) == (classes is None):
+            raise ValueError("a schema takes a target, or the names of its classes, and one of the two alone")
+        if not isinstance(modalities, list | tuple):
+            raise ValueError(f"modalities of a schema must be a tuple, got {kind_of(modalities)}; use tuple(...)")
+        if not all(isinstance(one, Modality) for one in modalities):
+            raise ValueError(f"modalities of a schema must be Modality values, got {', '.join(map(kind_of, modalities))}")
+        object.__setattr__(self, "modalities", tuple(modalities))
+        object.__setattr__(self, "target", target_of(classes if target is None else target))
+        if not self.modalities or (isinstance(self.target, Classes) and self.outputs < 2):
+            came = f"{len(self.modalities)} and {self.outputs}"
+            raise ValueError(f"a schema needs a modality and two classes, got {came}")
+        for what, values in (("names", self.names), ("letters", tuple(self.combination))):
             if len(set(values)) != len(values):
                 raise ValueError(f"{what} of a schema must be unique, got {', '.join(values)}")
+
+    def __repr__(self) -> str:  # part of every fingerprint
+        asked = f"classes={self.target.classes!r}" if isinstance(self.target, Classes) else f"target={self.target!r}"
+        return f"Schema(modalities={self.modalities!r}, {asked})"
+
+    @property
+    def outputs(self) -> int:
+        """Size of a method's last layer: classes, labels, or 1 for a value."""
+        return self.target.outputs
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names. Raises: ValueError if what is asked for is no class; `outputs` is the size of a last layer for each kind."""
+        if not isinstance(self.target, Classes):
+            raise ValueError(
+                f"this schema has no classes, its target is of kind {self.target.kind}; schema.outputs is the size of a last layer"
+            )
+        return self.target.classes
 
     def __len__(self) -> int:
         return len(self.modalities)
@@ -111,7 +139,8 @@ class Schema:
 class Samples:
     """Rows of a dataset as numpy arrays.
 
-    Shapes: values[name] (N, *shape) float32; observed (N, M) bool, True = the value is there; target (N,) int64;
+    Shapes: values[name] (N, *shape) float32; observed (N, M) bool, True = the value is there; target int64 (N,), the class, or as another
+    kind of `schema.target` says: int64 (N, L), 1, 0 or -1 for each label, or float64 (N,), a value;
     ids (N,) str, unique; groups (N,) (patient, speaker, video) or None; split (N,) str, the official part of each row (`train`,
     `valid`, `test`; without `valid` the suite carves it from `train`), or None; lengths[name] (N,) int64 in [1, T], the steps of a
     sequence that are real (any number where it is not observed); a sequence not named there has no padding. All are plain numpy arrays;
@@ -132,15 +161,14 @@ class Samples:
     blank: Mapping[str, int] = field(default_factory=dict)  # modality -> samples that `without_blanks` found without any value of it
 
     def __post_init__(self) -> None:
-        n = len(flat_column("target", self.target))
+        n = self.schema.target.rows(self.target)
         if not isinstance(self.values, Mapping) or tuple(self.values) != self.schema.names:
             came = tuple(self.values) if isinstance(self.values, Mapping) else kind_of(self.values)
             raise ValueError(f"values must hold the modalities {self.schema.names}, in this order, got {came}")
         plain("observed", self.observed, n)
         if self.observed.dtype != bool or self.observed.shape != (n, len(self.schema)):
             raise ValueError(f"observed must be bool {(n, len(self.schema))}, got {self.observed.dtype} {self.observed.shape}")
-        if self.target.dtype != np.int64 or (n and not 0 <= self.target.min() <= self.target.max() < len(self.schema.classes)):
-            raise ValueError(f"target must be int64 in [0, {len(self.schema.classes)}), got {self._targets()}")
+        self.schema.target.check(self.target)
         for name, what in (("ids", "a sample"), ("groups", "a group"), ("split", "a part")):
             if name == "ids" or getattr(self, name) is not None:
                 object.__setattr__(self, name, named(name, what, getattr(self, name), n))
@@ -174,13 +202,6 @@ class Samples:
             if array.dtype != np.float32 or array.shape != (n, *modality.shape):
                 raise ValueError(f"{modality.name} must be float32 {(n, *modality.shape)}, got {array.dtype} {array.shape}")
 
-    def _targets(self) -> str:
-        """What the targets are, in words."""
-        if self.target.dtype == np.int64:
-            row = np.flatnonzero((self.target < 0) | (self.target >= len(self.schema.classes)))[0]
-            return f"{self.target[row]} in row {row}"
-        return f"{self.target.dtype}; use " + (".astype(np.int64)" if self.target.dtype.kind in "biu" else "the place of each class")
-
     def __len__(self) -> int:
         return len(self.target)
 
@@ -212,6 +233,19 @@ class Samples:
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__, **changes)
         return made
+
+    def in_strata(self) -> Samples:
+        """The same rows with their stratum in the place of another target (`Target.strata`): for what looks at groups of rows."""
+        if isinstance(self.schema.target, Classes):
+            return self
+        strata, names = self.schema.target.strata(self.target)
+        used = np.union1d(strata, [0, 1])  # a value with many equal rows leaves some empty; a schema has two classes at least
+        schema = replace(self.schema, target=Classes(tuple(names[k] for k in used)))
+        return replace(self, schema=schema, target=np.searchsorted(used, strata).astype(np.int64))
+
+    def untold(self) -> Samples:
+        """The same rows with equal targets, which tell nothing of any: what a method that fits itself is asked about."""
+        return replace(self, target=self.schema.target.blank(self.target))
 
     def select(self, combination: str) -> Samples:
         """The same rows with the modalities of `combination` alone."""
@@ -355,9 +389,11 @@ class Samples:
 class Batch:
     """Rows of a dataset as tensors: all that a method sees.
 
-    Shapes: inputs[name] (B, *shape) float32; observed (B, M) bool; target (B,) int64; index (B,) int64, the row in its part.
+    Shapes: inputs[name] (B, *shape) float32; observed (B, M) bool; target (B,) int64 of classes, (B, L) int64 of labels, (B,) float32 of a
+    value, in training standardised by the training rows; index (B,) int64, the row in its part.
     lengths[name] (B,) int64: real steps of a sequence modality, whose padding stands at the end; absent where there is no padding.
-    Sealed: cells that are not observed, and padding, hold NaN. In evaluation every target is -1: labels are for training alone.
+    Sealed: cells that are not observed, and padding, hold NaN. In evaluation every target is -1, of a
+    value NaN: what is to be told is there in training alone.
     """
 
     inputs: Mapping[str, Tensor]
@@ -386,7 +422,7 @@ def as_batch(samples: Samples, device: torch.device | str = "cpu") -> Batch:
     import torch
 
     inputs = {name: torch.from_numpy(array) for name, array in samples.sealed().values.items()}
-    observed, target = torch.from_numpy(samples.observed), torch.from_numpy(samples.target)
+    observed, target = torch.from_numpy(samples.observed), torch.from_numpy(samples.schema.target.batched(samples.target))
     lengths = {name: torch.from_numpy(array) for name, array in samples.lengths.items()}
     return Batch(inputs, observed, target, torch.arange(len(samples)), lengths).to(device)
 
@@ -400,7 +436,7 @@ class Dataset:
 
     `parts` gives the split that the samples bring, if there is one; otherwise the suite splits 70/15/15. `split_kind` says whose it is,
     in the word before "split": official (of the data's source), fixed (a rule of this suite), or the name of another author.
-    `posterior` exists for synthetic data alone: the exact class probabilities, which make the ceiling row.
+    `posterior` exists for synthetic data alone: the best prediction there is, which makes the ceiling row.
     """
 
     title: str = ""  # one line for lists and leaderboards
@@ -429,7 +465,10 @@ class Dataset:
         return {part: np.flatnonzero(samples.split == part) for part in PARTS if (samples.split == part).any()}
 
     def posterior(self, samples: Samples) -> np.ndarray | None:
-        """P(class | observed values) (N, C) where it is known in closed form, else None. Samples come as `load` gives them."""
+        """P(class | observed values) (N, C), P(label | ...) (N, L) or E(value | ...) (N, 1) where it is known in closed form, else None.
+
+        Samples come as `load` gives them.
+        """
         return None
 
     def learn(self, train: Samples) -> Callable[[Samples], Samples] | None:
@@ -437,7 +476,7 @@ class Dataset:
 
         `train` holds the training rows of a trial as far as its method may see them: hidden and sealed, not scaled. What comes back is
         called with the rows of each part and gives them with other values: each row changed by itself, all rows to the same shapes.
-        It keeps ids, target, groups, split, what is observed, and the names, letters, kinds and classes of the schema
+        It keeps ids, target, groups, split, what is observed, and the names, letters and kinds of the modalities and the target
         (`Samples.with_values` does).
         """
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 DATASETS: dict[str, str] = {
     "digits": "bench.datasets.digits:Digits",
     "breast-cancer": "bench.datasets.breast_cancer:BreastCancer",
+    "diabetes": "bench.datasets.diabetes:Diabetes",
     "gaussian": "bench.datasets.gaussian:GaussianClasses",
     "support2": "bench.datasets.support2:Support2",
     "uci-heart": "bench.datasets.uci_heart:UciHeart",
@@ -22,7 +23,7 @@ DATASETS: dict[str, str] = {
 # part of the fingerprint where they learn from data.
 PUBLIC_IDS = frozenset(
     (
-        "digits", "breast-cancer", "gaussian", "support2", "uci-heart", "three-sources", "mi-complications", "eicu-demo", "av-digits",
-        "mosi-utterance", "cmu-mosi", "enrico",
+        "digits", "breast-cancer", "diabetes", "gaussian", "support2", "uci-heart", "three-sources", "mi-complications", "eicu-demo",
+        "av-digits", "mosi-utterance", "cmu-mosi", "enrico",
     )
 )  # fmt: skip

@@ -8,6 +8,7 @@ Sizes:      2492 unit stays of 1820 patients in 186 hospitals; 2280 left hospita
 Modalities: B background (age, sex, ethnicity, height, weight, unit, where from), V vitals and coma scale, L labs, G blood gas: worst values
             of the first 24 hours; D admission diagnosis, H history, E examination, T treatment: 1 for every path (such as
             `notes/Progress Notes/...`) that was entered by minute 1440, else 0: 292, 190, 293 and 1118 paths.
+Target:     target=death (default), or target=outcomes: three labels, death in hospital, death in the unit, and over 3 days in the unit.
 Learnt:     of D, H, E and T the paths that most training stays have: admission=150, history=100, examination=150, treatment=150.
             indicators=true also gives columns of B, V, L and G with single gaps there another one, 1 where the value is missing.
 Missing:    natural: G 83.8 %, L 25.2 %, T 25.0 %, V 13.8 %, D 12.9 %, H 12.4 %, E 12.2 %. V, L and G where every value of theirs is -1 (not
@@ -26,11 +27,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.datasets.base import DataError, Modality, Samples, Schema
+from bench.datasets.base import Classes, DataError, Labels, Modality, Samples, Schema, Target
 from bench.datasets.files import FileDataset, Report
 from bench.datasets.indicators import learn_vectors
 from bench.datasets.safe import read_chunks
 from bench.datasets.tables import Table, check_unique
+from bench.datasets.target import UNKNOWN
 from bench.datasets.vocabulary import checked_size, commonest
 
 DAY = 1440  # minutes from admission to the unit
@@ -41,6 +43,7 @@ LEAKY = (  # of patient
     "unitdischargetime24", "unitdischargeoffset", "unitdischargelocation", "unitdischargestatus",
 )  # fmt: skip
 LABEL, OUTCOMES = "hospitaldischargestatus", ("Alive", "Expired")
+UNIT_LABEL, UNIT_END, LONG = "unitdischargestatus", "unitdischargeoffset", 3  # of target=outcomes; days in the unit that are many
 CATEGORIES = {  # fixed here, so that a column means the same whatever rows are read
     "gender": ("Female", "Male"),
     "ethnicity": ("African American", "Asian", "Caucasian", "Hispanic", "Native American", "Other/Unknown"),
@@ -87,8 +90,9 @@ class EicuDemo(FileDataset):
         "physicalexam.csv.gz": "2ffa877385350c1a0e3bfb8ec6dfc5b90f2820c6a6f10ad759b8bcb73a1ff818",
         "treatment.csv.gz": "2f8d4b8676ebff0a2b170d762266c7dcc4fb52c7603dc2c38e986f763397497d",
     }
-    options = {"admission": 150, "history": 100, "examination": 150, "treatment": 150, "indicators": False}
-    choices = {"indicators": (False, True)}
+    options = {"admission": 150, "history": 100, "examination": 150, "treatment": 150, "indicators": False, "target": "death"}
+    choices = {"indicators": (False, True), "target": ("death", "outcomes")}
+    target: str
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
@@ -104,7 +108,8 @@ class EicuDemo(FileDataset):
     def read(self, folder: Path, report: Report) -> Samples:
         patients, measured, *entered = self.sources(folder)
         report(0, len(TABLES), f"reading {patients.name}")
-        table = _table(patients, ("patientunitstayid", "uniquepid", LABEL, *BACKGROUND))
+        wanted = (UNIT_LABEL, UNIT_END) if self.target == "outcomes" else ()
+        table = _table(patients, ("patientunitstayid", "uniquepid", LABEL, *BACKGROUND, *wanted))
         stays = _stays(table)
         nameless = table.column("uniquepid") == ""
         if nameless.any():
@@ -122,12 +127,19 @@ class EicuDemo(FileDataset):
         for step, (name, path) in enumerate(zip(ENTERED, entered, strict=True), start=2):
             report(step, len(TABLES), f"reading {path.name}")
             values[name] = entries(path, *ENTERED[name][2:], stays)
+        asked: Target = Classes(("alive", "died"))
+        target = outcome[known]
+        if self.target == "outcomes":
+            minutes = table.numbers([UNIT_END])[known, 0]
+            long = np.where(np.isnan(minutes), UNKNOWN, minutes > LONG * DAY).astype(np.int64)
+            asked = Labels(("death in hospital", "death in the unit", f"over {LONG} days in the unit"))
+            target = np.stack([target, table.codes(UNIT_LABEL, OUTCOMES)[known], long], axis=1)
         letters = {"background": "B", **{name: str(row[0]) for name, row in (*MEASURED.items(), *ENTERED.items())}}
         return Samples(
-            Schema(tuple(Modality(name, letters[name], "vector", array.shape[1:]) for name, array in values.items()), ("alive", "died")),
+            Schema(tuple(Modality(name, letters[name], "vector", array.shape[1:]) for name, array in values.items()), asked),
             values,
             observed=np.stack([~np.isnan(array).all(1) for array in values.values()], axis=1),
-            target=outcome[known],
+            target=target,
             ids=np.array([f"stay-{stay}" for stay in stays]),
             groups=table.column("uniquepid")[known].astype(str),
         )

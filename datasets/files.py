@@ -23,8 +23,9 @@ from typing import Any, ClassVar
 import numpy as np
 import platformdirs
 
-from bench.datasets.base import DataError, Dataset, Modality, Samples, Schema
+from bench.datasets.base import Classes, DataError, Dataset, Modality, Samples, Schema
 from bench.datasets.stand_ins import refuse_stand_in
+from bench.datasets.target import target_from
 
 FORMAT = 2  # of prepared copies; those of format 1, which hold all values in `data.npz`, are read too
 INDICATORS = "indicators"  # the option, of datasets that have it, to give single gaps a column each; it acts in `learn` alone
@@ -212,7 +213,11 @@ def write_prepared(folder: Path, samples: Samples, facts: Mapping[str, Any]) -> 
         "format": FORMAT,
         "rows": len(samples),
         "modalities": modalities,
-        "classes": list(samples.schema.classes),
+        **(
+            {"classes": list(samples.schema.target.names)}
+            if isinstance(samples.schema.target, Classes)
+            else {"target": samples.schema.target.as_json()}
+        ),
         "fingerprint": samples.fingerprint(),
     }
     arrays = {f"length/{name}": array for name, array in samples.lengths.items()}
@@ -261,7 +266,8 @@ def read_prepared(folder: Path) -> Prepared:
         if meta["format"] not in (1, FORMAT):
             raise DataError(f"the prepared copy in {folder} has format {meta['format']}, this bench reads 1 and {FORMAT}; {again}")
         schema = Schema(
-            tuple(Modality(m["name"], m["letter"], m["kind"], tuple(m["shape"])) for m in meta["modalities"]), tuple(meta["classes"])
+            tuple(Modality(m["name"], m["letter"], m["kind"], tuple(m["shape"])) for m in meta["modalities"]),
+            target_from(meta["target"]) if "target" in meta else tuple(meta["classes"]),
         )
         with (folder / "data.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             if meta["format"] == 1:

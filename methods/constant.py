@@ -1,7 +1,8 @@
-"""Constant: the training class shares for every row.
+"""Constant: the same answer to every row, from the training rows.
 
-Idea:    What a method that looks at nothing achieves. Its most probable class is the majority class.
-Source:  scikit-learn's DummyClassifier, strategy "prior".
+Idea:    What a method that looks at nothing achieves. Its most probable class is the majority class; of labels it says how frequent each
+         is, of a value the mean, or the median where the mean absolute error selects.
+Source:  scikit-learn's DummyClassifier, strategy "prior", and DummyRegressor, strategies "mean" and "median".
 Differs: nothing.
 """
 
@@ -11,20 +12,22 @@ import numpy as np
 
 from bench.datasets.base import Samples
 from bench.methods.base import Estimator
-from bench.methods.flatten import class_shares
+from bench.methods.flatten import floor_of
 
 
 class Constant(Estimator):
-    """Class shares of the training rows."""
+    """Class or label shares, mean or median of the training rows."""
 
     def fit(self, train: Samples, valid: Samples) -> None:
-        self.shares = class_shares(train)  # (C,)
+        self.floor = floor_of(train, self.selection)  # (O,)
 
     def predict_proba(self, samples: Samples) -> np.ndarray:
-        return np.tile(self.shares, (len(samples), 1))  # (N, C)
+        return np.tile(self.floor, (len(samples), 1))  # (N, O)
+
+    predict = predict_proba
 
     def parameters(self) -> int:
-        return len(self.schema.classes)
+        return self.schema.outputs
 
     def flops_per_sample(self) -> float:
         return 0.0

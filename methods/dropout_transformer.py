@@ -62,7 +62,7 @@ class DropoutTransformer(Method):
         self.class_token = nn.Parameter(torch.randn(1, width) * 0.02)
         self.blocks = nn.ModuleList(TransformerBlock(width, config.heads, config.hidden, config.dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, len(schema.classes))
+        self.head = nn.Linear(width, schema.outputs)
 
     def forward(self, batch: Batch) -> Prediction:
         if self.training:

@@ -1,14 +1,16 @@
-"""What the estimators share: samples as one matrix, class shares, and probabilities over all classes."""
+"""What the estimators share: samples as one matrix, the answer that looks at nothing, and models for each kind of target."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.datasets.base import Samples, Schema
+from bench.datasets.base import Classes, Labels, Samples, Schema, Target, Value
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -55,6 +57,84 @@ def class_shares(samples: Samples) -> np.ndarray:
     """Share of each class, the same for all without rows. Shapes: -> (C,) float64, sum 1."""
     counts = np.bincount(samples.target, minlength=len(samples.schema.classes)).astype(float)
     return counts / counts.sum() if len(samples) else np.full_like(counts, 1 / len(counts))
+
+
+def floor_of(samples: Samples, selection: str = "") -> np.ndarray:
+    """The best answer to every row that looks at nothing, from these rows. Shapes: -> (O,) float64.
+
+    The share of each class, the same for all without rows; of each label its share among the rows that know it, a half without any; of a
+    value the mean, or the median where `selection` is `mae`, 0 without rows.
+    """
+    target = samples.target
+    if isinstance(samples.schema.target, Classes):
+        return class_shares(samples)
+    if isinstance(samples.schema.target, Labels):
+        known = (target >= 0).sum(0)
+        return np.where(known > 0, (target == 1).sum(0) / np.maximum(known, 1), 0.5)
+    if not len(samples):
+        return np.zeros(1)
+    return np.array([np.median(target) if selection == "mae" else target.mean()], dtype=float)
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Models of scikit-learn: one for classes or a value, one for each label. Where rows do not differ there is none, and the floor stands.
+
+    `floor` (O,): see `floor_of`.
+    """
+
+    target: Target
+    floor: np.ndarray
+    models: tuple[Any, ...]  # None where there was nothing to learn
+
+    @property
+    def any(self) -> bool:
+        return any(model is not None for model in self.models)
+
+    def outputs(self, matrix: np.ndarray) -> np.ndarray:
+        """Probabilities or values. Shapes: (N, F) -> (N, O)."""
+        full = np.tile(self.floor, (len(matrix), 1))
+        for place, model in enumerate(self.models if len(matrix) else ()):
+            if model is None:
+                continue
+            if isinstance(self.target, Classes):
+                return over_all_classes(model.predict_proba(matrix), model.classes_, len(self.floor))
+            full[:, place] = model.predict(matrix) if isinstance(self.target, Value) else model.predict_proba(matrix)[:, 1]
+        return full
+
+    @property
+    def coefficients(self) -> int:
+        """Weights of linear models."""
+        return sum(model.coef_.size for model in self.models if model is not None)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of linear models."""
+        return self.coefficients + sum(np.size(model.intercept_) for model in self.models if model is not None)
+
+
+def fit_each(matrix: np.ndarray, samples: Samples, floor: np.ndarray, fit: Callable[[np.ndarray, np.ndarray], Any]) -> Fits:
+    """Models for what is to be told of the rows, each fitted by `fit(matrix, target)` on the rows that know it, if these differ.
+
+    Shapes: matrix (N, F), floor (O,).
+    """
+    asked, target = samples.schema.target, samples.target
+    if not isinstance(asked, Labels):
+        return Fits(asked, floor, (fit(matrix, target) if len(np.unique(target)) > 1 else None,))
+    models = []
+    for column in target.T:
+        known = column >= 0
+        models.append(fit(matrix[known], column[known]) if len(np.unique(column[known])) > 1 else None)
+    return Fits(asked, floor, tuple(models))
+
+
+def fit_linear(matrix: np.ndarray, target: np.ndarray, c: float) -> Any:
+    """Logistic regression, of a value ridge regression whose penalty is 1 / c. Shapes: matrix (N, F) without NaN, target (N,)."""
+    if target.dtype.kind != "f":
+        return fit_logistic(matrix, target, c)
+    from sklearn.linear_model import Ridge
+
+    return Ridge(alpha=1 / c).fit(matrix.astype(np.float64), target)
 
 
 def over_all_classes(probabilities: np.ndarray, seen: np.ndarray, classes: int) -> np.ndarray:

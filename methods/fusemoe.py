@@ -323,7 +323,7 @@ class FuseMoE(Method):
         self.add_module("layers", nn.ModuleList(Layer(modalities, config) for _ in range(config.layers)))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(modalities))
         self.residual = FeedForward(modalities * width, modalities * width, config.dropout, nn.ReLU)
-        self.classify = nn.Linear(modalities * width, len(schema.classes))
+        self.classify = nn.Linear(modalities * width, schema.outputs)
         self.register_buffer("trained", torch.ones(modalities, dtype=torch.bool))  # (M,) seen in training
         self.paused: Tensor | None = None  # state of the training noise during an evaluation
         if config.router == "disjoint" and (unused := config.n_experts % modalities):

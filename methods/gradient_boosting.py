@@ -2,7 +2,8 @@
 
 Idea:    Boosted trees learn at every split which side a missing value goes to, so nothing is imputed. On tabular data this is the
          reference to beat.
-Source:  scikit-learn's HistGradientBoostingClassifier.
+Source:  scikit-learn's HistGradientBoostingClassifier, of labels one for each; of a value its HistGradientBoostingRegressor, whose loss is
+         the absolute error where that selects, else the squared one.
 Differs: images and volumes enter as flat vectors, a sequence as its mean over time; no early stopping, so that no training row is
          set aside.
 """
@@ -12,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from bench.datasets.base import Samples
 from bench.methods.base import Estimator, EstimatorConfig
-from bench.methods.flatten import class_shares, flatten, over_all_classes
+from bench.methods.flatten import fit_each, flatten, floor_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,27 +35,27 @@ class GradientBoostingConfig(EstimatorConfig):
 
 
 class GradientBoosting(Estimator):
-    """Trees on NaN inputs; class shares if training holds one class. Threads are OpenMP's: OMP_NUM_THREADS sets their number."""
+    """Trees on NaN inputs; the floor's answer if training rows do not differ. Threads are OpenMP's: OMP_NUM_THREADS sets their number."""
 
     Config = GradientBoostingConfig
     search = {"rounds": (50, 100, 200), "learning_rate": (0.03, 0.1, 0.3), "leaves": (7, 15, 31)}
     config: GradientBoostingConfig
 
     def fit(self, train: Samples, valid: Samples) -> None:
-        self.shares = class_shares(train)  # (C,)
-        self.model: HistGradientBoostingClassifier | None = None
-        if np.count_nonzero(self.shares) > 1:
-            matrix = flatten(train)  # (N, F)
-            matrix[:, np.isnan(matrix).all(0)] = 0.0  # scikit-learn cannot bin an empty column; no tree splits a constant one
-            self.model = HistGradientBoostingClassifier(
-                learning_rate=self.config.learning_rate,
-                max_iter=self.config.rounds,
-                max_leaf_nodes=self.config.leaves,
-                early_stopping=False,
-                random_state=self.seed,
-            ).fit(matrix, train.target)
+        self.fits = fit_each(flatten(train), train, floor_of(train, self.selection), self.boosted)
+
+    def boosted(self, matrix: np.ndarray, target: np.ndarray) -> HistGradientBoostingClassifier | HistGradientBoostingRegressor:
+        matrix[:, np.isnan(matrix).all(0)] = 0.0  # scikit-learn cannot bin an empty column; no tree splits a constant one
+        settings = {
+            "learning_rate": self.config.learning_rate, "max_iter": self.config.rounds, "max_leaf_nodes": self.config.leaves,
+            "early_stopping": False, "random_state": self.seed,
+        }  # fmt: skip
+        if target.dtype.kind != "f":
+            return HistGradientBoostingClassifier(**settings).fit(matrix, target)
+        loss = "absolute_error" if self.selection == "mae" else "squared_error"
+        return HistGradientBoostingRegressor(loss=loss, **settings).fit(matrix, target)
 
     def predict_proba(self, samples: Samples) -> np.ndarray:
-        if self.model is None or len(samples) == 0:
-            return np.tile(self.shares, (len(samples), 1))  # (N, C)
-        return over_all_classes(self.model.predict_proba(flatten(samples)), self.model.classes_, len(self.shares))
+        return self.fits.outputs(flatten(samples))  # (N, O)
+
+    predict = predict_proba

@@ -268,7 +268,7 @@ class M3Care(Method):
         "A graph of one row is linked to itself with weight 1, and a training batch of one row is normalised by running "
         "statistics; the release fails. Squared distances are cut at 0 (clamp=True).",
         "In evaluation each row is compared with support rows of the training part, stratified by label (eval_graph='support'); "
-        "the release builds the graph inside each evaluation batch.",
+        "the release builds the graph inside each evaluation batch. Of several labels the strata are their number, of a value fifths.",
         "Placeholders enter behind the encoder, as zeros before the linear layer, so all rows that lack a modality have one "
         "constant embedding, which takes part in batch norm as in the release; the release encodes zeros.",
         "Encoders are the suite's. With several tokens the first is H_k, though it sees one patch or stretch of the input, where "
@@ -294,7 +294,7 @@ class M3Care(Method):
         self.fusion1, self.fusion2 = FusionBlock(config.heads, config), FusionBlock(1, config)
         self.head = nn.Sequential(
             nn.Linear(modalities * width, 2 * width), ACTIVATIONS[config.activation](), Dropout(config.dropout),
-            nn.Linear(2 * width, len(schema.classes)),
+            nn.Linear(2 * width, schema.outputs),
         )  # fmt: skip
         self.register_buffer("places", torch.tensor(self.imputable), persistent=False)
         self.register_buffer("positions", sinusoids(modalities * config.tokens, width), persistent=False)
@@ -310,7 +310,7 @@ class M3Care(Method):
     def prepare(self, train: Samples) -> None:
         """Draw the support rows: fixed by the seed, stratified by label, as many as a training batch has."""
         size = self.config.support or self.config.batch_size
-        rows = stratified(torch.from_numpy(train.target), size, self.generator.initial_seed())
+        rows = stratified(torch.from_numpy(train.in_strata().target), size, self.generator.initial_seed())
         self.support, self.support_rows = as_batch(train.rows(rows.numpy())), rows.tolist()
         self.reference = None
 

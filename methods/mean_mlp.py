@@ -65,7 +65,7 @@ class MeanMLP(Method):
         for _ in range(config.layers):
             layers += [nn.Linear(features, config.width), nn.ReLU(), Dropout(config.dropout)]
             features = config.width
-        self.perceptron = nn.Sequential(*layers, nn.Linear(features, len(schema.classes)))
+        self.perceptron = nn.Sequential(*layers, nn.Linear(features, schema.outputs))
 
     def prepare(self, train: Samples) -> None:
         self.means.copy_(torch.from_numpy(observed_means(train)))

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
 from bench.datasets.base import Batch, Schema
-from bench.methods.base import Method, MethodConfig, Prediction
+from bench.methods.base import Method, MethodConfig, Prediction, row_losses, task_loss
 from bench.methods.encoders import Encoders, rows_by_modality
 from bench.methods.layers import Attention, Dropout, FeedForward, uniform_subset
 
@@ -151,7 +150,8 @@ class MMFormer(Method):
     repository = "YaoZhang93/mmFormer"
     traces = ("gradients",)
     deviations = (
-        "Classification instead of segmentation: cross entropy takes the place of Dice plus weighted cross entropy in all terms.",
+        "Classification instead of segmentation: cross entropy takes the place of Dice plus weighted cross entropy in all terms; of labels "
+        "and values the suite's loss for them.",
         "The suite's encoders replace the 3-D convolutional ones; a linear layer per modality stands for the 1x1x1 tokeniser.",
         "The encoder regulariser is one linear head shared by all modalities instead of a shared convolutional decoder.",
         "The decoder regulariser is one head on the bottleneck, since this decoder has one stage and not four.",
@@ -169,7 +169,7 @@ class MMFormer(Method):
 
     def __init__(self, schema: Schema, config: MMFormerConfig) -> None:
         super().__init__(schema, config)
-        modalities, width, classes = len(schema), config.width, len(schema.classes)
+        modalities, width, outputs = len(schema), config.width, schema.outputs
         self.encoders = Encoders(schema, config.tokens, width)
         self.tokenisers = nn.ModuleList(nn.Linear(width, width) for _ in schema)
         self.position = nn.ParameterList(torch.zeros(config.tokens, width) for _ in schema)  # of intra and inter alike
@@ -179,9 +179,9 @@ class MMFormer(Method):
         self.bottleneck = Fusion(modalities * width, width)
         self.skip = Fusion(modalities * width, width)
         self.mix = Fusion(2 * width, width)
-        self.head = nn.Linear(width, classes)
-        self.encoder_head = nn.Linear(width, classes) if config.lambda_enc else None  # one for all modalities
-        self.decoder_head = nn.Linear(width, classes) if config.lambda_dec else None
+        self.head = nn.Linear(width, outputs)
+        self.encoder_head = nn.Linear(width, outputs) if config.lambda_enc else None  # one for all modalities
+        self.decoder_head = nn.Linear(width, outputs) if config.lambda_dec else None
 
     def forward(self, batch: Batch) -> Prediction:
         local, tokens = self.encode(batch)  # each (B, M, T, D)
@@ -228,12 +228,12 @@ class MMFormer(Method):
 
     def penalties(self, summaries: Tensor, bottleneck: Tensor, batch: Batch) -> Mapping[str, Tensor]:
         """Weighted losses of the auxiliary heads: each observed modality alone, and the bottleneck. Shapes: (B, M, D), (B, D)."""
-        found = {}
+        found, asked = {}, self.schema.target
         if self.encoder_head is not None:
-            targets = batch.target.unsqueeze(1).expand(batch.observed.shape)  # (B, M)
-            losses = F.cross_entropy(self.encoder_head(summaries).movedim(2, 1), targets, reduction="none")  # (B, M)
+            losses = row_losses(asked, self.encoder_head(summaries), batch.target, self.config.value_loss)  # (B, M)
             means = (losses * batch.observed).sum(0) / batch.observed.sum(0).clamp(min=1)  # (M,)
             found["encoder"] = self.config.lambda_enc * means.sum()
         if self.decoder_head is not None:
-            found["decoder"] = self.config.lambda_dec * F.cross_entropy(self.decoder_head(bottleneck), batch.target)
+            loss = task_loss(asked, self.decoder_head(bottleneck), batch.target, self.config.value_loss)
+            found["decoder"] = self.config.lambda_dec * loss
         return found

@@ -333,11 +333,11 @@ class Fusion(nn.Module):
     Shapes: (B, M, P, D) -> logits (B, C), and the summed imbalance () of the sparse layers, None if there is none.
     """
 
-    def __init__(self, config: MoERetrieverConfig, modalities: int, classes: int) -> None:
+    def __init__(self, config: MoERetrieverConfig, modalities: int, outputs: int) -> None:
         super().__init__()
         self.position = nn.Parameter(torch.zeros(modalities, config.tokens, config.width))
         self.layers = nn.ModuleList(FusionLayer(config, config.fusion_sparse and i % 2 == 0) for i in range(config.fusion_layers))
-        sizes = (modalities * config.width, *[config.width] * (config.head_layers - 1), classes)
+        sizes = (modalities * config.width, *[config.width] * (config.head_layers - 1), outputs)
         parts = [part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.ReLU(), Dropout(config.dropout))]
         self.head = nn.Sequential(*parts[:-2])
 
@@ -409,7 +409,7 @@ class MoERetriever(Method):
         modalities = len(schema)
         self.encoders = (Encoders if config.encoder == "suite" else PatchEncoders)(schema, config.tokens, config.width)
         self.retriever = Retriever(config, modalities) if config.routing != "none" and modalities > 1 else None
-        self.fusion = Fusion(config, modalities, len(schema.classes))
+        self.fusion = Fusion(config, modalities, schema.outputs)
         self.burned = Retriever(config, modalities) if config.burn_dead_smoe and modalities > 1 else None
         self.register_buffer("eval_seed", torch.zeros((), dtype=torch.int64))
         self.register_buffer("known", torch.ones(modalities, dtype=torch.bool))  # modalities that a training row observes

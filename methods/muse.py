@@ -98,15 +98,33 @@ def agreement_loss(u: Tensor, v: Tensor, scale: float) -> Tensor:
     return (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)) / 2
 
 
+def alike(target: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """How alike the targets of each pair of rows are, 0 to 1, and the pair's weight, 0 where nothing is known of one of them.
+
+    Classes: equal or not, as in the paper. Ours: of several labels the share of those known of both rows on which they agree; of a value
+    exp(-|difference|), which on the scale of the training rows is 1 for equal ones and 0.37 at a distance of one SD.
+    Shapes: target (B,) int64, (B, L) int64 or (B,) float -> two of (B, B).
+    """
+    if target.is_floating_point():
+        known = (~target.isnan()).to(dtype)  # (B,)
+        near = torch.exp(-(target.unsqueeze(1) - target).abs().nan_to_num(torch.inf))
+        return near.to(dtype), known.unsqueeze(1) * known
+    if target.dim() == 1:
+        labelled = (target >= 0).to(dtype)  # (B,)
+        return (target.unsqueeze(1) == target).to(dtype), labelled.unsqueeze(1) * labelled
+    both = (target >= 0).to(dtype) @ (target >= 0).to(dtype).T  # (B, B) labels that both rows know
+    yes, no = (target == 1).to(dtype), (target == 0).to(dtype)
+    agree = yes @ yes.T + no @ no.T
+    return agree / both.clamp(min=1), (both > 0).to(dtype)
+
+
 def label_loss(u: Tensor, v: Tensor, target: Tensor, scale: float) -> Tensor:
     """Pairs of labelled rows must be alike if and only if their labels are (sigmoid cross entropy on cosines); 0 without labels.
 
-    Shapes: u, v (B, D) of unit length, target (B,), -1 = no label -> (). Source: official `model.py`, supervised loss; its two
-    cross-view terms are equal because the target is symmetric.
+    Shapes: u, v (B, D) of unit length, target as `Batch.target`, -1 = no label -> (). Source: official `model.py`, supervised loss; its
+    two cross-view terms are equal because the target is symmetric.
     """
-    same = (target.unsqueeze(1) == target).to(u.dtype)  # (B, B)
-    labelled = (target >= 0).to(u.dtype)  # (B,)
-    pairs = labelled.unsqueeze(1) * labelled  # (B, B)
+    same, pairs = alike(target, u.dtype)  # (B, B) each
     within = F.binary_cross_entropy_with_logits(scale * u @ u.T, same, pairs, reduction="sum")
     across = F.binary_cross_entropy_with_logits(scale * u @ v.T, same, pairs, reduction="sum")
     return (within + across) / (2 * pairs.sum().clamp(min=1))
@@ -247,7 +265,8 @@ class Muse(Method):
         "the official code builds the graph from each evaluation batch (preset as_released).",
         "Edge drop, temperature 0.07 and learnable modality nodes follow the official code; the paper states 15 % of the edges, "
         "0.05 and one-hot nodes. edge_drop and temperature are options.",
-        "The contrastive losses follow the official code: InfoNCE both ways, and pairwise sigmoid cross entropy for labels.",
+        "The contrastive losses follow the official code: InfoNCE both ways, and pairwise sigmoid cross entropy for labels. For tasks the "
+        "paper does not have, rows are alike by the share of labels they agree on, or by exp(-|difference|) of values in SDs.",
         "Two classes use two logits and cross entropy; the official code uses one logit and binary cross entropy.",
         "Missing modalities are set to zero by a mask instead of in place, with the same values.",
     )
@@ -262,7 +281,7 @@ class Muse(Method):
         self.graph = Graph(len(schema), width, config.layers, normalise, p)
         self.projection = nn.Linear(width, width)  # for the contrastive losses alone
         self.classifier = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), Dropout(p), nn.Linear(width, len(schema.classes))
+            nn.Linear(width, width), nn.ReLU(), Dropout(p), nn.Linear(width, schema.outputs)
         )  # fmt: skip
         self.training_rows: Samples | None = None
         if config.eval_graph == "train_frozen":  # NaN until `on_evaluate`: a prediction without states cannot go unnoticed
@@ -307,7 +326,8 @@ class Muse(Method):
         return F.normalize(torch.tanh(self.projection(z)), dim=-1)  # (B, D)
 
     def contrast(self, z: Tensor, dropped: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Both contrastive penalties, weighted. Shapes: z, dropped (B, D), the two views; target (B,), -1 = no label."""
+        """Both contrastive penalties, weighted. Shapes: z, dropped (B, D), the two views; target as
+        `Batch.target`."""
         u, v = self.project(z), self.project(dropped)
         scale = 1 / self.config.temperature
         return {

@@ -210,7 +210,7 @@ class ShaSpec(Method):
             nn.Linear(modalities * width, width),
             nn.ReLU(),
             Dropout(config.decoder_dropout),
-            nn.Linear(width, len(schema.classes)),
+            nn.Linear(width, schema.outputs),
         )
         self.on_epoch(0, 1)
 

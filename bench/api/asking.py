@@ -142,9 +142,11 @@ def tune(
 
 def dataset(
     modalities: Mapping[str, pandas.DataFrame],
-    target: pandas.Series | Mapping[Any, Any],
+    target: pandas.Series | pandas.DataFrame | Mapping[Any, Any],
     name: str,
     *,
+    kind: str = "classes",
+    unit: str = "",
     groups: pandas.Series | Mapping[Any, Any] | None = None,
     split: pandas.Series | Mapping[Any, Any] | None = None,
     title: str = "",
@@ -157,8 +159,10 @@ def dataset(
     Each frame is a modality, its index the ids; an id that a frame lacks, or whose row is empty, misses this modality. Numbers are read
     as such, times as days since 1970, ordered categoricals as their places, other texts as categories, learnt on training rows; a frame
     with two levels of index, id and order, is a sequence. `target`, `groups` (rows of one are never parted) and `split` (train, valid,
-    test) are series or mappings by id; an id without a label is left out. Several rows of an id are refused (`rows` = "one"), averaged
-    ("mean") or kept as samples ("samples"). Columns with single gaps get `indicators`. Values are written once, to the data root.
+    test) are series or mappings by id; an id without a label is left out. `kind` says what `target` is: "classes"; "value", numbers in a
+    `unit`; or "labels", a frame of yes and no, a column each, in which a missing cell is not known. Several rows of an id are refused
+    (`rows` = "one"), averaged ("mean") or kept as samples ("samples"). Columns with single gaps get `indicators`. Values are written
+    once, to the data root.
     Published are salted hashes of the ids, or with `public_ids` the ids themselves.
     Raises: UsageError on bad input.
     """
@@ -169,7 +173,7 @@ def dataset(
 
     try:
         made = framed(
-            modalities, target, name, groups=groups, split=split, title=title, rows=rows, indicators=indicators,
+            modalities, target, name, kind=kind, unit=unit, groups=groups, split=split, title=title, rows=rows, indicators=indicators,
             public_ids=public_ids,
         )  # fmt: skip
     except DataError as error:

@@ -103,6 +103,18 @@ def board(
     return build(answers_of(out, published, suite).by(metric), printed)
 
 
+def boards(
+    out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None, suite: str | None = None, beside: str | Path | None = None
+) -> list[Board]:
+    """A board for each kind of target that the latest run has, by the suite's metric for it; otherwise as `board`."""
+    from bench.leaderboard import build
+    from bench.leaderboard.printed import read_printed
+    from bench.records.folder import answers_of
+
+    printed = () if beside is None else read_printed(beside)
+    return [build(answers, printed) for answers in answers_of(out, published, suite).by_metric()]
+
+
 def compare(
     a: str | type,
     b: str | type,
@@ -133,7 +145,7 @@ def compare(
 
     a, b = (text if isinstance(text, str) else names_of(text)[0] for text in (a, b))
     wanted, allowed = words_of(settings), words_of(allow)
-    answers = answers_of(out, published, suite)
+    answers = answers_of(out, published, suite).of_kind_of(metric)
     labels = [label_of(text, answers.records) for text in (a, b)]
     own = [record for record in in_settings(answers.records, wanted) if record.trial.label in labels]
     observed, notes = masks_of(own) if patterns else (None, [])

@@ -22,7 +22,8 @@ from bench.leaderboard.significance import rank_set, versus_text
 from bench.leaderboard.surface import Surface, more_text
 from bench.methods.catalog import UNRANKED
 from bench.names import Setting
-from bench.text import NA, Table, cost_text, count, interval_text, listed, percent, signed
+from bench.stats.metrics import in_its_unit
+from bench.text import NA, Table, cost_text, count, interval_text, listed, percent, points, signed
 
 LEAST_ASKED = (
     "Role", "Pareto", "Drop", "Noise-AUC", "HP", "Gap closed %", "Above floor", "Group", "GFLOPs", "vs best [95 %], Holm p", "Audit",
@@ -33,6 +34,7 @@ FEW = 2  # settings of a run whose tables are shown in full
 SOME = 6  # of which the scores are shown one by one
 
 
+@in_its_unit(lambda board, columns, is_explained=False: board.suite.metric)
 def view(board: Board, columns: int, is_explained: bool = False) -> str:
     """All of a board."""
     blocks: list[str | Table] = [*head_of(board), *how_it_was_run(board)]
@@ -48,6 +50,7 @@ def view(board: Board, columns: int, is_explained: bool = False) -> str:
     return page([*blocks, *_way_on(is_explained), *_verdict(board, board.settings)], columns)
 
 
+@in_its_unit(lambda board, columns, asked, is_explained=False: board.suite.metric)
 def view_of_run(board: Board, columns: int, asked: Collection[Setting], is_explained: bool = False) -> str:
     """What a run asked: its settings if they are few, else their scores; and where it leaves the methods over all settings."""
     own = [setting for setting in board.settings if setting.setting in asked]
@@ -103,7 +106,7 @@ def _overall(board: Board, kind: Overall, by_setting: bool) -> list[str | Table]
     blocks: list[str | Table] = []
     if len(parts) > 1:
         what = "each setting" if by_setting else "each dataset, over its settings"
-        body = [[row.label, *(percent(_mean(row, titles)) for titles in parts.values())] for row in kind.rows]
+        body = [[row.label, *(points(_mean(row, titles)) for titles in parts.values())] for row in kind.rows]
         head = ["Method", *parts]
         blocks += [f"## Mean {board.suite.metric} in {what}{synthetic}", "", Table(head, body, WORDS, whole=True), ""]
     return [*blocks, f"## Over {count(len(kind.settings), 'setting')}{synthetic}", "", _overall_table(board, kind), ""]
@@ -120,11 +123,11 @@ def _overall_table(board: Board, kind: Overall) -> Table:
     for row in kind.rows:
         is_ranked = row.label not in UNRANKED
         ranked = f"{NA} ({row.settings}/{len(kind.settings)})" if row.mean_rank is None else f"{row.mean_rank:.2f}"
-        curves = [percent(row.noise_auc), percent(row.drop)] if kind.curves else ["", ""]
+        curves = [points(row.noise_auc), points(row.drop)] if kind.curves else ["", ""]
         body.append(
             [
                 rank_set(row.place) if is_ranked else row.role, _name(row), _role(row), row.place.letters if row.place else "",
-                ranked if is_ranked else "", percent(row.mean), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}",
+                ranked if is_ranked else "", points(row.mean), percent(row.gap_closed, 0), *curves, f"{row.n}/{row.planned}",
                 row.hp * is_tuned,
                 cost_text(row.cost, "gflops_per_sample"), pareto_of(row), row.audit,
                 verified_of(row, board.has_sent_in), ", ".join(row.flags),
@@ -169,7 +172,7 @@ def _bold(rows: Iterable[Row | OverallRow]) -> tuple[int, ...]:
 
 def _curve(curve: Curve) -> Table:
     head = ["Method", *(f"{noise:g}" for noise in curve.noise), "Noise-AUC", "Drop", "Rises"]
-    body = [[row.label, *map(percent, row.scores), percent(row.area), percent(row.drop), ", ".join(row.rises)] for row in curve.rows]
+    body = [[row.label, *map(points, row.scores), points(row.area), points(row.drop), ", ".join(row.rises)] for row in curve.rows]
     return Table(head, body, WORDS, ("Rises", "Drop"), kept=("Noise-AUC",))
 
 
@@ -178,7 +181,7 @@ def _surface(setting: SettingTable) -> list[str | Table]:
     surface = setting.surface
     if surface is None:
         return []
-    scores = [[row.label, *(percent(row.scores[rule]) for rule in surface.rules)] for row in surface.rows]
+    scores = [[row.label, *(points(row.scores[rule]) for rule in surface.rules)] for row in surface.rows]
     blocks: list[str | Table] = [
         f"### Response surface: {setting.title}",
         "",
@@ -193,16 +196,16 @@ def _surface_summary(surface: Surface) -> Table:
     head, columns = ["Method"], [[row.label for row in surface.rows]]
     if len(surface.rates) > 1:
         head += [f"Area {surface.rates[0]:g}-{surface.rates[-1]:g}", "95 % interval"]
-        columns += [[percent(row.area) for row in surface.rows], [interval_text(row.area_interval) for row in surface.rows]]
+        columns += [[points(row.area) for row in surface.rows], [interval_text(row.area_interval) for row in surface.rows]]
         head += ["Drop over rates"]
-        columns += [[percent(row.noise_drop) for row in surface.rows]]
+        columns += [[points(row.noise_drop) for row in surface.rows]]
     if surface.combinations:
         head += ["Worst combination", "Its score", "Drop to it"]
-        columns += [[row.worst or NA for row in surface.rows], [percent(row.worst_score) for row in surface.rows]]
-        columns += [[percent(row.drop) for row in surface.rows]]
+        columns += [[row.worst or NA for row in surface.rows], [points(row.worst_score) for row in surface.rows]]
+        columns += [[points(row.drop) for row in surface.rows]]
     if len(surface.combinations) == 2 ** len(surface.combination) - 1:
         head += [f"Shapley {letter}" for letter in surface.combination]
-        columns += [[percent(row.shapley[letter]) for row in surface.rows] for letter in surface.combination]
+        columns += [[points(row.shapley[letter]) for row in surface.rows] for letter in surface.combination]
     if surface.knows_more:
         head.append("More is worse")
         columns.append([more_text(row) for row in surface.rows])
@@ -216,7 +219,7 @@ def _tuning(board: Board) -> list[str | Table]:
     head = ["Method", "Setting", "Validation, default", "tuned", "by", "Suggestions", "GFLOPs", "Minutes"]
     body = [
         [
-            one.method, " ".join((one.dataset, one.combination, one.protocol)), percent(one.default), percent(one.valid), one.selection,
+            one.method, " ".join((one.dataset, one.combination, one.protocol)), points(one.default), points(one.valid), one.selection,
             str(one.suggestions), NA if one.gflops is None else f"{one.gflops:.4g}", f"{one.seconds / 60:.1f}",
         ]
         for one in board.winners

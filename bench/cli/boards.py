@@ -101,21 +101,26 @@ def leaderboard(
         _site(site, out, suite, metric, (*([published] if published else ()), *folders), as_json)
         return
     from bench.api import board
+    from bench.api.reading import boards
     from bench.leaderboard import markdown
     from bench.text import count
 
     if publish is not None:
         _publish(out, published, suite, metric, publish, beside, not no_predictions)
-    found = board(out, published=published, suite=suite, metric=metric, beside=beside)
+    if metric is None and publish is None:
+        every = boards(out, published=published, suite=suite, beside=beside)
+    else:
+        every = [board(out, published=published, suite=suite, metric=metric, beside=beside)]
     if beside is not None:
-        click.echo(f"{beside}: {count(len(found.printed), 'number')} beside rows of this board", err=True)
+        click.echo(f"{beside}: {count(sum(len(found.printed) for found in every), 'number')} beside rows of this board", err=True)
     if as_json:
-        print_json(found.as_json())
+        print_json(every[0].as_json() if len(every) == 1 else {"boards": [found.as_json() for found in every]})
     elif publish is None:
         from bench.cli.board_view import view
 
         columns = width()
-        click.echo(markdown(found) if columns is None else view(found, columns, is_explained))
+        for found in every:
+            click.echo(markdown(found) if columns is None else view(found, columns, is_explained))
 
 
 def _check_steps(steps: Mapping[str, object], folders: Sequence[Path], no_predictions: bool) -> None:

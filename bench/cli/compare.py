@@ -66,6 +66,8 @@ def compare(a: str, b: str, as_json: bool, is_explained: bool, **options: Any) -
     Exit code 0: answered, 2: wrong usage, or records that must not be compared.
     """
     from bench.api import compare as compared
+    from bench.stats.metrics import METRICS
+    from bench.text import showing
 
     one_source(options["published"])
     found = compared(a, b, **{key: value for key, value in options.items() if value is not None})
@@ -73,15 +75,17 @@ def compare(a: str, b: str, as_json: bool, is_explained: bool, **options: Any) -
         print_json(found.as_json())
     else:
         columns = width()
-        click.echo(str(found) if columns is None else page(_blocks(found, is_explained), columns))
+        with showing(METRICS[found.metric].in_unit):
+            click.echo(str(found) if columns is None else page(_blocks(found, is_explained), columns))
 
 
 def _blocks(found: Comparison, is_explained: bool) -> Iterator[str | Table]:
     """The page of a comparison as one reads a terminal, from its end: numbers, what they say of each setting, the answer."""
     from bench.comparison.page import ON_BOARD, notes_on, numbers, opening, over_settings, paragraph, patterns_of
     from bench.stats.metrics import METRICS
+    from bench.text import times
 
-    yield from (f"# {found.a} against {found.b}", "", f"Measured by {METRICS[found.metric].meaning}; x 100.", "")
+    yield from (f"# {found.a} against {found.b}", "", f"Measured by {METRICS[found.metric].meaning}{times().replace(' x', '; x')}.", "")
     yield from (f"> **Warning:** {warning}." for warning in found.warnings)
     if found.exploratory:
         yield from ("", f"**Exploratory**: {found.metric} is not the primary metric of these results; what it shows is a question.")

@@ -19,7 +19,8 @@ from bench.errors import UsageError
 
 Offer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 METRIC_NAMES = (  # of bench.stats.metrics, which takes a second to load
-    "accuracy", "balanced_accuracy", "f1_macro", "auroc", "auprc", "brier", "ece",
+    "accuracy", "balanced_accuracy", "f1_macro", "auroc", "auprc", "brier", "ece", "label_auroc", "label_auroc_micro", "label_auprc",
+    "label_auprc_micro", "label_f1", "label_f1_micro", "label_brier", "mae", "rmse", "r2", "pearson", "concordance",
 )  # fmt: skip
 PROTOCOLS = {
     "natural": "nothing is hidden beyond what the data lack",

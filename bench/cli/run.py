@@ -134,12 +134,13 @@ def run(
 
 
 def _show_board(out: str, asked_settings: Collection[Setting], is_explained: bool) -> None:
-    from bench.api import board
+    from bench.api.reading import boards
     from bench.cli.board_view import view_of_run
     from bench.leaderboard import markdown
 
-    found, columns = board(out), width()
-    click.echo(markdown(found) if columns is None else view_of_run(found, columns, asked_settings, is_explained))
+    columns = width()
+    for found in boards(out):
+        click.echo(markdown(found) if columns is None else view_of_run(found, columns, asked_settings, is_explained))
 
 
 def _foretell(suite: Any, out: str, how: How, as_json: bool, quiet: bool) -> None:

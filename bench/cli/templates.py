@@ -45,7 +45,7 @@ class {title}(Method):
     def __init__(self, schema: Schema, config: Config) -> None:
         super().__init__(schema, config)
         self.encoders = Encoders(schema, config.tokens, config.width)
-        self.head = nn.Linear(config.width, len(schema.classes))
+        self.head = nn.Linear(config.width, schema.outputs)
 
     def forward(self, batch: Batch) -> Prediction:
         tokens = self.encoders(batch)  # (B, M, T, D), zero where not observed

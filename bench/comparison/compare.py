@@ -30,6 +30,7 @@ from bench.records.answers import Answers, by_setting
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.seeds import stream
+from bench.stats.kinds import kind_of
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS
 from bench.text import agreeing, count
@@ -94,6 +95,12 @@ def compare(
     across: list[Across] = []
     for synthetic in (False, True):
         group = [difference for difference in found if difference.table.synthetic == synthetic]
+        if len(units := dict.fromkeys(difference.table.unit for difference in group)) > 1:
+            first = group[0].table.dataset
+            raise UsageError(
+                f"{metric} is in the unit of each target ({', '.join(units)}), so nothing can be said over all of them; take one at a "
+                f"time, such as --settings '{first}'"
+            )
         if group:
             p = np.array([difference.p for difference in group])
             tests = int((~np.isnan(p)).sum())
@@ -266,7 +273,8 @@ def _patterns(table: SettingTable, observed: np.ndarray, arrays: list[list[Predi
     if observed.shape != (len(target), len(table.combination)):
         expected = (len(target), len(table.combination))
         raise UsageError(f"the observed mask of {table.title} must be test rows x modalities {expected}, got {observed.shape}")
-    right = [np.mean([x.scores.argmax(1) == target for x in side], axis=0) for side in arrays]  # (N,) share of seeds
+    kind = kind_of(target)
+    right = [np.mean([kind.goodness(target, x.scores) for x in side], axis=0) for side in arrays]  # (N,) mean over seeds
     gap = np.round(right[0] - right[1], 10)
     kinds, of_kind, counts = np.unique(observed, axis=0, return_inverse=True, return_counts=True)
     wins, losses, sums = (np.bincount(of_kind.ravel(), weights, len(kinds)) for weights in (gap > 0, gap < 0, gap))

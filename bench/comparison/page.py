@@ -12,8 +12,8 @@ from bench import stats
 from bench.comparison.differences import Across, Comparison, Difference, Looks, Pattern, not_applicable
 from bench.leaderboard import Row
 from bench.leaderboard.widths import fitted
-from bench.stats.metrics import METRICS
-from bench.text import Table, and_list, count, end_of_interval, p_equals, p_text, percent
+from bench.stats.metrics import METRICS, in_its_unit
+from bench.text import Table, and_list, count, end_of_interval, factor, p_equals, p_text, points, signed, times
 
 NOTES = (
     "- Differences are {a} - {b} in points (hundredths){turned}: above 0, {a} is better.",
@@ -42,11 +42,12 @@ ON_BOARD = (
 )
 
 
+@in_its_unit(lambda found: found.metric)
 def markdown(found: Comparison) -> str:
     """The whole page, as `Comparison.text` holds it."""
     lines = [f"# {found.a} against {found.b}", "", opening(found), ""]
     lines += [f"> **Warning:** {warning}." for warning in found.warnings] + ([""] if found.warnings else [])
-    lines += [f"Measured by {METRICS[found.metric].meaning}; x 100.", ""]
+    lines += [f"Measured by {METRICS[found.metric].meaning}{times().replace(' x', '; x')}.", ""]
     if found.exploratory:
         lines += [f"**Exploratory**: {found.metric} is not the primary metric of these results; treat what it shows as a question.", ""]
     lines += [ON_BOARD, ""] if any(difference.board_pairs for difference in found.differences) else []
@@ -80,6 +81,7 @@ def notes_on(found: Comparison) -> list[str]:
     return [*notes, *(NOTES_ON_LOOKS if any(difference.looks for difference in found.differences) else ())]
 
 
+@in_its_unit(lambda found: found.metric)
 def opening(found: Comparison) -> str:
     """The answer in one or two sentences for someone who reads no statistics."""
     if len(found.differences) == 1:
@@ -122,7 +124,7 @@ def _opening_of_many(found: Comparison, across: Across) -> str:
         return first
     if across.reason:
         low, high = _points(across.values.min()), _points(across.values.max())
-        return f"{first} The differences run from {low} to {high} points (above 0, {found.a} is ahead)."
+        return f"{first} The differences run from {low} to {high}{_word()} (above 0, {found.a} is ahead)."
     size = _size(found, float(across.values.mean()))
     if across.signed_rank.reason:
         return f"{first} On average {size}; so few settings do not tell whether that would hold in others."
@@ -151,11 +153,13 @@ def _size(found: Comparison, difference: float) -> str:
     leader, other = (found.a, found.b) if difference > 0 else (found.b, found.a)
     if abs(difference) < 0.0005:
         return f"{found.a} and {found.b} score the same"
-    points = f"{abs(100 * difference):.1f}"
-    word = "point" if points == "1.0" else "points"
+    size = points(abs(difference))
+    if factor() == 1:
+        return f"{leader} is ahead of {other} by {size} of {found.metric}"
+    word = "point" if size == "1.0" else "points"
     if found.metric == "accuracy":
-        return f"{leader} is right on {points} more of 100 samples than {other}"
-    return f"{leader} is ahead of {other} by {points} {word} of {found.metric}"
+        return f"{leader} is right on {size} more of 100 samples than {other}"
+    return f"{leader} is ahead of {other} by {size} {word} of {found.metric}"
 
 
 def _how_many(found: int, n: int, verdict: str) -> str:
@@ -171,7 +175,7 @@ def paragraph(found: Comparison, difference: Difference) -> str:
         return f"{where} No score of {failed}, so nothing can be compared: {not_applicable(estimate.reason)}."
     rows = difference.table.test_rows
     on = f"On {count(rows, 'test sample')} " if rows else ""
-    scored = f"{found.a} scored {percent(a.mean)} and {found.b} {percent(b.mean)}"
+    scored = f"{found.a} scored {points(a.mean)} and {found.b} {points(b.mean)}"
     runs = f"means of {count(a.n, 'training run')} each" if a.n == b.n else f"means of {a.n} and {count(b.n, 'training run')}"
     lines = [f"{where} {on}{scored} ({runs}): {_lead(found, estimate.difference)}."]
     if estimate.reason:
@@ -182,7 +186,7 @@ def paragraph(found: Comparison, difference: Difference) -> str:
     at_once = f", for all {difference.tests} settings at once" if difference.tests > 1 else ""
     lines.append(
         "Other training runs and other test samples would have given other numbers; allowing for both, the true difference may lie "
-        f"anywhere from {low} to {high} points (95 % interval{at_once}; above 0, {found.a} is better)."
+        f"anywhere from {low} to {high}{_word()} (95 % interval{at_once}; above 0, {found.a} is better)."
     )
     if difference.looks:
         lines.append(_looks(difference.looks))
@@ -200,7 +204,7 @@ def _flags(found: Comparison, difference: Difference) -> list[str]:
 def _lead(found: Comparison, difference: float) -> str:
     if abs(difference) < 0.0005:
         return "no difference to speak of"
-    return f"{found.a if difference > 0 else found.b} leads by {abs(100 * difference):.1f} points"
+    return f"{found.a if difference > 0 else found.b} leads by {points(abs(difference))}{_word()}"
 
 
 def _chance(difference: Difference) -> str:
@@ -249,7 +253,7 @@ def over_settings(found: Comparison, across: Across) -> str:
         return f"Over {count(n, kind)}: {not_applicable(across.reason)}."
     wins, losses = int((across.values > 0).sum()), int((across.values < 0).sum())
     equal = f", and they score the same in {n - wins - losses}" if wins + losses < n else ""
-    ahead = f"{found.a} is ahead in {wins} and behind in {losses}, by {_points(across.values.mean())} points on average{equal}"
+    ahead = f"{found.a} is ahead in {wins} and behind in {losses}, by {_points(across.values.mean())}{_word()} on average{equal}"
     test = across.signed_rank
     lines = [f"Over {count(n, kind)}, {ahead}."]
     if test.reason:
@@ -289,7 +293,7 @@ def _over_datasets(across: Across) -> str:
     low, high = map(end_of_interval, over.interval())
     by_t = not_applicable(over.reason) or f"t-test {p_equals(over.p)}, 95 % interval {low} to {high}"
     by_flip = not_applicable(flip.reason) or p_equals(flip.p)
-    return f"Over {flip.n} datasets, one value each: mean difference {_points(flip.mean)} points; {by_t}; sign flips {by_flip}."
+    return f"Over {flip.n} datasets, one value each: mean difference {_points(flip.mean)}{_word()}; {by_t}; sign flips {by_flip}."
 
 
 def numbers(found: Comparison) -> Table:
@@ -342,9 +346,16 @@ def patterns_of(found: Comparison, patterns: Sequence[Pattern]) -> Table:
 
 def _spread(row: Row) -> str:
     runs = str(row.n) if row.n == row.planned else f"{row.n}/{row.planned}"
-    return f"{percent(row.mean)} ± {percent(row.sd)} ({runs})" if row.n else f"n/a ({runs})"
+    return f"{points(row.mean)} ± {points(row.sd)} ({runs})" if row.n else f"n/a ({runs})"
+
+
+def _word() -> str:
+    """What differences are counted in, behind a number."""
+    return " points" if factor() != 1 else ""
 
 
 def _points(value: float) -> str:
-    """A signed difference in points; a zero has no minus."""
+    """A signed difference in points, or in the unit of the target; a zero has no minus."""
+    if factor() == 1:
+        return signed(value)
     return "n/a" if math.isnan(value) else f"{round(100 * value, 1) + 0.0:+.1f}"

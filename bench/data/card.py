@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench import registry
 from bench.data.files import file_datasets
 from bench.data.missingness import Little, MaskScore, indicators, little_test, mask_score, summaries
-from bench.datasets.base import PARTS, Dataset, Samples
+from bench.datasets.base import PARTS, Classes, Dataset, Labels, Samples, Target, Value
 from bench.datasets.files import FileDataset, prepared_copies
+from bench.datasets.target import target_from
 from bench.errors import UsageError
 from bench.names import Choice, bare_choice, parse_choice
 from bench.stats.levels import ALPHA
@@ -40,13 +42,23 @@ def outline(name: str) -> dict[str, object]:
             meta = dict(prepared_copies(dataset)).get(dataset.prepared_folder)
             if meta is not None:
                 described = ", ".join(f"{m['letter']} {m['name']} {m['kind']} {'x'.join(map(str, m['shape']))}" for m in meta["modalities"])
-                return {**row, "samples": meta["rows"], "classes": len(meta["classes"]), "modalities": described}
+                return {**row, "samples": meta["rows"], "classes": _asked(meta), "modalities": described}
     try:
         samples = load(Choice(name)).samples
     except UsageError:
         return {**row, "here": False}
     described = ", ".join(f"{m.letter} {m.name} {m.kind} {'x'.join(map(str, m.shape))}" for m in samples.schema)
-    return {**row, "samples": len(samples), "classes": len(samples.schema.classes), "modalities": described}
+    return {**row, "samples": len(samples), "classes": _described(samples.schema.target), "modalities": described}
+
+
+def _asked(meta: Mapping[str, Any]) -> object:
+    """What a prepared copy asks of a row, as `_described` says it."""
+    return _described(target_from(meta["target"])) if "target" in meta else len(meta["classes"])
+
+
+def _described(target: Target) -> object:
+    """The number of classes, else what is to be told in words."""
+    return target.outputs if isinstance(target, Classes) else target.describe()
 
 
 # ---- the page about a dataset
@@ -91,7 +103,7 @@ class Card:
     synthetic: bool
     facts: Mapping[str, str]  # what its file says of itself
     samples: int
-    classes: Mapping[str, int]  # class -> samples
+    classes: Mapping[str, int]  # class -> samples; of labels, those that have it; of a value, its fifths
     groups: int | None  # None where samples are no groups
     split: Mapping[str, int] | None  # part -> samples, of the split that comes with the dataset; train, valid, test
     split_kind: str | None  # whose it is: official, fixed, or a name (`Dataset.split_kind`)
@@ -104,6 +116,8 @@ class Card:
     single_values: MaskScore | None  # what these and missing single values say of it
     indicators: int  # different indicators of single values
     fingerprint: str
+    target: Mapping[str, Any] = field(default_factory=dict)  # what is to be told of a row, where that is no class
+    value: Mapping[str, float] = field(default_factory=dict)  # of a value: mean, SD, least, median and largest
     indicated: bool = False  # methods get columns that say where single values are missing
 
     def as_json(self) -> dict[str, object]:
@@ -112,7 +126,7 @@ class Card:
         fields = asdict(self)
         fields["modalities"] = [{key: value for key, value in row.items() if value is not None} for row in fields["modalities"]]
         count = fields.pop("indicators")
-        for key in ("blank", "indicated"):
+        for key in ("blank", "indicated", "target", "value"):
             if not fields[key]:
                 del fields[key]
         if self.single_values is not None:
@@ -127,7 +141,6 @@ def card(text: str) -> Card:
     dataset, samples, _ = load(parse_choice(text))
     whole, single = indicators(samples)
     mask, values = (mask_score(samples, missing, dataset.keeps_groups) if missing.any() else None for missing in (whole, single))
-    counts = np.bincount(samples.target, minlength=len(samples.schema.classes)).tolist()
     parts = dataset.parts(samples)
     return Card(
         name=bare_choice(text),
@@ -135,7 +148,9 @@ def card(text: str) -> Card:
         synthetic=dataset.synthetic,
         facts=facts_of(dataset),
         samples=len(samples),
-        classes=dict(zip(samples.schema.classes, counts, strict=True)),
+        classes=_sizes(samples),
+        target={} if isinstance(samples.schema.target, Classes) else samples.schema.target.as_json(),
+        value=_spread(samples),
         groups=None if samples.groups is None else len(np.unique(samples.groups)),
         split=None if parts is None else {part: len(parts[part]) for part in PARTS if part in parts},
         split_kind=None if parts is None else dataset.split_kind,
@@ -150,6 +165,31 @@ def card(text: str) -> Card:
         fingerprint=samples.fingerprint(),
         indicated=dataset.indicators,
     )
+
+
+def _sizes(samples: Samples) -> dict[str, int]:
+    """Samples of each class, or that have each label, or in each stratum of a value."""
+    target = samples.schema.target
+    if isinstance(target, Labels):
+        return dict(zip(target.labels, (samples.target == 1).sum(0).tolist(), strict=True))
+    strata = samples.in_strata()
+    return dict(zip(strata.schema.classes, np.bincount(strata.target, minlength=strata.schema.outputs).tolist(), strict=True))
+
+
+def _spread(samples: Samples) -> dict[str, float]:
+    """How a value is spread; empty of other targets."""
+    if not isinstance(samples.schema.target, Value) or not len(samples):
+        return {}
+    found, target = {}, samples.target
+    for name, number in (
+        ("mean", target.mean()),
+        ("sd", target.std()),
+        ("least", target.min()),
+        ("median", np.median(target)),
+        ("largest", target.max()),
+    ):
+        found[name] = float(number)
+    return found
 
 
 def facts_of(dataset: Dataset) -> dict[str, str]:
@@ -178,7 +218,8 @@ def _modality(samples: Samples, position: int) -> ModalityRow:
 
 
 def _combinations(samples: Samples) -> tuple[CombinationRow, ...]:
-    """Which modalities are observed together, most frequent first, with class counts."""
+    """Which modalities are observed together, most frequent first, with counts of classes or strata."""
+    samples = samples.in_strata()
     patterns, member, counts = np.unique(samples.observed, axis=0, return_inverse=True, return_counts=True)
     classes = np.zeros((len(patterns), len(samples.schema.classes)), dtype=np.int64)
     np.add.at(classes, (member.ravel(), samples.target), 1)
@@ -196,7 +237,8 @@ def page(found: Card) -> str:
 
 def blocks(found: Card) -> list[str | Table]:
     """A card as lines of markdown with tables between them."""
-    sizes = [{"class": name, "samples": count, "share": share(count / found.samples)} for name, count in found.classes.items()]
+    kind = found.target.get("kind", "classes")
+    sizes = [{HEADS[str(kind)]: name, "samples": count, "share": share(count / found.samples)} for name, count in found.classes.items()]
     return [
         f"# {found.name}",
         "",
@@ -206,7 +248,7 @@ def blocks(found: Card) -> list[str | Table]:
         "",
         "## Samples",
         "",
-        f"{count(found.samples, 'sample')}, {count(len(found.classes), 'class', 'classes')}{_groups(found)}.",
+        f"{count(found.samples, 'sample')}, {_told(found)}{_groups(found)}.",
         "",
         _table(sizes),
         "",
@@ -225,6 +267,20 @@ def blocks(found: Card) -> list[str | Table]:
         f"Fingerprint of the samples: `{found.fingerprint}`.",
         "",
     ]
+
+
+HEADS = {"classes": "class", "labels": "label", "value": "stratum"}  # of the table of sizes
+
+
+def _told(found: Card) -> str:
+    """What is to be told of a sample."""
+    if not found.target:
+        return count(len(found.classes), "class", "classes")
+    if found.target["kind"] == "labels":
+        return count(len(found.classes), "label")
+    unit = f" in {found.target['unit']}" if found.target["unit"] else ""
+    spread = ", ".join(f"{name} {number:g}" for name, number in found.value.items())
+    return f"a value, {found.target['name']}{unit} ({spread})"
 
 
 def _table(rows: Sequence[Mapping[str, object]]) -> Table:
@@ -266,7 +322,8 @@ def _blanks(found: Card) -> list[str]:
 
 
 def _combination_lines(found: Card) -> list[str | Table]:
-    shown, with_classes = found.combinations[:MOST_COMBINATIONS], len(found.classes) <= MOST_CLASSES
+    shown = found.combinations[:MOST_COMBINATIONS]
+    with_classes = len(found.classes) <= MOST_CLASSES and found.target.get("kind") != "labels"
     rows = []
     for row in shown:
         cells = {"observed": row.combination or "nothing", "samples": row.samples, "share": share(row.samples / found.samples)}

@@ -19,7 +19,7 @@ from bench.data.missingness import mask_score
 from bench.data.single_columns import Columns
 from bench.data.splits import split_rows
 from bench.data.twins import numbered, together, twins
-from bench.datasets.base import Dataset, Samples
+from bench.datasets.base import Classes, Dataset, Labels, Samples, Value
 from bench.errors import UsageError
 from bench.names import parse_choice
 from bench.stats.metrics import METRICS
@@ -95,6 +95,16 @@ class Subject:
         return single_columns.columns_of(self.samples, CELLS, ROWS, ("vector", "sequence", "image", "volume"))
 
     @cached_property
+    def tells(self) -> np.ndarray:
+        """How well each column alone tells the class, the best told of the labels, or the fifth of a value: AUROC. Shapes: (F,)."""
+        columns, samples = self.columns, self.samples
+        if not isinstance(samples.schema.target, Labels):
+            return single_columns.alone(columns.matrix, columns.target, samples.in_strata().schema.outputs)
+        asked = samples.target[columns.rows].T  # (L, n)
+        found = [single_columns.alone(columns.matrix[own >= 0], own[own >= 0], 2) for own in asked]
+        return np.fmax.reduce(found)
+
+    @cached_property
     def empty_and_single(self) -> tuple[list[int], list[int]]:
         return single_columns.empty_and_single_valued(self.samples, self.columns)
 
@@ -127,7 +137,9 @@ def concerns(subject: Subject) -> tuple[Concern, ...]:
 
 
 def largest_class(samples: Samples) -> tuple[str, float]:
-    """The most frequent class and its share of the samples."""
+    """The most frequent class and its share of the samples; of labels and values there is none, of a share of 0."""
+    if not isinstance(samples.schema.target, Classes):
+        return "", 0.0
     counts = np.bincount(samples.target, minlength=len(samples.schema.classes))
     return samples.schema.classes[int(counts.argmax())], float(counts.max() / counts.sum())
 
@@ -146,13 +158,20 @@ def _classes(subject: Subject) -> Concern | None:
 
 
 def _few(subject: Subject) -> Concern | None:
-    classes = np.array(subject.samples.schema.classes)
-    counts = np.bincount(subject.samples.target[subject.rows["test"]], minlength=len(classes))
-    there = np.flatnonzero(np.bincount(subject.samples.target, minlength=len(classes)))
-    rarest = there[counts[there].argmin()]
-    if counts.sum() >= FEW_ROWS and counts[rarest] >= FEW_OF_CLASS:
-        return None
-    few = f"the test part has {count(int(counts.sum()), 'row')}, {counts[rarest]} of class {str(classes[rarest])!r}"
+    samples, rows = subject.samples, len(subject.rows["test"])
+    names, target = np.array(samples.schema.target.names), samples.target[subject.rows["test"]]
+    few = f"the test part has {count(rows, 'row')}"
+    if isinstance(samples.schema.target, Value):
+        if rows >= FEW_ROWS:
+            return None
+    else:
+        is_labels = isinstance(samples.schema.target, Labels)
+        counts = (target == 1).sum(0) if is_labels else np.bincount(target, minlength=len(names))
+        there = np.arange(len(names)) if is_labels else np.flatnonzero(np.bincount(samples.target, minlength=len(names)))
+        rarest = there[counts[there].argmin()]
+        if rows >= FEW_ROWS and counts[rarest] >= FEW_OF_CLASS:
+            return None
+        few += f", {counts[rarest]} {'with label' if is_labels else 'of class'} {str(names[rarest])!r}"
     if subject.vary == "split":
         return Concern("few", "note", f"{few}: scores of one split swing by chance, which their spread over splits shows")
     if subject.dataset.parts(subject.samples) is not None:
@@ -182,12 +201,12 @@ def _twins(subject: Subject) -> Concern | None:
 
 
 def _leak(subject: Subject) -> Concern | None:
-    columns, classes = subject.columns, len(subject.samples.schema.classes)
-    scores = np.nan_to_num(single_columns.alone(columns.matrix, columns.target, classes))
+    columns = subject.columns
+    scores = np.nan_to_num(subject.tells)
     found = [int(place) for place in np.argsort(-scores, kind="stable") if scores[place] >= TELLS_LABEL]
     if not found:
         return None
-    same = [place for place in found if single_columns.is_label(columns.matrix[:, place], columns.target)]
+    same = [place for place in found if single_columns.is_label(columns.matrix[:, place], subject.samples.target[columns.rows])]
     others = [place for place in found if place not in same]
     said = [f"{subject.named(same)} {_is(same)} the label under other names"] if same else []
     said += [f"{subject.named(others)} alone {_tells(others)} the label (AUROC {scores[others[0]]:.3f})"] if others else []

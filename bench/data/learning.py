@@ -66,7 +66,7 @@ class Learnt:
         if not isinstance(made, Samples):
             raise self._refusal(f"must give back Samples, got {type(made).__name__}")
         if _described(made.schema) != _described(samples.schema):
-            raise self._refusal("must keep the names, letters, kinds and classes of the schema; only shapes may change")
+            raise self._refusal("must keep the names, letters and kinds of the modalities and the target; only shapes may change")
         for column in KEPT:
             before, after = getattr(samples, column), getattr(made, column)
             if (before is None) != (after is None) or (before is not None and not np.array_equal(before, after)):
@@ -93,7 +93,7 @@ def _has_value(array: np.ndarray) -> np.ndarray:
 
 
 def _described(schema: Schema) -> tuple[object, ...]:
-    return (schema.classes, *((modality.name, modality.letter, modality.kind) for modality in schema))
+    return (schema.target, *((modality.name, modality.letter, modality.kind) for modality in schema))
 
 
 def _shapes(schema: Schema) -> str:

@@ -150,6 +150,7 @@ def indicators(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
 def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool, resamples: int | None = None) -> MaskScore | None:
     """How well logistic regression on missing indicators predicts the label of rows it was not fitted on; None where nothing varies.
 
+    Of labels and values it predicts their strata (`Target.strata`).
     Five-fold cross-validation, whole groups where the dataset keeps them together (with fewer groups, as many folds as groups; a fold
     whose training rows are of one class predicts that class); macro one-vs-rest AUROC; the interval is the percentile bootstrap over rows.
     None too where a class has fewer than two rows, or there is one group. `resamples` are `RESAMPLES` unless told.
@@ -159,6 +160,7 @@ def mask_score(samples: Samples, missing: np.ndarray, keeps_groups: bool, resamp
 
     from bench.methods.flatten import fit_logistic, over_all_classes
 
+    samples = samples.in_strata()
     counts = np.bincount(samples.target, minlength=len(samples.schema.classes))
     if (missing == missing[0]).all() or counts.min() < 2:
         return None

@@ -37,8 +37,9 @@ class Columns:
 def columns_of(samples: Samples, cells: int, most: int, kinds: Sequence[str]) -> Columns:
     """The columns of modalities of some kinds, in no more than `most` rows and about `cells` values: each class as often, rare ones whole.
 
-    How often a class comes changes nothing of what is asked of a column here.
+    How often a class comes changes nothing of what is asked of a column here. Of labels and values these are strata.
     """
+    samples = samples.in_strata()
     positions = [k for k, modality in enumerate(samples.schema) if modality.kind in kinds]
     width = sum(_width(samples.schema.modalities[k]) for k in positions)
     rows = _of_each_class(samples.target, int(np.clip(cells / max(width, 1), most / 8, most)))
@@ -81,7 +82,7 @@ def alone(matrix: np.ndarray, target: np.ndarray, classes: int) -> np.ndarray:
 def is_label(column: np.ndarray, target: np.ndarray) -> bool:
     """Whether a column is the label under other names: each value of one class, each class of one value. Shapes: (n,), (n,)."""
     known = ~np.isnan(column)
-    if not known.all():
+    if not known.all() or target.ndim > 1:
         return False
     pairs = np.unique(np.column_stack([column, target]), axis=0)
     return len(pairs) == len(np.unique(column)) == len(np.unique(target)) > 1

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from bench.data.protocol import PARTS
-from bench.datasets.base import Dataset, Samples
+from bench.datasets.base import Classes, Dataset, Labels, Samples
 from bench.datasets.columns import flat_column
 from bench.errors import UsageError
 from bench.seeds import number
@@ -22,7 +22,8 @@ LEAST_TRAIN, LEAST_OTHER = 0.5, 0.05  # the shares of an official split are said
 
 
 def split_rows(dataset: Dataset, samples: Samples, seed: int) -> dict[str, np.ndarray]:
-    """Row indices of each part: the official split, or 70/15/15 by whole groups where there are some, else stratified by class.
+    """Row indices of each part: the official split, or 70/15/15 by whole groups where there are some, else stratified by class; by chance
+    alone where labels or a value are to be told.
 
     An official split without a validation part gets one from its training part, cut in the same way.
     Raises: UsageError if a class or the number of groups is too small for every part, or an official split names rows that are not
@@ -48,14 +49,7 @@ def has_own(dataset: Dataset, samples: Samples) -> bool:
 def noticed(dataset: Dataset, samples: Samples, rows: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """What a reader must know of samples and of their split before any number, a clause each; empty where nothing stands out."""
     found = [f"{count(cells, 'sample')} hold no value of {name}, which counts as missing there" for name, cells in samples.blank.items()]
-    classes = np.array(samples.schema.classes)
-    there = np.bincount(samples.target, minlength=len(classes)) > 0
-    if not there.all():
-        found.append(f"no sample has class {_quoted(classes[~there])}")
-    for part in PARTS:
-        lacks = there & (np.bincount(samples.target[rows[part]], minlength=len(classes)) == 0)
-        if lacks.any():
-            found.append(f"the {part} part has no sample of class {_quoted(classes[lacks])}")
+    found += _absent(samples, rows)
     sizes = {part: len(rows[part]) for part in PARTS}
     if sum(sizes.values()) < len(samples):
         found.append(
@@ -65,6 +59,28 @@ def noticed(dataset: Dataset, samples: Samples, rows: Mapping[str, np.ndarray]) 
         shares = and_list([f"{100 * size / sum(sizes.values()):.1f}" for size in sizes.values()])
         found.append(f"train, valid and test hold {shares} % of the samples ({'/'.join(map(str, sizes.values()))})")
     return tuple(found)
+
+
+def _absent(samples: Samples, rows: Mapping[str, np.ndarray]) -> list[str]:
+    """Classes that no sample has, or none of a part; labels that no sample of a part has, or that all have."""
+    target, found = samples.schema.target, []
+    if isinstance(target, Classes):
+        names = np.array(target.classes)
+        there = np.bincount(samples.target, minlength=len(names)) > 0
+        if not there.all():
+            found.append(f"no sample has class {_quoted(names[~there])}")
+        for part in PARTS:
+            lacks = there & (np.bincount(samples.target[rows[part]], minlength=len(names)) == 0)
+            if lacks.any():
+                found.append(f"the {part} part has no sample of class {_quoted(names[lacks])}")
+    if isinstance(target, Labels):
+        names = np.array(target.labels)
+        for part in PARTS:
+            for answer, word in ((1, "a yes"), (0, "a no")):
+                lacks = ~(samples.target[rows[part]] == answer).any(0)
+                if lacks.any() and len(rows[part]):
+                    found.append(f"the {part} part has no sample with {word} to label {_quoted(names[lacks])}")
+    return found
 
 
 def _quoted(names: np.ndarray) -> str:
@@ -140,12 +156,17 @@ def _check_whole_groups(of: str, groups: np.ndarray, rows: Mapping[str, np.ndarr
 
 
 def _cut(dataset: Dataset, samples: Samples, rows: np.ndarray, share: float, state: int, spare: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a share off some rows: whole groups where the dataset keeps them together, else stratified by class.
+    """Cut a share off some rows: whole groups where the dataset keeps them together, else stratified by class where there are classes.
 
     `spare` is the number of groups that must be left. Raises: UsageError if there are not enough groups, or rows of a class.
     """
     if samples.groups is not None and dataset.keeps_groups:
         return _cut_groups(samples.groups[rows], rows, share, state, spare)
+    if not isinstance(samples.schema.target, Classes):
+        if len(rows) < spare + 1:
+            raise UsageError(f"a split needs {spare + 1} rows, one for each part that it makes, got {len(rows)}; give more rows")
+        first, second = train_test_split(rows, test_size=share, random_state=state)
+        return first, second
     counts = np.bincount(samples.target[rows], minlength=len(samples.schema.classes))
     smallest = np.where(counts > 0, counts, len(rows) + 1).argmin()
     if counts[smallest] < 2:

@@ -168,7 +168,10 @@ class Keep(Term):
 
 @dataclass(frozen=True)
 class Logistic(Term):
-    """One modality is hidden with a chance that grows with a driver: a modality (mar; its own: mnar) or `label` (mnar)."""
+    """One modality is hidden with a chance that grows with a driver: a modality (mar; its own: mnar) or `label` (mnar).
+
+    `label` is what is to be told of a row: the place of its class, its value, or of labels the share of those known that it has.
+    """
 
     target: str
     driver: str
@@ -222,7 +225,13 @@ class Logistic(Term):
 
     def drive(self, samples: Samples, train: Samples) -> np.ndarray:
         """What moves the chance, before it is standardised. Shapes: (N,), NaN where it is not known."""
-        return samples.target.astype(float) if self.driver == "label" else level(samples, self.driver, train)
+        if self.driver != "label":
+            return level(samples, self.driver, train)
+        target = samples.target.astype(float)
+        if target.ndim == 1:
+            return target
+        known = samples.target >= 0
+        return np.where(known.any(1), np.where(known, target, 0).sum(1) / np.maximum(known.sum(1), 1), np.nan)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bench.names import Choice, method_label, short_names
 from bench.question.trial import Trial
 from bench.records.reached import Reached
 from bench.records.record import Record
-from bench.stats.metrics import METRICS
+from bench.stats.metrics import METRICS, listed_metrics
 from bench.text import LEAST_NAME, count, in_middle
 
 EVERY = 60.0  # seconds between two lines on a slow trial, where there are no bars
@@ -101,7 +101,8 @@ class Lines(Progress):
         if record.status != "done":
             return f"{'lost' if record.status == 'planned' else record.status} {describe(record.trial)}: {record.reason}"
         total = record.facts.seconds.get("total", 0.0)
-        return f"done {describe(record.trial)}: {self.metric} {record.metrics[self.metric]:.4f} in {total:.1f} s"
+        metric = next((name for name in listed_metrics(self.metric) if name in record.metrics), record.trial.selection)
+        return f"done {describe(record.trial)}: {metric} {record.metrics[metric]:.4f} in {total:.1f} s"
 
     def say(self, line: str) -> None:
         print(line, file=self.stream, flush=True)
@@ -238,8 +239,9 @@ class SuggestionLines(Lines):
     def outcome(self, record: Record) -> str:
         if record.status != "done":
             return f"{record.status} {describe(record.trial)}: {record.reason}"
-        valid = math.nan if record.facts.valid is None else METRICS[self.metric].sign * record.facts.valid
-        return f"done {describe(record.trial)}: validation {self.metric} {valid:.4f}"
+        metric = record.trial.selection
+        valid = math.nan if record.facts.valid is None else METRICS[metric].sign * record.facts.valid
+        return f"done {describe(record.trial)}: validation {metric} {valid:.4f}"
 
 
 class SuggestionBars(SuggestionLines, Bars):

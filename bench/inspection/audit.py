@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from bench.inspection.subjects import (
     equal,
     filled,
     largest,
+    other_kinds,
     subject_of,
     unreadable,
 )
@@ -81,12 +83,15 @@ def check_poison(subject: Subject) -> Verdict:
     def outputs_under(fill: str, only: Cells | None = None) -> np.ndarray:
         return subject.outputs(subject.base.model(), filled(subject.test, fill, only))
 
+    def differs(fill: str, only: Cells) -> bool:
+        return not equal(outputs_under(fill, only), expected)
+
     def difference_under(only: Cells | None = None) -> str:
         parts = (filled(part, "mixed", only) for part in (subject.train, subject.valid))
         return subject.difference(subject.base, subject.fit(*parts))
 
     for fill in FILLS:
-        where = _read(subject.test, lambda only, fill=fill: not equal(outputs_under(fill, only), expected))
+        where = _read(subject.test, partial(differs, fill))
         try:
             outputs = outputs_under(fill)
         except Exception as error:
@@ -177,7 +182,7 @@ def _test_rows_used(subject: Subject) -> str:
 def check_label(subject: Subject) -> Verdict:
     target = subject.test.target
     expected, problems = subject.outputs(subject.base.model(), subject.test), []
-    for what, labels in (("true", target), ("other", np.roll(target, 1))):
+    for what, labels in (("true", target), ("other", np.roll(target, 1, axis=0))):
         outputs = subject.outputs(subject.base.model(), subject.test, labels=labels)
         if not equal(outputs, expected):
             problems.append(f"{what} labels in evaluation change {subject.scale} by {largest(outputs, expected):.2g}")
@@ -220,8 +225,14 @@ CHECKS: dict[str, Callable[[Subject], Verdict]] = {
 }
 
 
+OF_EVERY_KIND = ("poison", "label", "gradient")  # tried on labels and a value as well: what is read of a row, and what is trained
+
+
 def audit(choice: Choice) -> Iterator[Finding]:
-    """Every check on one method, in this process. Raises: UsageError if the choice names no method."""
+    """Every check on one method, in this process, on classes; some on labels and a value as well.
+
+    Raises: UsageError if the choice names no method.
+    """
     cls, config = resolved(choice)
     finding = _finding_of(choice, cls)
     try:
@@ -230,12 +241,24 @@ def audit(choice: Choice) -> Iterator[Finding]:
         for check in CHECKS:
             yield replace(finding, check=check, detail=f"did not run: {line_of(error)}")
         return
+    others = dict(other_kinds(cls, config))
     for check, function in CHECKS.items():
         try:
             verdict = function(subject)
+            if verdict.passed and check in OF_EVERY_KIND:
+                verdict = _on_others(verdict, function, others)
         except Exception as error:
             verdict = Verdict(False, f"did not run: {line_of(error)}")
         yield replace(finding, check=check, passed=verdict.passed, declared=verdict.declared, detail=verdict.detail + subject.note)
+
+
+def _on_others(verdict: Verdict, function: Callable[[Subject], Verdict], others: Mapping[str, Subject]) -> Verdict:
+    """The verdict on classes, unless the check fails on another kind of target."""
+    for kind, subject in others.items():
+        other = function(subject)
+        if not other.passed:
+            return Verdict(False, f"on a target of kind {kind}: {other.detail}")
+    return verdict
 
 
 def resolved(choice: Choice) -> tuple[type[Any], Any]:

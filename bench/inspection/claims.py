@@ -27,12 +27,14 @@ from bench.question.suite import Suite
 from bench.question.trial import HARNESS_VERSION, Trial
 from bench.question.winners import winners_of
 from bench.records.bundle import Bundle, Code
+from bench.records.facts import told as told_of
 from bench.records.ids import SALTED
 from bench.records.record import Record
 from bench.records.scoring import mismatches, scored
 from bench.records.verification import Check
 from bench.registry import code as source_code
 from bench.registry.text import digest
+from bench.stats.kinds import Kind, kind_of
 from bench.text import count, listed
 
 TINY = 1e-9  # probabilities of a row sum to 1, and shares are equal, up to this
@@ -299,8 +301,10 @@ def splits(here: Here) -> Check:
                 wrong.append(f"{where}: test row {place} is said to be {ids[place][:40]!r}, split anew it is {own[place][:40]!r}")
         else:
             by_order.add(trial.dataset_choice)
-        if list(record.facts.classes) != list(samples.schema.classes) or stored.outputs.shape[1] != len(samples.schema.classes):
-            wrong.append(f"{where}: its classes are said to be {list(record.facts.classes)}, here {list(samples.schema.classes)}")
+        here_told = told_of(samples.schema.target)
+        said = {"classes": list(record.facts.classes), **({"target": dict(record.facts.target)} if record.facts.target else {})}
+        if said != here_told or stored.outputs.shape[1] != samples.schema.outputs:
+            wrong.append(f"{where}: its {samples.schema.target.kind} are said to be {_asked(said)}, here {_asked(here_told)}")
         if record.facts.synthetic != dataset.synthetic:
             wrong.append(f"{where}: {trial.dataset_choice} is said to be {'synthetic' if record.facts.synthetic else 'real'}, and is not")
         notes = count(len(set(record.facts.notes)), "thing")  # their words may name rows, and were cleaned
@@ -317,11 +321,23 @@ def labels(here: Here) -> Check:
     for record, parts in here.drawn():
         said, own = here.bundle.stored[record.trial.id].target, parts.test.samples.target
         if record.facts.ids == SALTED:
-            said, own = np.sort(said), np.sort(own)
-        if len(said) == len(own) and not np.array_equal(said, own):
-            off = int((said != own).sum())
+            said, own = _as_set(said), _as_set(own)
+        if said.shape != own.shape or said.dtype.kind != own.dtype.kind:
+            wrong.append(f"trial {record.trial.id}: its test labels are {said.dtype} {said.shape}, here {own.dtype} {own.shape}")
+        elif not np.array_equal(said, own):
+            off = int((said != own).reshape(len(own), -1).any(1).sum())
             wrong.append(f"trial {record.trial.id}: {off} of {len(own)} test labels are not those of {record.trial.dataset_choice} here")
     return told("labels", wrong, "those of the data here", here.absent)
+
+
+def _asked(told: Mapping[str, Any]) -> object:
+    """What is to be told of a row: classes by name, else the whole target."""
+    return told.get("target", told["classes"])
+
+
+def _as_set(target: np.ndarray) -> np.ndarray:
+    """Rows in an order that they alone decide."""
+    return target[np.lexsort(target.reshape(len(target), -1).T[::-1])]
 
 
 def scores(here: Here) -> Check:
@@ -329,7 +345,8 @@ def scores(here: Here) -> Check:
     wrong = []
     for record in here.done:
         where, stored = f"trial {record.trial.id}", here.bundle.stored[record.trial.id]
-        if stored.form == "scores" and not _are_probabilities(stored.outputs, *stored.evaluations.values()):
+        kind = kind_of(stored.target)
+        if stored.form == "scores" and not _are_scores(kind, stored.outputs, *stored.evaluations.values()):
             wrong.append(f"{where}: its class scores are no probabilities")
             continue
         rules, facts = set(record.trial.evaluations), record.facts
@@ -343,7 +360,7 @@ def scores(here: Here) -> Check:
                 wrong.append(
                     f"{where}: it has {listed(sorted(set(metrics) ^ names))} {f'under {rule} ' * bool(rule)}in too many or too few"
                 )
-        if not facts.histogram or any(not one.histogram for one in facts.evaluations.values()):
+        if kind.name != "value" and (not facts.histogram or any(not one.histogram for one in facts.evaluations.values())):
             wrong.append(f"{where}: it does not say how often each class is the predicted one")
         if facts.test_evaluations != 1:
             wrong.append(f"{where}: its test part was scored {facts.test_evaluations} times, and may be once")
@@ -351,7 +368,9 @@ def scores(here: Here) -> Check:
     return told("scores", wrong, f"{count(len(here.done), 'trial')} scored anew, every metric the same")
 
 
-def _are_probabilities(*outputs: np.ndarray) -> bool:
+def _are_scores(kind: Kind, *outputs: np.ndarray) -> bool:
+    if kind.name != "classes":
+        return not any(kind.wrong(one, *one.shape) for one in outputs)
     return all((one >= -TINY).all() and (np.abs(one.sum(1, dtype=np.float64) - 1) <= SUMS).all() for one in outputs)
 
 

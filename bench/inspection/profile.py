@@ -40,7 +40,7 @@ from bench.training.cost import (
 )
 from bench.training.devices import forked_streams, peak_bytes, restart_peak
 from bench.training.launches import step_count
-from bench.training.loader import batches_of, rows_on
+from bench.training.loader import batches_of, rows_on, unlabelled
 from bench.training.loop import build_method, resolve_device, row_batches, rows_for
 from bench.training.threads import limited
 from bench.training.trial import Opened, open_trial
@@ -278,7 +278,7 @@ def _estimator(opened: Opened, whole: Part, seed: int) -> dict[str, Any]:
 
 def _traced_peak_mb(estimator: Estimator, samples: Samples) -> float:
     tracemalloc.reset_peak()
-    estimator.predict_proba(samples)
+    estimator.outputs(samples)
     return tracemalloc.get_traced_memory()[1] / 1e6
 
 
@@ -287,7 +287,7 @@ def _estimator_ms(estimator: Estimator, samples: Samples) -> float:
     times = []
     for _ in range(4):
         begin = time.perf_counter()
-        estimator.predict_proba(samples)
+        estimator.outputs(samples)
         times.append(time.perf_counter() - begin)
     return 1000 * float(np.median(times[1:]))
 
@@ -327,8 +327,7 @@ def exactly(samples: Samples, rows: int) -> Samples:
 
 def _batch(samples: Samples, device: torch.device) -> Batch:
     """All rows as one batch without labels, as in evaluation."""
-    batch = as_batch(samples, device)
-    return replace(batch, target=torch.full_like(batch.target, -1))
+    return unlabelled(as_batch(samples, device), samples.schema.target)
 
 
 def _batches(samples: Samples, size: int, device: torch.device) -> Iterator[Batch]:

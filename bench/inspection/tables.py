@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
 from bench.data.parts import Parts
-from bench.datasets.base import Samples
+from bench.datasets.target import Target, target_from
 from bench.question.parts import parts_of
 from bench.question.trial import Trial
 from bench.records.record import Record
@@ -33,13 +34,27 @@ FEWEST = 10  # rows without which no separation of classes is measured
 class Source:
     """One trial with what its method handed over, and what stands behind its rows.
 
-    Shapes: tables[name][column] (rows, ...), see bench.methods.tracing; target (N,) classes of the test rows, which `sample` counts.
+    Shapes: tables[name][column] (rows, ...), see bench.methods.tracing; target (N,) classes of the test rows, which `sample` counts; of
+    labels and values their strata (`Target.strata`).
     """
 
     trial: Trial
     record: Record
     tables: dict[str, dict[str, np.ndarray]]
-    target: np.ndarray
+    told: np.ndarray  # the targets themselves
+
+    @cached_property
+    def asked(self) -> Target | None:
+        """What is to be told of a row, where that is no class."""
+        return target_from(self.record.facts.target) if self.record.facts.target else None
+
+    @cached_property
+    def target(self) -> np.ndarray:
+        return self.coded(self.told)
+
+    def coded(self, told: np.ndarray) -> np.ndarray:
+        """Targets of some rows as classes: these, or strata, of a value by the fifths of the test rows. Shapes: -> (N,) int64."""
+        return told if self.asked is None else self.asked.strata(told, self.told)[0]
 
     @property
     def about(self) -> dict[str, object]:
@@ -49,6 +64,8 @@ class Source:
 
     @property
     def classes(self) -> np.ndarray:
+        if self.asked is not None:
+            return np.array(self.asked.strata(self.told)[1])
         return np.array(self.record.facts.classes or np.unique(self.target).astype(str))
 
     def combinations(self, observed: np.ndarray) -> np.ndarray:
@@ -274,20 +291,23 @@ def supports_analysis(sources: Sequence[Source]) -> Analysis:
     for source in sources:
         table, parts = source.tables["supports"], source.parts()
         train, test = parts.train.samples, parts.test.samples
+        wanted = source.coded(train.target)  # (N,) of the training rows
         sample, support = table["sample"], table["support"]
         filled, place = np.unique(np.stack([sample, table["target"]]), axis=1, return_inverse=True)  # (2, F) sample and target modality
         place = place.reshape(-1)
         share = table["weight"].astype(float) / np.bincount(place, table["weight"])[place]
         frame = pd.DataFrame({
             "target": np.array(list(source.trial.combination))[table["target"]],
-            "class": source.classes[source.target[sample]], "support_class": source.classes[train.target[support]],
+            "class": source.classes[source.target[sample]], "support_class": source.classes[wanted[support]],
             "observed": source.combinations(test.observed)[sample], "support_observed": source.combinations(train.observed)[support],
             "share": share,
         })  # fmt: skip
         keys = [name for name in frame.columns if name != "share"]
         rows.append(frame.groupby(keys)["share"].agg(links="size", weight="sum").reset_index().assign(**source.about))
-        own = np.bincount(place, share * (source.target[sample] == train.target[support]))  # (F,) weight of the row's own class
-        chance = np.array([_class_shares(train, m, len(source.classes)) for m in range(len(source.trial.combination))])  # (M, C)
+        own = np.bincount(place, share * (source.target[sample] == wanted[support]))  # (F,) weight of the row's own class
+        chance = np.array(
+            [_class_shares(wanted[train.observed[:, m]], len(source.classes)) for m in range(len(source.trial.combination))]
+        )  # (M, C)
         expected = chance[filled[1], source.target[filled[0]]]
         low, high, gain_low, gain_high = _cluster_intervals(filled[0], own, own - expected, source.trial.seed)
         summaries.append({
@@ -299,9 +319,9 @@ def supports_analysis(sources: Sequence[Source]) -> Analysis:
     return Analysis("supports", pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(), pd.DataFrame(summaries))
 
 
-def _class_shares(train: Samples, m: int, classes: int) -> np.ndarray:
-    """Shares of the classes among the training rows that observe modality m: what supports drawn blindly would have. Shapes: -> (C,)."""
-    counts = np.bincount(train.target[train.observed[:, m]], minlength=classes)
+def _class_shares(observing: np.ndarray, classes: int) -> np.ndarray:
+    """Shares of the classes among training rows that observe a modality: what supports drawn blindly would have. Shapes: (n,) -> (C,)."""
+    counts = np.bincount(observing, minlength=classes)
     return counts / max(1, counts.sum())
 
 

@@ -62,11 +62,18 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
     files = Files.of((table.dataset for table in settings), ())
     settings = [replace(table, page=files.page(table.dataset), counts_as=first[base_of(table.dataset)]) for table in settings]
     failures = [(record, record.reason or "") for record in records if record.status in ("failed", "skipped")]
-    kinds = [kind for kind in (False, True) if any(setting.synthetic == kind for setting in settings)]
+    kinds = [(kind, unit) for kind in (False, True) for unit in dict.fromkeys(s.unit for s in settings if s.synthetic == kind)]
+    units = {unit for _, unit in kinds}
     return Board(
         suite,
         tuple(settings),
-        tuple(_overall(suite, [s for s in settings if s.synthetic == kind], by_setting, curves) for kind in kinds),
+        tuple(
+            replace(
+                _overall(suite, [s for s in settings if (s.synthetic, s.unit) == kind], by_setting, curves),
+                unit=kind[1] if len(units) > 1 else "",
+            )
+            for kind in kinds
+        ),
         tuple((_text(record), reason) for record, reason in failures),
         warnings_of(answers, records, by_setting, first, refused),
         provenance_line(done),
@@ -204,7 +211,16 @@ def _setting_table(
         notes=tuple(dict.fromkeys(note for record in done for note in record.facts.notes)),
         concerns=tuple(dict.fromkeys(concern for record in done for concern in record.facts.concerns)),
         beats_floor=standing.beats_floor,
+        unit=unit_of(metric, facts),
     )
+
+
+def unit_of(metric: str, facts: Facts) -> str:
+    """What scores by a metric are in, where that is the unit of a target: the target by name and unit; else empty."""
+    if not METRICS[metric].in_unit or not facts.target:
+        return ""
+    name, unit = str(facts.target["name"]), str(facts.target["unit"])
+    return f"{name} ({unit})" if unit else name
 
 
 def _row(suite: Suite, one: Scores, bounds: Bounds, standing: Standing, audited: Mapping[tuple[str, str], str]) -> Row:
@@ -224,7 +240,11 @@ def _row(suite: Suite, one: Scores, bounds: Bounds, standing: Standing, audited:
         interval=interval(metric, one, suite.vary),
         rank=standing.ranks.get(label),
         flags=_flags(metric, one),
-        others={other: _mean([r.metrics.get(other, math.nan) for r in one.done]) for other in EXTRA_METRICS if other != metric},
+        others={
+            other: _mean([r.metrics.get(other, math.nan) for r in one.done])
+            for other in EXTRA_METRICS[METRICS[metric].kind]
+            if other != metric
+        },
         cost=cost_of(one),
         audit=_worst_audit(audited.get((bare_choice(r.trial.choice), r.trial.version), NOT_AUDITED) for r in one.records),
         done=len(one.done),

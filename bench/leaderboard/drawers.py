@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.stats.metrics import METRICS
 from bench.text import count
 
 BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#B0B0B0", "#202020"
@@ -22,6 +23,11 @@ ROLE_NAMES = {"paper": "published method", "reference": "reference method", "out
 WIDE = 8.0  # inches
 LONGEST = 40  # letters of a name in one line
 Data = dict[str, Any]
+
+
+def _called(metric: str) -> str:
+    """A metric as the axis of its scores names it."""
+    return metric if METRICS[metric].in_unit else f"{metric} x 100"
 
 
 def _or_nan(values: Sequence[float | None]) -> np.ndarray:
@@ -125,7 +131,7 @@ def draw_forest(data: Data):
     words = [
         word for word in (_bound(axes, "floor", floor, ":", (start, end)), _bound(axes, "ceiling", ceiling, "--", (start, end))) if word
     ]
-    axes.set_xlabel(f"{data['metric']} x 100" + ("" if data["higher_is_better"] else " (lower is better)"), labelpad=2)
+    axes.set_xlabel(f"{_called(data['metric'])}" + ("" if data["higher_is_better"] else " (lower is better)"), labelpad=2)
     runs = sorted({n for n in data["n"] if n})
     seeds = "" if not runs else count(runs[0], "seed") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
     figure.text(0.12 / wide, 1 - 0.10 / tall, "\n".join(title), fontsize=11, weight="bold", va="top")
@@ -232,7 +238,7 @@ def draw_noise(data: Data):
     for axes in grid[max(0, len(panels) - columns) : len(panels)]:
         axes.tick_params(labelbottom=True)
     figure.supxlabel("missing rate (share of modalities hidden)", fontsize=9)
-    figure.supylabel(f"{data['metric']} x 100", fontsize=9)
+    figure.supylabel(f"{_called(data['metric'])}", fontsize=9)
     title = "\n".join(textwrap.wrap(data["title"], 90))
     figure.suptitle(f"{title}\nband: 95 % interval over seeds and samples; grey: the other methods", fontsize=9)
     return figure
@@ -350,7 +356,7 @@ def draw_cost(data: Data):
         label = None if place else "without operations counted"
         axes.axhline(score, color=ROLE_STYLE.get(role, ROLE_STYLE["outside"])[0], lw=1, ls=":", zorder=1, label=label)
     axes.set_xlabel("GFLOPs of a forward pass, a sample (log scale)")
-    axes.set_ylabel(f"{data['metric']} x 100, mean over {count(data['settings'], 'setting')}")
+    axes.set_ylabel(f"{_called(data['metric'])}, mean over {count(data['settings'], 'setting')}")
     axes.grid(color="#E6E6E6", lw=0.6)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.08, 1.0), ncols=4, frameon=False, handletextpad=0.3, columnspacing=1.0)
     step = 0.78 / max(len(labels) - 1, 11)
@@ -416,7 +422,7 @@ def draw_surface(data: Data):
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     figure.suptitle(title, fontsize=9)
-    figure.colorbar(image, ax=axes, label=f"{data['metric']} x 100", fraction=0.05)
+    figure.colorbar(image, ax=axes, label=f"{_called(data['metric'])}", fraction=0.05)
     return figure
 
 

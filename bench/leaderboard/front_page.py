@@ -38,12 +38,13 @@ from bench.methods.catalog import UNRANKED
 from bench.question.winners import Winner
 from bench.stats import cd_groups, nemenyi
 from bench.stats.levels import Levels
-from bench.stats.metrics import METRICS
-from bench.text import NA, agreeing, cost_text, count, listed, p_equals, percent
+from bench.stats.metrics import METRICS, in_its_unit
+from bench.text import NA, agreeing, cost_text, count, listed, p_equals, percent, points, times
 
 RANKS = "mean ranks; a bar joins methods within the critical difference"
 
 
+@in_its_unit(lambda board: board.suite.metric)
 def markdown(board: Board) -> str:
     """Everything on one page without what folds away, for a terminal."""
     lines = head_of(board)
@@ -64,6 +65,7 @@ def markdown(board: Board) -> str:
     )
 
 
+@in_its_unit(lambda board, plots=(): board.suite.metric)
 def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
     """File name -> page. `plots` are the pictures that lie in the folder; those there are shown."""
     lines = head_of(board)
@@ -138,7 +140,7 @@ def in_short(board: Board, kind: Overall) -> list[str]:
     said = [
         f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.distinct), 'setting')} on "
         f"{count(len(kind.datasets), 'SYNTHETIC dataset' if kind.synthetic else 'real dataset')}, {count(len(seeds), 'seed')}; {n:,} of "
-        f"{planned:,} {agreeing(planned, 'trial', 'trials')} gave a score ({metric} x 100{lower})."
+        f"{planned:,} {agreeing(planned, 'trial', 'trials')} gave a score ({metric}{times()}{lower})."
     ]
     over = kind.across
     said += _flat(kind, metric)
@@ -257,9 +259,9 @@ def _overall_tables(board: Board, kind: Overall, folded: bool) -> tuple[list[str
     for row in kind.rows:
         unranked = row.label in UNRANKED
         rank = "" if unranked else f"{row.mean_rank:.2f}" if row.mean_rank is not None else f"{NA} ({row.settings} of {len(kind.settings)})"
-        curves = [percent(row.noise_auc), _drop(row)] if kind.curves else ["", ""]
+        curves = [points(row.noise_auc), _drop(row)] if kind.curves else ["", ""]
         place = [row.role if unranked else rank_set(row.place), name_of(row), row.place.letters if row.place else "", rank]
-        body.append([*place, in_bold(percent(row.mean), row.is_bold), percent(row.gap_closed, 0)])
+        body.append([*place, in_bold(points(row.mean), row.is_bold), percent(row.gap_closed, 0)])
         cost = [cost_text(row.cost, "gflops_per_sample"), pareto_of(row)]
         marks = [row.audit, verified_of(row, board.has_sent_in), ", ".join(row.flags)]
         further.append([name_of(row, mark=False), *curves, f"{row.n}/{row.planned}", row.hp * tuned, *cost, *marks])
@@ -267,7 +269,7 @@ def _overall_tables(board: Board, kind: Overall, folded: bool) -> tuple[list[str
 
 
 def _drop(row: OverallRow) -> str:
-    return percent(row.drop) + (f" ({count(row.rises, 'rise')})" if row.rises else "")
+    return points(row.drop) + (f" ({count(row.rises, 'rise')})" if row.rises else "")
 
 
 def _overall_footer(kind: Overall, levels: Levels) -> list[str]:
@@ -358,7 +360,7 @@ def _scores(board: Board, kind: Overall, folded: bool) -> list[str]:
 
 
 def _matrix(kind: Overall, columns: Sequence[tuple[str, Sequence[str]]], folded: bool) -> list[str]:
-    body = [[name_of(row, mark=False), *(percent(_mean(row.scores, titles)) for _, titles in columns)] for row in kind.rows]
+    body = [[name_of(row, mark=False), *(points(_mean(row.scores, titles)) for _, titles in columns)] for row in kind.rows]
     return fitted(["Method", *(title for title, _ in columns)], body, LEFT, breaks=folded)
 
 
@@ -370,7 +372,7 @@ def _robustness_table(board: Board, kind: Overall) -> list[str]:
     lines = []
     for curve in kind.curves:
         head = ["Method", *(f"{noise:g}" for noise in curve.noise), "Noise-AUC", "Drop"]
-        body = [[row.label, *map(percent, row.scores), percent(row.area), percent(row.drop)] for row in curve.rows]
+        body = [[row.label, *map(points, row.scores), points(row.area), points(row.drop)] for row in curve.rows]
         lines += [
             f"**[{curve.dataset}]({board.files.page(curve.dataset)})** ({curve.combination}), {curve.shape}",
             "",
@@ -391,7 +393,7 @@ def tuning_lines(winners: Sequence[Winner], folded: bool = True) -> list[str]:
             " ".join(winner.setting),
             f"{winner.suggestions} {winner.sampler} ({winner.pruned} pruned, {winner.failed} failed)",
             f"{NA if winner.gflops is None else f'{winner.gflops:.4g}'}, {winner.seconds / 60:.1f}",
-            f"{percent(winner.default)} → {percent(winner.valid)} {winner.selection}",
+            f"{points(winner.default)} → {points(winner.valid)} {winner.selection}",
             ", ".join(f"{key}={value}" for key, value in sorted(winner.options.items())),
         ]
         for winner in winners

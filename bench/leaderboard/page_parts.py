@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 
 from bench.leaderboard.printed import FILE
 from bench.leaderboard.rows import TIMINGS, Board, OverallRow, Row, SettingTable
@@ -10,7 +11,7 @@ from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.question.suite import Suite
 from bench.stats.metrics import METRICS
-from bench.text import NA, and_list, cost_text, in_page, listed, percent
+from bench.text import NA, and_list, cost_text, in_page, listed, points, times
 
 LEFT = ("Method", "Group", "Verdict", "Pareto", "Audit", "Verified", "Flags", "Trials, in seed order", "Rises", "Worst combination")
 NOT_DRAWN = "No picture: this folder was written without matplotlib; `pip install 'missing-modality-bench[plot]'`, then publish it anew."
@@ -31,7 +32,7 @@ def head_of(board: Board) -> list[str]:
 def how_it_was_run(board: Board) -> list[str]:
     suite = board.suite
     direction = "" if METRICS[suite.metric].higher_is_better else ", lower is better"
-    said = f"Primary metric: **{suite.metric}** x 100{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
+    said = f"Primary metric: **{suite.metric}**{times()}{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
     lines = ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
     chosen = [in_page(f"- {key} = {reason}.") for key, reason in suite.by_default.items()]
     return [*lines, "Chosen for these data, for nobody said otherwise:", "", *chosen, ""] if chosen else lines
@@ -63,7 +64,7 @@ def is_flat(setting: SettingTable) -> bool:
 def flat_line(settings: SettingTable | Sequence[SettingTable], metric: str, where: str = "here") -> str:
     """That nothing beats the constant predictor there, and what follows."""
     several = [settings] if isinstance(settings, SettingTable) else settings
-    floors = listed([percent(floor) for floor in dict.fromkeys(setting.floor for setting in several)])
+    floors = listed([points(floor) for floor in dict.fromkeys(setting.floor for setting in several)])
     what = "the largest class" if METRICS[metric].by_class else "a constant prediction"
     return f"nothing beats {what} ({floors}): {metric} cannot tell methods apart {where}"
 
@@ -110,8 +111,8 @@ NOTES = (
     "  interval of the pair alone lies inside ± {rope}, else `undecided`, which is not `equal`. The 95 % interval of a difference holds",
     "  for all pairs of the setting at once (Bonferroni; where a later step of Holm's claims the pair, its end towards 0 is of that",
     "  step): it leaves out 0 beside `worse` and holds it beside `undecided`. In n settings tested alone, 5 % may hold a false claim.",
-    "- *Floor* (`constant`: training class shares) and *ceiling* (`bayes`: exact posterior, synthetic data alone) are not ranked. *Above",
-    "  floor* in points. *Gap closed*: (score - floor) / (ceiling - floor) in %, the ceiling being `bayes` or else a perfect score.",
+    "- *Floor* (`constant`: {floor}) and *ceiling* (`bayes`: exact posterior, synthetic data alone) are not ranked. *Above",
+    "  floor* in {points}. *Gap closed*: (score - floor) / (ceiling - floor) in %, the ceiling being `bayes` or else a perfect score.",
     "- *Noise-AUC*: area under the score over the missing rate, divided by the range. *Drop*: score at the lowest rate less that at the",
     "  highest; small too where a method starts at the floor. *Retention*: share of what stands above the floor that is left. *Rises*: the",
     "  score rises beyond chance though more is missing.",
@@ -147,11 +148,23 @@ SURFACE_NOTES = (
 )
 
 
+FLOORS = {  # what the constant predictor says, by kind of target
+    "classes": "training class shares",
+    "labels": "how frequent each label is in training",
+    "value": "mean of the training rows, or median where mae selects",
+}
+
+
 def how_to_read(board: Board, folded: bool) -> list[str]:
-    by_class = METRICS[board.suite.metric].by_class
+    metric = METRICS[board.suite.metric]
+    by_class = metric.by_class
     same = "predict one class for every sample" if by_class else "give every sample the same scores, to four digits"
+    said = {
+        "{rope}": board.levels.margin, "{collapsed}": same, "{floor}": FLOORS[metric.kind],
+        "{points}": "the unit of the target" if metric.in_unit else "points",
+    }  # fmt: skip
     notes = [
-        *(note.replace("{rope}", board.levels.margin).replace("{collapsed}", same) for note in NOTES),
+        *(reduce(lambda text, key: text.replace(key, said[key]), said, note) for note in NOTES),
         *(VERIFIED_NOTES if board.has_sent_in else ()),
         *(SURFACE_NOTES if any(setting.surface for setting in board.settings) else ()),
     ]

@@ -24,7 +24,8 @@ from bench.leaderboard.rows import Board, Overall, SettingTable
 from bench.leaderboard.surface import Surface
 from bench.methods.catalog import CEILING, UNRANKED
 from bench.stats import cd_groups, nemenyi, nested_pairs
-from bench.stats.metrics import METRICS
+from bench.stats.metrics import METRICS, in_its_unit
+from bench.text import factor
 
 MARK = re.compile(r"data sha256 ([0-9a-f]{64})")
 DIGITS = 6
@@ -32,6 +33,7 @@ MOST_FORESTS = 6  # of one kind of data
 MOST_PAIRS = 60  # nested pairs in one picture
 
 
+@in_its_unit(lambda board: board.suite.metric)
 def data_of(board: Board) -> dict[str, Data]:
     """File name -> the numbers that the picture shows, in points and GFLOPs; None where a number is not known."""
     return {board.files.picture(*key): data for key, data in _pictures(board).items()}
@@ -127,8 +129,9 @@ def style():
         yield
 
 
-def _number(value: float | None, factor: float = 100.0) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(f"{factor * value:.{DIGITS}g}")
+def _number(value: float | None, by: float | None = None) -> float | None:
+    """A score as pages show it, or a number times `by`."""
+    return None if value is None or not math.isfinite(value) else float(f"{(factor() if by is None else by) * value:.{DIGITS}g}")
 
 
 def intervals_data(kind: Overall) -> Data:

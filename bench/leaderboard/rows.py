@@ -22,7 +22,11 @@ from bench.text import finite
 NOT_AUDITED = "not audited"
 COLLAPSED = "collapsed"
 DROPS = "drops modalities itself"  # heads a flag
-EXTRA_METRICS = ("accuracy", "f1_macro", "auroc")
+EXTRA_METRICS = {  # shown beside the primary one, by kind of target
+    "classes": ("accuracy", "f1_macro", "auroc"),
+    "labels": ("label_auroc", "label_auprc", "label_f1"),
+    "value": ("mae", "rmse", "r2", "pearson"),
+}
 TIMINGS = ("latency_ms_1", "latency_ms_64", "peak_memory_mb", "train_seconds")  # comparable within one hardware id alone
 COSTS = ("gflops_per_sample", "parameters", "active_parameters", *TIMINGS)
 
@@ -97,6 +101,7 @@ class SettingTable:
     beats_floor: tuple[str, ...] | None = None  # methods significantly better than the floor; None where that is not tested
     fingerprint: str = ""  # of its data
     page: str = ""  # the file that shows it: settings of one dataset share a page, whatever its options
+    unit: str = ""  # what its scores are in, where that is the unit of a target: only scores in one unit have a mean
     counts_as: str = ""  # the dataset it counts as in what is said of several: its own without options, or the first with the same data
 
     @property
@@ -173,10 +178,11 @@ class Overall:
     across: Across | None  # None with fewer than two methods that were tried in every setting
     mixed: str  # what is mixed in them that forbids tests over settings
     timed: bool
+    unit: str = ""  # of its scores, where others on the board are in another
 
     @property
     def what(self) -> str:
-        return "synthetic" if self.synthetic else "real"
+        return ("synthetic" if self.synthetic else "real") + (f" {self.unit}" if self.unit else "")
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -195,7 +201,7 @@ class Board:
 
     suite: Suite
     settings: tuple[SettingTable, ...]
-    overall: tuple[Overall, ...]  # real settings, then synthetic ones; never mixed
+    overall: tuple[Overall, ...]  # real settings, then synthetic ones, each unit of scores by itself; never mixed
     failures: tuple[tuple[str, str], ...]  # (trial, reason)
     warnings: tuple[str, ...]
     provenance: str

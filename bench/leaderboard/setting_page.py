@@ -32,7 +32,8 @@ from bench.leaderboard.surface import Surface, more_text
 from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.stats.levels import Levels
-from bench.text import NA, agreeing, count, end_of_interval, in_page, interval_text, listed, percent, signed
+from bench.stats.metrics import in_its_unit
+from bench.text import NA, agreeing, count, end_of_interval, in_page, interval_text, listed, percent, points, signed
 
 MOST_NOTES = 8  # on the samples and splits of a setting
 PAGE_END = "\nHow to read this, and where it comes from: [README.md](README.md).\n"
@@ -81,7 +82,7 @@ def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Se
         others = sorted({name for row in setting.rows for name in row.others})
         head = ["Method", *others, "Audit", "Verified"]
         body = [
-            [name_of(row, mark=False), *(percent(row.others[name]) for name in others), row.audit, verified_of(row, board.has_sent_in)]
+            [name_of(row, mark=False), *(_other(name, row.others[name]) for name in others), row.audit, verified_of(row, board.has_sent_in)]
             for row in setting.rows
         ]
         lines += folded_away("Intervals, floor, Pareto front and flags", further)
@@ -92,6 +93,12 @@ def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Se
     if setting.surface is not None:
         lines += ["### Response surface", "", *_surface(setting.surface, setting.by_label, folded), ""]
     return lines
+
+
+@in_its_unit(lambda name, score: name)
+def _other(name: str, score: float) -> str:
+    """A score by a further metric, as that one is shown."""
+    return points(score)
 
 
 def in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
@@ -176,7 +183,7 @@ def _setting_footer(board: Board, setting: SettingTable) -> list[str]:
 def _floor(setting: SettingTable) -> str:
     """The floor, or why there is none."""
     if not math.isnan(setting.floor):
-        return f"Floor: `constant`, {percent(setting.floor)}."
+        return f"Floor: `constant`, {points(setting.floor)}."
     if not setting.floor_reason:
         return "Floor: not run."
     return f"No floor: {setting.floor_reason}; what stands above it, and the gap closed, cannot be said."
@@ -198,8 +205,8 @@ def curve_section(curve: Curve, folded: bool = True) -> list[str]:
     body, lost = [], []
     for row in curve.rows:
         test = curve.tests.between(row.label, best) if not curve.tests.reason and row.label != best else None
-        body.append([row.label, percent(row.area), interval_text(row.area_interval), versus_text(test) if test else ""])
-        lost.append([row.label, percent(row.drop), percent(row.relative_drop), percent(row.retention, 0), ", ".join(row.rises)])
+        body.append([row.label, points(row.area), interval_text(row.area_interval), versus_text(test) if test else ""])
+        lost.append([row.label, points(row.drop), percent(row.relative_drop), percent(row.retention, 0), ", ".join(row.rises)])
     family = curve.tests
     said = f"Test: {family.test} on the areas, Benjamini-Hochberg over {family.over}: exploratory."
     if family.reason:
@@ -211,20 +218,20 @@ def curve_section(curve: Curve, folded: bool = True) -> list[str]:
 def _surface(surface: Surface, rows: Mapping[str, Row], folded: bool) -> list[str]:
     """Scores under every rule, then what they come to."""
     names = [name_of(rows[row.label], mark=False) for row in surface.rows]
-    scores = [[name, *(percent(row.scores[rule]) for rule in surface.rules)] for name, row in zip(names, surface.rows, strict=True)]
+    scores = [[name, *(points(row.scores[rule]) for rule in surface.rules)] for name, row in zip(names, surface.rows, strict=True)]
     head, columns = ["Method"], [names]
     if len(surface.rates) > 1:
         low, high = f"{surface.rates[0]:g}", f"{surface.rates[-1]:g}"
         head += [f"Area {low}-{high}", "95 % interval", f"Drop {low} to {high}", f"Retention at {high}"]
-        columns += [[percent(row.area) for row in surface.rows], [interval_text(row.area_interval) for row in surface.rows]]
-        columns += [[percent(row.noise_drop) for row in surface.rows], [percent(row.noise_retention) for row in surface.rows]]
+        columns += [[points(row.area) for row in surface.rows], [interval_text(row.area_interval) for row in surface.rows]]
+        columns += [[points(row.noise_drop) for row in surface.rows], [percent(row.noise_retention) for row in surface.rows]]
     if surface.combinations:
         head += ["Worst combination", "Score", "Drop", "Retention"]
-        columns += [[row.worst or NA for row in surface.rows], [percent(row.worst_score) for row in surface.rows]]
-        columns += [[percent(row.drop) for row in surface.rows], [percent(row.retention) for row in surface.rows]]
+        columns += [[row.worst or NA for row in surface.rows], [points(row.worst_score) for row in surface.rows]]
+        columns += [[points(row.drop) for row in surface.rows], [percent(row.retention) for row in surface.rows]]
     if len(surface.combinations) == 2 ** len(surface.combination) - 1:
         head += [f"Shapley {letter}" for letter in surface.combination]
-        columns += [[percent(row.shapley[letter]) for row in surface.rows] for letter in surface.combination]
+        columns += [[points(row.shapley[letter]) for row in surface.rows] for letter in surface.combination]
     if surface.knows_more:
         head.append("More is worse")
         columns.append([more_text(row) for row in surface.rows])
@@ -258,4 +265,4 @@ def _more_is_worse(surface: Surface, names: Sequence[str], folded: bool) -> list
 def spread_of(row: Row) -> str:
     if not row.n:
         return f"{NA} (0/{row.planned})"
-    return f"{percent(row.mean)} ± {percent(row.sd)} ({row.n if row.is_complete else f'{row.n}/{row.planned}'})"
+    return f"{points(row.mean)} ± {points(row.sd)} ({row.n if row.is_complete else f'{row.n}/{row.planned}'})"

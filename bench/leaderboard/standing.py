@@ -17,7 +17,8 @@ from bench.names import Setting
 from bench.question.suite import Suite
 from bench.records.answers import Answers
 from bench.stats import pareto_front, ranks
-from bench.stats.metrics import METRICS
+from bench.stats.metrics import METRICS, in_its_unit
+from bench.text import factor
 
 
 class Standing(NamedTuple):
@@ -114,13 +115,14 @@ class Bounds(NamedTuple):
     floor_reason: str  # why there is no floor though it was asked for
 
 
+@in_its_unit(lambda metric, methods: metric)
 def bounds_of(metric: str, methods: Mapping[str, Scores]) -> Bounds:
     floor = methods[FLOOR].mean if FLOOR in methods else math.nan
     reason = _no_floor(metric, methods[FLOOR]) if FLOOR in methods and math.isnan(floor) else ""
     if CEILING in methods and len(methods[CEILING].scores):
         return Bounds(floor, methods[CEILING].mean, f"`{CEILING}`, the exact posterior", reason)
     perfect = METRICS[metric].perfect
-    return Bounds(floor, perfect, f"a perfect score, {100 * perfect:g}", reason)
+    return Bounds(floor, perfect, f"a perfect score, {factor() * perfect:g}", reason)
 
 
 def _no_floor(metric: str, floor: Scores) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
@@ -178,13 +178,20 @@ def _row(
     )
 
 
+class _More(TypedDict):
+    """These fields of `SurfaceRow`."""
+
+    more_is_worse: MoreIsWorse | None
+    more_reason: str
+
+
 def _more(
     metric: str, combination: str, records: Sequence[Record], fixed: Mapping[str, str], predictions: Mapping[str, Predictions]
-) -> dict[str, MoreIsWorse | str | None]:
+) -> _More:
     """Whether more modalities do worse, or why that cannot be told."""
 
-    def refused(reason: str) -> dict[str, MoreIsWorse | str | None]:
-        return {"more_is_worse": None, "more_reason": reason}
+    def refused(reason: str) -> _More:
+        return _More(more_is_worse=None, more_reason=reason)
 
     if len(fixed) < 2 ** len(combination) - 1 or len(combination) < 2:
         return refused("needs scores under every combination of two modalities or more")
@@ -193,11 +200,13 @@ def _more(
         return refused("needs the predictions under every combination")
     if any(not found.shares_rows(arrays[0]) for found in arrays):
         return refused("needs the same test samples for every seed")
+    if METRICS[metric].kind != "classes":
+        return refused("is told of classes alone")
     observed = _natural(records, arrays, combination, fixed[combination])
     if observed is None:
         return refused("needs what test samples have by nature, which records of before lack; run it again")
     scores = {letters: [found.scores_under(rule) for found in arrays] for letters, rule in fixed.items()}
-    return {"more_is_worse": more_is_worse(metric, combination, arrays[0].target, scores, observed), "more_reason": ""}
+    return _More(more_is_worse=more_is_worse(metric, combination, arrays[0].target, scores, observed), more_reason="")
 
 
 def _natural(records: Sequence[Record], arrays: Sequence[Predictions], combination: str, whole: str) -> np.ndarray | None:

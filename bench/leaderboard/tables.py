@@ -12,7 +12,8 @@ from bench.data.grammar import evaluated_at
 from bench.leaderboard.rows import COSTS, EXTRA_METRICS, Board, Overall, OverallRow, Row, SettingTable
 from bench.leaderboard.significance import Family, rank_set
 from bench.methods.catalog import UNRANKED
-from bench.text import NA, count, finite, percent
+from bench.stats.metrics import METRICS, in_its_unit
+from bench.text import NA, count, finite, percent, points, times
 
 DIGITS = 10  # of a number in CSV
 TEST_DIGITS = 6  # of a number in significance.json: what differs between machines lies far behind them
@@ -24,8 +25,8 @@ HEAD = (
 
 
 def table_csv(board: Board) -> str:
-    """One line a method and setting; fractions, not percent."""
-    others = [name for name in EXTRA_METRICS if name != board.suite.metric]
+    """One line a method and setting; fractions, not points."""
+    others = [name for name in EXTRA_METRICS[METRICS[board.suite.metric].kind] if name != board.suite.metric]
     sent_in = ["verified"] * board.has_sent_in
     rows = []
     for setting in board.settings:
@@ -45,7 +46,7 @@ def table_csv(board: Board) -> str:
 
 
 def surface_csv(board: Board) -> str:
-    """One line a method, setting and rule of an evaluation; fractions, not percent."""
+    """One line a method, setting and rule of an evaluation; fractions, not points."""
     rows = []
     for setting in board.settings:
         for found in setting.surface.rows if setting.surface else ():
@@ -129,6 +130,7 @@ LATEX_HEAD = r"""% Rendered by `bench leaderboard`; needs booktabs. Bold: signif
 """
 
 
+@in_its_unit(lambda board: board.suite.metric)
 def table_tex(board: Board) -> str:
     """LaTeX: one table over all settings of a kind, one a setting."""
     tables = [_overall_tex(board, kind) for kind in board.overall if len(kind.settings) > 1]
@@ -141,7 +143,7 @@ def _overall_tex(board: Board, kind: Overall) -> str:
     for row in kind.rows:
         rank = "" if row.label in UNRANKED else NA if row.mean_rank is None else f"{row.mean_rank:.2f}"
         gflops = row.cost["gflops_per_sample"]
-        cells = [_place(row), _letters(row), rank, _strong(percent(row.mean), row.is_bold), f"{row.n}/{row.planned}"]
+        cells = [_place(row), _letters(row), rank, _strong(points(row.mean), row.is_bold), f"{row.n}/{row.planned}"]
         rows.append([*cells, NA if gflops is None else f"{gflops:.3g}"])
     over = kind.across.over_settings if kind.across else None
     caption = f"{board.suite.title or board.suite.name}: {kind.what} data, {count(len(kind.settings), 'setting')}."
@@ -152,12 +154,14 @@ def _setting_tex(board: Board, setting: SettingTable) -> str:
     head = ["Ranks", "Method", board.suite.metric, "95\\,\\% interval", "Gap closed"]
     rows = []
     for row in setting.rows:
-        mean = f"{percent(row.mean)} $\\pm$ {percent(row.sd)} ({row.n if row.is_complete else f'{row.n}/{row.planned}'})"
-        interval = NA if math.isnan(row.interval[0]) else f"{percent(row.interval[0])}--{percent(row.interval[1])}"
+        mean = f"{points(row.mean)} $\\pm$ {points(row.sd)} ({row.n if row.is_complete else f'{row.n}/{row.planned}'})"
+        interval = NA if math.isnan(row.interval[0]) else f"{points(row.interval[0])}--{points(row.interval[1])}"
         gap = "" if row.role == "floor" else percent(row.gap_closed, 0)
         rows.append([_place(row), _letters(row), _strong(mean, row.is_bold), interval, gap])
     label = f"tab:{board.suite.name}-{setting.dataset}-{setting.combination}-{setting.protocol}"
-    return _tabular(head, rows, "llrrr", f"{setting.title}: mean $\\pm$ SD (seeds), x 100. {_test(setting.tests)}", label)
+    return _tabular(
+        head, rows, "llrrr", f"{setting.title}: mean $\\pm$ SD (seeds){times().replace(' x', ', x')}. {_test(setting.tests)}", label
+    )
 
 
 def _test(family: Family | None) -> str:

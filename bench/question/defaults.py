@@ -16,6 +16,8 @@ from bench.data.splits import has_own
 from bench.errors import UsageError
 from bench.names import bare_choice, parse_choice
 from bench.question.suite import Suite
+from bench.stats.kinds import KINDS
+from bench.stats.metrics import METRICS, listed_metrics
 from bench.text import and_list, share
 
 METRIC = "auroc"
@@ -26,12 +28,14 @@ KEYS = frozenset(("metric", "selection", "vary", "seeds"))
 def with_defaults(suite: Suite, said: AbstractSet[str], splits: bool = True) -> Suite:
     """The suite with what its data ask for, in place of what nobody said: `said` are the keys that somebody did.
 
-    Where one class of a dataset holds over three quarters, AUROC ranks and picks checkpoints. Where no dataset brings a split, each of
+    Labels and values are ranked and selected by the metric of their kind (`KINDS`), beside that of classes where there are such too. Where
+    one class of a dataset holds over three quarters, AUROC ranks and picks checkpoints. Where no dataset brings a split, each of
     five seeds draws its own, if `splits` and nothing asks for one split (pairs to resolve, tuned rows, a root of it). Of other keys, and
-    of a suite with a dataset of the catalog, nothing changes.
+    of a suite with a dataset of the catalog, nothing else changes.
     """
     if said >= KEYS:
         return suite
+    suite = _by_kind(suite, said)
     names = list(dict.fromkeys(name for table in suite.settings for name in table.datasets))
     if not all(registry.is_from_outside(parse_choice(name).name) for name in names):
         return suite
@@ -45,9 +49,10 @@ def with_defaults(suite: Suite, said: AbstractSet[str], splits: bool = True) -> 
     changes: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for key in ("metric", "selection"):
-        if uneven and key not in said and getattr(suite, key) != METRIC:
-            changes[key] = METRIC
-            reasons[key] = f"{METRIC}, for {and_list(uneven)}; --{key} {getattr(suite, key)} takes that instead"
+        if uneven and key not in said and METRIC not in listed_metrics(getattr(suite, key)):
+            others = [name for name in listed_metrics(getattr(suite, key)) if METRICS[name].kind != METRICS[METRIC].kind]
+            changes[key] = ",".join([METRIC, *others])
+            reasons[key] = f"{changes[key]}, for {and_list(uneven)}; --{key} {getattr(suite, key)} takes that instead"
     one_split = suite.until_resolved or suite.tuned or "fixed_seed" in said or not splits
     if not own and "vary" not in said and not one_split and suite.vary != "split":
         changes["vary"] = "split"
@@ -57,3 +62,31 @@ def with_defaults(suite: Suite, said: AbstractSet[str], splits: bool = True) -> 
         changes["seeds"] = SPLITS
         reasons["seeds"] = f"{SPLITS[0]}-{SPLITS[-1]}, for each seed draws a split; --seeds takes others"
     return replace(suite, **changes, by_default={**suite.by_default, **reasons}) if changes else suite
+
+
+def _by_kind(suite: Suite, said: AbstractSet[str]) -> Suite:
+    """The suite with a metric for each kind of target that its datasets have, where nobody said one."""
+    open_keys = [key for key in ("metric", "selection") if key not in said]
+    names = list(dict.fromkeys(name for table in suite.settings for name in table.datasets))
+    try:
+        kind_of = {name: load_checked(parse_choice(name)).samples.schema.target.kind for name in names} if open_keys else {}
+    except UsageError:  # planning meets it as well, and says so
+        return suite
+    kinds = [kind for kind in KINDS if kind in kind_of.values()]
+    changes: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for key in open_keys:
+        own = {METRICS[name].kind: name for name in listed_metrics(getattr(suite, key))}
+        wanted = ",".join(own.get(kind, KINDS[kind].metric) for kind in kinds)
+        if any(kind not in own for kind in kinds):
+            asked = [
+                f"{and_list([bare_choice(n) for n in names if kind_of[n] == kind])} ask for {WORDS[kind]}"
+                for kind in kinds
+                if kind not in own
+            ]
+            changes[key] = wanted
+            reasons[key] = f"{wanted}, for {and_list(asked)}; --{key} takes others"
+    return replace(suite, **changes, by_default={**suite.by_default, **reasons}) if changes else suite
+
+
+WORDS = {"classes": "classes", "labels": "labels", "value": "a value"}

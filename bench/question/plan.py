@@ -24,7 +24,8 @@ from bench.names import Choice, Setting, Value, bare, format_value, parse_choice
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.question.winners import with_winners
-from bench.stats.metrics import not_probabilities
+from bench.stats.kinds import KINDS
+from bench.stats.metrics import metric_for
 
 MOST_NOTICES = 6  # of a dataset
 
@@ -62,7 +63,7 @@ def plan(suite: Suite) -> list[Trial]:
                     combination=planned.setting.combination,
                     protocol=planned.setting.protocol,
                     seed=seed,
-                    selection=suite.selection,
+                    selection=planned.selection,
                     vary=suite.vary,
                     fixed_seed=suite.fixed_seed,
                     fingerprint=planned.fingerprint,
@@ -94,6 +95,7 @@ class PlannedSetting:
     dataset: Choice
     fingerprint: str
     has_posterior: bool
+    selection: str  # the metric that picks checkpoints there: the suite's, of this kind of target
     schema: Schema  # of `load`: letters and kinds hold for every method, shapes may be learnt in the trial (`Dataset.learn`)
     protocol: Protocol
     rates: set[float] = field(default_factory=set)
@@ -111,6 +113,9 @@ def planned_settings(suite: Suite) -> list[PlannedSetting]:
             choice = parse_choice(name)
             dataset, samples, fingerprint = load_checked(choice)
             has_posterior = _has_posterior(dataset, samples, name)
+            kind = samples.schema.target.kind
+            metric_for(suite.metric, kind, name)
+            selection = metric_for(suite.selection, kind, name)
             for root in _roots(suite):
                 try:
                     split_rows(dataset, samples, root)
@@ -122,7 +127,9 @@ def planned_settings(suite: Suite) -> list[PlannedSetting]:
                     try:
                         protocol = parse_protocol(text).on(schema, samples.groups is not None)
                         setting = Setting(str(choice), schema.combination, str(protocol))
-                        planned = found.setdefault(setting, PlannedSetting(setting, choice, fingerprint, has_posterior, schema, protocol))
+                        planned = found.setdefault(
+                            setting, PlannedSetting(setting, choice, fingerprint, has_posterior, selection, schema, protocol)
+                        )
                         planned.rates.update(table.test_noise)
                         planned.combinations.update(table.test_combinations)
                         planned.evaluations()
@@ -151,7 +158,8 @@ def concerns_of(suite: Suite) -> Concerns:
         if registry.is_from_outside(choice.name):
             dataset, samples, _ = load_checked(choice)
             rows = split_rows(dataset, samples, _roots(suite)[0])
-            found[str(choice)] = tuple(concern.text for concern in checkup(Subject(dataset, samples, rows, suite.vary, suite.metric)))
+            metric = metric_for(suite.metric, samples.schema.target.kind, str(choice))
+            found[str(choice)] = tuple(concern.text for concern in checkup(Subject(dataset, samples, rows, suite.vary, metric)))
     return found
 
 
@@ -177,16 +185,18 @@ def notices(suite: Suite, concerns: Concerns | None = None) -> list[str]:
 
 
 def _has_posterior(dataset: Dataset, samples: Samples, name: str) -> bool:
-    """Whether the class probabilities are known. Raises: UsageError if they are none."""
+    """Whether the best prediction is known. Raises: UsageError if it is none of this kind of target."""
     where = f"posterior of dataset {name!r}"
     try:
         found = dataset.posterior(samples.rows(np.arange(1)))
     except Exception as error:
         raise UsageError(f"{where} does not work: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if found is not None:
-        reason = not_probabilities(found, 1, len(samples.schema.classes))
+        kind = KINDS[samples.schema.target.kind]
+        reason = kind.wrong(found, 1, samples.schema.outputs)
         if reason:
-            raise UsageError(f"{where} must return probabilities (N, C) or None: {reason}")
+            shape = {"classes": "(N, C)", "labels": "(N, L)", "value": "(N, 1)"}[kind.name]
+            raise UsageError(f"{where} must return {kind.called} {shape} or None: {reason}")
     return found is not None
 
 

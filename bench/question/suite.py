@@ -23,7 +23,7 @@ from bench.names import Value, bare_choice, list_item, one_choice, one_name, pat
 from bench.question import keys
 from bench.question.machine import Limits, Machine
 from bench.stats.levels import Levels
-from bench.stats.metrics import METRICS
+from bench.stats.metrics import listed_metrics
 from bench.text import listed
 
 VARY = ("training", "split")
@@ -87,8 +87,8 @@ class Suite:
     title: str = ""
     methods: tuple[str, ...] = ("all",)
     seeds: tuple[int, ...] = (0, 1, 2)
-    metric: str = "accuracy"  # primary metric of the leaderboard
-    selection: str = "accuracy"  # validation metric that picks the checkpoint
+    metric: str = "accuracy"  # primary metric of the leaderboard; of several kinds of target one each, with commas between
+    selection: str = "accuracy"  # validation metric that picks the checkpoint, likewise
     vary: str = "training"  # "split": the seed also draws the split and the valid and test masks
     fixed_seed: int = 0  # root of everything that does not vary with the seed
     threads: int = 1  # of each trial
@@ -113,8 +113,11 @@ class Suite:
             if self.vary != "training":
                 raise UsageError("until_resolved needs one test set for all seeds; leave --vary split out")
         for what in ("metric", "selection"):
-            if getattr(self, what) not in METRICS:
-                raise unknown("metric", str(getattr(self, what)), METRICS)
+            listed_metrics(str(getattr(self, what)))
+        if self.until_resolved and len(listed_metrics(self.metric)) > 1:
+            raise UsageError(
+                f"until_resolved resolves pairs by one metric, got {self.metric!r}; run datasets of one kind of target at a time"
+            )
         if self.vary not in VARY:
             raise unknown("value of vary", str(self.vary), VARY)
         if self.device not in ("auto", "cpu") and not re.fullmatch(r"cuda(:\d+)?", self.device):

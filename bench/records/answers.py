@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bench import registry
+from bench.errors import UsageError, unknown
 from bench.names import Choice, Setting, alike, bare, bare_choice, is_file, method_label, short_names
 from bench.question.suite import Suite
 from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.records.predictions import Predictions
 from bench.records.record import Finding, Record
+from bench.stats.metrics import METRICS, listed_metrics, metrics_of
 from bench.text import agreeing, count
 
 
@@ -69,12 +71,55 @@ class Answers:
         for setting, records in by_setting(self.records).items():
             yield setting, self.of(records)
 
-    def by(self, metric: str | None) -> Answers:
-        """The same answers ranked by another metric, if one is given."""
-        if not metric:
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The suite's metrics that rank some of these records: one for each kind of target."""
+        kinds = {_kind(record) for record in self.records}
+        own = listed_metrics(self.suite.metric)
+        return tuple(name for name in own if METRICS[name].kind in kinds) or own[:1]
+
+    def by_metric(self) -> Iterator[Answers]:
+        """What makes one board each: the answers that one of the suite's metrics ranks."""
+        for metric in self.metrics:
+            yield self.of_kind_of(metric)
+
+    def of_kind_of(self, metric: str | None) -> Answers:
+        """The answers on targets of the kind that a metric scores, ranked and selected by what the suite says for it.
+
+        Raises: UsageError if there are none, or without a metric if the answers are of several kinds.
+        """
+        if metric is None:
+            if len(self.metrics) > 1:
+                said = ", ".join(self.metrics)
+                raise UsageError(
+                    f"these answers are on targets of several kinds, each with a board of its own; take one of --metric {said}"
+                )
+            metric = self.metrics[0]
+        if metric not in METRICS:
+            raise unknown("metric", metric, METRICS)
+        kind, suite = METRICS[metric].kind, self.suite
+        if len(listed_metrics(suite.metric)) == len(listed_metrics(suite.selection)) == 1 and METRICS[suite.metric].kind == kind:
             return self
-        kept = {key: reason for key, reason in self.suite.by_default.items() if key != "metric"}
-        return replace(self, suite=replace(self.suite, metric=metric, by_default=kept))
+        records = [record for record in self.records if _kind(record) == kind]
+        if not records:
+            fit = [name for own in self.metrics for name in metrics_of(METRICS[own].kind)]
+            raise UsageError(f"{metric} scores no target of these answers; metrics that fit: {', '.join(fit)}")
+        own, selection = ({METRICS[name].kind: name for name in listed_metrics(text)}.get(kind) for text in (suite.metric, suite.selection))
+        narrowed = replace(suite, metric=own or metric, selection=selection or records[0].trial.selection)
+        return replace(self.of(records), suite=narrowed)
+
+    def by(self, metric: str | None) -> Answers:
+        """The same answers ranked by another metric, if one is given. Raises: UsageError as `of_kind_of`."""
+        found = self.of_kind_of(metric)
+        if not metric:
+            return found
+        kept = {key: reason for key, reason in found.suite.by_default.items() if key != "metric"}
+        return replace(found, suite=replace(found.suite, metric=metric, by_default=kept))
+
+
+def _kind(record: Record) -> str:
+    """The kind of target that a trial was on: the metric that selected its checkpoint is of it."""
+    return METRICS[record.trial.selection].kind
 
 
 def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:

@@ -1,16 +1,18 @@
 """Predictions in the database: the test rows once, and of each trial the bytes of its outputs. Free of torch.
 
-Table `test_rows` has a row for each test set: the SHA-256 of what follows, ids as a JSON list, targets as little-endian int64. Table
+Table `test_rows` has a row for each test set: the SHA-256 of what follows, ids as a JSON list, targets as little-endian int64; those of
+labels and values as a file of numpy's (npy), which says what they are: no class has a number so large. Table
 `outputs` has a row for each trial and rule ("" for the main outputs): form (`logits` or `scores`), type of number as numpy writes it
-(`<f4`), number of classes, and N x C numbers, row by row. Table `natural` has, for trials whose test rows lack modalities by nature and
-that are tested under further rules, the number of modalities and N x M bits, row by row: what the rows have. Nothing is compressed, for
-such numbers hardly become smaller. A database of before has a table `predictions` with a compressed file (npz) a trial in place of both:
-it is read as it is, and a row of it goes when its trial runs again.
+(`<f4`), number of classes, labels or 1, and N x C numbers, row by row. Table `natural` has, for trials whose test rows lack modalities by
+nature and that are tested under further rules, the number of modalities and N x M bits, row by row: what the rows have. Nothing is
+compressed, for such numbers hardly become smaller. A database of before has a table `predictions` with a compressed file (npz) a trial in
+place of both: it is read as it is, and a row of it goes when its trial runs again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import sqlite3
 from collections.abc import Iterable
@@ -20,6 +22,7 @@ import numpy as np
 
 from bench.errors import UsageError
 from bench.records.predictions import Predictions
+from bench.stats.kinds import kind_of
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS test_rows (hash TEXT PRIMARY KEY, ids TEXT NOT NULL, target BLOB NOT NULL);
@@ -30,6 +33,23 @@ CREATE TABLE IF NOT EXISTS outputs (
 CREATE TABLE IF NOT EXISTS natural (id TEXT PRIMARY KEY REFERENCES trials (id), modalities INTEGER NOT NULL, bits BLOB NOT NULL);
 """
 TARGET = np.dtype("<i8")
+
+
+NPY = b"\x93NUMPY"
+
+
+def target_bytes(target: np.ndarray) -> bytes:
+    """Targets as the table has them."""
+    if kind_of(target).name == "classes":
+        return np.ascontiguousarray(target, TARGET).tobytes()
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.ascontiguousarray(target, target.dtype.newbyteorder("<")), allow_pickle=False)
+    return stream.getvalue()
+
+
+def targets_in(blob: bytes) -> np.ndarray:
+    """What `target_bytes` gave."""
+    return np.lib.format.read_array(io.BytesIO(blob), allow_pickle=False) if blob.startswith(NPY) else np.frombuffer(blob, TARGET)
 
 
 class Arrays:
@@ -48,7 +68,7 @@ class Arrays:
     def write(self, id_: str, predictions: Predictions) -> None:
         """Put predictions in the place of those that the trial has, inside the caller's transaction."""
         ids = json.dumps(predictions.ids.astype(str).tolist())
-        target = np.ascontiguousarray(predictions.target, TARGET).tobytes()
+        target = target_bytes(predictions.target)
         hash_ = hashlib.sha256(ids.encode() + b"\0" + target).hexdigest()
         self.connection.execute("INSERT OR IGNORE INTO test_rows VALUES (?, ?, ?)", (hash_, ids, target))
         for table in self.tables:
@@ -99,5 +119,5 @@ class Arrays:
     def _rows(self, hash_: str) -> tuple[np.ndarray, np.ndarray]:
         if hash_ not in self.known:
             ids, target = self.connection.execute("SELECT ids, target FROM test_rows WHERE hash = ?", (hash_,)).fetchone()
-            self.known[hash_] = np.array(json.loads(ids), dtype=str), np.frombuffer(target, TARGET)
+            self.known[hash_] = np.array(json.loads(ids), dtype=str), targets_in(target)
         return self.known[hash_]

@@ -7,12 +7,13 @@ import math
 import numpy as np
 
 from bench.records.predictions import SCORES, Predictions
+from bench.stats.kinds import kind_of
 
 LAST_BITS = 2.0**-50  # relative; what two exponentials in double precision may differ by
 
 
 def differences(stored: Predictions, new: Predictions) -> tuple[tuple[str, ...], int, float, int | None]:
-    """Names of arrays that are not the same to the last bit, rows, largest difference of a score, rows with another predicted class.
+    """Names of arrays that are not the same to the last bit, rows, largest difference of a score, rows told otherwise.
 
     Of a trial stored when probabilities were cut to float32, the bits are those of the new probabilities cut so.
     """
@@ -21,7 +22,7 @@ def differences(stored: Predictions, new: Predictions) -> tuple[tuple[str, ...],
     differing = tuple(name.replace("evaluations/", "evaluation ", 1) for name in differing)
     if {"ids", "target"} & set(differing) or stored.outputs.shape != new.outputs.shape:
         return differing, len(stored.ids), math.nan, None
-    changed = int((stored.scores.argmax(1) != new.scores.argmax(1)).sum())
+    changed = int((kind_of(stored.target).answers(stored.scores) != kind_of(stored.target).answers(new.scores)).any(1).sum())
     if not differing:
         return differing, len(stored.ids), 0.0, changed
     shared = [rule for rule, outputs in new.evaluations.items() if rule in stored.evaluations and outputs.shape == stored.outputs.shape]

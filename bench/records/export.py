@@ -8,12 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench.data.grammar import evaluated_at
 from bench.errors import UsageError
 from bench.names import path_of
 from bench.records.folder import opened
 from bench.records.predictions import Predictions
 from bench.records.record import Record
+from bench.stats.kinds import Kind, kind_of
 
 if TYPE_CHECKING:
     import pandas
@@ -83,7 +86,9 @@ def _trial_row(record: Record) -> dict[str, Any]:
 def predictions_table(records: Iterable[Record], predictions: Mapping[str, Predictions]) -> pandas.DataFrame:
     """One row a test sample of each trial and rule: trial, keys, `rule` ("" for the main scores), sample, label, predicted class, scores.
 
-    `score_0`, `score_1`, ... are class probabilities, in the order of the classes. Ids stand as they are stored.
+    `score_0`, `score_1`, ... are class probabilities, in the order of the classes. Of labels there are `target_0`, ... (1, 0, and -1 where
+    not known) and `predicted_0`, ... (true, false) beside these, and of a value `target` and `predicted` are numbers in its unit, `score_0`
+    too. Ids stand as they are stored.
     """
     import pandas
 
@@ -94,18 +99,26 @@ def predictions_table(records: Iterable[Record], predictions: Mapping[str, Predi
             continue
         row = record.row()
         keys = {key: row[key] for key in ("id", "method", "preset", "dataset", "combination", "protocol", "seed")}
-        names = dict(enumerate(record.facts.classes))
+        names, kind = dict(enumerate(record.facts.classes)), kind_of(found.target)
         for rule in ("", *found.evaluations):
             scores = found.scores_under(rule) if rule else found.scores
             said = {
                 "rule": rule,
                 "sample": found.ids,
-                "target": [names.get(place, str(place)) for place in found.target.tolist()],
-                "predicted": [names.get(place, str(place)) for place in scores.argmax(1).tolist()],
+                **_named("target", kind, found.target.reshape(len(found.target), -1), names),
+                **_named("predicted", kind, kind.answers(scores), names),
                 **{f"score_{place}": scores[:, place] for place in range(scores.shape[1])},
             }
             tables.append(pandas.DataFrame({**said}).assign(**keys)[[*keys, *said]])
     return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
+
+
+def _named(head: str, kind: Kind, answers: np.ndarray, names: Mapping[int, str]) -> dict[str, Any]:
+    """Columns of answers: classes by name, values as numbers, labels a column each. Shapes: answers (N, 1) or (N, L)."""
+    if kind.name == "labels":
+        return {f"{head}_{place}": column for place, column in enumerate(answers.T)}
+    only = answers[:, 0]
+    return {head: only if kind.name == "value" else [names.get(place, str(place)) for place in only.tolist()]}
 
 
 def exported(

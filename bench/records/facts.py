@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Self
 
+from bench.datasets.target import Target
+
 
 @dataclass(frozen=True)
 class _Known:
@@ -46,7 +48,7 @@ class Evaluated(_Known):
     metric_reasons: Mapping[str, str] = field(default_factory=dict)  # of metrics that are NaN
     missing: float | None = None  # share of cells not observed
     mask: str = ""  # hash of the observed mask
-    histogram: list[int] = field(default_factory=list)  # how often each class is the predicted one
+    histogram: list[int] = field(default_factory=list)  # how often each class or label is the predicted one
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class Facts(_Known):
     unseen: list[str] = field(default_factory=list)  # modalities that no training row observes
     notes: list[str] = field(default_factory=list)  # what a reader must know of the samples and their split
     concerns: list[str] = field(default_factory=list)  # what the checkup found, of data from outside
-    classes: list[str] = field(default_factory=list)
-    histogram: list[int] = field(default_factory=list)  # how often each class is the predicted one in the test part
+    classes: list[str] = field(default_factory=list)  # or the labels
+    target: Mapping[str, Any] = field(default_factory=dict)  # what is to be told of a row, where that is no class; see `datasets.target`
+    histogram: list[int] = field(default_factory=list)  # how often each class or label is the predicted one in the test part
     metric_reasons: Mapping[str, str] = field(default_factory=dict)  # why metrics are NaN
     valid: float | None = None  # selection metric of the chosen checkpoint; of a suggestion: turned so that larger is better
     best_epoch: int | None = None  # from 1
@@ -113,3 +116,9 @@ class Origin(_Known):
     def code(self) -> str:
         """The code of the suite: its commit, or the version that was installed."""
         return f"bench {self.bench or 'of an unknown version'} (installed)" if self.commit is None else self.commit
+
+
+def told(target: Target) -> dict[str, Any]:
+    """What facts say of a target: the classes alone, or the labels, or nothing, beside what the target is."""
+    named = {"classes": [] if target.kind == "value" else list(target.names)}
+    return named if target.kind == "classes" else {**named, "target": target.as_json()}

@@ -115,7 +115,10 @@ def _word(word: str, ids: Collection[str]) -> str:
 
 def as_set(found: Predictions) -> Predictions:
     """The same rows without ids, in an order that their labels and outputs alone decide: equal for equal sets of rows."""
-    columns = [found.target, *(column for outputs in (found.outputs, *found.evaluations.values()) for column in outputs.T)]
+    columns = [
+        *found.target.reshape(len(found.target), -1).T,
+        *(column for outputs in (found.outputs, *found.evaluations.values()) for column in outputs.T),
+    ]
     order = np.lexsort([_sortable(column) for column in reversed(columns)])
     evaluations = {rule: outputs[order] for rule, outputs in found.evaluations.items()}
     observed = None if found.observed is None else found.observed[order]

@@ -9,20 +9,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.stats.metrics import softmax
+from bench.stats.kinds import kind_of
 
 LOGITS = "logits"  # unnormalised log-probabilities of a method that the suite trains
-SCORES = "scores"  # class probabilities of a method that fits itself; of every method in files of before there were logits
+SCORES = "scores"  # probabilities of a method that fits itself, values in their unit; of every method in files of before there were logits
 EVALUATION = "evaluations/"  # heads the name of the outputs under an evaluation's rule
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Test predictions of one trial, as its method gave them. Shapes: ids (N,), target (N,) int64, outputs (N, C) float32 or float64.
+    """Test predictions of one trial, as its method gave them. Shapes: ids (N,), target (N,) int64, outputs (N, C) float32 or float64;
+    of labels target (N, L) int64 and outputs (N, L), of a value target (N,) float64 and outputs (N, 1) in its unit.
 
-    `outputs` are logits or class probabilities, as `form` says, in the precision that the method computed in: they are stored
+    `outputs` are logits or scores, as `form` says, in the precision that the method computed in: they are stored
     untouched, so nothing that tells two rows apart is lost. Files of before hold probabilities cut to float32. `evaluations` holds the
-    outputs (N, C) of the same rows, by the rule of each evaluation. Whoever wants class scores takes `scores` and `scores_under`: what
+    outputs (N, C) of the same rows, by the rule of each evaluation. Whoever wants scores takes `scores` and `scores_under`: what
     is scored is then what is stored. `observed` (N, M) bool is what the rows have of the trial's modalities before any rule hides some;
     None where they have all, or nothing was asked under other rules.
     """
@@ -36,17 +37,17 @@ class Predictions:
 
     @property
     def scores(self) -> np.ndarray:
-        """Class probabilities (N, C) float64, worked out from the stored outputs each time."""
+        """Probabilities or values (N, C) float64, worked out from the stored outputs each time."""
         return self._scores(self.outputs)
 
     def scores_under(self, rule: str) -> np.ndarray:
-        """Class probabilities (N, C) float64 of the same rows under the rule of an evaluation. Raises: KeyError if there is none."""
+        """Probabilities or values (N, C) float64 of the same rows under the rule of an evaluation. Raises: KeyError if there is none."""
         return self._scores(self.evaluations[rule])
 
     def _scores(self, outputs: np.ndarray) -> np.ndarray:
         # sums depend on the order of the bytes in their last digits, which a file does not keep for a transposed array
         values = np.ascontiguousarray(outputs, dtype=np.float64)
-        return softmax(values) if self.form == LOGITS else values
+        return kind_of(self.target).scores(values, self.form == LOGITS)
 
     def named(self) -> dict[str, np.ndarray]:
         """What a trial computed, and of which rows, by the names that arrays have in a file."""
@@ -79,13 +80,14 @@ class Predictions:
 def stack(predictions: Mapping[str, Predictions]) -> dict[str, np.ndarray]:
     """Predictions by trial as few arrays: trials tested on the same samples share ids and targets, and outputs of one kind are stacked.
 
-    Part k has `k/ids` (N,), `k/target` (N,), `k/trials` (T,), `k/logits` or `k/scores` (T, N, C) and, for each evaluation's rule,
+    Part k has `k/ids` (N,), `k/target` (N,) or (N, L), `k/trials` (T,), `k/logits` or `k/scores` (T, N, C) and, for each evaluation's rule,
     `k/evaluations/RULE` (T, N, C); `k/observed` (N, M) where rows lack modalities by nature and there are such rules.
     """
     parts: list[tuple[Predictions, list[str]]] = []
     index: dict[tuple, list[int]] = defaultdict(list)
     for id_, found in predictions.items():
-        kind: tuple = (found.form, found.outputs.dtype, found.outputs.shape, tuple(found.evaluations), hash(found.target.tobytes()))
+        rows = (found.target.dtype, hash(found.target.tobytes()))
+        kind: tuple = (found.form, found.outputs.dtype, found.outputs.shape, tuple(found.evaluations), *rows)
         kind += () if found.observed is None else (found.observed.shape, found.observed.tobytes())
         place = next((number for number in index[kind] if parts[number][0].shares_rows(found)), None)
         if place is None:

@@ -17,6 +17,7 @@ from bench.records.facts import Evaluated
 from bench.records.ids import SALTED
 from bench.records.predictions import Predictions
 from bench.records.record import Record
+from bench.stats.kinds import KINDS, kind_of
 from bench.stats.metrics import METRICS, score
 
 SAME = 1e-4  # probabilities of a class that differ by no more, relative to their mean, are the same to four digits for every sample
@@ -28,29 +29,33 @@ class Scored(NamedTuple):
 
     metrics: Mapping[str, float]
     metric_reasons: Mapping[str, str]  # of metrics that are NaN
-    histogram: list[int]  # how often each class is the predicted one
+    histogram: list[int]  # how often each class or label is the predicted one; empty for a value
 
 
 def scored(target: np.ndarray, scores: np.ndarray) -> Scored:
-    """All metrics of class scores. Shapes: target (N,), scores (N, C). Raises: UsageError if a score is not finite."""
+    """All metrics of scores, as `stats.metrics.score` has them. Raises: UsageError if a score is not finite."""
     bad = (~np.isfinite(scores)).any(1).sum()
     if bad:
         raise UsageError(f"class scores must be finite, got {bad} of {len(scores)} rows with NaN or infinity")
-    return Scored(*score(target, scores), np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist())
+    return Scored(*score(target, scores), kind_of(target).told(target, scores))
 
 
 def is_collapsed(record: Record, metric: str, predictions: Predictions | None = None) -> bool:
     """Whether a trial tells no test row from another, by what the metric looks at.
 
-    A metric of predicted classes sees one class for every row; one of scores sees equal scores, to four digits. Without predictions an
-    AUROC of exactly a half stands for these, and where it is not defined, one predicted class.
+    A metric of predicted classes or labels sees the same for every row; one of scores sees equal scores, to four digits. Without
+    predictions an AUROC of exactly a half stands for these, where it is not defined one predicted class, and of a value a correlation
+    that equal predictions leave undefined.
     """
-    one_class = sum(count > 0 for count in record.facts.histogram) == 1
+    kind = KINDS[METRICS[metric].kind]
+    one_class = kind.is_one_answer(record.facts.histogram, record.facts.rows.get("test", 0))
     if METRICS[metric].by_class:
         return one_class
     if predictions is not None:
-        return bool((np.ptp(predictions.scores, axis=0) <= SAME * predictions.scores.mean(0)).all())
-    auroc = record.metrics.get("auroc", math.nan)
+        return bool((np.ptp(predictions.scores, axis=0) <= SAME * np.abs(predictions.scores.mean(0))).all())
+    if kind.name == "value":
+        return "pearson" in record.facts.metric_reasons and "r2" not in record.facts.metric_reasons
+    auroc = record.metrics.get("auroc" if kind.name == "classes" else "label_auroc", math.nan)
     return one_class if math.isnan(auroc) else auroc == 0.5
 
 

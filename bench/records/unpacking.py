@@ -32,6 +32,7 @@ from bench.records.facts import Facts, Origin
 from bench.records.predictions import EVALUATION, LOGITS, SCORES, Predictions, unstack
 from bench.records.record import Finding, Record
 from bench.records.strict import check, parsed
+from bench.stats.kinds import kind_of, wrong_targets
 
 MB = 2**20
 MOST = {  # bytes of each member
@@ -275,19 +276,23 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
         outputs = own[forms[0]]
         if (
             outputs.ndim != 3
-            or outputs.shape[2] < 2
-            or not len(own["ids"].shape) == len(own["target"].shape) == len(own["trials"].shape) == 1
+            or own["target"].ndim not in (1, 2)
+            or outputs.shape[2] < kind_of(own["target"]).least_outputs
+            or not len(own["ids"].shape) == len(own["trials"].shape) == 1
         ):
             raise Refused(f"part {head} of {files.PREDICTIONS} has arrays of other shapes than trials x rows x classes")
         rows = (len(own["trials"]), len(own["ids"]), outputs.shape[2])
         for kind, array in own.items():
             of_rows = kind in forms or kind.startswith(EVALUATION)
-            wanted, kinds = (rows, "f") if of_rows else ((rows[0 if kind == "trials" else 1],), "i" if kind == "target" else "U")
+            wanted: tuple[int, ...] = rows if of_rows else (rows[0 if kind == "trials" else 1],)
+            kinds = "f" if of_rows else "U"
+            if kind == "target":
+                wanted, kinds = (rows[1:] if array.ndim == 2 else rows[1:2]), "if" if array.ndim == 1 else "i"
             if array.shape != wanted or array.dtype.kind not in kinds:
-                raise Refused(f"{head}/{kind[:60]} is {array.dtype} of shape {array.shape}, and must be {kinds} of {wanted}")
+                raise Refused(f"{head}/{kind[:60]} is {array.dtype} of shape {array.shape}, and must be {' or '.join(kinds)} of {wanted}")
             if of_rows and (array.dtype.itemsize not in (4, 8) or not np.isfinite(array).all()):
                 raise Refused(f"{head}/{kind[:60]} must hold finite numbers in single or double precision")
-        if len(own["target"]) and not 0 <= own["target"].min() <= own["target"].max() < rows[2]:
-            raise Refused(f"{head}/target names a class that there is no score of")
+        if wrong := wrong_targets(own["target"], rows[2]):
+            raise Refused(f"{head}/target {wrong}")
         if len(np.unique(own["ids"])) != rows[1]:
             raise Refused(f"{head}/ids names a row twice")

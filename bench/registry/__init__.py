@@ -157,11 +157,12 @@ def method_class(name: str) -> type[Any]:
     for table in cls.traces:
         if table not in TABLES:
             raise unknown(f"table in traces of method {name}", table, TABLES)
-    needed = {Method: ("forward",), Estimator: ("fit", "predict_proba")}
+    needed: dict[type[Any], list[list[str]]] = {Method: [["forward"]], Estimator: [["fit"], ["predict_proba", "predict"]]}  # one of each
     for base, names in needed.items():
-        for needs in names:
-            if issubclass(cls, base) and getattr(cls, needs) is getattr(base, needs):
-                raise UsageError(f"method {name!r} does not define {needs}; see `bench new method NAME` for a working template")
+        for either in names:
+            if issubclass(cls, base) and all(getattr(cls, needs) is getattr(base, needs) for needs in either):
+                missing = " or, of a value, ".join(either)
+                raise UsageError(f"method {name!r} does not define {missing}; see `bench new method NAME` for a working template")
     return cls
 
 

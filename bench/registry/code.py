@@ -149,7 +149,7 @@ def _texts(values: Iterable[object]) -> Iterator[str]:
     """Every text and path among values, inside tuples, lists, sets and mappings too."""
     for value in values:
         if isinstance(value, str | os.PathLike):
-            yield os.fspath(value)  # type: ignore[misc]
+            yield os.fspath(value)
         elif isinstance(value, Mapping):
             yield from _texts(value.values())
         elif isinstance(value, tuple | list | set | frozenset):

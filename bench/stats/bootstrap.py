@@ -11,6 +11,8 @@ from scipy.stats import norm
 
 from bench.errors import UsageError, unknown
 from bench.stats.metrics import ECE_BINS
+from bench.stats.of_labels import f1_counts, squared_errors
+from bench.stats.of_values import Moments, concordance_of, pearson_of, r2_of
 
 REPLICATES = 10_000
 Resampler = Callable[[np.ndarray], np.ndarray]  # counts (N, B) -> scores (S, B)
@@ -46,7 +48,8 @@ def sample_counts(target: np.ndarray, replicates: int, rng: np.random.Generator,
 def weighted_scores(metric: str, target: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The metric of each seed in each replicate, sample i counted counts[i] times.
 
-    Shapes: target (N,), scores (S, N, C), counts (N, B) -> (S, B). auroc and auprc are NaN where a replicate lacks a class.
+    Shapes: target (N,), scores (S, N, C), counts (N, B) -> (S, B). Of other targets as `metrics.score` has them. auroc
+    and auprc are NaN where a replicate lacks a class, or a side of a label.
     """
     return _resampler(metric, target, scores)(counts)
 
@@ -181,6 +184,78 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0, dtype=float)
 
 
+# ---- labels: a drawn row brings all its known cells
+
+
+def _labels(binary: Callable[[np.ndarray, np.ndarray], BinaryResampler], target: np.ndarray, scores: np.ndarray) -> Resampler:
+    """Mean over labels of a metric of positive and negative scores."""
+    parts = [(own == 1, own == 0, [binary(seed[own == 1, k], seed[own == 0, k]) for seed in scores]) for k, own in enumerate(target.T)]
+    return lambda counts: np.mean([[seed(counts[yes], counts[no]) for seed in seeds] for yes, no, seeds in parts], axis=0)
+
+
+def _micro(binary: Callable[[np.ndarray, np.ndarray], BinaryResampler], target: np.ndarray, scores: np.ndarray) -> Resampler:
+    """A metric of positive and negative scores over all known cells."""
+    yes, no = np.nonzero(target == 1), np.nonzero(target == 0)
+    seeds = [binary(seed[yes], seed[no]) for seed in scores]
+    return lambda counts: np.array([seed(counts[yes[0]], counts[no[0]]) for seed in seeds])
+
+
+def _label_f1(micro: bool, target: np.ndarray, scores: np.ndarray) -> Resampler:
+    hits, total = (
+        np.stack(each).transpose(0, 2, 1).astype(np.float32) for each in zip(*(f1_counts(target, s) for s in scores), strict=True)
+    )
+    if micro:
+        hits, total = hits.sum(1, keepdims=True), total.sum(1, keepdims=True)  # (S, 1, N)
+
+    def of_replicates(counts: np.ndarray) -> np.ndarray:
+        below = _products(total, counts)
+        return np.divide(2 * _products(hits, counts), below, out=np.zeros(below.shape), where=below > 0).mean(1)
+
+    return of_replicates
+
+
+def _label_brier(target: np.ndarray, scores: np.ndarray) -> Resampler:
+    errors = np.stack([squared_errors(target, seed).T for seed in scores])  # (S, L, N)
+    known = (target >= 0).T.astype(np.float32)
+
+    def of_replicates(counts: np.ndarray) -> np.ndarray:
+        size = _products(known, counts)
+        return np.divide(_products(errors, counts), size, out=np.full((len(errors), *size.shape), np.nan), where=size > 0).mean(1)
+
+    return of_replicates
+
+
+# ---- values
+
+
+def _absolute_error(target: np.ndarray, scores: np.ndarray) -> Resampler:
+    errors = np.abs(scores[:, :, 0] - target)
+    return lambda counts: _products(errors, counts) / len(target)
+
+
+def _root_squared_error(target: np.ndarray, scores: np.ndarray) -> Resampler:
+    errors = (scores[:, :, 0] - target) ** 2
+    return lambda counts: np.sqrt(_products(errors, counts) / len(target))
+
+
+def _of_moments(of: Callable[[Moments], np.ndarray], target: np.ndarray, scores: np.ndarray) -> Resampler:
+    """Of means over drawn rows; numbers are centred first, so that differences of large sums stay exact."""
+    n = len(target)
+    x, y = scores[:, :, 0] - scores[:, :, 0].mean(1, keepdims=True), target - target.mean()
+    bias = scores[:, :, 0] - target
+
+    def of_replicates(counts: np.ndarray) -> np.ndarray:
+        counts = counts.astype(np.float64)
+        mean_x, mean_y = _products(x, counts) / n, _products(y, counts) / n
+        return of(Moments(
+            np.asarray(n), _products(bias, counts) / n, _products(bias**2, counts) / n,
+            np.broadcast_to(_products(y * y, counts) / n - mean_y**2, mean_x.shape), _products(x * x, counts) / n - mean_x**2,
+            _products(x * y, counts) / n - mean_x * mean_y,
+        ))  # fmt: skip
+
+    return of_replicates
+
+
 RESAMPLERS: Mapping[str, Callable[[np.ndarray, np.ndarray], Resampler]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
@@ -189,6 +264,18 @@ RESAMPLERS: Mapping[str, Callable[[np.ndarray, np.ndarray], Resampler]] = {
     "auprc": partial(_one_vs_rest, _auprc),
     "brier": _brier,
     "ece": _calibration_error,
+    "label_auroc": partial(_labels, _auroc),
+    "label_auroc_micro": partial(_micro, _auroc),
+    "label_auprc": partial(_labels, _auprc),
+    "label_auprc_micro": partial(_micro, _auprc),
+    "label_f1": partial(_label_f1, False),
+    "label_f1_micro": partial(_label_f1, True),
+    "label_brier": _label_brier,
+    "mae": _absolute_error,
+    "rmse": _root_squared_error,
+    "r2": partial(_of_moments, r2_of),
+    "pearson": partial(_of_moments, pearson_of),
+    "concordance": partial(_of_moments, concordance_of),
 }
 
 

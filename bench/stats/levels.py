@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.text import factor
+
 ALPHA = 0.05  # intervals are at 95 %, and equivalence is judged by those at 90 %
 
 
@@ -21,5 +23,5 @@ class Levels:
         >>> Levels().margin, Levels(rope=0.025).margin
         ('1 point', '2.5 points')
         """
-        points = f"{100 * self.rope:g}"
-        return f"{points} point" if points == "1" else f"{points} points"
+        points = f"{factor() * self.rope:g}"
+        return f"{points} in its unit" if factor() == 1 else f"{points} point" if points == "1" else f"{points} points"

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
+from typing import ParamSpec, TypeVar
 
 import numpy as np
-from scipy.stats import rankdata
+
+from bench.errors import UsageError, unknown
+from bench.stats import of_labels, of_values
+from bench.stats.binary import auroc, average_precision
+from bench.stats.kinds import KINDS, kind_of
+from bench.text import showing
 
 ECE_BINS = 15
-TOLERANCE = 1e-5  # of probabilities: what single precision makes of a sum to 1
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -22,12 +31,14 @@ class Metric:
     """A number of a trial: how it is taken, what it says, and which way it is good. All else follows from its row in `METRICS`."""
 
     name: str
-    of: Callable[[np.ndarray, np.ndarray], float]  # target (N,) and scores (N, C) to the number, NaN where it is not defined
+    of: Callable[[np.ndarray, np.ndarray], float]  # target and scores (N, O) to the number, NaN where it is not defined
     meaning: str  # "Measured by ..."
     higher_is_better: bool = True
     lower: float = 0.0  # no score lies below it
     upper: float = 1.0  # no score lies above it
-    by_class: bool = False  # looks at the predicted class alone, not at how sure it is
+    by_class: bool = False  # looks at the predicted class or labels alone, not at how sure they are
+    kind: str = "classes"  # of target that it is a score of
+    in_unit: bool = False  # in the target's unit; all others are pure numbers, of which pages show hundredths
 
     @property
     def sign(self) -> float:
@@ -55,26 +66,6 @@ def _f1_macro(target: np.ndarray, scores: np.ndarray) -> float:
     hits = np.bincount(target[predicted == target], minlength=classes)
     total = np.bincount(target, minlength=classes) + np.bincount(predicted, minlength=classes)
     return float(np.divide(2 * hits, total, out=np.zeros(classes), where=total > 0).mean())
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Class probabilities of logits: equal rows get equal ones to the bit, and none overflows. Shapes: (N, C) float64 -> (N, C)."""
-    weights = np.exp(logits - logits.max(1, keepdims=True))
-    return weights / weights.sum(1, keepdims=True)
-
-
-def auroc(positive: np.ndarray, score: np.ndarray) -> float:
-    """Chance that a positive scores above a negative, ties counting half, from midranks. Shapes: (N,) bool, (N,)."""
-    n1 = positive.sum()
-    return float((rankdata(score)[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(score) - n1)))
-
-
-def average_precision(positive: np.ndarray, score: np.ndarray) -> float:
-    """Sum over distinct thresholds of precision x gain in recall. Shapes: (N,) bool, (N,)."""
-    order = np.argsort(-score, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)  # of each group of equal scores
-    found = np.cumsum(positive[order])[last]
-    return float((np.diff(found, prepend=0) * found / (last + 1)).sum() / positive.sum())
 
 
 def _one_vs_rest(metric: Callable[[np.ndarray, np.ndarray], float], target: np.ndarray, scores: np.ndarray) -> float:
@@ -127,48 +118,138 @@ METRICS: Mapping[str, Metric] = {
             "the calibration error, the gap between stated and actual certainty; lower is better",
             higher_is_better=False,
         ),
+        Metric(
+            "label_auroc",
+            of_labels.auroc_macro,
+            "AUROC, the chance that a case is scored above a sample that is none, averaged over the labels",
+            kind="labels",
+        ),
+        Metric("label_auroc_micro", of_labels.auroc_micro, "AUROC over all labels at once", kind="labels"),
+        Metric(
+            "label_auprc",
+            of_labels.auprc_macro,
+            "average precision, the share of true cases among those flagged, over all thresholds, averaged over the labels",
+            kind="labels",
+        ),
+        Metric("label_auprc_micro", of_labels.auprc_micro, "average precision over all labels at once", kind="labels"),
+        Metric("label_f1", of_labels.f1_macro, "F1 at a probability of a half, averaged over the labels", by_class=True, kind="labels"),
+        Metric(
+            "label_f1_micro", of_labels.f1_micro, "F1 at a probability of a half, over all labels at once", by_class=True, kind="labels"
+        ),
+        Metric(
+            "label_brier",
+            of_labels.brier,
+            "the Brier score, the squared error of the stated probabilities, averaged over the labels; lower is better",
+            higher_is_better=False,
+            kind="labels",
+        ),
+        Metric(
+            "mae",
+            of_values.mae,
+            "the mean absolute error, in the unit of the target; lower is better",
+            False,
+            upper=np.inf,
+            kind="value",
+            in_unit=True,
+        ),
+        Metric(
+            "rmse",
+            of_values.rmse,
+            "the root mean squared error, in the unit of the target; lower is better",
+            False,
+            upper=np.inf,
+            kind="value",
+            in_unit=True,
+        ),
+        Metric("r2", of_values.r2, "R2, the share of the target's variance that is explained", lower=-np.inf, kind="value"),
+        Metric("pearson", of_values.pearson, "Pearson's correlation of prediction and target", lower=-1.0, kind="value"),
+        Metric(
+            "concordance",
+            of_values.concordance,
+            "Lin's concordance, the correlation of prediction and target less what shift and scale cost",
+            lower=-1.0,
+            kind="value",
+        ),
     )
 }
 
 
-def not_probabilities(scores: object, rows: int, classes: int) -> str:
-    """Why something is not a plain array of probabilities (N, C), each row summing to 1 within 1e-5; empty if it is."""
-    if type(scores) is not np.ndarray:
-        return f"it must be a numpy array {(rows, classes)}, got {type(scores).__name__}"
-    if scores.shape != (rows, classes):
-        return f"its shape must be {(rows, classes)}, got {scores.shape}"
-    if scores.dtype.kind not in "fiu":
-        return f"its values must be numbers, got {scores.dtype}"
-    if not np.isfinite(scores).all():
-        return f"row {np.flatnonzero(~np.isfinite(scores).all(1))[0]} holds a value that is not finite"
-    if scores.size and scores.min() < -TOLERANCE:
-        return f"a probability must not be negative, got {scores.min():.4g}"
-    sums = scores.sum(1, dtype=np.float64)
-    if not np.allclose(sums, 1, atol=TOLERANCE):
-        return f"each row must sum to 1, got sums {sums.min():.4f} to {sums.max():.4f}"
-    return ""
+def in_its_unit(metric_of: Callable[P, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates what shows scores of one metric: inside, pages write them in hundredths, or in the unit of the target.
+
+    `metric_of` takes the arguments of what is decorated.
+    """
+
+    def decorated(show: Callable[P, R]) -> Callable[P, R]:
+        @wraps(show)
+        def shown(*args: P.args, **kwargs: P.kwargs) -> R:
+            with showing(METRICS[metric_of(*args, **kwargs)].in_unit):
+                return show(*args, **kwargs)
+
+        return shown
+
+    return decorated
+
+
+def metrics_of(kind: str) -> dict[str, Metric]:
+    """Those that are scores of a kind of target, in order."""
+    return {name: metric for name, metric in METRICS.items() if metric.kind == kind}
+
+
+def listed_metrics(text: str) -> tuple[str, ...]:
+    """The metrics that a key of a suite names: one, or one for each of several kinds of target, with commas between.
+
+    Raises: UsageError if one is not known, or two are of one kind.
+
+    >>> listed_metrics("mae,auroc")
+    ('mae', 'auroc')
+    """
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+    kinds = [METRICS[name].kind for name in names]
+    if len(set(kinds)) < len(kinds):
+        raise UsageError(
+            f"of each kind of target one metric ranks and one selects, got {text!r}; metrics of a kind are {_told(set(kinds))}"
+        )
+    return names
+
+
+def metric_for(text: str, kind: str, of: str) -> str:
+    """The metric that a key of a suite names for a kind of target. Raises: UsageError naming those that fit; `of` is whose target it is."""
+    found = next((name for name in listed_metrics(text) if METRICS[name].kind == kind), None)
+    if found is None:
+        raise UsageError(
+            f"{text} is no score of the target of {of}, which is of kind {kind}; metrics that fit: {', '.join(metrics_of(kind))}"
+        )
+    return found
+
+
+def _told(kinds: set[str]) -> str:
+    return "; ".join(f"{kind}: {', '.join(metrics_of(kind))}" for kind in KINDS if kind in kinds)
 
 
 def score(target: np.ndarray, scores: np.ndarray) -> tuple[dict[str, float], dict[str, str]]:
-    """All metrics, and the reason for each that is NaN.
+    """All metrics of the kind of target, and the reason for each that is NaN.
 
-    Shapes: target (N,) int64, scores (N, C) probabilities, rows summing to 1. Binary auroc and auprc score class 1; otherwise one
-    class against the rest, averaged over classes (macro). balanced_accuracy is the mean recall over the classes present. brier is
-    the sum over classes of (score - truth)^2, halved for two classes as scikit-learn does. ece has 15 equal bins of the top
-    score (Guo et al. 2017, arXiv:1706.04599).
+    Shapes: classes, target (N,) int64, scores (N, C) probabilities, rows summing to 1; labels, (N, L) int64 of 1, 0 and -1 (not known),
+    (N, L) probabilities; a value, (N,) float64, (N, 1). Binary auroc and auprc score class 1; otherwise one class against the rest,
+    averaged over classes (macro). balanced_accuracy is the mean recall over the classes present. brier is the sum over classes of
+    (score - truth)^2, halved for two classes as scikit-learn does. ece has 15 equal bins of the top score (Guo et al. 2017,
+    arXiv:1706.04599). Those of labels and values stand in `of_labels` and `of_values`.
     """
-    metrics = {name: metric.of(target, scores) for name, metric in METRICS.items()}
-    absent = sorted(set(range(scores.shape[1])) - set(target.tolist()))
-    why = f"class {', '.join(map(str, absent))} is absent from the scored part"
-    return metrics, {name: why for name, value in metrics.items() if np.isnan(value)}
+    kind = kind_of(target)
+    metrics = {name: metric.of(target, scores) for name, metric in metrics_of(kind.name).items()}
+    undefined = [name for name, value in metrics.items() if np.isnan(value)]
+    return metrics, dict.fromkeys(undefined, kind.why_undefined(target, scores.shape[1])) if undefined else {}
 
 
 def selection_score(selection: str, target: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """What a checkpoint is chosen by, larger is better: the metric, ties broken by the log likelihood.
+    """What a checkpoint is chosen by, larger is better: the metric, ties broken by the log likelihood, of a value by the squared error.
 
-    Where the metric is NaN (a class is absent from the validation part) the log likelihood alone decides.
+    Where the metric is NaN (a class is absent from the validation part) what breaks ties decides alone.
     """
     metric = METRICS[selection]
     value = metric.sign * metric.of(target, scores)
-    likelihood = float(np.log(np.maximum(scores[np.arange(len(target)), target], 1e-12)).mean())
-    return (value if np.isfinite(value) else -np.inf, likelihood)
+    return (value if np.isfinite(value) else -np.inf, kind_of(target).likelihood(target, scores))

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
+from typing import TypedDict
 
 import numpy as np
 from scipy.stats import t
@@ -97,7 +98,7 @@ def more_is_worse(
     if len(seeds) > 1 or seeds == {0}:
         raise UsageError(f"every combination of {letters} needs scores of the same seeds, got {sorted(seeds)} of them")
     (count,) = seeds
-    held = {more: observed[:, [letters.index(letter) for letter in more]].all(1) for _, more in wanted}
+    held = {more: np.asarray(observed[:, [letters.index(letter) for letter in more]].all(1)) for _, more in wanted}
     values = _Values(metric, target, scores)
     found: list[NestedPair] = []
     losses: list[Estimate] = []
@@ -152,6 +153,15 @@ def _text(combination: frozenset[str], letters: str) -> str:
     return "".join(letter for letter in letters if letter in combination)
 
 
+class _Harm(TypedDict):
+    """These fields of `MoreIsWorse`."""
+
+    harm: float
+    harm_interval: tuple[float, float]
+    help: float
+    lost: float
+
+
 class _Values:
     """Per-sample values of each combination on the rows of a pair, each worked out once."""
 
@@ -180,7 +190,7 @@ class _Values:
 
     def harmful(self, letters: str, observed: np.ndarray, metric: str, least_rows: int) -> tuple[str, ...]:
         """Modalities whose joining costs score, averaged over what they join, on rows that observe everything; Holm over modalities."""
-        rows = observed.all(1)
+        rows = np.asarray(observed.all(1))
         if rows.sum() < least_rows or len(letters) < 2:
             return ()
         p = []
@@ -190,25 +200,24 @@ class _Values:
             pairs = [("".join(own), _text(frozenset({*own, m}), letters)) for own in without]
             both = [(self.of(more, rows, metric), self.of(fewer, rows, metric)) for fewer, more in pairs]
             values = np.mean([a[0] - b[0] for a, b in both], axis=0)
-            gains = np.round(np.mean([a[1] - b[1] for a, b in both], axis=0), 10)
+            gains: np.ndarray = np.asarray(np.round(np.mean([a[1] - b[1] for a, b in both], axis=0), 10))
             p.append(lower_p(paired_crossed_test(values, gains)) if np.isfinite(values).all() else math.nan)
         return tuple(_beyond_chance(p, letters))
 
-    def harm(self, pairs: Sequence[tuple[str, str]], held: Mapping[str, np.ndarray]) -> dict[str, float | tuple[float, float]]:
+    def harm(self, pairs: Sequence[tuple[str, str]], held: Mapping[str, np.ndarray]) -> _Harm:
         """Of accuracy: rows that more modalities turn wrong, and right; each row's mean over the pairs that it enters."""
         if self.metric != "accuracy":
-            return dict(zip(("harm", "harm_interval", "help", "lost"), _NO_HARM, strict=True))
+            return _Harm(harm=math.nan, harm_interval=(math.nan, math.nan), help=math.nan, lost=math.nan)
         right = {name: np.array([found.argmax(1) == self.target for found in every]) for name, every in self.scores.items()}
-        entered = sum(held[more].astype(int) for _, more in pairs)  # (N,)
+        entered = np.sum([held[more] for _, more in pairs], axis=0)  # (N,)
         rows = entered > 0
 
         def mean(of) -> np.ndarray:
-            total = sum(np.where(held[more], of(right[fewer], right[more]), 0.0) for fewer, more in pairs)
+            total = np.sum([np.where(held[more], of(right[fewer], right[more]), 0.0) for fewer, more in pairs], axis=0)
             return total[:, rows] / entered[rows]  # (S, n)
 
         harmed, helped, before = mean(lambda a, b: a & ~b), mean(lambda a, b: ~a & b), mean(lambda a, _: a)
         share = float(before.mean())
-        return {
-            "harm": float(harmed.mean()), "harm_interval": crossed_interval(harmed, harmed.mean(1)), "help": float(helped.mean()),
-            "lost": float(harmed.mean()) / share if share else math.nan,
-        }  # fmt: skip
+        lost = float(harmed.mean()) / share if share else math.nan
+        interval = crossed_interval(harmed, harmed.mean(1))
+        return _Harm(harm=float(harmed.mean()), harm_interval=interval, help=float(helped.mean()), lost=lost)

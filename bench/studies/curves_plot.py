@@ -10,7 +10,9 @@ import numpy as np
 
 from bench.errors import UsageError
 from bench.names import Setting
+from bench.stats.metrics import in_its_unit
 from bench.studies.results import BUDGETS, Curve, Result, curve, is_counted
+from bench.text import factor, times
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#B0B0B0"  # Okabe and Ito's: colour-blind readers can tell them apart
 TOP = 4  # fields whose importance is drawn
@@ -39,6 +41,7 @@ def figure_of(results: Sequence[Result]) -> Any:
     return figure
 
 
+@in_its_unit(lambda block, title, here, columns: here[0].trial.selection)
 def _draw_setting(block: Any, title: str, here: Sequence[Result], columns: int) -> None:
     metric = here[0].trial.selection
     counted = "gflops" if all(is_counted(result, "gflops") for result in here) else "seconds"
@@ -48,13 +51,13 @@ def _draw_setting(block: Any, title: str, here: Sequence[Result], columns: int) 
         lines = [curve(result, by) for result in here]
         for place, (panel, result, line) in enumerate(zip(row, here, lines, strict=False)):
             for other in lines:
-                panel.step(other.budget, 100 * other.best, where="post", color=GREY, linewidth=0.8)
+                panel.step(other.budget, factor() * other.best, where="post", color=GREY, linewidth=0.8)
             _draw_curve(panel, line, result.shown(result.default))
             panel.set_xlabel(BUDGETS[by])
             panel.sharex(row[0])
             panel.sharey(panels[0, 0])
             panel.tick_params(labelleft=place == 0)
-        row[0].set_ylabel(f"best validation {metric} x 100", fontsize="small")
+        row[0].set_ylabel(f"best validation {metric}{times()}", fontsize="small")
     for panel, result in zip(panels[0], here, strict=False):
         panel.set_title(result.trial.label, fontsize="medium", fontweight="bold")
         panel.xaxis.get_major_locator().set_params(integer=True)
@@ -79,9 +82,11 @@ def _draw_setting(block: Any, title: str, here: Sequence[Result], columns: int) 
 
 
 def _draw_curve(panel: Any, line: Curve, default: float | None) -> None:
-    panel.step(line.budget, 100 * line.best, where="post", color=BLUE, linewidth=2, label="best found, median")
+    panel.step(line.budget, factor() * line.best, where="post", color=BLUE, linewidth=2, label="best found, median")
     if np.isfinite(line.low).any():
-        panel.fill_between(line.budget, 100 * line.low, 100 * line.high, step="post", alpha=0.25, color=BLUE, linewidth=0, label=line.band)
+        panel.fill_between(
+            line.budget, factor() * line.low, factor() * line.high, step="post", alpha=0.25, color=BLUE, linewidth=0, label=line.band
+        )
     if default is not None:
-        panel.axhline(100 * default, color=ORANGE, linestyle="--", linewidth=1.2, label="default configuration")
+        panel.axhline(factor() * default, color=ORANGE, linestyle="--", linewidth=1.2, label="default configuration")
     panel.plot([], [], color=GREY, linewidth=0.8, label="the other methods")

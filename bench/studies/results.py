@@ -20,8 +20,8 @@ from bench.names import Choice, Value
 from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.seeds import stream
-from bench.stats.metrics import METRICS
-from bench.text import agreeing, count, percent, terminal_table
+from bench.stats.metrics import METRICS, in_its_unit
+from bench.text import agreeing, count, points, terminal_table
 
 DRAWS = 1000
 BAND = (0.05, 0.95)
@@ -249,18 +249,19 @@ def table(results: Sequence[Result], width: int | None = None) -> str:
     return terminal_table(rows, WORDS, width, spare=LEAST_ASKED, kept=("method", "best"))
 
 
+@in_its_unit(lambda result: result.trial.selection)
 def _row(result: Result) -> dict[str, str]:
     trial, path = result.trial, curve(result)
     steps = sorted({1, math.ceil(path.budget[-1] / 4), int(path.budget[-1])} - {0})
     try:
-        best = percent(result.shown(result.best().score))
+        best = points(result.shown(result.best().score))
     except UsageError:
         best = "none"
     importances = [f"{name} {100 * share:.0f} %" for name, share in result.importances.items()][:2]
     return {
         "method": trial.label,
         "setting": " ".join(trial.setting),
-        f"{trial.selection}: default": percent(result.shown(result.default)),
+        f"{trial.selection}: default": points(result.shown(result.default)),
         "best": best,
         "curve: best [band] after n suggestions": "  ".join(f"{n}: {_with_band(*path.at(n))}" for n in steps),
         "suggestions": _counts(result),
@@ -277,4 +278,4 @@ def _counts(result: Result) -> str:
 
 
 def _with_band(best: float, low: float, high: float) -> str:
-    return percent(best) if math.isnan(low) else f"{percent(best)} [{percent(low)}-{percent(high)}]"
+    return points(best) if math.isnan(low) else f"{points(best)} [{points(low)}-{points(high)}]"

@@ -12,11 +12,10 @@ from contextlib import suppress
 from dataclasses import replace
 from queue import Full, Queue
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from bench.datasets.base import Batch, Samples, as_batch
+from bench.datasets.base import Batch, Samples, Target, as_batch
 from bench.datasets.deferred import Deferred, blocks, size_of
 
 AHEAD = 2  # batches that are gathered before they are asked for
@@ -31,7 +30,9 @@ class Rows:
         values = samples.sealed().values
         assert isinstance(values, Deferred)
         self.values, self.device, self.lengths = values, device, samples.lengths
-        self.observed, self.target = samples.observed, samples.target if is_labelled else np.full_like(samples.target, -1)
+        target = samples.schema.target
+        self.observed = samples.observed
+        self.target = target.batched(samples.target if is_labelled else target.sealed(samples.target))
 
     def __len__(self) -> int:
         return len(self.target)
@@ -60,12 +61,18 @@ class Rows:
 
 
 def rows_on(samples: Samples, device: torch.device, is_labelled: bool = True) -> Batch | Rows:
-    """All rows as one batch on the device, or what gathers them where they are too large. Without labels every target is -1."""
+    """All rows as one batch on the device, or what gathers them where they are too large. Without labels every target is sealed."""
     if isinstance(samples.values, Deferred):
         rows = Rows(samples, device, is_labelled)
         return rows.moved() if fits(size_of(samples.values), device) else rows
     batch = as_batch(samples, device)
-    return batch if is_labelled else replace(batch, target=torch.full_like(batch.target, -1))
+    return batch if is_labelled else unlabelled(batch, samples.schema.target)
+
+
+def unlabelled(batch: Batch, target: Target) -> Batch:
+    """The batch as in evaluation: nothing that is to be told is there."""
+    sealed = torch.from_numpy(target.sealed(batch.target.cpu().numpy()))
+    return replace(batch, target=sealed.to(batch.target.device))
 
 
 def fits(size: int, device: torch.device) -> bool:

@@ -1,4 +1,4 @@
-"""The loop that all methods share: steps down a loss, the suite's or their own (`recipe`), and one checkpoint chosen on validation.
+"""The loop that all methods share: steps down a loss, that of the kind of target or their own (`recipe`); the best checkpoint is kept.
 
 Sealed batches make a leak loud: a hidden value that is read turns the logits into NaN and the trial fails.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench.data.parts import Part, Parts, batch_rows
-from bench.datasets.base import Batch, Samples
+from bench.datasets.base import Batch, Samples, Target
 from bench.errors import MachineError, TrialError
 from bench.methods.base import Ceiling, Method, MethodConfig, Prediction
 from bench.methods.tracing import Tracer
@@ -23,10 +22,13 @@ from bench.question.machine import Machine
 from bench.question.trial import Trial
 from bench.records.reached import Reached, Report
 from bench.seeds import number, stream
-from bench.stats.metrics import not_probabilities, selection_score
+from bench.stats.kinds import KINDS
+from bench.stats.metrics import selection_score
 from bench.training.loader import Rows, batches_of, rows_on
 from bench.training.recipe import autocast, check_attributes, finish, has_own, kept_rows, loss_of, optimiser_of, rate_factor
+from bench.training.task import Task
 
+OUTPUTS = {"classes": "C", "labels": "L", "value": "1"}  # how shapes are written
 LOOK = 64  # training steps between two looks at their losses, and at the end of an epoch
 
 
@@ -60,11 +62,6 @@ def device_of(machine: Machine) -> torch.device:
     return device
 
 
-def without_labels(samples: Samples) -> Samples:
-    """The same rows, all of class 0: no label can reach a prediction of a method that fits itself."""
-    return replace(samples, target=np.zeros_like(samples.target))
-
-
 def rows_for(cls: type, part: Part) -> Samples:
     """The test rows that a class is asked about: unscaled for a ceiling, whose posterior is stated in their units."""
     if not issubclass(cls, Ceiling):
@@ -74,7 +71,7 @@ def rows_for(cls: type, part: Part) -> Samples:
 
 
 def build_method(cls: type[Method], config: MethodConfig, train: Samples, seed: int, device: torch.device) -> Method:
-    """A method ready for its first epoch, every random stream started from the trial's seed.
+    """A method ready for its first epoch, every random stream started from the trial's seed. Values reach it standardised.
 
     Raises: TrialError if weights that it loads do not fit, or an attribute hides what bench calls.
     """
@@ -88,7 +85,7 @@ def build_method(cls: type[Method], config: MethodConfig, train: Samples, seed: 
     check_attributes(method)
     method.seed(number(seed, "noise"))
     torch.manual_seed(number(seed, "noise", "dropout"))
-    method.prepare(train)
+    method.prepare(Task.of(train).standardised(train))
     return method
 
 
@@ -97,13 +94,14 @@ def fit_to_best(
 ) -> tuple[int, float]:
     """Train for all epochs and load the best checkpoint. Returns its epoch (from 1) and its validation metric."""
     begin = time.perf_counter()
-    rows = parts.train.samples
+    task = Task.of(parts.train.samples)
+    rows = task.standardised(parts.train.samples)
     train, valid = rows_on(rows, device), rows_on(parts.valid.samples, device, is_labelled=False)
     order = stream(trial.seed, "order")
     steps = Steps(method, config)
 
     def validation() -> tuple[float, float]:
-        scores = predict(method, valid, config.batch_size).double().softmax(1).numpy()
+        scores = task.scores(predict(method, valid, config.batch_size))
         return selection_score(trial.selection, parts.valid.samples.target, scores)
 
     best: tuple[float, float] | None = None
@@ -126,7 +124,7 @@ def fit_to_best(
     if best is None:
         raise TrialError(f"no epoch of {config.epochs} gave a state that may be chosen: the warm-up covers them all; train for more epochs")
     method.load_state_dict(state)
-    if finish(method, rows, trial.seed):
+    if finish(method, parts.train.samples, trial.seed):
         best = validation()  # of the model as it will be tested
     return best_epoch, best[0]
 
@@ -244,11 +242,11 @@ def check_prediction(method: Method, prediction: object, rows: int, where: str) 
     must = f"{type(method).__name__}.forward must return"
     if not isinstance(prediction, Prediction):
         raise TrialError(f"{must} a Prediction, got {type(prediction).__name__} ({where})")
-    logits, expected = prediction.logits, (rows, len(method.schema.classes))
+    logits, expected = prediction.logits, (rows, method.schema.outputs)
     if not isinstance(logits, Tensor):
         raise TrialError(f"{must} logits as a tensor, got {type(logits).__name__} ({where})")
     if tuple(logits.shape) != expected:
-        raise TrialError(f"{must} logits (B, C) = {expected}, got {tuple(logits.shape)} ({where})")
+        raise TrialError(f"{must} logits (B, {OUTPUTS[method.schema.target.kind]}) = {expected}, got {tuple(logits.shape)} ({where})")
     if not logits.is_floating_point():
         raise TrialError(f"{must} logits of a floating-point type, got {logits.dtype} ({where})")
     devices = {parameter.device for parameter in method.parameters()}
@@ -301,11 +299,12 @@ def row_batches(
     yield from order.split([len(index) for index in rows])
 
 
-def checked_scores(scores: np.ndarray, rows: int, classes: int) -> np.ndarray:
-    """The probabilities in double precision. Raises: TrialError if they are no probabilities (N, C)."""
-    reason = not_probabilities(scores, rows, classes)
+def checked_scores(scores: np.ndarray, rows: int, target: Target) -> np.ndarray:
+    """What a method that fits itself predicts, in double precision. Raises: TrialError if it is not what the kind of target asks for."""
+    kind = KINDS[target.kind]
+    reason = kind.wrong(scores, rows, target.outputs)
     if reason:
-        raise TrialError(f"predictions must be finite probabilities {(rows, classes)}: {reason}")
+        raise TrialError(f"predictions must be finite {kind.called} {(rows, target.outputs)}: {reason}")
     return scores.astype(np.float64, copy=False)
 
 

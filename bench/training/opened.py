@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import registry
 from bench.data.parts import Parts
-from bench.datasets.base import Dataset
+from bench.datasets.base import Dataset, Target
 from bench.errors import OtherQuestion
 from bench.names import Choice, Value
 from bench.question.parts import parts_of
@@ -25,8 +25,8 @@ class Opened:
     config: Any  # of the class
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.parts.train.samples.schema.classes
+    def target(self) -> Target:
+        return self.parts.train.samples.schema.target
 
 
 def open_trial(trial: Trial, test: bool = True) -> Opened:

@@ -20,6 +20,7 @@ from bench.datasets.base import Batch, Samples
 from bench.errors import TrialError
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.seeds import number
+from bench.training.task import Task
 
 HOOKS = {  # a function of `Method` that a class may write over -> how its row says so
     "loss": "own loss",
@@ -142,7 +143,7 @@ def finish(method: Method, train: Samples, seed: int) -> bool:
     method.seed(number(seed, "noise", "after training"))
     method.eval()
     with torch.no_grad():
-        method.after_training(train)
+        method.after_training(Task.of(train).standardised(train))
     method.eval()
     return True
 

@@ -24,8 +24,8 @@ from bench.methods.base import Ceiling, Estimator, Method
 from bench.methods.tracing import MaskCount, Tracer
 from bench.question.machine import Machine
 from bench.question.trial import Trial
-from bench.records.facts import Facts, Origin
-from bench.records.predictions import LOGITS, SCORES, Predictions
+from bench.records.facts import Facts, Origin, told
+from bench.records.predictions import SCORES, Predictions
 from bench.records.provenance import provenance
 from bench.records.reached import Reached, Report
 from bench.records.record import Record
@@ -46,10 +46,10 @@ from bench.training.loop import (
     predict,
     row_batches,
     rows_for,
-    without_labels,
 )
 from bench.training.opened import Opened, open_trial
 from bench.training.recipe import finish, has_own, kept_rows, recipe_of
+from bench.training.task import Task
 from bench.training.threads import limited
 from bench.training.weights import save
 
@@ -58,11 +58,12 @@ KEPT, NOT_KEPT = "kept", "none to keep: the method fits itself"  # what a record
 
 def run_trial(
     trial: Trial, machine: Machine | None = None, report: Report | None = None, traces: Path | None = None, weights: Path | None = None
-) -> tuple[Record, Predictions]:
+) -> tuple[Record, Predictions | None]:
     """Train, choose the checkpoint, score the test part once, and once under each rule of its evaluations.
 
     With `traces`, what the method did is written there (see `bench.methods.tracing`): gradients in training, all else on the
     test part; with `weights`, the chosen checkpoint of one that the suite trains (see `bench.training.weights`). No number changes.
+    A method that has no form for the kind of target is skipped: its record says why, and there are no predictions.
     Raises: TrialError or UsageError with a one-line reason if the trial cannot give a number.
     """
     machine = machine or Machine()
@@ -81,9 +82,11 @@ def validate_trial(trial: Trial, machine: Machine | None = None, report: Report 
         return _validate(trial, machine, report or (lambda _: None)), None
 
 
-def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, weights: Path | None) -> tuple[Record, Predictions]:
+def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, weights: Path | None) -> tuple[Record, Predictions | None]:
     start, memory_before = time.perf_counter(), resident_mb()
     device, opened = device_of(machine), open_trial(trial)
+    if reason := _skips(opened):
+        return Record(trial, "skipped", reason, provenance=_where(machine, device)), None
     parts, test = opened.parts, opened.parts.test
     loaded = time.perf_counter()
     if issubclass(opened.cls, Estimator):
@@ -110,7 +113,7 @@ def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, we
         "rows": {name: len(part) for name, part in parts.named().items()},
         "unseen": list(parts.unseen),
         "notes": list(parts.notes),
-        "classes": list(opened.classes),
+        **told(opened.target),
         "histogram": histogram,
         "metric_reasons": reasons,
         "valid": outcome.valid,
@@ -138,6 +141,8 @@ def _validate(trial: Trial, machine: Machine, report: Report) -> Record:
     device, opened = device_of(machine), open_trial(trial, test=False)
     parts, cls, config = opened.parts, opened.cls, opened.config
     assert not len(parts.test), "validation must not hold test rows"
+    if reason := _skips(opened):
+        raise TrialError(reason)
     best_epoch: int | None = None
     gflops: list[float] = []
     if issubclass(cls, Ceiling):
@@ -164,6 +169,12 @@ def _validate(trial: Trial, machine: Machine, report: Report) -> Record:
         "seconds": {"train": seconds, "total": time.perf_counter() - start},
     }
     return Record(trial, "done", facts=Facts.from_json(facts), provenance=_where(machine, device))
+
+
+def _skips(opened: Opened) -> str:
+    """Why a method has no form for the kind of target; empty if it has one."""
+    why = opened.cls.skips.get(opened.target.kind)
+    return f"{opened.cls.__name__} has no form for a target of kind {opened.target.kind}: {why}" if why else ""
 
 
 def _epoch_gflops(opened: Opened, trial: Trial, device: torch.device) -> list[float]:
@@ -214,11 +225,11 @@ def _fit_estimator(opened: Opened, trial: Trial) -> _Outcome:
         estimator, valid, seconds = _fitted(opened, trial)
 
     def probabilities(part: Part) -> np.ndarray:
-        found = estimator.predict_proba(without_labels(rows_for(cls, part)))
-        checked_scores(found, len(part), len(opened.classes))
+        found = estimator.outputs(rows_for(cls, part).untold())
+        checked_scores(found, len(part), opened.target)
         return in_precision(found)
 
-    outputs, test = probabilities(parts.test), without_labels(rows_for(cls, parts.test))
+    outputs, test = probabilities(parts.test), rows_for(cls, parts.test).untold()
     flops = stated_number(f"{cls.__name__}.flops_per_sample", estimator.flops_per_sample())
     parameters = stated_number(f"{cls.__name__}.parameters", estimator.parameters(), whole=True)
     cost = {
@@ -237,8 +248,9 @@ def _fitted(opened: Opened, trial: Trial) -> tuple[Estimator, float, float]:
     train, valid = opened.parts.train.samples, opened.parts.valid.samples
     begin = time.perf_counter()
     estimator = opened.cls(train.schema, opened.config, number(trial.seed, "init") % 2**32)
+    estimator.selection = trial.selection
     estimator.fit(train, valid)
-    scores = checked_scores(estimator.predict_proba(without_labels(valid)), len(valid), len(opened.classes))
+    scores = checked_scores(estimator.outputs(valid.untold()), len(valid), opened.target)
     return estimator, selection_score(trial.selection, valid.target, scores)[0], time.perf_counter() - begin
 
 
@@ -246,7 +258,7 @@ def _estimator_latency(estimator: Estimator, samples: Samples, rows: int) -> flo
     part, times = samples.rows(np.arange(min(rows, len(samples)))), []
     for _ in range(4):
         begin = time.perf_counter()
-        estimator.predict_proba(part)
+        estimator.outputs(part)
         times.append(time.perf_counter() - begin)
     return 1000 * float(np.median(times[1:]))
 
@@ -266,17 +278,18 @@ def _train_method(
     test = rows_on(parts.test.samples, device, is_labelled=False)
     state = method.generator.get_state()
 
-    def logits_of(data: Batch | Rows) -> np.ndarray:
-        logits = predict(method, data, config.batch_size)
-        return as_computed(logits)
+    task = Task.of(parts.train.samples)
+
+    def outputs_of(data: Batch | Rows) -> np.ndarray:
+        return task.stored(as_computed(predict(method, data, config.batch_size)))
 
     method.tracer = tracer
-    outputs = logits_of(test)
+    outputs = outputs_of(test)
     method.tracer = None
 
     def again(part: Part) -> np.ndarray:
         method.generator.set_state(state)  # what an evaluation draws does not depend on what was scored before it
-        return logits_of(rows_on(part.samples, device, is_labelled=False))
+        return outputs_of(rows_on(part.samples, device, is_labelled=False))
 
     count = forward_count(method, batches_of(test, row_batches(test, config.batch_size)))
     few = test.rows(torch.arange(min(len(test), 64), device=device))
@@ -288,7 +301,7 @@ def _train_method(
         "latency_ms_64": latency_ms(method, [few]),
         "train_seconds": seconds,
     }
-    return _Outcome(outputs, LOGITS, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)), masks.shares(trial.combination))
+    return _Outcome(outputs, task.form, again, cost, valid, best_epoch, tuple(sorted(count.not_counted)), masks.shares(trial.combination))
 
 
 def _where(machine: Machine, device: torch.device) -> Origin:

@@ -20,12 +20,14 @@ from bench.question.machine import Machine
 from bench.question.trial import Trial
 from bench.records.database import Store
 from bench.records.kept import check_weights, weights_of
+from bench.records.predictions import LOGITS
 from bench.records.public import without_paths
-from bench.stats.metrics import softmax
+from bench.stats.kinds import KINDS
 from bench.training.loader import rows_on
-from bench.training.loop import as_computed, build_method, predict, resolve_device, without_labels
+from bench.training.loop import as_computed, build_method, predict, resolve_device
 from bench.training.opened import Opened, open_trial
 from bench.training.recipe import restore
+from bench.training.task import Task
 
 FORMAT = "bench weights 1"
 GENERATOR = "bench.generator"  # the tensor with the state of the method's random generator as it was before the test part
@@ -67,17 +69,23 @@ class Weights:
         return self.opened.parts.test.samples
 
     def logits(self, samples: Samples | None = None) -> np.ndarray:
-        """Logits (N, C) of samples, by default of the test part: for these the stored ones, to the last bit on the same machine.
+        """Logits (N, C) of samples, by default of the test part: for these the stored ones, to the last bit on the same machine; of
+        a value on the scale of its training rows.
 
         Other samples must come as `test` does, with the trial's schema, scaled as its training rows were; their labels are not read.
         """
-        rows = rows_on(without_labels(self.test if samples is None else samples), next(self.method.parameters()).device, is_labelled=False)
+        rows = rows_on((self.test if samples is None else samples).untold(), next(self.method.parameters()).device, is_labelled=False)
         self.method.generator.set_state(self.generator)
         return as_computed(predict(self.method, rows, self.opened.config.batch_size))
 
     def scores(self, samples: Samples | None = None) -> np.ndarray:
-        """Class probabilities (N, C) float64 of the same."""
-        return softmax(self.logits(samples).astype(np.float64))
+        """Class or label probabilities (N, C) float64 of the same; of a value, numbers (N, 1) in its unit."""
+        outputs = self.task.stored(self.logits(samples))
+        return KINDS[self.task.target.kind].scores(outputs.astype(np.float64), self.task.form == LOGITS)
+
+    @property
+    def task(self) -> Task:
+        return Task.of(self.opened.parts.train.samples)
 
 
 def load(trial: Trial, path: Path, machine: Machine | None = None) -> Weights:

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from bench.datasets.base import DataError
 from bench.datasets.safe import read_text
+from bench.datasets.target import Classes, Labels, Value
+from bench.datasets.target import Target as AnyTarget
 
 As = Literal["number", "category", "date", "ordered"]
 KINDS = ("vector", "sequence", "image", "array")  # of a described modality; the shape of an array says which kind its values are
@@ -58,13 +60,33 @@ class Column:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the label of a sample stands. The rows of this table are the samples."""
+    """Where what is to be told of a sample stands: its class, a value, or yes or no to labels. The rows of this table are the samples."""
 
     file: str
-    column: str
-    classes: tuple[str, ...]
+    column: str = ""  # of a class or a value
+    classes: tuple[str, ...] = ()
     missing: str = "refuse"  # or "drop": a row without a label
     id: str = ""  # the column that names a sample, where this table calls it otherwise
+    kind: str = "classes"  # or "value", "labels"
+    unit: str = ""  # of a value
+    labels: tuple[str, ...] = ()  # columns of yes or no, a label each; an empty cell is not known
+
+    @property
+    def asked(self) -> AnyTarget:
+        """What a schema says of it. Raises: ValueError."""
+        if self.kind == "value":
+            return Value(self.column, self.unit)
+        return Labels(self.labels) if self.kind == "labels" else Classes(self.classes)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The columns that it is read from."""
+        return self.labels if self.kind == "labels" else (self.column,)
+
+    @property
+    def called(self) -> str:
+        """It, in a message."""
+        return ", ".join(self.cells)
 
 
 @dataclass(frozen=True)
@@ -252,10 +274,14 @@ def description_of(data: Mapping[str, Any], path: Path) -> Description:
 
 
 def _target(section: Section) -> Target:
+    kind = section.one_of("kind", ("classes", "value", "labels"), "classes")
     target = Target(
         file=_file(section, TABLES),
-        column=section.text("column"),
-        classes=section.texts("classes", (), least=2),
+        column="" if kind == "labels" else section.text("column"),
+        classes=section.texts("classes", (), least=2) if kind == "classes" else (),
+        kind=kind,
+        unit=section.text("unit", "") if kind == "value" else "",
+        labels=section.texts("labels", (), least=1) if kind == "labels" else (),
         missing=section.one_of("missing", ("refuse", "drop"), "refuse"),
         id=section.text("id", ""),
     )

@@ -32,9 +32,11 @@ ROWS = ("one", "mean", "samples")
 
 def framed(
     modalities: Mapping[str, pd.DataFrame],
-    target: pd.Series | Mapping[Any, Any],
+    target: pd.Series | pd.DataFrame | Mapping[Any, Any],
     name: str,
     *,
+    kind: str = "classes",
+    unit: str = "",
     groups: pd.Series | Mapping[Any, Any] | None = None,
     split: pd.Series | Mapping[Any, Any] | None = None,
     title: str = "",
@@ -51,8 +53,7 @@ def framed(
         raise DataError(f"modalities must be a mapping, name -> pandas frame, got {kind_of(modalities)}")
     sheets: dict[str, Sheet] = {}
     found = [_modality(str(key), frame, sheets, rows, indicators) for key, frame in modalities.items()]
-    labels = _series("target", target)
-    sheets["target"] = _sheet_of_series("target", labels)
+    asked, sheets["target"] = _target(target, kind, unit)
     places: dict[str, Place | None] = {}
     for what, given in (("groups", groups), ("split", split)):
         places[what] = None if given is None else Place(what, VALUE)
@@ -61,7 +62,7 @@ def framed(
     description = Description(
         path=Path(name),
         id=ID,
-        target=Target("target", VALUE, _classes(labels)),
+        target=asked,
         modalities=tuple(_lettered(found)),
         title=title or name,
         groups=places["groups"],
@@ -77,6 +78,42 @@ def framed(
     made = Framed(name, folder, title or name, indicated, read.categories, facts)
     made.column_names, made.public_ids = read.columns, public_ids
     return made
+
+
+def _target(target: object, kind: str, unit: str) -> tuple[Target, Sheet]:
+    """What is to be told of an id, and the sheet it is read from: a frame holds labels, a column each. Raises: DataError."""
+    import pandas as pd
+
+    if kind not in ("classes", "labels", "value"):
+        raise DataError(f"kind of the target must be classes, labels or value, got {kind!r}")
+    if isinstance(target, pd.DataFrame) != (kind == "labels"):
+        rule = "labels are a pandas frame, a column each (kind = 'labels'), and classes and values a series"
+        raise DataError(f"{rule}; got {kind_of(target)} and kind = {kind!r}")
+    if unit and kind != "value":
+        raise DataError(f"unit is of a value, got unit = {unit!r} and kind = {kind!r}")
+    if isinstance(target, pd.DataFrame):
+        names = tuple(str(key).strip() for key in target.columns)
+        plain = pd.DataFrame({name: _yes_no(name, target.iloc[:, place]) for place, name in enumerate(names)})
+        plain[ID] = target.index
+        return Target("target", labels=names, kind=kind, missing="drop"), sheet_of(plain.reset_index(drop=True), "target")
+    series = _series("target", target)
+    column = VALUE if series.name is None or kind == "classes" or str(series.name) == ID else str(series.name)
+    sheet = sheet_of(pd.DataFrame({ID: series.index, column: series.to_numpy(object)}), "target")
+    return Target("target", column, () if kind == "value" else _classes(series), kind=kind, unit=unit), sheet
+
+
+def _yes_no(name: str, cells: pd.Series) -> list[str]:
+    """A label as texts: 1, 0, and empty where it is not known. Raises: DataError on another cell."""
+    words = {1: "1", 0: "0"}  # True and False are equal to them
+    found = []
+    for place, cell in enumerate(cells.tolist()):
+        if cell is None or cell != cell or type(cell).__name__ in ("NAType", "NaTType"):
+            found.append("")
+        elif cell in words:
+            found.append(words[cell])
+        else:
+            raise DataError(f"label {name!r} must be 1 or True, 0 or False, or missing where it is not known, got {cell!r} in row {place}")
+    return found
 
 
 def _modality(name: str, frame: object, sheets: dict[str, Sheet], rows: str, indicators: bool) -> DescribedModality:

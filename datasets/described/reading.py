@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.datasets.base import DataError, Kind, Modality, Samples, Schema
 from bench.datasets.described.cells import categories, texts_of, values_of
-from bench.datasets.described.description import MOST_STEPS, DescribedModality, Description
+from bench.datasets.described.description import MOST_STEPS, DescribedModality, Description, Target
 from bench.datasets.described.rows import Lookup, Notes, Roster, Tables, is_dated, lookup, one_row, order_of, parts_of, roster_of, said_of
 from bench.datasets.described.sheets import Sheet, read_sheet
 from bench.datasets.described.words import agreeing, count
@@ -60,7 +60,7 @@ def read_samples(description: Description, read: Callable[[Path], Sheet] | None 
     split = None if description.split is None else parts_of(tables, roster, description.split)
     schema = Schema(
         tuple(Modality(one.name, one.letter, found[one.name].kind, found[one.name].values.shape[1:]) for one in description.modalities),
-        description.target.classes,
+        description.target.asked,
     )
     samples = Samples(
         schema,
@@ -81,7 +81,8 @@ def _columns_by_file(description: Description) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for table in (description.target, description.groups, description.split):
         if table is not None:
-            found.setdefault(Path(table.file).name, set()).update((table.column, description.id_of(table)))
+            cells = table.cells if isinstance(table, Target) else (table.column,)
+            found.setdefault(Path(table.file).name, set()).update((*cells, description.id_of(table)))
     for one in description.modalities:
         names = {description.id_of(one), one.order, one.column, *(column.name for column in one.columns), *(c.since for c in one.columns)}
         found.setdefault(Path(one.ids or one.file).name, set()).update(names - {""})

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.datasets.base import DataError
 from bench.datasets.described.cells import ISO, WHOLE, coded, is_missing, numbers, texts_of, times
-from bench.datasets.described.description import Column, DescribedModality, Description, Place
+from bench.datasets.described.description import Column, DescribedModality, Description, Place, Target
 from bench.datasets.described.sheets import Sheet
 from bench.datasets.described.words import agreeing, count
 from bench.datasets.safe import SPLITS
@@ -49,7 +49,7 @@ class Roster:
 
     owner: np.ndarray  # the id of each sample: one of several where rows of a table are kept as samples
     names: np.ndarray  # what the sample is called: its id, and the number of its row where one has several
-    target: np.ndarray  # int64
+    target: np.ndarray  # as `Samples.target`
     base: Path | None = None  # the table whose rows are samples
     row: np.ndarray | None = None  # of it, the row of each sample; -1: none
 
@@ -93,27 +93,27 @@ def roster_of(tables: Tables) -> Roster:
     description, notes = tables.description, tables.notes
     target, sheet = description.target, tables.sheet(description.target.file)
     ids = tables.ids_in(target.file, description.id_of(target))
-    labels, said = coded(sheet, target.column, target.classes)
+    labels, known, said = _told(sheet, target)
     notes += [f"{sheet.file}: {note}" for note in said]
-    if (labels < 0).any():
+    if not known.all():
         if target.missing == "refuse":
-            row = int((labels < 0).argmax())
+            row = int((~known).argmax())
             raise DataError(
-                f"{sheet.where(row)}: {target.column} of {ids[row]!r}, the label, is missing; fill it in, or write "
+                f"{sheet.where(row)}: {target.called} of {ids[row]!r}, the label, is missing; fill it in, or write "
                 'missing = "drop" in [target]'
             )
-        dropped = int((labels < 0).sum())
-        notes.append(f"{sheet.file}: {count(dropped, 'row')} without {target.column} {agreeing(dropped, 'is', 'are')} dropped")
-    kept = np.flatnonzero(labels >= 0)
+        dropped = int((~known).sum())
+        notes.append(f"{sheet.file}: {count(dropped, 'row')} without {target.called} {agreeing(dropped, 'is', 'are')} dropped")
+    kept = np.flatnonzero(known)
     if not len(kept):
-        raise DataError(f"{sheet.file} has no row with a label; {target.column} is missing in all {len(labels)}")
+        raise DataError(f"{sheet.file} has no row with a label; {target.called} is missing in all {len(labels)}")
     kept_as_samples = [one for one in description.modalities if one.rows == "samples"]
     base = {tables.path(one.file): one for one in kept_as_samples}
     if len(base) > 1:
         files = " and ".join(one.file for one in base.values())
         raise DataError(f"{description.path.name}: rows of one table alone may be kept as samples, got {files}; reduce the others")
     if not base:
-        first = _one_label(sheet, ids, labels, kept, target.column, notes)
+        first = _one_label(sheet, ids, labels, kept, target.called, notes)
         return Roster(ids[first], ids[first], labels[first])
     path, modality = next(iter(base.items()))
     for one in description.modalities:
@@ -124,12 +124,12 @@ def roster_of(tables: Tables) -> Roster:
             )
     if path == tables.path(target.file):
         return Roster(ids[kept], _numbered(ids[kept]), labels[kept], path, kept)
-    first = _one_label(sheet, ids, labels, kept, target.column, notes)
+    first = _one_label(sheet, ids, labels, kept, target.called, notes)
     rows_of = _rows_by_id(tables.ids_in(modality.file, description.id_of(modality)))
     order = order_of(tables.sheet(modality.file), modality, notes) if modality.order else None
     owner: list[str] = []
     places: list[int] = []
-    label: list[int] = []
+    label: list[np.ndarray] = []
     for place in first:
         found = rows_of.get(ids[place], np.array([-1]))
         found = found if order is None else found[np.argsort(order[found], kind="stable")]
@@ -137,7 +137,35 @@ def roster_of(tables: Tables) -> Roster:
         label += [labels[place]] * len(found)
         places += found.tolist()
     names = _numbered(np.array(owner, dtype=object))
-    return Roster(np.array(owner, dtype=object), names, np.array(label, dtype=np.int64), path, np.array(places))
+    return Roster(
+        np.array(owner, dtype=object),
+        names,
+        np.array(label, dtype=labels.dtype).reshape(len(label), *labels.shape[1:]),
+        path,
+        np.array(places),
+    )
+
+
+YES_NO = (("0", "1"), ("no", "yes"), ("false", "true"), ("False", "True"), ("No", "Yes"), ("n", "y"))  # no first
+
+
+def _told(sheet: Sheet, target: Target) -> tuple[np.ndarray, np.ndarray, Notes]:
+    """What is told of each row, and whether anything is. Shapes: -> as `Samples.target`, (N,) bool. Raises: DataError."""
+    if target.kind == "value":
+        found, said = numbers(sheet, Column(target.column))
+        return found, np.isfinite(found), said
+    if target.kind == "classes":
+        codes, said = coded(sheet, target.column, target.classes)
+        return codes, codes >= 0, said
+    columns, notes = [], []
+    for name in target.labels:
+        texts = {text for text in texts_of(sheet.column(name)).tolist() if not is_missing(text)}
+        levels = next((pair for pair in YES_NO if texts <= set(pair)), YES_NO[0])
+        codes, said = coded(sheet, name, levels)
+        columns.append(codes)
+        notes += said
+    answers = np.stack(columns, axis=1)
+    return answers, (answers >= 0).any(1), notes
 
 
 def _one_label(sheet: Sheet, ids: np.ndarray, labels: np.ndarray, kept: np.ndarray, column: str, notes: Notes) -> np.ndarray:
@@ -145,7 +173,7 @@ def _one_label(sheet: Sheet, ids: np.ndarray, labels: np.ndarray, kept: np.ndarr
     first: dict[str, int] = {}
     for row in kept.tolist():
         before = first.setdefault(ids[row], row)
-        if labels[row] != labels[before]:
+        if not np.array_equal(labels[row], labels[before]):
             raise DataError(
                 f"{sheet.where(row)}: {column} of {ids[row]!r} is another one than in {sheet.unit} {sheet.lines[before]}; an id has one "
                 'label, unless rows = "samples" of a modality of this file keeps its rows as samples'

@@ -68,7 +68,7 @@ def test_separable_classes_are_learnt(make_samples):
 
 
 def test_every_round_is_used(make_samples):
-    assert fitted(make_samples(n=60), rounds=7).model.n_iter_ == 7
+    assert fitted(make_samples(n=60), rounds=7).fits.models[0].n_iter_ == 7
 
 
 def test_bad_config_is_named():

@@ -220,7 +220,7 @@ ARRAYS = {
     "other rows": ({"0/scores.npy": npy(np.zeros((1, 85, 2)))}, "is float64 of shape (1, 85, 2), and must be"),
     "no classes": ({"0/scores.npy": npy(np.zeros((1, 86, 0)))}, "other shapes than trials x rows x classes"),
     "a class without a score": ({"0/target.npy": npy(np.full(86, 7))}, "names a class that there is no score of"),
-    "labels as texts": ({"0/target.npy": npy(np.full(86, "0"))}, "must be i of"),
+    "labels as texts": ({"0/target.npy": npy(np.full(86, "0"))}, "must be i or f of"),
     "a row twice": ({"0/ids.npy": npy(np.full(86, "a"))}, "names a row twice"),
     "another trial": ({"0/trials.npy": npy(np.array(["0" * 16]))}, "has predictions and no record that is done"),
 }

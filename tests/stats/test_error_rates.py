@@ -50,6 +50,45 @@ def test_crossed_test_errs_as_often_as_it_says(metric, seeds):
     assert 0.03 <= rate(decision, seeds) <= 0.07
 
 
+def labels_of(rng, target, shared, seeds):
+    """Probabilities of four labels of one method. Shapes: (S, N, L)."""
+    own, quality = rng.normal(0, 0.6, target.shape), 0.9 + rng.normal(0, 0.12, (seeds, 1, 1))
+    logits = quality * (2 * (target == 1) - 1) + shared + own + rng.normal(0, 0.6, (seeds, *target.shape))
+    return 1 / (1 + np.exp(-2 * logits))
+
+
+def values_near(rng, target, shared, seeds):
+    """Numbers of one method, whose seeds shrink by unlike factors. Shapes: (S, N, 1)."""
+    own, quality = rng.normal(0, 0.5, len(target)), 0.8 + rng.normal(0, 0.04, (seeds, 1))
+    return (quality * target + shared + own + rng.normal(0, 0.5, (seeds, len(target))))[:, :, None]
+
+
+@SEEDS
+@pytest.mark.parametrize("metric", ["label_auroc", "label_auroc_micro", "label_auprc", "label_f1", "label_brier"])
+def test_crossed_test_of_labels_errs_as_often_as_it_says(metric, seeds):
+    def decision(rng, seeds):
+        target = (rng.random((300, 4)) < (0.15, 0.3, 0.4, 0.5)).astype(np.int64)
+        shared = rng.normal(0, 0.8, (300, 1)) + rng.normal(0, 0.4, target.shape)
+        (a, a_scores), (b, b_scores) = (values_of(metric, known(target), labels_of(rng, target, shared, seeds)) for _ in range(2))
+        return stats.crossed_test(a, b, a_scores, b_scores).p <= 0.05
+
+    def known(target):
+        return np.where(np.arange(target.size).reshape(target.shape) % 11 == 0, -1, target)  # the same for both
+
+    assert 0.03 <= rate(decision, seeds) <= 0.07
+
+
+@SEEDS
+@pytest.mark.parametrize("metric", ["mae", "rmse", "r2", "pearson", "concordance"])
+def test_crossed_test_of_values_errs_as_often_as_it_says(metric, seeds):
+    def decision(rng, seeds):
+        target, shared = rng.gamma(4, 0.5, 300), rng.normal(0, 0.6, 300)
+        (a, a_scores), (b, b_scores) = (values_of(metric, target, values_near(rng, target, shared, seeds)) for _ in range(2))
+        return stats.crossed_test(a, b, a_scores, b_scores).p <= 0.05
+
+    assert 0.03 <= rate(decision, seeds) <= 0.07
+
+
 @SEEDS
 def test_crossed_test_after_holm_over_settings_errs_as_often_as_it_says(seeds):
     def p_of_setting(rng, seeds):

@@ -5,7 +5,8 @@ import pytest
 from sklearn import metrics as reference
 
 from bench.stats.bootstrap import RESAMPLERS
-from bench.stats.metrics import METRICS, expected_calibration_error, score, selection_score, softmax
+from bench.stats.kinds import softmax
+from bench.stats.metrics import METRICS, expected_calibration_error, metrics_of, score, selection_score
 from bench.stats.pseudo import LEAVE_ONE_OUT, PER_SAMPLE
 
 
@@ -79,7 +80,7 @@ def test_a_metric_is_one_row_and_statistics_know_every_row():
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+@pytest.mark.parametrize("metric", metrics_of("classes").values(), ids=metrics_of("classes"))
 def test_sure_and_right_is_perfect_and_no_score_leaves_the_range(metric, classes):
     target = np.arange(4 * classes) % classes
     right, wrong = np.eye(classes)[target], np.eye(classes)[(target + 1) % classes]

@@ -16,7 +16,8 @@ from bench.methods.tracing import read_traces
 from bench.names import Choice
 from bench.question.trial import Trial
 from bench.records.predictions import stack, unstack
-from bench.stats.metrics import auroc, score
+from bench.stats.binary import auroc
+from bench.stats.metrics import score
 from bench.training import loop
 from bench.training import trial as trial_module
 from bench.training.loop import resolve_device

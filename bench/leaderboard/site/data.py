@@ -114,7 +114,8 @@ def _fingerprint(methods: Mapping[str, Scores]) -> str:
 
 def _metric(name: str) -> dict[str, object]:
     metric = METRICS[name]
-    return {"name": name, "higher": metric.higher_is_better, "perfect": metric.perfect, "meaning": metric.meaning}
+    found = {"name": name, "higher": metric.higher_is_better, "perfect": metric.perfect, "meaning": metric.meaning}
+    return {**found, "in_unit": True} if metric.in_unit else found
 
 
 def _method(label: str, by_setting: Mapping[Setting, Mapping[str, Scores]]) -> dict[str, object]:

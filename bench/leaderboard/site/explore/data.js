@@ -30,9 +30,13 @@ function fixed(value, digits) {
   const text = isTie && Number(kept.at(-1)) % 2 === 0 ? kept : Math.abs(value).toFixed(digits);
   return value < 0 && Number(text) !== 0 ? `-${text}` : text;
 }
-const inPoints = (value) => Math.round(value * 1e10) / 1e8;
-const points = (value, digits = 1) => (known(value) ? fixed(inPoints(value), digits) : DASH);
-const signed = (value) => (known(value) ? (fixed(inPoints(value), 1).startsWith("-") ? "" : "+") + fixed(inPoints(value), 1) : DASH);
+/* Scores are shown in hundredths, those of a metric in the unit of a target as they are. */
+const inUnit = Boolean(metrics[0].in_unit);
+const factor = inUnit ? 1 : 100;
+const times = inUnit ? "" : " x 100";
+const inPoints = (value) => Math.round(value * (inUnit ? 1e8 : 1e10)) / 1e8;
+const points = (value, digits = inUnit ? 3 : 1) => (known(value) ? fixed(inPoints(value), digits) : DASH);
+const signed = (value) => (known(value) ? (fixed(inPoints(value), inUnit ? 3 : 1).startsWith("-") ? "" : "+") + fixed(inPoints(value), inUnit ? 3 : 1) : DASH);
 const pText = (p) => (!known(p) ? DASH : p < 0.001 ? "<0.001" : fixed(p, 3));
 /** Three digits that count; thousands with commas, powers of ten where there would be many zeros. */
 const number = (value) => {
@@ -42,4 +46,4 @@ const number = (value) => {
 };
 const interval = (low, high) => (known(low) && known(high) ? `${points(low)} to ${points(high)}` : DASH);
 const some = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
-const margin = some(Number((100 * board.rope).toPrecision(6)), "point");
+const margin = inUnit ? `${Number(board.rope.toPrecision(6))} in its unit` : some(Number((100 * board.rope).toPrecision(6)), "point");

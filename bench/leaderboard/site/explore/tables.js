@@ -21,7 +21,7 @@ function showStandings(found, all) {
     unique(found.settings.map((i) => settings[i].question)).length === 1 ? "Rank" : "Mean rank",
     "Ranks",
     "Letters",
-    `${metric.name} x 100`,
+    `${metric.name}${times}`,
     "Scored",
     "GFLOPs",
     "Parameters",
@@ -72,7 +72,7 @@ function showScores(found) {
     "Modalities",
     "Protocol",
     "Rank",
-    `${metric.name} x 100`,
+    `${metric.name}${times}`,
     "SD",
     "95 % interval",
     "Scored",
@@ -276,7 +276,7 @@ function showTrials(found) {
     trial.reason ? `${trial.status}: ${trial.reason}` : trial.status,
     el("span", { class: "commands" }, command("show", trial.id), el("br"), command("reproduce", trial.id)),
   ]);
-  sortable("trials-table", "Trials, one a line", ["Method", "Setting", "Seed", `${name} x 100`, "Status", "Commands"], body, {
+  sortable("trials-table", "Trials, one a line", ["Method", "Setting", "Seed", `${name}${times}`, "Status", "Commands"], body, {
     paging: body.length > 50,
   });
 }
