@@ -9,6 +9,7 @@ PAPER: dict[str, str] = {  # the methods the suite exists to compare
     "m3care": "bench.methods.m3care:M3Care",
     "muse": "bench.methods.muse:Muse",
     "fusemoe": "bench.methods.fusemoe:FuseMoE",
+    "healnet": "bench.methods.healnet:HEALNet",
 }
 REFERENCE: dict[str, str] = {  # what a method must beat to be worth its name
     "constant": "bench.methods.constant:Constant",
