@@ -10,6 +10,8 @@ PAPER: dict[str, str] = {  # the methods the suite exists to compare
     "muse": "bench.methods.muse:Muse",
     "fusemoe": "bench.methods.fusemoe:FuseMoE",
     "healnet": "bench.methods.healnet:HEALNet",
+    "i2m2": "bench.methods.i2m2:I2M2",
+    "mfm": "bench.methods.mfm:MFM",
 }
 REFERENCE: dict[str, str] = {  # what a method must beat to be worth its name
     "constant": "bench.methods.constant:Constant",

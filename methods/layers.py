@@ -216,6 +216,14 @@ def in_top_k_probability(clean: Tensor, noisy: Tensor, sigma: Tensor, kept: int)
     return torch.where(allowed, torch.special.ndtr(z), 0.0)
 
 
+def loss_of_rows(logits: Tensor, target: Tensor, rows: Tensor) -> Tensor:
+    """Mean cross entropy of the rows named, 0 if there is none: a loss of a part beside the task loss.
+
+    Shapes: logits (B, C), target (B,) int64, rows (B,) bool -> ().
+    """
+    return F.cross_entropy(logits, torch.where(rows, target, -100), reduction="sum", ignore_index=-100) / rows.sum().clamp(min=1)
+
+
 def uniform_subset(observed: Tensor, generator: Generator) -> Tensor:
     """A uniformly drawn non-empty subset of each row's observed modalities; an empty row stays empty.
 

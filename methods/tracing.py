@@ -14,6 +14,7 @@ trace one part at a time. A class says which tables it hands over: `traces = ("r
                                                 input, all rows), cosine_both (of rows that observe both; NaN without one)
     updates     a step of a row, in evaluation  sample, layer, modality (that is read), size (of the change of the state, in norms of the
                                                 state before), entropy (of the attention to it, over log of its tokens; NaN with one token)
+    terms       a row, in evaluation            sample, present (B, P) which of the terms of a sum act, logits (B, P, C) of each
 
 `sample` counts the rows of the part that is scored. Source of the gradient cosine: MoE-Retriever, Fig. 5; of the rest: Fig. 3 and 6.
 """
@@ -34,7 +35,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from bench.methods.base import Method
 
-TABLES = ("routing", "supports", "embeddings", "gradients", "updates")
+TABLES = ("routing", "supports", "embeddings", "gradients", "updates", "terms")
 
 
 class Tracer:

@@ -420,10 +420,10 @@ def test_each_preset_is_known_by_name(preset):
     assert {key: getattr(config, key) for key in cls.presets[preset]} == dict(cls.presets[preset])
 
 
-@pytest.mark.parametrize("preset", ["paper", "as_released"])
-def test_digits_are_learnt(preset):
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", HEALNet.presets)
+def test_digits_trained_with_gaps_are_told_apart_when_complete(preset):
     settings = {"epochs": 12, "batch_size": 64, "learning_rate": 3e-3, "width": 64, "tokens": 4}
     (trial,) = trials_of([f"healnet@{preset}[latents=8]"], "digits", noise=0.3, training=settings)
-    outputs = run_trial(replace(trial, evaluations=("natural",)))
-    predictions = outputs[1].part("test", "natural") if hasattr(outputs[1], "part") else outputs[1]
-    assert predictions is not None
+    record, _ = run_trial(replace(trial, evaluations=("mcar(0)",)))
+    assert record.facts.evaluations["mcar(0)"].metrics["accuracy"] >= 0.92  # 0.944 to 0.955 over seeds in a prototype; mean-mlp 0.950
