@@ -231,7 +231,8 @@ class HEALNet(Method):
     presets = {
         "paper": {},
         "as_released": {
-            "self_attention": True, "skip": "cross", "share": "none", "temperature": 0.5, "start": "normal", "l1": 1.6e-4, "seen_only": False,
+            "self_attention": True, "skip": "cross", "share": "none", "temperature": 0.5, "start": "normal", "l1": 1.6e-4,
+            "seen_only": False,
         },
         "intended": {"self_attention": True, "share": "none", "temperature": 0.5, "start": "normal", "l1": 1.6e-4, "seen_only": False},
     }  # fmt: skip

@@ -168,7 +168,7 @@ class MFM(Method):
         "One network infers the label's code from any subset, with a mask bit a modality: complete training rows can be rare. "
         "surrogate_y='separate' (as_released) has a second one for incomplete rows, which takes over where under 5 % are complete.",
         "One surrogate network a modality, for any subset; the code has six, for three modalities of which one is missing.",
-        "A training step draws one subset of each row's observed modalities; the code decodes all of them, once for each that may be missing.",
+        "A training step draws one subset of each row's observed modalities; the code leaves each modality out once, in every step.",
         "Scaled values are reconstructed: of sequences the real steps, of images and volumes averages over at most 16 (8) cells an axis.",
         "What a row does not observe is no target of any loss; the code trains on complete rows alone.",
         "The kernel is exp(-|x-y|^2 / 2z) without pairs of a row with itself. The code's divides by z twice: from 32 dimensions on it "
@@ -193,7 +193,9 @@ class MFM(Method):
         self.surrogate_y = Inference(seen, config) if config.surrogate_y == "separate" else None  # Phi(Z_y | X_O)
         self.factor_y = None if is_specific else Factor(config)
         own = nn.ModuleList if is_specific else TrainingOnly
-        self.infer = own(Inference(width, config) for _ in range(modalities if has_own and (generates or is_specific) else 0))  # Q(Z_m | X_m)
+        self.infer = own(
+            Inference(width, config) for _ in range(modalities if has_own and (generates or is_specific) else 0)
+        )  # Q(Z_m | X_m)
         self.factor = own(Factor(config) for _ in range(modalities if has_own and (config.reconstruction or is_specific) else 0))
         is_joint = config.factors == "joint" and bool(config.reconstruction or config.mmd)
         self.infer_joint = TrainingOnly([Inference(seen, config)] if is_joint else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -99,10 +100,12 @@ class First(nn.Module):
 def two_layers(arrays, prefix):
     """Linear, LayerNorm, GELU, linear: the released VQA head."""
     inner, outer = arrays[f"{prefix}/W1"], arrays[f"{prefix}/W2"]
-    layers = nn.Sequential(nn.Linear(inner.shape[1], len(inner)), nn.LayerNorm(len(inner)), nn.GELU(), nn.Linear(outer.shape[1], len(outer)))
+    layers = nn.Sequential(
+        nn.Linear(inner.shape[1], len(inner)), nn.LayerNorm(len(inner)), nn.GELU(), nn.Linear(outer.shape[1], len(outer))
+    )
     layers.load_state_dict({
-        "0.weight": inner, "0.bias": arrays[f"{prefix}/b1"], "1.weight": arrays[f"{prefix}/LN_weight"], "1.bias": arrays[f"{prefix}/LN_bias"],
-        "3.weight": outer, "3.bias": arrays[f"{prefix}/b2"],
+        "0.weight": inner, "0.bias": arrays[f"{prefix}/b1"], "1.weight": arrays[f"{prefix}/LN_weight"],
+        "1.bias": arrays[f"{prefix}/LN_bias"], "3.weight": outer, "3.bias": arrays[f"{prefix}/b2"],
     })  # fmt: skip
     return layers
 
@@ -127,13 +130,18 @@ def with_released_heads(arrays, preset):
         method.null = None if method.null is None else nn.Parameter(torch.zeros(2, half))
         features.append(joint)
     rows = len(arrays["y"])
-    batch = Batch({"alpha": torch.zeros(rows, 5), "beta": torch.zeros(rows, 5)}, torch.ones(rows, 2, dtype=torch.bool), arrays["y"], torch.arange(rows))
+    batch = Batch(
+        {"alpha": torch.zeros(rows, 5), "beta": torch.zeros(rows, 5)},
+        torch.ones(rows, 2, dtype=torch.bool),
+        arrays["y"],
+        torch.arange(rows),
+    )
     return method, batch, features
 
 
 @pytest.mark.parametrize(
     ("case", "preset"),
-    [*((case, preset) for case in ("head_K3", "head_K10", "head_pair_K2") for preset in PRODUCTS), ("head_intra_K3", "intra"), ("head_intra_K10", "intra")],
+    [*product(("head_K3", "head_K10", "head_pair_K2"), PRODUCTS), ("head_intra_K3", "intra"), ("head_intra_K10", "intra")],
 )  # fmt: skip
 def test_combination_and_its_gradients_equal_released_code(parity, case, preset):
     arrays = parity(FILE, case)
@@ -193,10 +201,9 @@ def released_mimic(parity, preset="scratch"):
         method.null = None if method.null is None else nn.Parameter(torch.zeros(2, 16))
     for name, module in modules.items():
         module.load_state_dict({key: arrays[f"{name}.{key}"] for key in module.state_dict()})
-    arrays = parity(FILE, "mimic")
+    arrays, whole = parity(FILE, "mimic"), torch.ones(6, 2, dtype=torch.bool)
     batches = [
-        Batch({"static": arrays[f"x0_{i}"], "series": arrays[f"x1_{i}"]}, torch.ones(6, 2, dtype=torch.bool), arrays[f"y_{i}"], torch.arange(6))
-        for i in range(4)
+        Batch({"static": arrays[f"x0_{i}"], "series": arrays[f"x1_{i}"]}, whole, arrays[f"y_{i}"], torch.arange(6)) for i in range(4)
     ]  # fmt: skip
     return method, modules, batches, arrays
 
@@ -220,7 +227,7 @@ def test_epoch_of_training_equals_released_code(parity, preset):
     optimiser = torch.optim.SGD(method.train().parameters(), rate, weight_decay=decay)
     for i, batch in enumerate(batches[:3]):
         loss = F.cross_entropy(method(batch).logits, batch.target)
-        torch.testing.assert_close(loss, arrays["train_losses"][i], **EXACT)
+        torch.testing.assert_close(loss, arrays["train_losses"][i].float(), **EXACT)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(method.parameters(), clip)
@@ -588,6 +595,7 @@ def linear_intra(preset_prior):
     method.unimodal_encoders = Given(1, [nn.Identity()] * 3)
     for m in range(3):
         method.heads[m] = nn.Linear(1, 2)
+        nn.init.zeros_(method.heads[m].bias)  # complete rows tell their sum alone: from one start, they stay alike
     samples = world(20000, gaussians, 3)
     return trained(method, samples, epochs=40, batch_size=2000, learning_rate=0.02)
 
@@ -602,7 +610,9 @@ def test_prior_term_makes_every_pattern_of_complete_training_calibrated():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", [preset for preset in I2M2.presets if "zero" not in I2M2.presets[preset].values() and preset != "no_prior"])
+@pytest.mark.parametrize(
+    "preset", [preset for preset in I2M2.presets if "zero" not in I2M2.presets[preset].values() and preset != "no_prior"]
+)
 def test_presets_come_near_the_exact_posterior_under_every_pattern(preset):
     torch.manual_seed(0)
     method = I2M2(schema_of(3, 1, 2), I2M2Config(**{"width": 16, "hidden": 16, **I2M2.presets[preset]}))

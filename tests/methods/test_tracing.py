@@ -21,6 +21,9 @@ TABLES = {
     "shaspec": {"embeddings"},
     "mmformer": set(),
     "muse": set(),
+    "healnet": {"updates"},
+    "i2m2": {"terms", "embeddings"},
+    "mfm": {"embeddings"},
 }
 
 

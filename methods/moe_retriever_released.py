@@ -1,0 +1,55 @@
+"""What the released MoE-Retriever does where it departs from its paper: the parts that preset `as_released` is put together from.
+
+Idea:    In the release a mean of encoder tokens overwrites what the experts make of a context, so that the retriever is never trained;
+         its fusion layer adds attention to itself instead of to the input; its encoders cut raw values into patches.
+Source:  UNITES-Lab/moe-retriever, `models.py` (`PatchEmbeddings`, the retriever's and the fusion layer's forward pass).
+Differs: nothing. `bench.methods.moe_retriever` holds the paper's parts, and what both have in common.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Generator, Tensor, nn
+
+from bench.datasets.base import Schema
+from bench.methods.encoders import Encoders, PatchEmbedding, without_padding
+from bench.methods.layers import Dropout
+
+if TYPE_CHECKING:
+    from bench.methods.moe_retriever import Context, Retriever
+
+
+class PatchEncoders(Encoders):
+    """The release's tokeniser: raw values of any kind, flattened, padding as zeros, to patches to tokens. Shapes as `Encoders`."""
+
+    def __init__(self, schema: Schema, tokens: int, width: int) -> None:
+        nn.ModuleList.__init__(self, (PatchEmbedding(math.prod(modality.shape), tokens, width) for modality in schema))
+        self.names, self.tokens, self.width = schema.names, tokens, width
+
+    def encode(self, m: int, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self[m](without_padding(x, lengths).flatten(1))
+
+
+class OverwrittenRetriever(nn.Module):
+    """A context's own tokens, as if no expert had seen them. `dead` experts run all the same, in eval mode, and change nothing.
+
+    Shapes: as `Retriever`, without imbalance and routing.
+    """
+
+    def __init__(self, dead: Retriever | None = None) -> None:
+        super().__init__()
+        self.dead = dead
+
+    def forward(self, context: Context, generator: Generator) -> tuple[Tensor, None, None]:
+        if self.dead is not None:
+            with torch.no_grad():
+                self.dead.eval()(context, generator)  # in eval mode, so that no random number is spent
+        return context.tokens, None, None
+
+
+def attention_skip(z: Tensor, attention: Tensor, dropout: Dropout) -> Tensor:
+    """a + a, where the paper has z + a: dropped inside the attention, then again. Keeps the shape."""
+    return attention + dropout(attention)
