@@ -9,7 +9,7 @@ Differs: nothing. `bench.methods.moe_retriever` holds the paper's parts, and wha
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -17,9 +17,6 @@ from torch import Generator, Tensor, nn
 from bench.datasets.base import Schema
 from bench.methods.encoders import Encoders, PatchEmbedding, without_padding
 from bench.methods.layers import Dropout
-
-if TYPE_CHECKING:
-    from bench.methods.moe_retriever import Context, Retriever
 
 
 class PatchEncoders(Encoders):
@@ -34,16 +31,16 @@ class PatchEncoders(Encoders):
 
 
 class OverwrittenRetriever(nn.Module):
-    """A context's own tokens, as if no expert had seen them. `dead` experts run all the same, in eval mode, and change nothing.
+    """A context's own tokens, as if no expert had seen them. `dead`, a retriever, runs all the same, in eval mode, and changes nothing.
 
-    Shapes: as `Retriever`, without imbalance and routing.
+    Shapes: `Context` with tokens (Z, P, D) -> these tokens, no imbalance, no routing.
     """
 
-    def __init__(self, dead: Retriever | None = None) -> None:
+    def __init__(self, dead: nn.Module | None = None) -> None:
         super().__init__()
         self.dead = dead
 
-    def forward(self, context: Context, generator: Generator) -> tuple[Tensor, None, None]:
+    def forward(self, context: Any, generator: Generator) -> tuple[Tensor, None, None]:
         if self.dead is not None:
             with torch.no_grad():
                 self.dead.eval()(context, generator)  # in eval mode, so that no random number is spent

@@ -597,7 +597,17 @@ def linear_intra(preset_prior):
         method.heads[m] = nn.Linear(1, 2)
         nn.init.zeros_(method.heads[m].bias)  # complete rows tell their sum alone: from one start, they stay alike
     samples = world(20000, gaussians, 3)
-    return trained(method, samples, epochs=40, batch_size=2000, learning_rate=0.02)
+    method.prepare(samples)
+    batch, optimiser = as_batch(samples), torch.optim.LBFGS(method.heads.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimiser.zero_grad()
+        found = F.cross_entropy(method.train()(batch).logits, batch.target)
+        found.backward()
+        return found
+
+    optimiser.step(loss)
+    return method.eval()
 
 
 def test_prior_term_makes_every_pattern_of_complete_training_calibrated():

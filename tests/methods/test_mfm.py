@@ -526,7 +526,7 @@ def trained(method, samples, epochs=15, batch_size=32, learning_rate=1e-3):
             loss = loss_of(method, batch.rows(rows))
             loss.backward()
             optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     return method.eval(), losses
 
 
@@ -535,9 +535,9 @@ def test_reconstruction_overfits_a_few_rows(make_samples):
     samples = make_samples(n=32, features=8, missing=0.0)
     values = {name: ((x - x.mean(0)) / x.std(0)).astype(np.float32) for name, x in samples.values.items()}
     samples = replace(samples, values=values)
-    start = float(method.train()(as_batch(samples)).penalties["reconstruction"]) / 3
+    start = method.train()(as_batch(samples)).penalties["reconstruction"].item() / 3
     method, _ = trained(method, samples, epochs=300, learning_rate=3e-3)
-    found = float(method.train()(as_batch(samples)).penalties["reconstruction"]) / 3
+    found = method.train()(as_batch(samples)).penalties["reconstruction"].item() / 3
     assert found < 0.1 < start
 
 
