@@ -24,6 +24,7 @@ from bench.methods.layers import (
     dropout,
     hash_uniform,
     in_top_k_probability,
+    loss_of_rows,
     uniform_size_subset,
     uniform_subset,
 )
@@ -226,6 +227,23 @@ def test_experts_start_as_linear_layers_do():
     layer = SparseExperts(8, 2, 25, 64, 9)
     for parameter, bound in ((layer.weight1, 0.2), (layer.bias1, 0.2), (layer.weight2, 0.125), (layer.bias2, 0.125)):
         assert 0.9 * bound < parameter.abs().max() <= bound
+
+
+# a loss of some rows
+
+
+def test_loss_of_rows_is_their_mean_cross_entropy():
+    logits, target = torch.randn(5, 3, generator=generator()), torch.tensor([0, 2, 1, 1, 0])
+    rows = torch.tensor([True, False, True, False, False])
+    close(loss_of_rows(logits, target, rows), F.cross_entropy(logits[rows], target[rows]))
+
+
+def test_loss_of_no_row_is_zero_and_sends_no_gradient():
+    logits = torch.randn(4, 3, generator=generator(), requires_grad=True)
+    loss = loss_of_rows(logits, torch.full((4,), -1), torch.zeros(4, dtype=torch.bool))
+    loss.backward()
+    assert loss == 0
+    assert not logits.grad.any()
 
 
 # gates: balance and load
