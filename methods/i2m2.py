@@ -43,8 +43,7 @@ class I2M2Config(MethodConfig):
     init: str = "pretrained"  # first each part by itself, then all together, paper; "scratch": together from the start
     pretrain_frac: float = 0.5  # share of the epochs for the parts by themselves; code (AV-MNIST): 30 epochs, then 30
     finetune: bool = True  # False: the parts are trained by themselves throughout
-    missing: str = "marginal"  # the paper's model with what is missing integrated out; "complete_only": the joint term needs every
-    #                            modality; "zero": all terms act on zeros, the released program on incomplete rows
+    missing: str = "marginal"  # is integrated out; "complete_only": the joint term needs every modality; "zero": all terms on zeros, code
     prior: bool = True  # (1 - |O|) log p(y) is added, |O| being the number of observed modalities; False: it is not
     encoders: str = "separate"  # the joint part has encoders of its own, code; "shared": it has not, and stage 1 couples the parts
     combine: str = "product"  # of probabilities, paper; "mixture_eval": their mean in evaluation, what the code tests as "intra"

@@ -48,8 +48,7 @@ class MFMConfig(MethodConfig):
     surrogate_y: str = "amortised"  # one network infers the label's code under every pattern; "separate": its own for incomplete rows
     subsets: str = "uniform"  # a random subset of what is observed; "leave_one_out": all but one modality, as released
     last_recon_slip: bool = False  # True: the last modality's surrogate reconstruction is of rows without the one before, as released
-    factors: str = "both"  # "shared": decoders read the shared factor alone (M_C); "specific": there is none, the label comes from all of
-    #                        the modalities' own (M_B); "joint": one generative code of all modalities in place of theirs (M_A)
+    factors: str = "both"  # "shared": no own ones (M_C in the code); "specific": no shared one (M_B); "joint": one own code of all (M_A)
     target_clip: float = 5.0  # reconstruction targets are cut at +- this many standard deviations, 0: not; ours
 
     def __post_init__(self) -> None:

@@ -72,10 +72,7 @@ class MoERetrieverConfig(MethodConfig):
     n_routers: int = 1  # R; paper. 2: one for each kind of context, M: one for each source modality (our reading)
     gate_norm: str = "softmax_topk"  # Eq. 1; "topk_softmax": the kept gates sum to 1, code
     gate_noise: bool = True  # learned Gaussian noise on the logits in training; code, not in the paper
-    gate_start: str = (
-        "uniform"  # W_g and W_n start from U(-b, b), b = 1 / sqrt(experts): the code's gate inherits fastmoe's NoisyGate, which
-    )
-    #                              ends its constructor so since June 2021 (`reset_parameters`); "zero": ties that rounding breaks
+    gate_start: str = "uniform"  # W_g, W_n from U(+-1/sqrt(E)); code: NoisyGate of fastmoe, `reset_parameters`. "zero": all logits tie
     moe_residual: bool = False  # True: experts add to their input; Eq. 3 has the experts alone
     integrate: str = "balanced"  # half the weight to supports, half to own modalities, code; "mean": equal weight to each
     balance_weight: float = 0.01  # weight of the load-balance penalties; code, not in the paper
