@@ -169,9 +169,11 @@ class Update(nn.Module):
 class FusionLayer(nn.Module):
     """The updates of one fusion layer, eq. 3: one for each modality, and the latents' own if they attend to themselves."""
 
+    cross: Sequence[Update]
+
     def __init__(self, config: HEALNetConfig, features: Sequence[int]) -> None:
         super().__init__()
-        self.cross = nn.ModuleList(Update(config, config.heads, config.head_width, size) for size in features)
+        self.add_module("cross", nn.ModuleList(Update(config, config.heads, config.head_width, size) for size in features))
         self.own = Update(config, config.latent_heads, config.latent_head_width) if config.self_attention else None
 
 
