@@ -32,7 +32,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 SHARES = {"tests": 0.3, "digits": 0.3, "throughput": 0.25, "many": 0.15}  # of the time
 SEEDS, EPOCHS, TRIALS = 5, 3, 16
-THROUGHPUT = ("mean-mlp", "dropout-transformer", "shaspec", "mmformer", "m3care", "muse", "moe-retriever", "fusemoe", "flexmoe", "simmlm")
+THROUGHPUT = (
+    "mean-mlp", "dropout-transformer", "shaspec", "mmformer", "m3care", "muse", "moe-retriever", "fusemoe", "flexmoe", "simmlm", "healnet",
+    "i2m2", "mfm",
+)  # fmt: skip
 
 
 class Ended(Exception):

@@ -34,7 +34,7 @@ from bench.datasets.base import Batch, Modality, Samples, Schema, as_batch
 from bench.errors import UsageError
 from bench.methods.base import Method
 from bench.methods.layers import Attention, Dropout, cv_squared
-from bench.methods.moe_retriever import MoERetriever, Routing
+from bench.methods.moe_retriever import MoERetriever, Retriever, Routing
 from bench.names import parse_choice
 from bench.training.cost import FORMULAS, training_flops
 
@@ -82,7 +82,7 @@ class LoopMoERetriever(MoERetriever):
                     child.__class__ = PlainAttention
 
     def complete(self, tokens: Tensor, batch: Batch, draw: int = 0) -> tuple[Tensor, Tensor | None]:
-        if self.is_warm_up or self.retriever is None or self.bank is None:
+        if self.is_warm_up or not isinstance(self.retriever, Retriever) or self.bank is None:
             return super().complete(tokens, batch, draw)
         filled, routings, targets = tokens.clone(), [], []
         for row, target in (~batch.observed).nonzero().tolist():
@@ -229,7 +229,7 @@ def against_loop(samples: Samples, data: Batch, rounds: int) -> dict[str, float]
     loop.load_state_dict(batched.state_dict())
     logits = [_evaluated(method, data.rows(torch.arange(64, device=data.observed.device))) for method in (batched, loop)]
     # without the random numbers of training, which the two spend in different orders, a step has one gradient
-    options: dict[str, object] = {"dropout": 0.0, "gate_noise": False, "router_std": 0.02, "balance_weight": 0.0}
+    options: dict[str, object] = {"dropout": 0.0, "gate_noise": False, "balance_weight": 0.0}
     pair = [build("moe-retriever", samples, device, cls, **options) for cls in (None, LoopMoERetriever)]
     gradients = [_gradient(method, data.rows(torch.arange(64, device=data.observed.device))) for method in pair]
     fast, slow = Epoch(batched, data, WORKLOAD["batch_size"]), Epoch(loop, data, WORKLOAD["batch_size"])

@@ -100,6 +100,31 @@ def task_loss(target: Target, logits: Tensor, wanted: Tensor, value_loss: str = 
     return ERRORS[value_loss](logits.squeeze(1), wanted.to(logits.dtype))
 
 
+def loss_of_rows(target: Target, logits: Tensor, wanted: Tensor, rows: Tensor, value_loss: str = "squared") -> Tensor:
+    """Mean of `row_losses` over the rows named, 0 if there is none: a loss of a part beside the task loss.
+
+    Shapes: logits (B, O), wanted as `Batch.target`, rows (B,) bool -> ().
+    """
+    if target.kind == "classes":
+        total = F.cross_entropy(logits, torch.where(rows, wanted, -100), reduction="sum", ignore_index=-100)
+    else:
+        total = torch.where(rows, row_losses(target, logits, wanted, value_loss), 0.0).sum()
+    return total / rows.sum().clamp(min=1)
+
+
+def prior_logits(train: Samples) -> Tensor:
+    """Logits that say what training rows say without a look at them, each answer counted once more than it occurs. Shapes: -> (O,).
+
+    log p(y) of classes, log odds of labels among the rows that know them, 0 of a value, which is the mean of training.
+    """
+    target, wanted = train.schema.target, torch.from_numpy(train.target)
+    if target.kind == "classes":
+        return ((torch.bincount(wanted, minlength=target.outputs) + 1) / (len(wanted) + target.outputs)).log()
+    if target.kind == "labels":
+        return (((wanted == 1).sum(0) + 1) / ((wanted == 0).sum(0) + 1)).log()
+    return torch.zeros(target.outputs)
+
+
 NEARLY = {  # names of other libraries, and of a slip, for what `Method` calls otherwise
     "optimiser": (
         "optimizer optimizers optimisers configure_optimizers configure_optimizer configure_optimisers configure_optimiser get_optimizer "

@@ -11,6 +11,9 @@ PAPER: dict[str, str] = {  # the methods the suite exists to compare
     "fusemoe": "bench.methods.fusemoe:FuseMoE",
     "flexmoe": "bench.methods.flexmoe:FlexMoE",
     "simmlm": "bench.methods.simmlm:SimMLM",
+    "healnet": "bench.methods.healnet:HEALNet",
+    "i2m2": "bench.methods.i2m2:I2M2",
+    "mfm": "bench.methods.mfm:MFM",
 }
 REFERENCE: dict[str, str] = {  # what a method must beat to be worth its name
     "constant": "bench.methods.constant:Constant",

@@ -408,10 +408,10 @@ class FlexMoE(Method):
         self.position = nn.Parameter(torch.zeros(1, modalities * tokens, width))
         layers = [Layer(config, modalities, 0 if depth % 2 else experts) for depth in range(config.layers)]
         self.add_module("layers", nn.ModuleList(layers))
-        self.head = nn.Sequential(nn.Linear(modalities * width, len(schema.classes)))
+        self.head = nn.Sequential(nn.Linear(modalities * width, schema.outputs))
         if config.head_layers == 2:
             hidden = nn.Linear(modalities * width, width)
-            self.head = nn.Sequential(hidden, nn.ReLU(), Dropout(config.dropout), nn.Linear(width, len(schema.classes)))
+            self.head = nn.Sequential(hidden, nn.ReLU(), Dropout(config.dropout), nn.Linear(width, schema.outputs))
         self.experts, self.combinations = experts, table
         ids = np.empty(2**modalities, dtype=np.int64)  # of each set of modalities written as a binary number
         ids[0], ids[(table << np.arange(modalities)).sum(1)] = len(table), np.arange(len(table))

@@ -6,8 +6,8 @@ Idea:    Before fusion, every missing modality of a sample gets an embedding mad
 Source:  paper Eq. 1 (gate), Eq. 2 (supporting group), Eq. 3 (experts), Algorithm 1, Table 3 (ablations), appendix A.2; official
          code UNITES-Lab/moe-retriever, `models.py`, `moe_module.py`, `main.py`.
 Differs: in the official code a mean of encoder tokens overwrites the experts' output, the retriever is never trained, and the
-         fusion layer has no skip path. Preset `paper` does what the paper says, `as_released` what the code does. In both,
-         supports come from training rows alone. More in `MoERetriever.deviations`.
+         fusion layer has no skip path. Preset `paper` does what the paper says, `as_released` what the code does, with the parts of
+         `moe_retriever_released`. In both, supports come from training rows alone. More in `MoERetriever.deviations`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from bench.datasets.base import Batch, Samples, Schema, as_batch
 from bench.methods.base import Method, MethodConfig, Prediction
 from bench.methods.encoders import Encoders, PatchEncoders
 from bench.methods.layers import Attention, Dropout, FeedForward, SparseExperts, count_of, cv_squared, hash_uniform, in_top_k_probability
+from bench.methods.moe_retriever_released import OverwrittenRetriever, attention_skip
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ CHOICES = {
     "integrate": ("balanced", "mean"),
     "encoder": ("suite", "patch"),
     "fusion_skip": ("input", "attention"),
+    "gate_start": ("uniform", "zero"),
     "support_pool": ("train", "transductive"),
 }
 SIZES: tuple[str, ...] = ("tokens", "width", "heads", "n_target_experts", "kept", "n_routers", "n_draws")
@@ -70,7 +72,7 @@ class MoERetrieverConfig(MethodConfig):
     n_routers: int = 1  # R; paper. 2: one for each kind of context, M: one for each source modality (our reading)
     gate_norm: str = "softmax_topk"  # Eq. 1; "topk_softmax": the kept gates sum to 1, code
     gate_noise: bool = True  # learned Gaussian noise on the logits in training; code, not in the paper
-    router_std: float = 0.0  # spread of the initial W_g; code: zeros
+    gate_start: str = "uniform"  # W_g, W_n from U(+-1/sqrt(E)); code: NoisyGate of fastmoe, `reset_parameters`. "zero": all logits tie
     moe_residual: bool = False  # True: experts add to their input; Eq. 3 has the experts alone
     integrate: str = "balanced"  # half the weight to supports, half to own modalities, code; "mean": equal weight to each
     balance_weight: float = 0.01  # weight of the load-balance penalties; code, not in the paper
@@ -89,7 +91,7 @@ class MoERetrieverConfig(MethodConfig):
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         for names, rule, holds in (
             (SIZES, "at least 1", lambda value: value >= 1),
-            (("n_support", "n_shared", "router_std", "balance_weight"), "at least 0", lambda value: value >= 0),
+            (("n_support", "n_shared", "balance_weight"), "at least 0", lambda value: value >= 0),
             (("dropout", "warmup_fraction"), "in [0, 1)", lambda value: 0 <= value < 1),
         ):
             for name in names:
@@ -111,6 +113,11 @@ class MoERetrieverConfig(MethodConfig):
                 "support_pool must be 'train', got 'transductive': it draws supports from the rows under evaluation, "
                 "and a method is given training rows alone, so that no score depends on other rows of the test part"
             )
+
+
+def input_skip(z: Tensor, attention: Tensor, dropout: Dropout) -> Tensor:
+    """z + a: the skip path of a transformer. Keeps the shape."""
+    return z + attention
 
 
 def supporting_groups(bank: Tensor, own: Tensor, target: Tensor) -> Tensor:
@@ -167,8 +174,9 @@ class Router(nn.Module):
     def __init__(self, config: MoERetrieverConfig, experts: int, kept: int, allowed: Tensor, routers: int = 1) -> None:
         super().__init__()
         self.kept, self.gate_norm = kept, config.gate_norm
-        self.gate = nn.Parameter(torch.empty(routers, experts, config.width).normal_(std=config.router_std))  # W_g
-        self.spread = nn.Parameter(torch.zeros_like(self.gate)) if config.gate_noise else None  # W_n
+        bound = experts**-0.5 if config.gate_start == "uniform" else 0.0
+        self.gate = nn.Parameter(torch.empty(routers, experts, config.width).uniform_(-bound, bound))  # W_g
+        self.spread = nn.Parameter(torch.empty_like(self.gate).uniform_(-bound, bound)) if config.gate_noise else None  # W_n
         self.register_buffer("allowed", allowed, persistent=False)
 
     def forward(self, u: Tensor, pool: Tensor, router: Tensor, noise: Tensor | None = None) -> Routing:
@@ -304,7 +312,7 @@ class FusionLayer(nn.Module):
     def __init__(self, config: MoERetrieverConfig, sparse: bool) -> None:
         super().__init__()
         width, hidden = config.width, 2 * config.width
-        self.skip_input = config.fusion_skip == "input"
+        self.skip = {"input": input_skip, "attention": attention_skip}[config.fusion_skip]
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, config.heads, config.dropout, qkv_bias=False)
         self.dropout = Dropout(config.dropout)
@@ -317,7 +325,7 @@ class FusionLayer(nn.Module):
 
     def forward(self, z: Tensor, generator: Generator) -> tuple[Tensor, Tensor | None]:
         a = self.dropout(self.attention(self.norm1(z).flatten(1, 2))).view_as(z)
-        z = z + a if self.skip_input else a + self.dropout(a)  # code: dropped inside its attention, then again
+        z = self.skip(z, a, self.dropout)
         if self.router is None:
             return z + self.dropout(self.feed_forward(self.norm2(z))), None
         u = self.norm2(z).flatten(0, 2)  # (V, D)
@@ -350,6 +358,13 @@ class Fusion(nn.Module):
         return self.head(z.mean(2).flatten(1)), sum(sparse) if sparse else None  # (B, C)
 
 
+def retriever_of(config: MoERetrieverConfig, modalities: int) -> Retriever | OverwrittenRetriever:
+    """What makes embeddings of a context: experts, or with routing "none" nothing, as released. One modality has no context."""
+    if config.routing != "none" and modalities > 1:
+        return Retriever(config, modalities)
+    return OverwrittenRetriever(Retriever(config, modalities) if config.burn_dead_smoe and modalities > 1 else None)
+
+
 class MoERetriever(Method):
     """Missing modalities are retrieved from experts that read other samples and the sample's own modalities.
 
@@ -371,7 +386,7 @@ class MoERetriever(Method):
     uses_other_samples = True
     presets = {
         "paper": {},
-        "paper_strict": {"balance_weight": 0.0, "gate_noise": False, "router_std": 0.02},
+        "paper_strict": {"balance_weight": 0.0, "gate_noise": False},
         "as_released": {
             "routing": "none", "attn_axis": "patch", "gate_norm": "topk_softmax", "encoder": "patch", "fusion_skip": "attention"
         },
@@ -391,8 +406,7 @@ class MoERetriever(Method):
         "A supporting group smaller than wanted gives all its members, an empty one none, and own modalities then carry the "
         "whole weight; the official code stops with an error.",
         "Preset paper keeps the official code's gate noise and load-balance loss (weight 0.01), which the paper does not "
-        "mention, but counts allowed experts alone and clears the loss at each step; paper_strict has neither, and W_g starts "
-        "from N(0, 0.02) instead of zero.",
+        "mention, but counts allowed experts alone and clears the loss at each step; paper_strict has neither.",
         "Preset paper adds the attention's input to its output; the paper does not say.",
         "Attention output is dropped once (as_released: twice, before and after the slip, as in the official code).",
         "The meaning of 2 and 4 routers in Table 3 is ours: one for each kind of context, one for each source modality.",
@@ -408,9 +422,8 @@ class MoERetriever(Method):
         super().__init__(schema, config)
         modalities = len(schema)
         self.encoders = (Encoders if config.encoder == "suite" else PatchEncoders)(schema, config.tokens, config.width)
-        self.retriever = Retriever(config, modalities) if config.routing != "none" and modalities > 1 else None
+        self.retriever = retriever_of(config, modalities)
         self.fusion = Fusion(config, modalities, schema.outputs)
-        self.burned = Retriever(config, modalities) if config.burn_dead_smoe and modalities > 1 else None
         self.register_buffer("eval_seed", torch.zeros((), dtype=torch.int64))
         self.register_buffer("known", torch.ones(modalities, dtype=torch.bool))  # modalities that a training row observes
         self.register_buffer("retrievals", torch.zeros(2, dtype=torch.int64), persistent=False)
@@ -463,13 +476,8 @@ class MoERetriever(Method):
             return tokens, None
         context = self.context(tokens, batch, draw)
         if context is None:
-            return tokens, None if self.retriever is None else tokens.new_zeros(())
-        if self.burned is not None:
-            with torch.no_grad():
-                self.burned.eval()(context, self.generator)  # in eval mode, so that no random number is spent
-        y, imbalance, routing = context.tokens, None, None  # (Z, P, D)
-        if self.retriever is not None:
-            y, imbalance, routing = self.retriever(context, self.generator)
+            return tokens, tokens.new_zeros(()) if isinstance(self.retriever, Retriever) else None
+        y, imbalance, routing = self.retriever(context, self.generator)  # (Z, P, D)
         weights = context.weights(self.config.integrate)  # (Z,)
         self.trace_context(context, routing, weights, batch.index)
         y = y * weights[:, None, None]

@@ -21,7 +21,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from bench.datasets.base import Batch, Samples, Schema
-from bench.methods.base import Method, MethodConfig, Prediction
+from bench.methods.base import Method, MethodConfig, Prediction, row_losses
 from bench.methods.encoders import Encoders
 
 log = logging.getLogger(__name__)
@@ -55,11 +55,6 @@ class SimMLMConfig(MethodConfig):
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         if self.mofe < 0 or not 0 <= self.expert_share < 1:
             raise ValueError(f"mofe must not be negative and expert_share in [0, 1), got {self.mofe} and {self.expert_share}")
-
-
-def task_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy of each row under each of its predictions. Shapes: logits (B, ..., C), target (B,) -> (B, ...)."""
-    return F.cross_entropy(logits.movedim(-1, 1), target.view(-1, *[1] * (logits.dim() - 2)).expand(logits.shape[:-1]), reduction="none")
 
 
 def ranking(more: Tensor, fewer: Tensor) -> Tensor:
@@ -147,7 +142,7 @@ class SimMLM(Method):
 
     def __init__(self, schema: Schema, config: SimMLMConfig) -> None:
         super().__init__(schema, config)
-        modalities, classes = len(schema), len(schema.classes)
+        modalities, classes = len(schema), schema.outputs
         self.encode = Encoders(schema, config.tokens, config.width)
         self.experts = nn.ModuleList(nn.Linear(config.width, classes) for _ in schema)
         if config.gate != "none":
@@ -219,16 +214,20 @@ class SimMLM(Method):
         else:
             seen = torch.where(inside, features, 0.0).flatten(1)
             scores = self.scores(torch.cat([seen, view.to(seen.dtype)], dim=1))
-        return mixture(scores, votes, view, self.config.level)
+        return mixture(scores, votes, view, self.config.level, self.schema.target.kind)
+
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss of each row under each of its predictions. Shapes: logits (B, ..., C), target (B,) -> (B, ...)."""
+        return row_losses(self.schema.target, logits, target, self.config.value_loss)
 
     def loss_alone(self, votes: Tensor, target: Tensor, observed: Tensor) -> Tensor:
         """Each expert's mean loss on the rows that observe its modality, summed over experts: as many runs of their own."""
-        losses = torch.where(observed, task_loss(votes, target), 0.0)  # (B, M)
+        losses = torch.where(observed, self.losses(votes, target), 0.0)  # (B, M)
         return (losses.sum(0) / observed.sum(0).clamp(min=1)).sum()
 
     def penalties(self, more: Tensor, fewer: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Eq. 3 without the suite's own loss of the larger view. No gradient is stopped."""
-        losses = task_loss(torch.stack([more, fewer], dim=1), target)  # (B, 2)
+        losses = self.losses(torch.stack([more, fewer], dim=1), target)  # (B, 2)
         terms = {"fewer": losses[:, 1].mean()}
         return terms | ({"mofe": self.config.mofe * ranking(losses[:, 0], losses[:, 1])} if self.config.mofe else {})
 
@@ -244,16 +243,21 @@ class SimMLM(Method):
         )  # fmt: skip
 
 
-def mixture(scores: Tensor, votes: Tensor, present: Tensor, level: str = "logit") -> tuple[Tensor, Tensor]:
+def mixture(scores: Tensor, votes: Tensor, present: Tensor, level: str = "logit", kind: str = "classes") -> tuple[Tensor, Tensor]:
     """Mixed logits (B, C) and the weights (B, M, 1 or C): softmax of the scores of what is present, exactly 0 elsewhere.
 
-    At the level of probabilities the logits are log sum_m w_m softmax(o_m). A row without anything present has logits of zero.
+    At the level of probabilities the logits are log sum_m w_m softmax(o_m), of labels the log odds of sum_m w_m sigmoid(o_m); a value has
+    one level. A row without anything present has logits of zero.
     Shapes: scores (B, M, 1 or C), votes (B, M, C), present (B, M) bool.
     """
     inside = present.unsqueeze(2)
     scores = scores.masked_fill(~inside, ABSENT)
     weights = torch.where(inside, scores.softmax(1), 0.0)
-    if level == "logit":
+    if level == "logit" or kind == "value":
         return (weights * torch.where(inside, votes, 0.0)).sum(1), weights
-    mixed = (scores.log_softmax(1) + torch.where(inside, votes, 0.0).log_softmax(2)).logsumexp(1)
+    logs, votes = scores.log_softmax(1), torch.where(inside, votes, 0.0)
+    if kind == "labels":
+        mixed = (logs + F.logsigmoid(votes)).logsumexp(1) - (logs + F.logsigmoid(-votes)).logsumexp(1)
+    else:
+        mixed = (logs + votes.log_softmax(2)).logsumexp(1)
     return torch.where(present.any(1, keepdim=True), mixed, 0.0), weights

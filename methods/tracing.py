@@ -13,6 +13,9 @@ trace one part at a time. A class says which tables it hands over: `traces = ("r
     gradients   two modalities in a batch       epoch, first, second, rows (that observe both), cosine (of the gradients of the fusion
                                                 input, all rows), cosine_both (of rows that observe both; NaN without one), norm_first and
                                                 norm_second (of each gradient, over the rows that observe the modality)
+    updates     a step of a row, in evaluation  sample, layer, modality (that is read), size (of the change of the state, in norms of the
+                                                state before), entropy (of the attention to it, over log of its tokens; NaN with one token)
+    terms       a row, in evaluation            sample, present (B, P) which of the terms of a sum act, logits (B, P, C) of each
 
 `sample` counts the rows of the part that is scored. Source of the gradient cosine: MoE-Retriever, Fig. 5; of the rest: Fig. 3 and 6.
 """
@@ -33,7 +36,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from bench.methods.base import Method
 
-TABLES = ("routing", "supports", "embeddings", "gradients")
+TABLES = ("routing", "supports", "embeddings", "gradients", "updates", "terms")
 
 
 class Tracer:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.datasets.base import Classes, Labels, Samples, Value, as_batch
-from bench.methods.base import Estimator, Method, row_losses, task_loss
+from bench.methods.base import Estimator, Method, loss_of_rows, prior_logits, row_losses, task_loss
 from bench.methods.catalog import CEILING, METHODS
 from bench.methods.muse import alike
 from bench.stats.kinds import KINDS
@@ -163,3 +163,37 @@ def test_rows_are_alike_by_class_by_shared_labels_or_by_distance():
     same, pairs = alike(torch.tensor([0.0, 1.0, torch.nan]), torch.float32)
     assert same[0, 1].item() == pytest.approx(np.exp(-1))
     assert pairs.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+
+
+ASKED = [
+    (Classes(("a", "b", "c")), torch.tensor([0, 2, 1, 1, 0])),
+    (Labels(("a", "b", "c")), torch.tensor([[0, 1, 1], [1, 0, 0], [1, 1, 1], [0, 0, 1], [1, 0, 1]])),
+    (Value("v"), torch.tensor([0.5, -1.0, 2.0, 0.0, 1.0])),
+]
+
+
+@pytest.mark.parametrize(("asked", "target"), ASKED, ids=["classes", "labels", "value"])
+def test_loss_of_some_rows_is_the_loss_of_a_batch_of_them(asked, target):
+    logits = torch.randn(5, asked.outputs, generator=torch.Generator().manual_seed(0))
+    rows = torch.tensor([True, False, True, False, False])
+    torch.testing.assert_close(loss_of_rows(asked, logits, target, rows), task_loss(asked, logits[rows], target[rows]))
+
+
+@pytest.mark.parametrize(("asked", "target"), ASKED, ids=["classes", "labels", "value"])
+def test_loss_of_no_row_is_zero_and_sends_no_gradient(asked, target):
+    logits = torch.randn(5, asked.outputs, requires_grad=True)
+    loss = loss_of_rows(asked, logits, torch.full_like(target, -1), torch.zeros(5, dtype=torch.bool))
+    loss.backward()
+    assert loss == 0
+    assert not logits.grad.any()
+
+
+def test_prior_counts_each_answer_once_more_than_it_occurs(make_samples):
+    samples = make_samples(n=3, classes=3)
+    classes = dataclasses.replace(samples, target=np.array([0, 0, 1]))
+    torch.testing.assert_close(prior_logits(classes).exp(), torch.tensor([3.0, 2.0, 1.0]) / 6)
+    schema = dataclasses.replace(samples.schema, target=Labels(("first", "second")))
+    labels = dataclasses.replace(samples, schema=schema, target=np.array([[1, -1], [1, 0], [0, 0]]))
+    torch.testing.assert_close(prior_logits(labels).sigmoid(), torch.tensor([3 / 5, 1 / 4]))
+    value = dataclasses.replace(samples, schema=dataclasses.replace(samples.schema, target=Value("v")), target=np.array([0.0, 1.0, 2.0]))
+    assert prior_logits(value).tolist() == [0.0]

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from bench import registry
 from bench.datasets.base import Batch, Modality, Samples, Schema, as_batch
+from bench.methods.encoders import PatchEncoders
 from bench.methods.layers import cv_squared
 from bench.methods.moe_retriever import (
     CHOICES,
@@ -22,7 +23,6 @@ from bench.methods.moe_retriever import (
     FusionLayer,
     MoERetriever,
     MoERetrieverConfig,
-    PatchEncoders,
     Retriever,
     Router,
     distinct_ranks,
@@ -113,7 +113,7 @@ def by_loop(model: MoERetriever, batch: Batch) -> Tensor:
     c, r = model.config, model.retriever
     tokens = model.encoders(batch)
     filled = tokens.clone()
-    own, shared = c.n_target_experts, range(len(model.schema) * c.n_target_experts, len(r.experts.weight1) if r else 0)
+    own, shared = c.n_target_experts, range(len(model.schema) * c.n_target_experts, len(r.experts.weight1) if c.routing != "none" else 0)
     for i, t in (~batch.observed).nonzero().tolist():
         observed = batch.observed[i]
         elements, kinds, sources = [], [], []
@@ -552,7 +552,7 @@ def test_few_modalities_and_rows_work(make_samples, modalities, rows):
     model = build(train).train()
     loss_of(model, as_batch(train.rows(np.arange(rows)))).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    assert (model.retriever is None) == (modalities == 1)
+    assert isinstance(model.retriever, Retriever) == (modalities > 1)
 
 
 @pytest.mark.parametrize("preset", MoERetriever.presets)
@@ -562,7 +562,7 @@ def test_batch_of_one_pair_trains(make_samples, preset):
     prediction = model(as_batch(train.rows(np.arange(1))))
     (F.cross_entropy(prediction.logits, torch.tensor([0])) + sum(prediction.penalties.values())).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    assert model.retriever is None or model.retriever.router.gate.grad.any()
+    assert not isinstance(model.retriever, Retriever) or model.retriever.router.gate.grad.any()
 
 
 @torch.no_grad()
@@ -573,13 +573,23 @@ def test_two_modalities_give_one_support_and_one_own_element(make_samples):
     assert torch.bincount(context.pair[context.intra]).tolist() == torch.bincount(context.pair[~context.intra]).tolist() == [1] * 4
 
 
-@pytest.mark.parametrize(("preset", "spread"), [("paper", 0.0), ("paper_strict", 0.02)])
-def test_strict_preset_starts_without_ties(make_samples, preset, spread):
+@pytest.mark.parametrize("preset", ["paper", "paper_strict"])
+def test_gates_start_uniform_as_those_of_the_official_class(make_samples, preset):
     torch.manual_seed(0)
     model = MoERetriever(make_samples(modalities=4).schema, MoERetrieverConfig(**MoERetriever.presets[preset]))
-    gate = model.retriever.router.gate
-    assert abs(gate.std() - spread) < 0.001
-    assert (gate.unique().numel() == 1) == (preset == "paper")
+    bound = 36**-0.5  # kaiming_uniform_ with a = sqrt(5) on (D, E) takes E as fan-in
+    router = model.retriever.router
+    for weight in (router.gate.detach(), *(() if router.spread is None else (router.spread.detach(),))):
+        assert bound * 0.99 < weight.abs().max() <= bound
+        assert float(weight.std()) == pytest.approx(bound / 3**0.5, rel=0.02)
+        reference = torch.nn.init.kaiming_uniform_(torch.empty(128, 36), a=5**0.5)
+        assert float(weight.std()) == pytest.approx(float(reference.std()), rel=0.05)
+
+
+def test_gates_can_start_at_zero(make_samples):
+    router = MoERetriever(make_samples().schema, MoERetrieverConfig(**SMALL, gate_start="zero")).retriever.router
+    assert not router.gate.any()
+    assert not router.spread.any()
 
 
 def test_retrieval_needs_preparation(make_samples):
@@ -621,8 +631,8 @@ def test_bad_router_counts_are_refused(make_samples):
 @pytest.mark.parametrize(
     ("preset", "changes"),
     [
-        ("paper", {"gate_noise": True, "router_std": 0.0, "balance_weight": 0.01, "gate_norm": "softmax_topk", "routing": "context"}),
-        ("paper_strict", {"gate_noise": False, "router_std": 0.02, "balance_weight": 0.0, "gate_norm": "softmax_topk"}),
+        ("paper", {"gate_noise": True, "gate_start": "uniform", "balance_weight": 0.01, "gate_norm": "softmax_topk", "routing": "context"}),
+        ("paper_strict", {"gate_noise": False, "gate_start": "uniform", "balance_weight": 0.0, "gate_norm": "softmax_topk"}),
         ("as_released", {"routing": "none", "encoder": "patch", "fusion_skip": "attention", "gate_norm": "topk_softmax"}),
     ],
 )
@@ -690,7 +700,7 @@ def test_dead_experts_change_cost_alone(make_samples):
     train, models = make_samples(n=24, modalities=4), []
     for burn in (False, True):
         model = build(train, **MoERetriever.presets["as_released"], burn_dead_smoe=burn, dropout=0.5)
-        assert (model.burned is not None) == burn
+        assert (model.retriever.dead is not None) == burn
         models.append(model)
     plain, burned = models
     burned.load_state_dict(plain.state_dict(), strict=False)
@@ -701,9 +711,9 @@ def test_dead_experts_change_cost_alone(make_samples):
             logits.append(model.train(mode)(as_batch(train)).logits)
         assert torch.equal(*logits)
     loss_of(burned.train(), as_batch(train)).backward()
-    assert all(parameter.grad is None for parameter in burned.burned.parameters())
+    assert all(parameter.grad is None for parameter in burned.retriever.dead.parameters())
     sizes = [sum(p.numel() for p in model.parameters()) for model in models]
-    assert sizes[1] - sizes[0] == sum(p.numel() for p in burned.burned.parameters()) > 0
+    assert sizes[1] - sizes[0] == sum(p.numel() for p in burned.retriever.dead.parameters()) > 0
 
 
 # dropout of the fusion
@@ -930,8 +940,8 @@ def test_released_preset_equals_release_end_to_end(parity, burn):
     loss.backward()
     for m, encoder in enumerate(model.encoders):
         close(encoder.linear.weight.grad, z[f"grad_enc{m}_W"], rtol=1e-4, atol=1e-6)
-    assert model.retriever is None
-    dead = model.burned.parameters() if burn else []
+    dead = list(model.retriever.parameters())
+    assert bool(dead) == burn
     assert sum(parameter.grad is not None for parameter in dead) == z["retriever_params_with_grad"]
     model.on_epoch(0, 20)
     close(model(batch).logits, z["logits_warmup"])

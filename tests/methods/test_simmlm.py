@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.datasets.base import Modality, Samples, Schema, as_batch
-from bench.methods.simmlm import NestedPairs, SimMLM, SimMLMConfig, mixture, ranking, task_loss
+from bench.methods.simmlm import NestedPairs, SimMLM, SimMLMConfig, mixture, ranking
 from bench.methods.tracing import tracing
 
 SMALL = {"width": 8, "gate_width": 4, "epochs": 10}
@@ -237,13 +237,6 @@ def test_second_stage_is_the_sum_of_both_views_and_their_ranking(make_samples):
     assert_close(F.cross_entropy(prediction.logits, batch.target), losses[0].mean())
     assert_close(prediction.penalties["fewer"], losses[1].mean())
     assert_close(prediction.penalties["mofe"], 0.3 * (losses[0] - losses[1]).clamp(min=0).mean())
-
-
-def test_task_loss_is_the_cross_entropy_of_each_prediction():
-    logits, target = torch.randn(4, 3, 5), torch.tensor([0, 4, 2, 1])
-    expected = torch.stack([F.cross_entropy(logits[:, m], target, reduction="none") for m in range(3)], dim=1)
-    assert_close(task_loss(logits, target), expected)
-    assert_close(task_loss(logits[:, 0], target), expected[:, 0])
 
 
 # ---- stages

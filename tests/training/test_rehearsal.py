@@ -41,11 +41,15 @@ OTHERS = [  # ways of the methods that no preset goes
     ("mmformer", "missing_tokens=mask,modality_dropout=bernoulli"),
     ("flexmoe", "top1=forced,routers=separate"), ("flexmoe", "bank=shared,modality_dropout=uniform_k,head_layers=2"),
     ("simmlm", "level=probability,gate=class"),
+    ("healnet", "context=raw"), ("healnet", "order=reversed,gate=gelu,position=false,self_attention=true,skip=cross"),
+    ("i2m2", "aux=0.1,modality_dropout=uniform_subset"), ("i2m2", "encoders=shared,missing=zero"),
+    ("mfm", "kernel=released,target_clip=0"), ("mfm", "factors=joint,subsets=leave_one_out"),
 ]  # fmt: skip
 FORCED = {  # where shapes hang on values, so that a step on a GPU must wait: function -> why
     "rows_by_modality": "an encoder gets the rows that observe its modality",
     "SequenceEncoder.forward": "a batch of sequences ends with its longest",
     "SparseExperts.forward": "an expert gets the units that visit it",
+    "Decoders.targets": "a reconstruction of sequences ends with the longest",
     "MoERetriever.context": "the slots to fill, and their elements",
     "MoERetriever.draw_supports": "the supporting groups of a batch, their members, the most that a slot draws",
     "MoERetriever.encode_bank": "the support rows to encode, by modality",
