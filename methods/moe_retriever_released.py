@@ -1,8 +1,8 @@
 """What the released MoE-Retriever does where it departs from its paper: the parts that preset `as_released` is put together from.
 
 Idea:    In the release a mean of encoder tokens overwrites what the experts make of a context, so that the retriever is never trained;
-         its fusion layer adds attention to itself instead of to the input. Its
-         encoders that cut raw values into patches stand in `bench.methods.encoders`, for Flex-MoE has them too.
+         its fusion layer adds attention to itself instead of to the input. Its encoders, which cut raw values into patches, stand in
+         `bench.methods.encoders`, for the release of Flex-MoE has them too.
 Source:  UNITES-Lab/moe-retriever, `models.py` (`PatchEmbeddings`, the retriever's and the fusion layer's forward pass).
 Differs: nothing. `bench.methods.moe_retriever` holds the paper's parts, and what both have in common.
 """

@@ -216,18 +216,18 @@ class SimMLM(Method):
             scores = self.scores(torch.cat([seen, view.to(seen.dtype)], dim=1))
         return mixture(scores, votes, view, self.config.level, self.schema.target.kind)
 
-    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+    def loss_of_each(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of each row under each of its predictions. Shapes: logits (B, ..., C), target (B,) -> (B, ...)."""
         return row_losses(self.schema.target, logits, target, self.config.value_loss)
 
     def loss_alone(self, votes: Tensor, target: Tensor, observed: Tensor) -> Tensor:
         """Each expert's mean loss on the rows that observe its modality, summed over experts: as many runs of their own."""
-        losses = torch.where(observed, self.losses(votes, target), 0.0)  # (B, M)
+        losses = torch.where(observed, self.loss_of_each(votes, target), 0.0)  # (B, M)
         return (losses.sum(0) / observed.sum(0).clamp(min=1)).sum()
 
     def penalties(self, more: Tensor, fewer: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Eq. 3 without the suite's own loss of the larger view. No gradient is stopped."""
-        losses = self.losses(torch.stack([more, fewer], dim=1), target)  # (B, 2)
+        losses = self.loss_of_each(torch.stack([more, fewer], dim=1), target)  # (B, 2)
         terms = {"fewer": losses[:, 1].mean()}
         return terms | ({"mofe": self.config.mofe * ranking(losses[:, 0], losses[:, 1])} if self.config.mofe else {})
 

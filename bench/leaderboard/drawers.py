@@ -14,20 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.stats.metrics import METRICS
+from bench.leaderboard.heat_maps import BLACK, LONGEST, Data, called, draw_more, draw_surface, short
 from bench.text import count
 
-BLUE, ORANGE, GREEN, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#B0B0B0", "#202020"
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#B0B0B0"
 ROLE_STYLE = {"paper": (BLUE, "o"), "reference": (ORANGE, "s"), "outside": (GREEN, "D"), "floor": (BLACK, "v")}
 ROLE_NAMES = {"paper": "published method", "reference": "reference method", "outside": "other method"}
 WIDE = 8.0  # inches
-LONGEST = 40  # letters of a name in one line
-Data = dict[str, Any]
-
-
-def _called(metric: str) -> str:
-    """A metric as the axis of its scores names it."""
-    return metric if METRICS[metric].in_unit else f"{metric} x 100"
 
 
 def _or_nan(values: Sequence[float | None]) -> np.ndarray:
@@ -131,7 +124,7 @@ def draw_forest(data: Data):
     words = [
         word for word in (_bound(axes, "floor", floor, ":", (start, end)), _bound(axes, "ceiling", ceiling, "--", (start, end))) if word
     ]
-    axes.set_xlabel(f"{_called(data['metric'])}" + ("" if data["higher_is_better"] else " (lower is better)"), labelpad=2)
+    axes.set_xlabel(f"{called(data['metric'])}" + ("" if data["higher_is_better"] else " (lower is better)"), labelpad=2)
     runs = sorted({n for n in data["n"] if n})
     seeds = "" if not runs else count(runs[0], "seed") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
     figure.text(0.12 / wide, 1 - 0.10 / tall, "\n".join(title), fontsize=11, weight="bold", va="top")
@@ -153,11 +146,6 @@ def _wrapped(labels: Sequence[str]) -> tuple[list[str], int, int]:
     """Names that take no more than a third of a picture: each in lines, their letters at most, and their lines at most."""
     lines = [textwrap.wrap(label, LONGEST) for label in labels]
     return ["\n".join(own) for own in lines], max(len(line) for own in lines for line in own), max(map(len, lines))
-
-
-def _short(label: str, most: int = LONGEST) -> str:
-    """A name without its middle, where a picture says it beside a number or a curve and a table has it in full."""
-    return label if len(label) <= most else f"{label[: most // 2]}…{label[1 - most // 2 :]}"
 
 
 def _with_near(start: float, end: float, *bounds: float) -> tuple[float, float]:
@@ -231,14 +219,14 @@ def draw_noise(data: Data):
         for name, style in (("floor", ":"), ("ceiling", "--")):
             _bound_over_noise(axes, name, noise, _or_nan(data[name]), style, span)
         area = data["areas"][i]
-        name = "\n".join(textwrap.wrap(_short(data["labels"][i]), 26))
+        name = "\n".join(textwrap.wrap(short(data["labels"][i]), 26))
         axes.set_title(f"{name}\nNoise-AUC {area:.1f}" if area is not None else name, fontsize=8.5)
         axes.set_xticks(noise)
         axes.grid(color="#EFEFEF", lw=0.5)
     for axes in grid[max(0, len(panels) - columns) : len(panels)]:
         axes.tick_params(labelbottom=True)
     figure.supxlabel("missing rate (share of modalities hidden)", fontsize=9)
-    figure.supylabel(f"{_called(data['metric'])}", fontsize=9)
+    figure.supylabel(f"{called(data['metric'])}", fontsize=9)
     title = "\n".join(textwrap.wrap(data["title"], 90))
     figure.suptitle(f"{title}\nband: 95 % interval over seeds and samples; grey: the other methods", fontsize=9)
     return figure
@@ -278,7 +266,7 @@ def draw_ranks(data: Data):
     """Demsar's diagram: a bar joins methods whose mean ranks differ by less than the critical difference."""
     from matplotlib.figure import Figure
 
-    labels, ranks, k = [_short(label) for label in data["labels"]], _or_nan(data["ranks"]), len(data["labels"])
+    labels, ranks, k = [short(label) for label in data["labels"]], _or_nan(data["ranks"]), len(data["labels"])
     left = math.ceil(k / 2)
     groups, step = data["groups"], 0.30
     bars = 0.25 + 0.16 * len(groups)
@@ -323,7 +311,7 @@ def draw_cost(data: Data):
     from matplotlib.figure import Figure
 
     labels, roles, scores, gflops = (
-        [_short(label, 34) for label in data["labels"]],
+        [short(label, 34) for label in data["labels"]],
         data["roles"],
         _or_nan(data["scores"]),
         _or_nan(data["gflops"]),
@@ -356,7 +344,7 @@ def draw_cost(data: Data):
         label = None if place else "without operations counted"
         axes.axhline(score, color=ROLE_STYLE.get(role, ROLE_STYLE["outside"])[0], lw=1, ls=":", zorder=1, label=label)
     axes.set_xlabel("GFLOPs of a forward pass, a sample (log scale)")
-    axes.set_ylabel(f"{_called(data['metric'])}, mean over {count(data['settings'], 'setting')}")
+    axes.set_ylabel(f"{called(data['metric'])}, mean over {count(data['settings'], 'setting')}")
     axes.grid(color="#E6E6E6", lw=0.6)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.08, 1.0), ncols=4, frameon=False, handletextpad=0.3, columnspacing=1.0)
     step = 0.78 / max(len(labels) - 1, 11)
@@ -395,58 +383,6 @@ def _place_numbers(figure, axes, points: Sequence[tuple[str, float, float]]) -> 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def draw_surface(data: Data):
-    """A cell a method and rule, with its number."""
-    from matplotlib.figure import Figure
-
-    scores = np.array([_or_nan(found) for found in data["scores"]])
-    rows, columns = scores.shape
-    cell = 0.5
-    title = "\n".join(textwrap.wrap(f"{data['title']}: one trained model under each test rule", 90))
-    labels = [_short(label) for label in data["labels"]]
-    names = 0.075 * max(map(len, labels)) + 0.2  # inches
-    wide = max(names + cell * columns + 1.1, 0.4 + 0.072 * max(map(len, title.splitlines())))
-    figure = Figure(figsize=(wide, 1.6 + 0.28 * rows), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(scores, cmap="cividis", aspect="auto")
-    middle = (np.nanmin(scores) + np.nanmax(scores)) / 2 if np.isfinite(scores).any() else 0.0
-    for i in range(rows):
-        for j in range(columns):
-            value = scores[i, j]
-            text = "n/a" if math.isnan(value) else f"{value:.1f}"
-            axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if value < middle else BLACK)
-    axes.set_xticks(range(columns), data["rules"], rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(rows), labels)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    figure.suptitle(title, fontsize=9)
-    figure.colorbar(image, ax=axes, label=f"{_called(data['metric'])}", fraction=0.05)
-    return figure
-
-
-def draw_more(data: Data):
-    """A cell a method and nested pair: what the larger combination adds. A star where it surely takes away."""
-    from matplotlib.figure import Figure
-
-    added = np.array([_or_nan(found) for found in data["differences"]])
-    rows, columns = added.shape
-    labels, title = [_short(label) for label in data["labels"]], "\n".join(textwrap.wrap(f"{data['title']}: what more modalities add", 90))
-    wide = max(0.075 * max(map(len, labels)) + 0.2 + 0.3 * columns + 1.1, 0.4 + 0.072 * max(map(len, title.splitlines())))
-    figure = Figure(figsize=(wide, 1.9 + 0.28 * rows), layout="constrained")
-    axes = figure.subplots()
-    most = max(float(np.nanmax(np.abs(added))) if np.isfinite(added).any() else 0.0, 1e-3)
-    image = axes.imshow(added, cmap="PuOr", aspect="auto", vmin=-most, vmax=most)
-    for i, j in zip(*np.nonzero(np.array(data["sure"])), strict=True):
-        axes.text(j, i, "*", ha="center", va="center", fontsize=9, color="white")
-    axes.set_xticks(range(columns), data["pairs"], rotation=90, fontsize=7)
-    axes.set_yticks(range(rows), labels)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    figure.suptitle(title, fontsize=9)
-    figure.colorbar(image, ax=axes, label=f"{data['metric']} x 100, higher is better", fraction=0.05)
-    return figure
 
 
 DRAWERS: Mapping[str, Callable[[Data], Any]] = {
