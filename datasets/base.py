@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from bench.datasets.attributes import checked_attributes
 from bench.datasets.columns import flat_column, kind_of, named, plain, text
 from bench.datasets.deferred import PIECE, Change, Deferred, Stored, blocks
 from bench.datasets.target import Classes as Classes
@@ -145,6 +146,8 @@ class Samples:
     `valid`, `test`; without `valid` the suite carves it from `train`), or None; lengths[name] (N,) int64 in [1, T], the steps of a
     sequence that are real (any number where it is not observed); a sequence not named there has no padding. All are plain numpy arrays;
     `ids`, `groups` and `split` name something in every row; arrays of objects are taken if these are all texts or all whole numbers.
+    attributes[name] (N,) str: the group of each row, such as its sex or its site, '' where that is not known. Scores are told apart by
+    them and nothing else is: no method sees them, and no split, mask or fingerprint depends on them (`bench.datasets.attributes`).
     Sequences start at step 0 and are padded at the end. A cell that is not observed, or padding, holds NaN (see `sealed`). An observed
     modality may hold NaN in single features; the loader fills those.
     Raises: ValueError if a shape, type or value breaks these rules.
@@ -159,6 +162,7 @@ class Samples:
     split: np.ndarray | None = None
     lengths: Mapping[str, np.ndarray] = field(default_factory=dict)
     blank: Mapping[str, int] = field(default_factory=dict)  # modality -> samples that `without_blanks` found without any value of it
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = self.schema.target.rows(self.target)
@@ -192,6 +196,7 @@ class Samples:
             real = lengths[self.observed[:, self.schema.names.index(name)]]
             if len(real) and not 1 <= real.min() <= real.max() <= modality.shape[0]:
                 raise ValueError(f"lengths of {name} must be in [1, {modality.shape[0]}], got {real.min()} to {real.max()}")
+        object.__setattr__(self, "attributes", checked_attributes(self.attributes, n))
         if isinstance(self.values, Deferred):
             shapes = {modality.name: modality.shape for modality in self.schema}
             if self.values.shapes != shapes or len(self.values.index) != n:
@@ -214,7 +219,8 @@ class Samples:
         split = None if self.split is None else self.split[index]
         lengths = {name: array[index] for name, array in self.lengths.items()}
         chosen = {"values": values, "observed": self.observed[index], "target": self.target[index], "ids": self.ids[index]}
-        chosen |= {"groups": groups, "split": split, "lengths": lengths, "blank": {}}
+        attributes = {name: column[index] for name, column in self.attributes.items()}
+        chosen |= {"groups": groups, "split": split, "lengths": lengths, "blank": {}, "attributes": attributes}
         places = np.sort(np.arange(len(self))[index])
         if (places[1:] == places[:-1]).any():
             return replace(self, **chosen)  # which refuses it: a row comes twice
@@ -242,6 +248,10 @@ class Samples:
         used = np.union1d(strata, [0, 1])  # a value with many equal rows leaves some empty; a schema has two classes at least
         schema = replace(self.schema, target=Classes(tuple(names[k] for k in used)))
         return replace(self, schema=schema, target=np.searchsorted(used, strata).astype(np.int64))
+
+    def unattributed(self) -> Samples:
+        """The same rows without their attributes: what goes on towards a method."""
+        return self._with(attributes={}) if self.attributes else self
 
     def untold(self) -> Samples:
         """The same rows with equal targets, which tell nothing of any: what a method that fits itself is asked about."""
@@ -334,7 +344,10 @@ class Samples:
         return self.looked_over()[0]
 
     def fingerprint(self) -> str:
-        """SHA-256 over schema, values, masks, targets, ids and groups: equal if and only if the data are equal."""
+        """SHA-256 over schema, values, masks, targets, ids and groups: equal if and only if what a trial works with is equal.
+
+        Attributes are no part of it: they move no trial, so stating more of them asks for none anew.
+        """
         return self._digest(lambda *_: None, np.zeros_like(self.observed))
 
     def looked_over(self, see: Callable[[str, np.ndarray, slice], None] = lambda *_: None) -> tuple[Samples, str]:
@@ -444,6 +457,7 @@ class Dataset:
     licence: str = ""
     synthetic: ClassVar[bool] = False  # True is printed wherever the data are shown
     public_ids: bool = False  # True: its ids are row numbers or published names; otherwise only salted hashes of them are published
+    public_attributes: bool = False  # True: attributes of test rows, and scores by their groups, may be published
     restricted: bool = False  # True: its owners forbid publishing what is derived of it, row by row
     split_kind: str = "official"  # whose split it is, where `parts` gives one
     keeps_groups: bool = True  # a split never parts the rows of one group; False: groups only say where a row comes from

@@ -9,6 +9,7 @@ Modalities: B background (age, sex, ethnicity, height, weight, unit, where from)
             of the first 24 hours; D admission diagnosis, H history, E examination, T treatment: 1 for every path (such as
             `notes/Progress Notes/...`) that was entered by minute 1440, else 0: 292, 190, 293 and 1118 paths.
 Target:     target=death (default), or target=outcomes: three labels, death in hospital, death in the unit, and over 3 days in the unit.
+Attributes: sex, age (below 50, 50 to below 65, 65 to below 80, 80 and over) and ethnicity; they may be published.
 Learnt:     of D, H, E and T the paths that most training stays have: admission=150, history=100, examination=150, treatment=150.
             indicators=true also gives columns of B, V, L and G with single gaps there another one, 1 where the value is missing.
 Missing:    natural: G 83.8 %, L 25.2 %, T 25.0 %, V 13.8 %, D 12.9 %, H 12.4 %, E 12.2 %. V, L and G where every value of theirs is -1 (not
@@ -27,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.datasets.attributes import AGES, bands, chosen
 from bench.datasets.base import Classes, DataError, Labels, Modality, Samples, Schema, Target
 from bench.datasets.files import FileDataset, Report
 from bench.datasets.indicators import learn_vectors
@@ -54,6 +56,7 @@ CATEGORIES = {  # fixed here, so that a column means the same whatever rows are 
         "Other Hospital", "Other ICU", "PACU", "Recovery Room", "Step-Down Unit (SDU)",
     ),
 }  # fmt: skip
+SEXES = ("female", "male")
 BACKGROUND = ("age", "admissionheight", "admissionweight", *CATEGORIES)
 MEASURED = {  # name: (letter, columns of apacheapsvar)
     "vitals": ("V", ("eyes", "motor", "verbal", "meds", "urine", "temperature", "respiratoryrate", "heartrate", "meanbp")),
@@ -90,6 +93,7 @@ class EicuDemo(FileDataset):
         "physicalexam.csv.gz": "2ffa877385350c1a0e3bfb8ec6dfc5b90f2820c6a6f10ad759b8bcb73a1ff818",
         "treatment.csv.gz": "2f8d4b8676ebff0a2b170d762266c7dcc4fb52c7603dc2c38e986f763397497d",
     }
+    public_attributes = True
     options = {"admission": 150, "history": 100, "examination": 150, "treatment": 150, "indicators": False, "target": "death"}
     choices = {"indicators": (False, True), "target": ("death", "outcomes")}
     target: str
@@ -142,16 +146,21 @@ class EicuDemo(FileDataset):
             target=target,
             ids=np.array([f"stay-{stay}" for stay in stays]),
             groups=table.column("uniquepid")[known].astype(str),
+            attributes={
+                "sex": chosen(table.codes("gender", CATEGORIES["gender"]), SEXES)[known],
+                "age": bands(table.numbers(["age"])[known, 0], AGES),
+                "ethnicity": chosen(table.codes("ethnicity", CATEGORIES["ethnicity"]), CATEGORIES["ethnicity"])[known],
+            },
         )
 
     def learn(self, train: Samples) -> Callable[[Samples], Samples]:
         kept = {name: commonest(train.values[name], size) for name, size in self.sizes.items() if name in train.values}
 
-        def chosen(samples: Samples) -> Samples:
+        def shortened(samples: Samples) -> Samples:
             return samples.with_values({name: samples.values[name][:, columns] for name, columns in kept.items()})
 
         indicated = learn_vectors(train, () if not self.indicators else [name for name in train.schema.names if name not in ENTERED])
-        return chosen if indicated is None else lambda samples: indicated(chosen(samples))
+        return shortened if indicated is None else lambda samples: indicated(shortened(samples))
 
 
 def _table(path: Path, names: tuple[str, ...]) -> Table:

@@ -28,6 +28,7 @@ from bench.datasets.stand_ins import refuse_stand_in
 from bench.datasets.target import target_from
 
 FORMAT = 2  # of prepared copies; those of format 1, which hold all values in `data.npz`, are read too
+ATTRIBUTE = "attribute/"  # heads the name of an attribute in `data.npz`
 INDICATORS = "indicators"  # the option, of datasets that have it, to give single gaps a column each; it acts in `learn` alone
 Report = Callable[[int, int, str], None]  # steps done, steps in all (0: not known), what is being done
 
@@ -226,6 +227,7 @@ def write_prepared(folder: Path, samples: Samples, facts: Mapping[str, Any]) -> 
         column = getattr(samples, key)
         if column is not None:
             arrays[key] = column.astype(str)
+    arrays |= {f"{ATTRIBUTE}{name}": column for name, column in samples.attributes.items()}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as half:
@@ -283,6 +285,7 @@ def read_prepared(folder: Path) -> Prepared:
                 arrays.get("groups"),
                 arrays.get("split"),
                 {name: arrays[f"length/{name}"] for name in schema.names if f"length/{name}" in arrays},
+                attributes={key.removeprefix(ATTRIBUTE): array for key, array in arrays.items() if key.startswith(ATTRIBUTE)},
             )
     except DataError:
         raise

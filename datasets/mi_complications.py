@@ -10,6 +10,7 @@ Modalities: modalities=nine (default): A anamnesis (age, sex, earlier disease), 
             blood (L and H). Grades (0, 1, 2, ...) are numbers, as in the file.
 Missing:    natural: P 63.3 %, M 37.2 %, B 15.7 %, L 8.4 %, H 7.1 %, S 0.7 %, T 0.1 % ("?" in every column of the modality); a single "?"
             inside an observed modality is NaN.
+Attributes: sex and age (below 50, 50 to below 65, 65 to below 80, 80 and over); they may be published.
 Learnt:     indicators=true gives columns with single gaps in the training rows another one, 1 where the value is missing.
 Split:      none official; the suite's stratified 70/15/15.
 Metrics:    predicting that everyone lives scores 84 % accuracy: read AUROC and macro-F1.
@@ -25,11 +26,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.datasets.attributes import AGES, bands, chosen
 from bench.datasets.base import Classes, DataError, Labels, Modality, Samples, Schema, Target
 from bench.datasets.files import FileDataset, Report
 from bench.datasets.indicators import learn_vectors
 from bench.datasets.tables import check_unique, read_table
 
+SEXES = ("female", "male")  # 0 and 1 of SEX
 LABEL = "LET_IS"
 TARGETS = ("death", "complications")
 COMPLICATIONS = {  # column: label, of target=complications
@@ -102,6 +105,7 @@ class MiComplications(FileDataset):
     )
     terms = "Cite Golovenkin et al. 2020; name the source (CC BY 4.0)."
     checksums = {"MI.data": "16908032b290537480e994bbaafa1d6d759921789bd71df66723397bf41f5182"}
+    public_attributes = True
     options = {"modalities": "nine", "indicators": False, "target": "death"}
     choices = {"modalities": ("nine", "four"), "indicators": (False, True), "target": TARGETS}
     modalities: str
@@ -131,6 +135,7 @@ class MiComplications(FileDataset):
             observed=np.stack([~np.isnan(array).all(1) for array in values.values()], axis=1),
             target=target,
             ids=np.array([f"patient-{number}" for number in table.column("ID")]),
+            attributes={"sex": chosen(table.codes("SEX", (0, 1)), SEXES), "age": bands(table.numbers(["AGE"])[:, 0], AGES)},
         )
 
     def learn(self, train: Samples) -> Callable[[Samples], Samples] | None:

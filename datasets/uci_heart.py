@@ -9,6 +9,7 @@ Modalities: H history (age, sex, chest pain), B blood (cholesterol, fasting suga
 Missing:    natural: imaging 476, blood 80, exercise 54. "?" is missing, and so is a cholesterol or a blood pressure of 0 (all cholesterol
             of Switzerland). Missingness follows the site and the site follows the label, so the mask alone predicts it:
             `bench data card uci-heart` says how well.
+Attributes: sex, age (below 50, 50 to below 65, 65 to below 80, 80 and over) and site; they may be published.
 Learnt:     indicators=true gives columns with single gaps in the training rows another one, 1 where the value is missing.
 Split:      split=stratified (default): 70/15/15 by class, sites mixed. split=site: no site is in two parts. `groups` holds the site.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.datasets.attributes import AGES, bands, chosen
 from bench.datasets.base import DataError, Modality, Samples, Schema
 from bench.datasets.files import FileDataset, Report
 from bench.datasets.indicators import learn_vectors
@@ -37,6 +39,7 @@ MODALITIES = {  # name: (letter, columns)
     "exercise": ("E", ("thalach", "exang", "oldpeak", "slope")),
     "imaging": ("I", ("ca", "thal")),
 }
+SEXES = ("female", "male")  # 0 and 1 of `sex`
 YES_NO = ("sex", "fbs", "exang")
 GRADES = (0, 1, 2, 3, 4)  # of `num`; from 1 on, a vessel is narrowed by half or more
 
@@ -59,6 +62,7 @@ class UciHeart(FileDataset):
         "processed.switzerland.data": "834a405ccf5b66ab4056bb77794adc8df0b7125186454c0a1d002d33c6c3b314",
         "processed.va.data": "e7c93d8d0d2acdadfa4c5e8de768e2191e7f618b952e29623f1f0d5949ff6b8f",
     }
+    public_attributes = True
     options = {"target": "binary", "split": "stratified", "indicators": False}
     choices = {"target": ("binary", "five"), "split": ("stratified", "site"), "indicators": (False, True)}
     target: str
@@ -91,6 +95,11 @@ class UciHeart(FileDataset):
             target=grades if five else (grades > 0).astype(np.int64),
             ids=np.array([f"{site}-{row:03d}" for site, table in zip(SITES, tables, strict=True) for row in range(len(table))]),
             groups=np.repeat(SITES, [len(table) for table in tables]),
+            attributes={
+                "sex": np.concatenate([chosen(table.codes("sex", (0, 1)), SEXES) for table in tables]),
+                "age": np.concatenate([bands(table.numbers(["age"])[:, 0], AGES) for table in tables]),
+                "site": np.repeat(SITES, [len(table) for table in tables]),
+            },
         )
 
     def learn(self, train: Samples) -> Callable[[Samples], Samples] | None:

@@ -153,6 +153,8 @@ def dataset(
     rows: str = "one",
     indicators: bool = True,
     public_ids: bool = False,
+    attributes: Sequence[str] | pandas.DataFrame | None = None,
+    public_attributes: bool = False,
 ) -> Framed:
     """A dataset of your own pandas frames, for `bench.run(datasets=...)` and the other functions that take datasets.
 
@@ -163,7 +165,10 @@ def dataset(
     `unit`; or "labels", a frame of yes and no, a column each, in which a missing cell is not known. Several rows of an id are refused
     (`rows` = "one"), averaged ("mean") or kept as samples ("samples"). Columns with single gaps get `indicators`. Values are written
     once, to the data root.
-    Published are salted hashes of the ids, or with `public_ids` the ids themselves.
+    `attributes` tell scores apart by groups (sex, age band, site) and reach no method: names of columns of these frames, or a frame of
+    their own by id; numbers are cut first (`pandas.cut`), and a missing cell is not known.
+    Published are salted hashes of the ids, or with `public_ids` the ids themselves; attributes, and scores by their groups, with
+    `public_attributes` alone.
     Raises: UsageError on bad input.
     """
     from bench import registry
@@ -174,7 +179,7 @@ def dataset(
     try:
         made = framed(
             modalities, target, name, kind=kind, unit=unit, groups=groups, split=split, title=title, rows=rows, indicators=indicators,
-            public_ids=public_ids,
+            public_ids=public_ids, attributes=attributes, public_attributes=public_attributes,
         )  # fmt: skip
     except DataError as error:
         raise UsageError(str(error)) from None

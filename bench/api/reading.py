@@ -86,33 +86,41 @@ def evaluations(out: str | Path = DEFAULT_OUT) -> pandas.DataFrame:
 
 def board(
     out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None, suite: str | None = None, metric: str | None = None,
-    beside: str | Path | None = None,
+    beside: str | Path | None = None, by: str | Iterable[str] = (),
 ) -> Board:  # fmt: skip
     """The board of the latest run in a results folder; `bench.leaderboard.markdown(board)` is its page.
 
     `published` reads a leaderboard folder, such as `leaderboards/quick`, instead.
     `suite` reads runs of this suite alone, instead of all like the latest; `metric` is what it ranks by, by default the suite's.
     `beside` is a CSV file of numbers that others printed, in points; its pages show them beside ours where setting, metric and method
-    match. Raises: UsageError on bad input.
+    match. `by` names attributes of samples, such as "sex": scores by their groups stand in `groups` of each setting.
+    Raises: UsageError on bad input.
     """
     from bench.leaderboard import build
+    from bench.leaderboard.groups import check_by
     from bench.leaderboard.printed import read_printed
     from bench.records.folder import answers_of
 
     printed = () if beside is None else read_printed(beside)
-    return build(answers_of(out, published, suite).by(metric), printed)
+    answers, asked = answers_of(out, published, suite), words_of(by)
+    check_by(answers, asked)
+    return build(answers.by(metric), printed, asked)
 
 
 def boards(
-    out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None, suite: str | None = None, beside: str | Path | None = None
-) -> list[Board]:
+    out: str | Path = DEFAULT_OUT, *, published: str | Path | None = None, suite: str | None = None, beside: str | Path | None = None,
+    by: str | Iterable[str] = (),
+) -> list[Board]:  # fmt: skip
     """A board for each kind of target that the latest run has, by the suite's metric for it; otherwise as `board`."""
     from bench.leaderboard import build
+    from bench.leaderboard.groups import check_by
     from bench.leaderboard.printed import read_printed
     from bench.records.folder import answers_of
 
-    printed = () if beside is None else read_printed(beside)
-    return [build(answers, printed) for answers in answers_of(out, published, suite).by_metric()]
+    printed, asked = () if beside is None else read_printed(beside), words_of(by)
+    found = answers_of(out, published, suite)
+    check_by(found, asked)
+    return [build(answers, printed, asked) for answers in found.by_metric()]
 
 
 def compare(

@@ -13,6 +13,7 @@ import numpy as np
 from bench.cli.failures import grouped
 from bench.cli.screen import page
 from bench.leaderboard.front_page import in_short, tuning_lines
+from bench.leaderboard.group_page import group_notes, group_table
 from bench.leaderboard.page_parts import first_place, head_of, how_it_was_run, how_to_read, pareto_of, verified_of, where_from
 from bench.leaderboard.printed import cells_of, footnote, of_setting
 from bench.leaderboard.robustness import Curve
@@ -40,7 +41,7 @@ def view(board: Board, columns: int, is_explained: bool = False) -> str:
     blocks: list[str | Table] = [*head_of(board), *how_it_was_run(board)]
     for setting in board.settings:
         blocks += [f"## {setting.title}", "", *_setting(board, setting), *in_words(setting, board.suite.metric, board.levels)]
-        blocks += _surface(setting)
+        blocks += [*_surface(setting), *_groups(setting)]
     for curve in board.curves:
         blocks += [f"## Robustness: {curve.title}{', SYNTHETIC' * curve.synthetic}", "", _curve(curve), ""]
     for kind in board.overall:
@@ -190,6 +191,14 @@ def _surface(setting: SettingTable) -> list[str | Table]:
     ]
     summary = _surface_summary(surface)
     return [*blocks, summary, ""] if len(summary.head) > 1 else blocks
+
+
+def _groups(setting: SettingTable) -> list[str | Table]:
+    """Scores by groups of test samples, where they were asked for."""
+    blocks: list[str | Table] = []
+    for found in setting.groups:
+        blocks += [f"### By {found.attribute}: {setting.title}", "", group_table(found), "", " ".join(group_notes(found)), ""]
+    return blocks
 
 
 def _surface_summary(surface: Surface) -> Table:

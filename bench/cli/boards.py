@@ -26,6 +26,7 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
 @source_options
 @of_suite_option
 @click.option("--metric", metavar="NAME", shell_complete=names(metrics), help="Metric to rank by.  [default: the suite's]")
+@click.option("--by", metavar="NAME,...", help="Tell scores apart by groups of an attribute, such as sex or site.")
 @click.option("--publish", type=UserPath(file_okay=False, path_type=Path), metavar="FOLDER", help="Write a leaderboard folder.")
 @click.option("--no-predictions", is_flag=True, help="Publish scores and tests alone, without a row a sample.")
 @click.option(
@@ -57,7 +58,7 @@ SHOWN = 5  # mismatches of a folder that --check names one by one
 @json_option
 @explained
 def leaderboard(
-    *, out: str, suite: str | None, metric: str | None, publish: Path | None, no_predictions: bool, beside: Path | None,
+    *, out: str, suite: str | None, metric: str | None, by: str | None, publish: Path | None, no_predictions: bool, beside: Path | None,
     check: bool, render: bool, rescore: bool, site: Path | None, published: Path | None, folders: tuple[Path, ...],
     add: Path | None, verify: bool, is_explained: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -75,6 +76,9 @@ def leaderboard(
     class scores of test rows are published with them, which the owners of some data forbid: --no-predictions leaves them out, and
     the page says what cannot be checked then.
 
+    --by shows every method's score by group with the largest gap between groups, on a terminal, in Markdown and in JSON. A published
+    folder shows it for every attribute of data that say `public_attributes = true`, and for no other.
+
     --site makes the page of --out, of --from, or of FOLDERS; its numbers are those of the board's files, and --check DIR compares them.
 
     \b
@@ -83,6 +87,10 @@ def leaderboard(
     papers print them (65.2, not 0.652), and sd may be empty. A published folder
     keeps the lines that stand on its pages, in beside.csv.
     """
+    from bench.errors import UsageError
+
+    if by is not None and (publish is not None or check or render or rescore or site is not None or add is not None):
+        raise UsageError("--by is of the board that is printed; a published folder shows every attribute that its data let it show")
     _check_steps(
         {"--publish": publish, "--check": check, "--render": render or rescore, "--site": site, "--add": add or verify}, folders,
         no_predictions,
@@ -108,9 +116,9 @@ def leaderboard(
     if publish is not None:
         _publish(out, published, suite, metric, publish, beside, not no_predictions)
     if metric is None and publish is None:
-        every = boards(out, published=published, suite=suite, beside=beside)
+        every = boards(out, published=published, suite=suite, beside=beside, by=by or ())
     else:
-        every = [board(out, published=published, suite=suite, metric=metric, beside=beside)]
+        every = [board(out, published=published, suite=suite, metric=metric, beside=beside, by=by or ())]
     if beside is not None:
         click.echo(f"{beside}: {count(sum(len(found.printed) for found in every), 'number')} beside rows of this board", err=True)
     if as_json:

@@ -72,7 +72,7 @@ def build_parts(
     The split and the valid and test masks come from `fixed_seed`, the training mask from `seed`; `vary="split"` takes all from `seed`.
     Rows that observe nothing of the combination leave the training part; elsewhere they stay and must be predicted. A modality that no
     training row observes is hidden in the other parts too: nothing can be learnt about it, and no method shall feed it to an
-    encoder that was never trained.
+    encoder that was never trained. Attributes end here: what is hidden, learnt and scaled has none.
     Raises: UsageError if the protocol cannot act on these samples, no training row is left, or the dataset cannot learn from them.
     """
     root = seed if vary == "split" else fixed_seed
@@ -80,7 +80,7 @@ def build_parts(
     notes = noticed(dataset, samples, rows) if test else ()
     if not test:
         rows["test"] = rows["test"][:0]
-    chosen, learns = samples.select(combination), type(dataset).learn is not Dataset.learn
+    chosen, learns = samples.unattributed().select(combination), type(dataset).learn is not Dataset.learn
     chosen = chosen.held() if learns or size_of(chosen.values) <= SMALL else chosen.deferred()
     hider = Hider(chosen, samples.schema, rows, {"train": seed, "valid": root, "test": root})
     protocol = protocol.on(hider.samples.schema, samples.groups is not None)  # refused before anything is drawn

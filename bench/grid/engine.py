@@ -16,9 +16,10 @@ from bench.grid.job import Job, handed_over, machine_of
 from bench.grid.left import TimeLeft, kind
 from bench.grid.process import interruptible
 from bench.names import Setting, path_of
-from bench.question.plan import Concerns, budget_key, concerns_of, notices, plan
+from bench.question.plan import Concerns, attributes_of, budget_key, concerns_of, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
+from bench.records.attributes import ByData
 from bench.records.database import Store
 from bench.records.kept import check_weights, log_of, traces_of, weights_of
 from bench.records.record import Record
@@ -61,11 +62,13 @@ class Summary:
 
 
 def execute(
-    suite: Suite, out: Path | str, how: How | None = None, *, trials: Sequence[Trial] | None = None, concerns: Concerns | None = None
-) -> Summary:
+    suite: Suite, out: Path | str, how: How | None = None, *, trials: Sequence[Trial] | None = None, concerns: Concerns | None = None,
+    attributes: ByData | None = None,
+) -> Summary:  # fmt: skip
     """Run every trial of the suite, or those of it in `trials`, that has no record yet; write each record as it comes.
 
     Of a shard (`how.shard`) those that belong to it. `concerns` are what planning found in the data of these `trials`; records repeat them.
+    `attributes` of their samples are noted beside them, whether any trial is left to run or not; no process of a trial gets them.
     Raises: UsageError on bad input, a place that cannot give the device (nothing is stored then), or a folder that cannot be written;
     finished trials stay stored.
     """
@@ -74,7 +77,7 @@ def execute(
         check_weights()
     if trials is None:
         with loaded_once():
-            trials, concerns = plan(suite), concerns_of(suite)
+            trials, concerns, attributes = plan(suite), concerns_of(suite), attributes_of(suite)
             for line in notices(suite, concerns):
                 how.say(line)
     positions = [place for place, trial in enumerate(trials) if how.shard.holds(trial)]
@@ -88,6 +91,7 @@ def execute(
         if not is_new:
             _make_ready(jobs, how)
         store.plan(suite, budget_key(suite), how.command, trials, positions)
+        store.note_attributes(attributes or {})
         summary = Summary(planned=len(trials), out=out, reused=len(trials) - len(jobs))
         awaited = [job.trial for job in jobs]
         left = TimeLeft(how.place.slots if jobs else 1, awaited, past(awaited, store))

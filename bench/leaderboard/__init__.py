@@ -2,7 +2,8 @@
 
 `scores`: what the trials of a method gave. `significance`: which differences are real. `standing`: who is better than whom, and than the
 floor, in a setting. `robustness`, `surface`: score over noise, and under many masks. `origin`: where it all comes from. `rows`: the board
-as values. `board`: how it is made. `printed`: numbers of others. `front_page`, `setting_page`, `page_parts`, `tables`: how they are
+as values. `board`: how it is made. `groups`: scores told apart by groups of samples,
+`group_page`: how these are shown. `printed`: numbers of others. `front_page`, `setting_page`, `page_parts`, `tables`: how they are
 shown. `widths`: tables that fit a page. `plots`: what is drawn, `drawers`, `heat_maps`: how. `files`: which file shows what. `folder`:
 publishing and checking. `site`: a page to explore, loaded where one is made or checked. `bundling`, `joining`: what is sent to others, and
 what they sent.

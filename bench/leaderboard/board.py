@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.data.grammar import parse_protocol
 from bench.leaderboard.files import Files, base_of
+from bench.leaderboard.groups import groups_of
 from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
 from bench.leaderboard.printed import Printed, of_board
 from bench.leaderboard.robustness import Curve, curve_of
@@ -47,16 +48,17 @@ from bench.text import agreeing, and_list, count
 CurveKey = tuple[bool, str, str, str]  # whether synthetic; dataset, combination and shape of the protocol
 
 
-def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
+def build(answers: Answers, printed: Iterable[Printed] = (), by: Sequence[str] | None = ()) -> Board:
     """The board of these answers, with what of `printed` has a row on it. Trials planned and not ended count as missing and are flagged.
 
+    `by` names attributes by whose groups its scores are told apart; None stands for all that there are.
     Raises: UsageError if a trial is given twice.
     """
     suite, winners = answers.suite, winners_of(answers.suite)
     records = named(answers.records, winners)
     check_once(records)
     done = [record for record in records if record.status == "done"]
-    settings, by_setting, curves, refused = _of_settings(replace(answers, records=records))
+    settings, by_setting, curves, refused = _of_settings(replace(answers, records=records), by)
     settings.sort(key=_order)
     first = alike((base_of(table.dataset), (table.synthetic, table.fingerprint or table.dataset)) for table in settings)
     files = Files.of((table.dataset for table in settings), ())
@@ -88,7 +90,7 @@ def build(answers: Answers, printed: Iterable[Printed] = ()) -> Board:
 
 
 def _of_settings(
-    answers: Answers,
+    answers: Answers, by: Sequence[str] | None
 ) -> tuple[list[SettingTable], dict[Setting, dict[str, Scores]], dict[CurveKey, Curve], dict[Setting, str]]:
     """Every setting's table and scores, every curve, and why a setting cannot be tested, where it cannot.
 
@@ -109,7 +111,7 @@ def _of_settings(
         for setting in group:
             here = answers.of(records[setting])
             scores[setting] = scores_in(answers.suite.metric, here.records, here.predictions)
-            tables[setting] = _setting_table(here, setting, scores[setting], audited)
+            tables[setting] = _with_groups(_setting_table(here, setting, scores[setting], audited), here, scores[setting], by)
             refused[setting] = refusal(list(scores[setting].values()))
         curves |= _curves(answers.suite.metric, sorted((tables[setting] for setting in group), key=_order), scores, answers.suite.levels)
         kept |= {setting: {label: one.without_samples() for label, one in methods.items()} for setting, methods in scores.items()}
@@ -213,6 +215,11 @@ def _setting_table(
         beats_floor=standing.beats_floor,
         unit=unit_of(metric, facts),
     )
+
+
+def _with_groups(table: SettingTable, answers: Answers, methods: Mapping[str, Scores], by: Sequence[str] | None) -> SettingTable:
+    order = [methods[row.label] for row in table.rows]
+    return replace(table, groups=groups_of(answers, table.fingerprint, order, by, table.mixed)) if by != () else table
 
 
 def unit_of(metric: str, facts: Facts) -> str:

@@ -21,6 +21,7 @@ from bench.leaderboard.tables import significance_json, surface_csv, table_csv, 
 from bench.names import bare_choice
 from bench.records import pieces
 from bench.records.answers import Answers, by_setting
+from bench.records.attributes import write_file
 from bench.records.folder import CUT, WITHHELD, Folder, named_folder
 from bench.records.ids import SALTED, rows_by_dataset
 from bench.records.predictions import Predictions
@@ -37,6 +38,7 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
     No path of this machine and no private id is in them (see `bench.records.public`). Without `predictions` they hold scores and tests
     alone: the pages say what cannot be checked then, and what they are is noted, so that `checked` sees whether they changed. A record
     whose metrics are not those of its predictions, as versions before logits were stored left some, is written with those.
+    Attributes of test rows, and scores by their groups, are in them where the dataset says that they may be.
     Of `printed`, what stands beside a row goes into the folder too, so that its pages need no other file.
 
     Raises: UsageError if a trial is given twice, or with `predictions` if the owners of some data forbid it.
@@ -55,11 +57,12 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
         (folder / FILE).write_text(to_csv(beside), encoding="utf-8")
     lines = [json.dumps(record.as_line(), sort_keys=True) for record in answers.records]
     said = {"commands": list(answers.commands), **({"left_out": list(answers.left_out)} if answers.left_out else {})}
+    write_file(folder, answers.attributes if predictions else {})
     if predictions:
         batches = (here.predictions for _, here in answers.by_setting())
         write_answers(folder, (lines, said), batches, [record.trial.id for record in answers.records])
         return write(folder, draw)
-    board = build(replace(answers, folder=named_folder(folder), withheld=True), beside)  # the folder may be the one they come from
+    board = build(replace(answers, folder=named_folder(folder), withheld=True), beside, by=None)  # the folder may be the one they come from
     pieces.remove(folder, pieces.PREDICTIONS)
     cut = _write_records(folder, lines, said, {})
     rendered = _write_pages(folder, replace(board, cut=tuple(cut)), draw)
@@ -206,7 +209,7 @@ def _answers(folder: Path) -> Answers:
 
 
 def _board(folder: Path, answers: Answers) -> Board:
-    return build(answers, read_printed(folder / FILE) if (folder / FILE).exists() else ())
+    return build(answers, read_printed(folder / FILE) if (folder / FILE).exists() else (), by=None)
 
 
 def render(folder: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from bench.data.grammar import parse_protocol
 from bench.leaderboard.files import Files, Key, base_of
+from bench.leaderboard.groups import GroupTable
 from bench.leaderboard.printed import Printed, of_setting
 from bench.leaderboard.robustness import Curve
 from bench.leaderboard.significance import Across, Family, PairTest, Place
@@ -102,6 +103,7 @@ class SettingTable:
     fingerprint: str = ""  # of its data
     page: str = ""  # the file that shows it: settings of one dataset share a page, whatever its options
     unit: str = ""  # what its scores are in, where that is the unit of a target: only scores in one unit have a mean
+    groups: tuple[GroupTable, ...] = ()  # its scores by groups of test samples, where they were asked for
     counts_as: str = ""  # the dataset it counts as in what is said of several: its own without options, or the first with the same data
 
     @property
@@ -259,7 +261,8 @@ class Board:
                 for one in of_setting(self.printed, setting.setting)
             ]
             surface = asdict(setting.surface) if setting.surface else None
-            settings.append({**head, **bounds, "rows": rows, "surface": surface, "printed": printed})
+            by = {"groups": [found.as_json() for found in setting.groups]} if setting.groups else {}
+            settings.append({**head, **bounds, "rows": rows, "surface": surface, "printed": printed, **by})
         overall = [_row_json(row) for kind in self.overall for row in kind.rows]
         return finite({"metric": self.suite.metric, "settings": settings, "overall": overall, "warnings": list(self.warnings)})
 

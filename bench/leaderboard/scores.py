@@ -118,7 +118,7 @@ def _values(metric: str, scored: int, arrays: Sequence[Predictions]) -> tuple[np
 def interval(metric: str, found: Scores, vary: str) -> tuple[float, float]:
     """95 % interval of the mean score over seeds and test samples, inside the metric's range; NaN where it cannot be had."""
     if vary == "split":
-        low, high = resampled_t(found.scores, _test_over_train(found.scored)).interval() if len(found.scores) > 1 else (np.nan, np.nan)
+        low, high = resampled_t(found.scores, test_over_train(found.scored)).interval() if len(found.scores) > 1 else (np.nan, np.nan)
     elif found.values is None:
         return np.nan, np.nan
     else:
@@ -157,10 +157,10 @@ def _resampled(sign: float, a: Scores, b: Scores) -> Estimate:
     seeds = sorted(set(a.seeds) & set(b.seeds))
     of_a, of_b = (dict(zip(one.seeds, one.scores, strict=True)) for one in (a, b))
     differences = sign * np.array([of_a[seed] - of_b[seed] for seed in seeds])
-    return resampled_t(differences, _test_over_train(a.scored))
+    return resampled_t(differences, test_over_train(a.scored))
 
 
-def _test_over_train(records: Sequence[Record]) -> float:
+def test_over_train(records: Sequence[Record]) -> float:
     """Test rows over training rows, the overlap that the corrected t-test allows for."""
     rows = next((record.facts.rows for record in records if record.facts.rows), {})
     return rows["test"] / rows["train"] if rows.get("train") else 0.0

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bench.leaderboard.files import base_of
+from bench.leaderboard.group_page import group_notes, group_table
 from bench.leaderboard.origin import ranges
 from bench.leaderboard.page_parts import (
     LEFT,
@@ -90,6 +91,12 @@ def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Se
         lines += folded_away("Trials behind each row", _trials(board, setting))
     else:
         lines += [*further, ""]
+    for found in setting.groups:
+        shown = group_table(found)
+        head = [in_page(title) for title in shown.head]
+        body = [[in_page(cell) for cell in row] for row in shown.body]
+        lines += [f"### By {in_page(found.attribute)}", "", *fitted(head, body, (*LEFT, *shown.left), breaks=folded), ""]
+        lines += [" ".join(group_notes(found)), ""]
     if setting.surface is not None:
         lines += ["### Response surface", "", *_surface(setting.surface, setting.by_label, folded), ""]
     return lines

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench import registry
+from bench.data.attributes import Attributes
 from bench.data.checkup import Subject
 from bench.data.checkup import concerns as checkup
 from bench.data.grammar import evaluation_rules, parse_protocol
@@ -161,6 +162,12 @@ def concerns_of(suite: Suite) -> Concerns:
             metric = metric_for(suite.metric, samples.schema.target.kind, str(choice))
             found[str(choice)] = tuple(concern.text for concern in checkup(Subject(dataset, samples, rows, suite.vary, metric)))
     return found
+
+
+def attributes_of(suite: Suite) -> dict[str, Attributes]:
+    """The attributes of the samples of a planned suite by the fingerprint of their dataset; some state none."""
+    loaded = (load_checked(choice) for choice in _datasets(suite))
+    return {one.fingerprint: Attributes.of(one.dataset, one.samples) for one in loaded}
 
 
 def notices(suite: Suite, concerns: Concerns | None = None) -> list[str]:

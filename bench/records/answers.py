@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bench import registry
+from bench.data.attributes import Attributes
 from bench.errors import UsageError, unknown
 from bench.names import Choice, Setting, alike, bare, bare_choice, is_file, method_label, short_names
 from bench.question.suite import Suite
@@ -61,6 +62,7 @@ class Answers:
     salt: Callable[[], bytes] | None = None  # of a results folder, whose ids of samples are in clear; None where they may be read by all
     withheld: bool = False  # published without predictions
     cut: tuple[str, ...] = ()  # files of a published board that lie in pieces
+    attributes: Mapping[str, Attributes] = field(default_factory=dict)  # fingerprint of a dataset -> groups that its samples are in
 
     def of(self, records: Sequence[Record]) -> Answers:
         """The answers of these records alone; stored predictions of others are not read."""

@@ -27,6 +27,7 @@ from bench.question.suite import Suite, suite_from
 from bench.question.trial import Trial
 from bench.question.winners import latest as latest_winners
 from bench.question.winners import winners_of
+from bench.records import attributes as of_samples
 from bench.records.answers import Answers, StoredPredictions, current, named
 from bench.records.arrays import TABLES as OF_PREDICTIONS
 from bench.records.arrays import Arrays
@@ -100,7 +101,7 @@ class Store:
             if create:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 self.connection.execute("PRAGMA synchronous = FULL")
-                self.connection.executescript(TABLES + OF_PREDICTIONS)
+                self.connection.executescript(TABLES + OF_PREDICTIONS + of_samples.TABLES)
                 self.connection.execute("INSERT OR IGNORE INTO secrets VALUES ('salt', ?)", (new_salt(),))  # one for good: see `salt`
                 self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 self.connection.commit()
@@ -231,6 +232,16 @@ class Store:
             plan = ((cursor.lastrowid, position, id_) for position, id_ in zip(places, ids, strict=True))
             self.connection.executemany("INSERT INTO plans VALUES (?, ?, ?)", plan)
 
+    def note_attributes(self, found: of_samples.ByData) -> None:
+        """Attributes of samples by the fingerprint of their dataset, in the place of those that were noted before."""
+        with self._explained(), self.connection:
+            of_samples.write(self.connection, found)
+
+    def attributes(self, fingerprints: Iterable[str]) -> of_samples.ByData:
+        """Those of the samples of these datasets, where they have some."""
+        with self._explained():
+            return of_samples.read(self.connection, fingerprints)
+
     def _planned(self, run: int) -> list[str]:
         """The ids of a run, in the order of its plan."""
         return [id_ for (id_,) in self.connection.execute("SELECT id FROM plans WHERE run = ? ORDER BY position", (run,))]
@@ -349,7 +360,8 @@ class Store:
         chosen, left_out = current(planned)
         predictions = StoredPredictions((record.trial.id for record in chosen), _Later(self.folder))
         commands = list(dict.fromkeys(command for _, command in family_runs))
-        return Answers(found, chosen, predictions, self.audits(), commands, left_out=left_out, salt=self._salt_later)
+        groups = self.attributes(record.trial.fingerprint for record in chosen)
+        return Answers(found, chosen, predictions, self.audits(), commands, left_out=left_out, salt=self._salt_later, attributes=groups)
 
     def _salt_later(self) -> bytes:
         """What `salt` finds, also once this store is closed."""

@@ -15,7 +15,7 @@ from bench.errors import UsageError
 from bench.names import bare_choice, path_of
 from bench.question.suite import suite_from
 from bench.question.winners import winners_of
-from bench.records import pieces, verification
+from bench.records import attributes, pieces, verification
 from bench.records.answers import Answers, StoredPredictions, named
 from bench.records.database import Store, one_of
 from bench.records.predictions import Predictions
@@ -58,10 +58,11 @@ class Folder:
             self.left_out: list[str] = said.get("left_out", [])
             self.pages: dict[str, str] = dict(said.get("pages", {}))  # name -> SHA-256, where they cannot be rendered again
             self.withheld = NO_PREDICTIONS if said.get("predictions") == WITHHELD else ""  # why there are no predictions
+            self._attributes = attributes.read_file(self.folder)
             path = self.folder / "audit.json"  # absent where it was published before there were audits
             self._records = _with_verified(self._records, self.folder)
             self._audits = [Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise self._broken(error) from None
 
     def __enter__(self) -> Folder:
@@ -94,7 +95,10 @@ class Folder:
         records = named(self.records(), winners_of(self.suite))
         predictions = StoredPredictions((record.trial.id for record in records), self.predictions)
         name, withheld, cut = named_folder(self.folder), bool(self.withheld), tuple(self.cut)
-        return Answers(self.suite, records, predictions, self.audits(), self.commands, name, self.left_out, withheld=withheld, cut=cut)
+        return Answers(
+            self.suite, records, predictions, self.audits(), self.commands, name, self.left_out, withheld=withheld, cut=cut,
+            attributes=self._attributes,
+        )  # fmt: skip
 
     def records(self) -> list[Record]:
         return list(self._records)

@@ -352,6 +352,7 @@ def _write(
             _copy_files(part, out, [id_ for id_, further in same.items() if part in further], replaces=False)
             with Store(part.folder, create=False) as source:
                 store.add(_answers(source, own), source.ends())
+                store.note_attributes(source.attributes(trial.fingerprint for trial in part.trials.values()))
             added += len(own)
             if (part.folder / FOLDER).is_dir():
                 notes.append(f"tunings stay where they are: {part.folder / FOLDER}")

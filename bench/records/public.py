@@ -12,6 +12,8 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
+from bench import registry
+from bench.data.attributes import Attributes
 from bench.names import parse_choice, short_names, split_list
 from bench.question.suite import suite_from
 from bench.question.trial import Trial
@@ -73,7 +75,31 @@ def public(answers: Answers) -> Answers:
         withheld=answers.withheld,
         cut=answers.cut,
         left_out=[clean.text(line) for line in answers.left_out],
+        attributes=_public_attributes(answers, hidden, salter),
     )
+
+
+def _public_attributes(answers: Answers, hidden: Container[str], salter: Salter | None) -> dict[str, Attributes]:
+    """Attributes of test rows under the ids that these are published by, of datasets that say so and whose owners forbid nothing."""
+    rows: dict[str, dict[str, None]] = {}
+    private, refused = set(), set()
+    for _, here in answers.by_setting():
+        for record in here.records:
+            trial = record.trial
+            if trial.fingerprint not in answers.attributes:
+                continue
+            if record.facts.restricted or registry.terms_of(trial.dataset)[0]:
+                refused.add(trial.fingerprint)
+            if trial.dataset in hidden:
+                private.add(trial.fingerprint)
+            if trial.id in here.predictions:
+                rows.setdefault(trial.fingerprint, {}).update(dict.fromkeys(map(str, here.predictions[trial.id].ids.tolist())))
+    found = {}
+    for fingerprint, ids in rows.items():
+        own = answers.attributes[fingerprint]
+        if own.is_public and fingerprint not in refused:
+            found[fingerprint] = own.only(ids, salter.of if salter is not None and fingerprint in private else str)
+    return found
 
 
 def _learn_ids(answers: Answers, hidden: Container[str], salter: Salter) -> None:

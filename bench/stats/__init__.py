@@ -3,6 +3,7 @@
 `metrics`: scores. `pseudo`: what each sample contributes to one. `pairs`: two methods in one setting, `many`: every pair of several.
 `across`: methods over many settings. `adjust`: many tests at once. `bootstrap`: intervals by resampling. `effects`: how large, how
 often, how many seeds. `ranking`: who stands where. `curves`: score over noise. `nested`: whether more modalities do worse.
+`groups`: a method's scores by groups of samples.
 `sequential`: looking more than once. Scores are higher-is-better everywhere but in `pseudo`, `bootstrap`, `nested` and `ranks`, which
 take the metric's name. Bad input raises UsageError (a ValueError); what the data cannot answer comes back as NaN with a reason.
 """

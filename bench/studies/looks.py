@@ -20,7 +20,7 @@ from bench.errors import UsageError
 from bench.grid.engine import Summary, execute
 from bench.grid.how import How
 from bench.names import method_label, parse_choice, path_of
-from bench.question.plan import budget_key, concerns_of, notices, plan
+from bench.question.plan import attributes_of, budget_key, concerns_of, notices, plan
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.records.answers import like
@@ -81,7 +81,7 @@ def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
             "it, merge them, and give it then"
         )
     with loaded_once():
-        trials, concerns = plan(suite), concerns_of(suite)
+        trials, concerns, attributes = plan(suite), concerns_of(suite), attributes_of(suite)
         for line in notices(suite, concerns):
             how.say(line)
         further = further_trials(suite, trials) if suite.until_resolved else []
@@ -90,7 +90,7 @@ def resolve(suite: Suite, out: Path | str, how: How | None = None) -> Summary:
         _check_plan(suite, out)
     if not how.shard.is_whole:
         how.say(f"shard {how.shard}: {sum(map(how.shard.holds, trials))} of {count(len(trials), 'trial')}")
-    summary = execute(suite, out, how, trials=trials, concerns=concerns)
+    summary = execute(suite, out, how, trials=trials, concerns=concerns, attributes=attributes)
     said: set[str] = set()
     while further and not summary.interrupted and not summary.lost:
         resolutions, wanted = _look(suite, out, further)

@@ -6,24 +6,27 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from bench.datasets.described.description import MODALITY_KEYS, Column, DescribedModality, Description, Place, Target
+from bench.datasets.described.description import MODALITY_KEYS, Attribute, Column, DescribedModality, Description, Place, Target
 
 
 def to_toml(description: Description, comments: Mapping[str, str] | None = None) -> str:
     """The text of a description, which `read_description` reads as the same; keys at their defaults are left out.
 
-    `comments` are lines above what they are about: `""` the file, `target`, `groups`, `split`, a modality by its name, and a column as
-    `modality.column`; a comment of several lines is written as such.
+    `comments` are lines above what they are about: `""` the file, `target`, `groups`, `split`, `attributes`, a modality by its name,
+    and a column as `modality.column`; a comment of several lines is written as such.
     """
     said = comments or {}
     lines = [*_remarks(said.get("")), f"title = {_value(description.title)}"]
     lines += [f"{key} = {_value(getattr(description, key))}" for key in ("source", "licence") if getattr(description, key)]
-    lines += [f"{key} = true" for key in ("public_ids", "restricted") if getattr(description, key)]
+    lines += [f"{key} = true" for key in ("public_ids", "public_attributes", "restricted") if getattr(description, key)]
     lines += [f"id = {_value(description.id)}"]
     for key in ("target", "groups", "split"):
         table = getattr(description, key)
         if table is not None:
             lines += ["", *_remarks(said.get(key)), f"[{key}]", *_pairs(table)]
+    for attribute in description.attributes:
+        pairs = [pair for pair in _pairs(attribute) if not pair.startswith("name ")]
+        lines += ["", *_remarks(said.get("attributes")), f"[attributes.{_key(attribute.name)}]", *pairs]
     for modality in description.modalities:
         keys = ("name", "letter", "kind", "id", *MODALITY_KEYS[modality.kind])
         pairs = [pair for pair in _pairs(modality, always=("letter", "kind")) if pair.partition(" ")[0] in keys]
@@ -39,7 +42,7 @@ def _remarks(text: str | None) -> list[str]:
     return [f"# {line}".rstrip() for line in text.splitlines()] if text else []
 
 
-def _pairs(table: Target | Place | DescribedModality, always: Sequence[str] = ()) -> list[str]:
+def _pairs(table: Target | Place | Attribute | DescribedModality, always: Sequence[str] = ()) -> list[str]:
     found = []
     for one in fields(table):
         value = getattr(table, one.name)
@@ -63,8 +66,8 @@ def _value(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, int):
-        return str(value)
+    if isinstance(value, int | float):
+        return repr(value)
     escaped = "".join(_escape(sign) for sign in str(value))
     return f'"{escaped}"'
 

@@ -22,6 +22,7 @@ class Described(Dataset):
         self.description = read_description(path)
         self.title, self.source, self.licence = self.description.title, self.description.source, self.description.licence
         self.public_ids, self.restricted = self.description.public_ids, self.description.restricted
+        self.public_attributes = self.description.public_attributes
         self.indicated = [one.name for one in self.description.modalities if one.indicators]
         self.indicators = bool(self.indicated)
         self.categories: Categories = {}

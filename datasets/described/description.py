@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.datasets.attributes import band_names
 from bench.datasets.base import DataError
 from bench.datasets.safe import read_text
 from bench.datasets.target import Classes, Labels, Value
@@ -99,6 +100,17 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Attribute:
+    """A column that names a group of each sample, such as its sex; scores are told apart by it and no method sees it."""
+
+    name: str
+    file: str
+    column: str
+    id: str = ""
+    bands: tuple[float, ...] = ()  # ends of the bands that its numbers are cut into; without any its cells name the groups
+
+
+@dataclass(frozen=True)
 class DescribedModality:
     """A modality of a description, as its kind is read from a file."""
 
@@ -137,6 +149,8 @@ class Description:
     restricted: bool = False  # its owners forbid publishing what is derived of it, row by row
     groups: Place | None = None
     split: Place | None = None
+    attributes: tuple[Attribute, ...] = ()
+    public_attributes: bool = False  # attributes of test rows, and scores by their groups, may be published
 
     def place(self, file: str) -> Path:
         """Where a file of it lies."""
@@ -145,7 +159,7 @@ class Description:
         except RuntimeError:  # `~name` of nobody: a folder is called so
             return self.path.parent / file
 
-    def id_of(self, table: Target | Place | DescribedModality) -> str:
+    def id_of(self, table: Target | Place | Attribute | DescribedModality) -> str:
         """The column that names a sample in a table."""
         return table.id or self.id
 
@@ -268,7 +282,11 @@ def description_of(data: Mapping[str, Any], path: Path) -> Description:
         restricted=top.flag("restricted", False),
         groups=_place(path, top, "groups"),
         split=_place(path, top, "split"),
+        attributes=_attributes(path, top, target.file),
+        public_attributes=top.flag("public_attributes", False),
     )
+    if description.public_attributes and description.restricted:
+        raise DataError(f"{path.name}: public_attributes and restricted exclude each other; what is restricted is published of no row")
     top.close()
     return description
 
@@ -297,6 +315,30 @@ def _place(path: Path, top: Section, key: str) -> Place | None:
     place = Place(_file(section, TABLES), section.text("column"), section.text("id", ""))
     section.close()
     return place
+
+
+def _attributes(path: Path, top: Section, usual: str) -> tuple[Attribute, ...]:
+    """Tables [attributes.NAME], or a list of columns of the target's table."""
+    given = top.take("attributes", {})
+    if isinstance(given, Mapping):
+        return tuple(_attribute(f"{path.name} [attributes.{name}]", name, table, usual) for name, table in given.items())
+    names = top.texts("attributes", ())
+    return tuple(Attribute(name, usual, name) for name in names)
+
+
+def _attribute(where: str, name: str, given: object, usual: str) -> Attribute:
+    if not isinstance(given, Mapping):
+        raise DataError(f"{where} must be a table with file, column, id or bands, got {given!r}")
+    section = Section(where, given)
+    ends = section.take("bands", [])
+    try:
+        if ends != []:
+            band_names(ends if isinstance(ends, list) else [])
+    except ValueError:
+        raise section.refuse("bands", "a list of numbers that ascend, such as [50, 65, 80]", ends) from None
+    found = Attribute(name, _file(section, TABLES, usual), section.text("column", name), section.text("id", ""), tuple(ends))
+    section.close()
+    return found
 
 
 def _file(section: Section, endings: Sequence[str], default: str | None = None) -> str:

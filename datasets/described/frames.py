@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from bench.datasets.base import DataError
 from bench.datasets.columns import kind_of
 from bench.datasets.described.dataset import Framed
-from bench.datasets.described.description import Column, DescribedModality, Description, Place, Target
+from bench.datasets.described.description import Attribute, Column, DescribedModality, Description, Place, Target
 from bench.datasets.described.reading import read_samples
 from bench.datasets.described.sheets import Sheet, sheet_of
 from bench.datasets.files import data_root, write_prepared
@@ -43,6 +43,8 @@ def framed(
     rows: str = "one",
     indicators: bool = True,
     public_ids: bool = False,
+    attributes: Sequence[str] | pd.DataFrame | None = None,
+    public_attributes: bool = False,
 ) -> Framed:
     """The dataset that frames make; its values are written to a prepared copy, once. Raises: DataError."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -59,6 +61,7 @@ def framed(
         places[what] = None if given is None else Place(what, VALUE)
         if given is not None:
             sheets[what] = _sheet_of_series(what, _series(what, given))
+    stated = [] if attributes is None else _attributes(attributes, modalities, sheets)
     description = Description(
         path=Path(name),
         id=ID,
@@ -67,17 +70,56 @@ def framed(
         title=title or name,
         groups=places["groups"],
         split=places["split"],
+        attributes=tuple(stated),
     )
     read = read_samples(description, lambda path: sheets[path.name])
     said = [f"{one.name}: {_kinds(one)}" for one in found]
     facts = {"Columns": "; ".join(said), **({"Handled": "; ".join(read.notes)} if read.notes else {})}
-    folder = data_root() / "prepared" / f"{name}-{hashlib.sha256(read.samples.fingerprint().encode()).hexdigest()[:12]}"
+    identity = read.samples.fingerprint()  # which attributes are no part of, and a copy holds them
+    identity += "".join("\0".join(("", key, *column.tolist())) for key, column in read.samples.attributes.items())
+    folder = data_root() / "prepared" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     if not (folder / "meta.json").is_file():
         write_prepared(folder, read.samples, {"dataset": name, "options": {}, "sources": {}})
     indicated = [one.name for one in found if one.kind == "vector" and indicators]
     made = Framed(name, folder, title or name, indicated, read.categories, facts)
-    made.column_names, made.public_ids = read.columns, public_ids
+    made.column_names, made.public_ids, made.public_attributes = read.columns, public_ids, public_attributes
     return made
+
+
+def _attributes(given: object, modalities: Mapping[str, pd.DataFrame], sheets: dict[str, Sheet]) -> list[Attribute]:
+    """Columns of the modalities' frames, by name, or of a frame of attributes; their sheets go to `sheets`. Raises: DataError."""
+    import pandas as pd
+
+    columns: list[tuple[str, pd.Series]] = []
+    if isinstance(given, pd.DataFrame):
+        columns = [(str(key).strip(), given.iloc[:, place]) for place, key in enumerate(given.columns)]
+    elif isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
+        for name in given:
+            holders = [(key, frame) for key, frame in modalities.items() if frame.index.nlevels == 1 and name in frame.columns]
+            if len(holders) != 1:
+                where = " and ".join(key for key, _ in holders) or "none"
+                raise DataError(
+                    f"attribute {name!r} must be a column of one modality with a row an id, found in {where}; or give a frame of attributes"
+                )
+            columns.append((name, holders[0][1][name]))
+    else:
+        raise DataError(f"attributes must be names of columns, or a pandas frame whose index holds the ids, got {kind_of(given)}")
+    if len({name for name, _ in columns}) < len(columns):
+        raise DataError(f"attributes must have different names, got {', '.join(name for name, _ in columns)}")
+    found = []
+    for number, (name, cells) in enumerate(columns):
+        file = f"attribute {number}"
+        plain = pd.DataFrame({ID: cells.index, VALUE: [_group(cell) for cell in cells.tolist()]})
+        sheets[file] = sheet_of(plain, f"attribute {name!r}")
+        found.append(Attribute(name, file, VALUE))
+    return found
+
+
+def _group(cell: object) -> str:
+    """A cell as the name of a group, empty where it is missing; whole numbers that a gap made decimal are whole again."""
+    if cell is None or cell != cell or type(cell).__name__ in ("NAType", "NaTType"):
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell == int(cell) else str(cell).strip()
 
 
 def _target(target: object, kind: str, unit: str) -> tuple[Target, Sheet]:

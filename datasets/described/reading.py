@@ -12,7 +12,20 @@ import numpy as np
 from bench.datasets.base import DataError, Kind, Modality, Samples, Schema
 from bench.datasets.described.cells import categories, texts_of, values_of
 from bench.datasets.described.description import MOST_STEPS, DescribedModality, Description, Target
-from bench.datasets.described.rows import Lookup, Notes, Roster, Tables, is_dated, lookup, one_row, order_of, parts_of, roster_of, said_of
+from bench.datasets.described.rows import (
+    Lookup,
+    Notes,
+    Roster,
+    Tables,
+    groups_by,
+    is_dated,
+    lookup,
+    one_row,
+    order_of,
+    parts_of,
+    roster_of,
+    said_of,
+)
 from bench.datasets.described.sheets import Sheet, read_sheet
 from bench.datasets.described.words import agreeing, count
 from bench.datasets.safe import read_image, read_npy, read_npz
@@ -71,6 +84,7 @@ def read_samples(description: Description, read: Callable[[Path], Sheet] | None 
         groups=groups,
         split=split,
         lengths={name: one.lengths for name, one in found.items() if one.lengths is not None},
+        attributes={one.name: groups_by(tables, roster, one) for one in description.attributes},
     )
     categories = {name: one.categories for name, one in found.items() if one.categories}
     return Read(samples, categories, tuple(dict.fromkeys(tables.notes)), {name: one.columns for name, one in found.items() if one.columns})
@@ -79,7 +93,7 @@ def read_samples(description: Description, read: Callable[[Path], Sheet] | None 
 def _columns_by_file(description: Description) -> dict[str, set[str]]:
     """The columns of each file that are read; two files of one name in two folders share theirs."""
     found: dict[str, set[str]] = {}
-    for table in (description.target, description.groups, description.split):
+    for table in (description.target, description.groups, description.split, *description.attributes):
         if table is not None:
             cells = table.cells if isinstance(table, Target) else (table.column,)
             found.setdefault(Path(table.file).name, set()).update((*cells, description.id_of(table)))

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.datasets.attributes import UNKNOWN, bands
 from bench.datasets.base import DataError
 from bench.datasets.described.cells import ISO, WHOLE, coded, is_missing, numbers, texts_of, times
-from bench.datasets.described.description import Column, DescribedModality, Description, Place, Target
+from bench.datasets.described.description import Attribute, Column, DescribedModality, Description, Place, Target
 from bench.datasets.described.sheets import Sheet
 from bench.datasets.described.words import agreeing, count
 from bench.datasets.safe import SPLITS
@@ -296,6 +297,41 @@ def said_of(tables: Tables, roster: Roster, place: Place, what: str) -> np.ndarr
                 )
         found.append(cells[own[0]])
     return np.array(found, dtype=str)
+
+
+MOST_NUMBERS = 12  # different numbers that name groups; more are a measurement
+
+
+def groups_by(tables: Tables, roster: Roster, attribute: Attribute) -> np.ndarray:
+    """The group of each sample by an attribute, '' where it is not known. Shapes: -> (N,) str.
+
+    Raises: DataError if rows of one id name two groups, or a column of numbers has no bands.
+    """
+    sheet = tables.sheet(attribute.file)
+    texts = texts_of(sheet.column(attribute.column))
+    if attribute.bands:
+        found, said = numbers(sheet, Column(attribute.column))
+        tables.notes += [f"{sheet.file}: {note}" for note in said]
+        cells = bands(found, attribute.bands)
+    else:
+        cells = np.array([UNKNOWN if is_missing(text) else str(text).strip() for text in texts.tolist()], dtype=str)
+        different = set(cells.tolist()) - {UNKNOWN}
+        if len(different) > MOST_NUMBERS and all(re.fullmatch(r"[+-]?\d+([.,]\d+)?", text) for text in different):
+            raise DataError(
+                f"{sheet.file}: attribute {attribute.name!r} must name groups, {attribute.column} holds {len(different)} different "
+                "numbers; cut them with bands = [50, 65, 80], in Python with pandas.cut"
+            )
+    rows = lookup(tables, roster, attribute.file, tables.description.id_of(attribute))
+    made = []
+    for sample, (start, end) in enumerate(zip(rows.start[:-1], rows.start[1:], strict=True)):
+        own = dict.fromkeys(cells[row] for row in rows.flat[start:end].tolist() if cells[row] != UNKNOWN)
+        if len(own) > 1:
+            came = " and ".join(map(repr, map(str, list(own)[:2])))
+            raise DataError(
+                f"{sheet.file}: rows of {roster.owner[sample]!r} are in the groups {came} of attribute {attribute.name!r}; one id is in one"
+            )
+        made.append(str(next(iter(own), UNKNOWN)))
+    return np.array(made, dtype=str)
 
 
 def parts_of(tables: Tables, roster: Roster, place: Place) -> np.ndarray:
