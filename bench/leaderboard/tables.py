@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bench.data.grammar import evaluated_at
+from bench.leaderboard.groups import GroupTable
 from bench.leaderboard.rows import COSTS, EXTRA_METRICS, Board, Overall, OverallRow, Row, SettingTable
 from bench.leaderboard.significance import Family, rank_set
 from bench.methods.catalog import UNRANKED
@@ -93,10 +94,25 @@ def significance_json(board: Board) -> str:
     head = {"metric": board.suite.metric, "alpha": board.levels.alpha, "rope": board.levels.rope}
     lines = ["{"]
     lines += [f'  "{key}": {json.dumps(value)},' for key, value in head.items()]
-    for key, entries in (("friedman", friedman), ("families", families), ("tests", tests)):
+    by_group = [_groups_json(setting, found) for setting in board.settings for found in setting.groups]
+    tables = {"friedman": friedman, "families": families, "tests": tests} | ({"groups": by_group} if by_group else {})
+    for key, entries in tables.items():
         rows = ",\n".join(f"    {json.dumps(entry)}" for entry in entries)
-        lines.append(f'  "{key}": [\n{rows}\n  ]' + ("," if key != "tests" else ""))
+        lines.append(f'  "{key}": [\n{rows}\n  ]' + ("," if key != list(tables)[-1] else ""))
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _groups_json(setting: SettingTable, found: GroupTable) -> dict[str, object]:
+    """A method's gaps between groups of an attribute, with every score behind them."""
+    return finite(_all_rounded({"setting": setting.title, **found.as_json()}))  # type: ignore[return-value]
+
+
+def _all_rounded(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _all_rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_all_rounded(item) for item in value]
+    return _rounded(value, TEST_DIGITS) if isinstance(value, float) else value
 
 
 def _family_json(family: Family) -> dict[str, object]:

@@ -221,6 +221,7 @@ DATASET_FACTS: Mapping[str, tuple[type, str]] = {
     "licence": (str, "a text"),
     "synthetic": (bool, "True or False"),
     "public_ids": (bool, "True or False"),
+    "public_attributes": (bool, "True or False"),
     "restricted": (bool, "True or False"),
     "keeps_groups": (bool, "True or False"),
     "split_kind": (str, "a text"),
