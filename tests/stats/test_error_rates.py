@@ -4,10 +4,13 @@ Nothing to find means: two methods whose next seed on the next sample is equally
 for each method; seeds of a method are of unlike quality.
 """
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from bench import stats
+from bench.stats.groups import group_test, largest_gap, least_side
 from bench.stats.metrics import METRICS
 
 pytestmark = pytest.mark.slow
@@ -98,6 +101,41 @@ def test_crossed_test_after_holm_over_settings_errs_as_often_as_it_says(seeds):
 
     found = rate(lambda rng, seeds: (stats.holm([p_of_setting(rng, seeds) for _ in range(4)]) <= 0.05).any(), seeds)
     assert 0.03 <= found <= 0.07
+
+
+def gap_p(metric, target, scores, sizes):
+    """p of the largest gap among groups of these sizes, whose rows are all drawn alike."""
+    group, sign, outputs = np.repeat(np.arange(len(sizes)), sizes), METRICS[metric].sign, scores.shape[2]
+    values, means, sides = [], [], []
+    for k in range(len(sizes)):
+        of_seeds, own = values_of(metric, target[group == k], scores[:, group == k])
+        values.append(sign * of_seeds)
+        means.append(sign * np.array(own))
+        sides.append(least_side(metric, target[group == k], outputs))
+    pairs = combinations(range(len(sizes)), 2)
+    tests = {(i, j): group_test(values[i], values[j], means[i], means[j], (sides[i], sides[j])) for i, j in pairs}
+    return largest_gap([float(mean.mean()) for mean in means], tests).p
+
+
+@SEEDS
+@pytest.mark.parametrize("sizes", [(200, 120), (150, 130, 110)], ids=["two groups", "three groups"])
+@pytest.mark.parametrize("metric", ["accuracy", "auroc", "label_auroc", "mae"])
+def test_gap_between_groups_errs_as_often_as_it_says(metric, sizes, seeds):
+    """A method is equally good in all groups; its seeds are of unlike quality, and its samples of unlike difficulty."""
+    n = sum(sizes)
+
+    def decision(rng, seeds):
+        if metric == "mae":
+            target = rng.gamma(4, 0.5, n)
+            return gap_p(metric, target, values_near(rng, target, rng.normal(0, 0.6, n), seeds), sizes) <= 0.05
+        if metric == "label_auroc":
+            target = (rng.random((n, 4)) < (0.2, 0.3, 0.4, 0.5)).astype(np.int64)
+            shared = rng.normal(0, 0.8, (n, 1)) + rng.normal(0, 0.4, target.shape)
+            return gap_p(metric, target, labels_of(rng, target, shared, seeds), sizes) <= 0.05
+        target = (rng.random(n) < 0.42).astype(int)
+        return gap_p(metric, target, scores_of(rng, target, rng.normal(0, 0.8, n), seeds), sizes) <= 0.05
+
+    assert 0.03 <= rate(decision, seeds) <= 0.07
 
 
 @SEEDS

@@ -133,7 +133,7 @@ def test_a_batch_has_no_place_for_attributes():
 
 
 def test_splits_and_masks_are_the_same_whatever_the_attributes(file):
-    dataset, samples, fingerprint = load(Choice(f"{file}:Grouped"))
+    dataset, samples, _ = load(Choice(f"{file}:Grouped"))
     made = [build_parts(dataset, one, "MEW", parse_protocol("mcar(0.3)"), 0, 0, "split") for one in (samples, samples.unattributed())]
     for part in ("train", "valid", "test"):
         one, other = (getattr(parts, part).samples for parts in made)
