@@ -41,7 +41,7 @@ def view(board: Board, columns: int, is_explained: bool = False) -> str:
     blocks: list[str | Table] = [*head_of(board), *how_it_was_run(board)]
     for setting in board.settings:
         blocks += [f"## {setting.title}", "", *_setting(board, setting), *in_words(setting, board.suite.metric, board.levels)]
-        blocks += [*_surface(setting), *_groups(setting)]
+        blocks += [*_surface(setting), *_groups(board, setting)]
     for curve in board.curves:
         blocks += [f"## Robustness: {curve.title}{', SYNTHETIC' * curve.synthetic}", "", _curve(curve), ""]
     for kind in board.overall:
@@ -193,11 +193,18 @@ def _surface(setting: SettingTable) -> list[str | Table]:
     return [*blocks, summary, ""] if len(summary.head) > 1 else blocks
 
 
-def _groups(setting: SettingTable) -> list[str | Table]:
+def _groups(board: Board, setting: SettingTable) -> list[str | Table]:
     """Scores by groups of test samples, where they were asked for."""
     blocks: list[str | Table] = []
     for found in setting.groups:
-        blocks += [f"### By {found.attribute}: {setting.title}", "", group_table(found), "", " ".join(group_notes(found)), ""]
+        blocks += [
+            f"### By {found.attribute}: {setting.title}",
+            "",
+            group_table(found),
+            "",
+            " ".join(group_notes(found, board.levels.alpha)),
+            "",
+        ]
     return blocks
 
 

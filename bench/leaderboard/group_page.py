@@ -27,13 +27,13 @@ def _gap(row: GroupRow) -> list[str]:
     if gap is None:
         return [NA, NA, NA, ""]
     ends = NA if math.isnan(gap.interval[0]) else f"[{', '.join(map(end_of_interval, gap.interval))}]"
-    return [signed(gap.difference), ends, p_text(gap.p_adjusted), f"{gap.best}, {gap.worst}"]
+    return [signed(gap.difference), ends, p_text(gap.p_adjusted), f"{gap.best}, {gap.worst}" if gap.difference else "equal"]
 
 
-def group_notes(found: GroupTable) -> list[str]:
+def group_notes(found: GroupTable, alpha: float) -> list[str]:
     """What the tests are, what they say, and what is not in the table, a sentence each."""
     said = []
-    differing = [row.label for row in found.rows if row.gap is not None and row.gap.p_adjusted <= 0.05]
+    differing = [row.label for row in found.rows if row.gap is not None and row.gap.p_adjusted <= alpha]
     tested = [row for row in found.rows if row.gap is not None and not math.isnan(row.gap.p)]
     if tested:
         told = f"Groups differ beyond chance for {listed(differing)}." if differing else "No method differs between groups beyond chance."

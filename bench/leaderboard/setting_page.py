@@ -96,7 +96,7 @@ def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Se
         head = [in_page(title) for title in shown.head]
         body = [[in_page(cell) for cell in row] for row in shown.body]
         lines += [f"### By {in_page(found.attribute)}", "", *fitted(head, body, (*LEFT, *shown.left), breaks=folded), ""]
-        lines += [" ".join(group_notes(found)), ""]
+        lines += [" ".join(group_notes(found, board.levels.alpha)), ""]
     if setting.surface is not None:
         lines += ["### Response surface", "", *_surface(setting.surface, setting.by_label, folded), ""]
     return lines
