@@ -104,7 +104,7 @@ def significance_json(board: Board) -> str:
 
 def _groups_json(setting: SettingTable, found: GroupTable) -> dict[str, object]:
     """A method's gaps between groups of an attribute, with every score behind them."""
-    return finite(_all_rounded({"setting": setting.title, **found.as_json()}))  # type: ignore[return-value]
+    return finite(_all_rounded({"setting": setting.title, **found.as_json()}))
 
 
 def _all_rounded(value: object) -> object:
