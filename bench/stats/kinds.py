@@ -15,6 +15,7 @@ from scipy.special import expit
 from bench.stats import of_labels, of_values
 
 TOLERANCE = 1e-5  # of probabilities: what single precision makes of a sum to 1
+CLIP = 1e-7  # the smallest probability of the truth that the loss of a row knows
 Array = np.ndarray
 
 
@@ -33,6 +34,8 @@ class Kind:
     why_undefined: Callable[[Array, int], str]  # target, outputs -> why a metric is NaN
     answers: Callable[[Array], Array]  # scores (N, O) -> what each row is told, (N, 1) classes, (N, L) labels or (N, 1) values
     goodness: Callable[[Array, Array], Array]  # target and scores -> how well each row is told, larger is better (N,)
+    loss: str  # what the loss of a row is called
+    losses: Callable[[Array, Array], Array]  # target and scores -> the loss of each row, smaller is better (N,)
     is_one_answer: Callable[[list[int], int], bool]  # of a histogram and the rows: whether every row has the same predicted class or labels
 
     def scores(self, outputs: Array, are_logits: bool) -> Array:
@@ -100,6 +103,13 @@ def _share_right(target: Array, scores: Array) -> Array:
     return (known & ((scores > of_labels.CUT) == (target == 1))).sum(1) / np.maximum(known.sum(1), 1)
 
 
+def _label_losses(target: Array, scores: Array) -> Array:
+    """Binary cross entropy, a mean over the labels that a row knows; 0 where it knows none. Shapes: -> (N,)."""
+    known = target >= 0
+    cells = np.where(known, -np.log(np.maximum(np.where(target == 1, scores, 1 - scores), CLIP)), 0.0)
+    return cells.sum(1) / np.maximum(known.sum(1), 1)
+
+
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -110,6 +120,8 @@ KINDS: Mapping[str, Kind] = {
             _classes_undefined,
             lambda scores: scores.argmax(1)[:, None],
             lambda target, scores: (scores.argmax(1) == target).astype(float),
+            "log loss",
+            lambda target, scores: -np.log(np.maximum(scores[np.arange(len(target)), target], CLIP)),
             lambda histogram, rows: sum(number > 0 for number in histogram) == 1,
         ),
         Kind(
@@ -119,6 +131,8 @@ KINDS: Mapping[str, Kind] = {
             of_labels.why_undefined,
             lambda scores: scores > of_labels.CUT,
             _share_right,
+            "binary cross entropy",
+            _label_losses,
             lambda histogram, rows: bool(histogram) and all(number in (0, rows) for number in histogram),
         ),
         Kind(
@@ -128,6 +142,8 @@ KINDS: Mapping[str, Kind] = {
             of_values.why_undefined,
             lambda scores: scores,
             lambda target, scores: -np.abs(scores[:, 0] - target),
+            "squared error",
+            lambda target, scores: (scores[:, 0] - target) ** 2,
             lambda histogram, rows: False,
         ),
     )
