@@ -45,7 +45,7 @@ def times() -> str:
 
 
 def _shown(value: float, sign: str) -> str:
-    """A number of points with one decimal. In the unit of a target with three, and a small one with three digits that count: units differ."""
+    """Points with one decimal. In the unit of a target three decimals, of a small number three digits that count, for units differ."""
     shown = round(factor() * value, 8) + 0.0
     if not _in_unit.get():
         return f"{shown:{sign}.1f}"

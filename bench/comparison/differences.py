@@ -20,8 +20,10 @@ from bench.text import finite
 
 @dataclass(frozen=True)
 class Pattern:
-    """Test samples that observe the same modalities. A wins a sample if it tells it better, a mean over its seeds: how well is by the kind of
-    target, whether it is right, the share of labels that are, or the absolute error."""
+    """Test samples that observe the same modalities. A wins a sample if it tells it better, a mean over its seeds.
+
+    How well is told by the kind of target: whether the class is right, the share of labels that are, or the absolute error.
+    """
 
     observed: str  # letters, empty: nothing
     n: int

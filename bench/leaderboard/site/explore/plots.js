@@ -124,6 +124,15 @@ function drawRanks({ lines, family, why }) {
   );
 }
 
+/** The least span of an axis: half a point, or in the unit of a target a hundredth of the scores. */
+const leastSpan = (scores) => (inUnit() ? Math.max(...scores.map(Math.abs)) / 100 || 1 : 0.5);
+
+/** A metric as an axis names it: in hundredths, or with the target whose unit it is in. */
+function axisOf(metric, found) {
+  const units = unitsOf(found);
+  return `${metric.name}${times()}${units.length === 1 && units[0] ? ` of ${units[0]}` : ""}`;
+}
+
 /** Floor and ceiling of a setting: the constant predictor's score, and the ceiling method's or a perfect one. */
 function boundsOf(setting, metric) {
   const of = (role) =>
@@ -169,7 +178,7 @@ function drawForest(found) {
     .map(([name, value]) => ({ name, text: `${name} ${points(value)}`, score: factor() * value }));
   const all = values.flatMap((v) => [v.score, v.low, v.high]).filter(known);
   const [low, high] = [Math.min(...all), Math.max(...all)];
-  const reach = 1.5 * Math.max(high - low, 1); // a bound farther away would press the methods together: it is named at the edge
+  const reach = 1.5 * Math.max(high - low, inUnit() ? 0 : 1); // a bound farther away would press the methods together: it is named at the edge
   const inside = ends.filter((end) => end.score >= low - reach && end.score <= high + reach);
   const outside = ends
     .filter((end) => !inside.includes(end))
@@ -180,7 +189,7 @@ function drawForest(found) {
     );
   function axis() {
     const scores = [...all, ...inside.map((end) => end.score)];
-    const pad = 0.04 * Math.max(Math.max(...scores) - Math.min(...scores), 0.5);
+    const pad = 0.04 * Math.max(Math.max(...scores) - Math.min(...scores), leastSpan(scores));
     return [Math.min(...scores) - pad, Math.max(...scores) + pad];
   }
   const told = tip(["method", "Method"], ["text", `${metric.name}${times()}`], ["span", "95 % interval"]);
@@ -188,7 +197,7 @@ function drawForest(found) {
   const x = {
     field: "score",
     type: "quantitative",
-    title: `${metric.name}${times()}${metric.higher ? "" : ", lower is better"}`,
+    title: `${axisOf(metric, { settings: [at] })}${metric.higher ? "" : ", lower is better"}`,
     scale: { domain: axis(), zero: false, nice: false },
     axis: { tickCount: innerWidth < 600 ? 4 : 8 },
   };
@@ -292,7 +301,7 @@ function drawNoise(found) {
   );
   const inside = values.map((value) => value.score).filter(known);
   const [low, high] = [Math.min(...inside), Math.max(...inside)];
-  const pad = Math.max((high - low) * 0.08, 0.5);
+  const pad = Math.max((high - low) * 0.08, leastSpan(inside));
   const x = {
     field: "rate",
     type: "quantitative",
@@ -303,7 +312,7 @@ function drawNoise(found) {
   const y = {
     field: "score",
     type: "quantitative",
-    title: `${metric.name}${times()}`,
+    title: axisOf(metric, curve),
     scale: { domain: [low - pad, high + pad], zero: false, clamp: false },
   };
   const picked = (yes, no) => ({ condition: { param: "picked", value: yes }, value: no });
@@ -389,7 +398,7 @@ function drawCost(found, { lines }) {
     title: "GFLOPs of a forward pass, a sample (log scale)",
     axis: { format: ".0e", labelOverlap: true, tickCount: 4 },
   };
-  const y = { field: "score", type: "quantitative", scale: { zero: false, nice: true }, title: `${metric.name}${times()}` };
+  const y = { field: "score", type: "quantitative", scale: { zero: false, nice: true }, title: axisOf(metric, found) };
   const spec = values.length
     ? {
         height: 300,
@@ -413,7 +422,7 @@ function drawCost(found, { lines }) {
     spec,
     ["Method", `${metric.name}${times()}`, "GFLOPs", "On the front"],
     values.map((v) => [v.method, v.text, v.cost, v.front]),
-    "no chosen method has both a score everywhere and a count of operations",
+    unitsOf(found).length > 1 ? SEVERAL : "no chosen method has both a score everywhere and a count of operations",
   );
 }
 
