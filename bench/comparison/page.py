@@ -16,7 +16,7 @@ from bench.stats.metrics import METRICS, in_its_unit
 from bench.text import Table, and_list, count, end_of_interval, factor, p_equals, p_text, points, showing, signed, times
 
 NOTES = (
-    "- Differences are {a} - {b} in points (hundredths){turned}: above 0, {a} is better.",
+    "- Differences are {a} - {b} {counted}{turned}: above 0, {a} is better.",
     "- The 95 % interval and p hold for other training runs (seeds) and other test samples alike: crossed seed x sample test, or the",
     "  corrected resampled t-test where each seed drew its own split. p adjusted: {correction} over the settings of one kind of data.",
     "  The interval is adjusted with it: it leaves out 0 where p adjusted is at most {alpha}, and nowhere else.",
@@ -73,6 +73,7 @@ def notes_on(found: Comparison) -> list[str]:
         "a": found.a,
         "b": found.b,
         "turned": turned,
+        "counted": "in the unit of the target" if factor() == 1 else "in points (hundredths)",
         "correction": found.correction,
         "margin": found.levels.margin,
         "alpha": found.levels.alpha,
