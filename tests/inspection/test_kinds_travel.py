@@ -80,10 +80,10 @@ def test_an_export_has_the_scores_and_every_target(runs, tmp_path):
     records, predictions = stored(out)
     bench.export(tmp_path / "trials.csv", out=out)
     with (tmp_path / "trials.csv").open(encoding="utf-8") as file:
-        told = {line["id"]: float(line[METRIC[kind]]) for line in csv.DictReader(file)}
+        told = {line["id"]: float(line[f"metric_{METRIC[kind]}"]) for line in csv.DictReader(file)}
     assert told == pytest.approx({record.trial.id: record.metrics[METRIC[kind]] for record in records})
     table = bench.export(out=out, predictions=True)
-    assert len(table) == sum(len(one.ids) for one in predictions.values())
+    assert len(table) == sum(len(one.ids) * (1 + len(one.evaluations)) for one in predictions.values())
 
 
 def test_kept_weights_give_the_stored_predictions_bit_for_bit(runs):
@@ -109,7 +109,7 @@ def test_more_modalities_are_weighed_by_the_loss_of_the_kind(runs):
 def test_tuning_and_looks_take_the_kind(kind, tmp_path):
     asked = {"datasets": DATA[kind], "noise": 0.3, "training": {"epochs": 1}, "quiet": True, "jobs": 1}
     found = bench.tune(methods="mean-logistic", suggestions=2, out=tmp_path, **asked)
-    assert found
+    assert found.method.tolist() == ["mean-logistic"]
     bench.run(
         methods="mean-logistic,constant", seeds="0-1", until_resolved="mean-logistic,constant", max_seeds=3, out=tmp_path / "looks", **asked
     )
