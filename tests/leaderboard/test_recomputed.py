@@ -188,7 +188,7 @@ def test_tables_to_publish_carry_the_same_numbers(board):
     for label, method in methods.items():
         assert float(table[label]["mean"]) == pytest.approx(method.scores.mean(), rel=1e-6)
         assert float(table[label]["sd"]) == pytest.approx(method.scores.std(ddof=1), rel=1e-5, abs=1e-9)
-    told = [test for test in json.loads(significance_json(found))["tests"] if test["family"] == found.settings[0].title]
+    told = [test for test in json.loads(significance_json(found))["tests"] if test["family"] == found.settings[0].tests.name]
     assert len(told) == 3
     for test in told:
         difference, alone, p = compared(methods[test["a"]], methods[test["b"]], -DATA[metric][1])
