@@ -44,9 +44,17 @@ def times() -> str:
     return "" if _in_unit.get() else " x 100"
 
 
+def _shown(value: float, sign: str) -> str:
+    """Points with one decimal. In the unit of a target three decimals, of a small number three digits that count, for units differ."""
+    shown = round(factor() * value, 8) + 0.0
+    if not _in_unit.get():
+        return f"{shown:{sign}.1f}"
+    return f"{shown:{sign}.3f}" if abs(shown) >= 0.01 or shown == 0 else f"{shown:{sign}.3g}"
+
+
 def points(value: float | None) -> str:
     """A score as pages show it. The last digit of binary noise never decides a rounding."""
-    return NA if value is None or math.isnan(value) else f"{round(factor() * value, 8) + 0.0:.{3 if _in_unit.get() else 1}f}"
+    return NA if value is None or math.isnan(value) else _shown(value, "")
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -61,7 +69,7 @@ def share(value: float) -> str:
 
 def signed(value: float | None) -> str:
     """A difference of scores as pages show it, in points or in the unit of the target."""
-    return NA if value is None or math.isnan(value) else f"{round(factor() * value, 8) + 0.0:+.{3 if _in_unit.get() else 1}f}"
+    return NA if value is None or math.isnan(value) else _shown(value, "+")
 
 
 def end_of_interval(value: float | None) -> str:

@@ -226,7 +226,11 @@ def _difference(pair: _Pair, table: SettingTable) -> Difference:
     values = [np.stack([sign * stats.pseudo_values(metric, x.target, x.scores) for x in side]) for side in arrays]
     masks = {record.test_mask for side in runs for record in side}
     patterns = _patterns(table, pair.observed[masks.pop()], arrays) if len(masks) == 1 and masks <= set(pair.observed) else ()
-    return replace(result, estimate=stats.crossed_test(*values, *scores), patterns=patterns)
+    estimate = stats.crossed_test(*values, *scores)
+    if not all(np.isfinite(side).all() for side in values):
+        first = arrays[0][0]
+        estimate = replace(estimate, reason=kind_of(first.target).why_untested(first.target, first.scores.shape[1]))
+    return replace(result, estimate=estimate, patterns=patterns)
 
 
 def _scored(metric: str, records: Sequence[Record]) -> list[Record]:

@@ -20,13 +20,16 @@ from bench.text import finite
 
 @dataclass(frozen=True)
 class Pattern:
-    """Test samples that observe the same modalities. A wins a sample if a larger share of its seeds is right."""
+    """Test samples that observe the same modalities. A wins a sample if it tells it better, a mean over its seeds.
+
+    How well is told by the kind of target: whether the class is right, the share of labels that are, or the absolute error.
+    """
 
     observed: str  # letters, empty: nothing
     n: int
     wins: int
     losses: int
-    difference: float  # of accuracy, A - B
+    difference: float  # in how well they are told, A - B
 
     @property
     def ties(self) -> int:

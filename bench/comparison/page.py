@@ -13,10 +13,10 @@ from bench.comparison.differences import Across, Comparison, Difference, Looks, 
 from bench.leaderboard import Row
 from bench.leaderboard.widths import fitted
 from bench.stats.metrics import METRICS, in_its_unit
-from bench.text import Table, and_list, count, end_of_interval, factor, p_equals, p_text, points, signed, times
+from bench.text import Table, and_list, count, end_of_interval, factor, p_equals, p_text, points, showing, signed, times
 
 NOTES = (
-    "- Differences are {a} - {b} in points (hundredths){turned}: above 0, {a} is better.",
+    "- Differences are {a} - {b} {counted}{turned}: above 0, {a} is better.",
     "- The 95 % interval and p hold for other training runs (seeds) and other test samples alike: crossed seed x sample test, or the",
     "  corrected resampled t-test where each seed drew its own split. p adjusted: {correction} over the settings of one kind of data.",
     "  The interval is adjusted with it: it leaves out 0 where p adjusted is at most {alpha}, and nowhere else.",
@@ -73,6 +73,7 @@ def notes_on(found: Comparison) -> list[str]:
         "a": found.a,
         "b": found.b,
         "turned": turned,
+        "counted": "in the unit of the target" if factor() == 1 else "in points (hundredths)",
         "correction": found.correction,
         "margin": found.levels.margin,
         "alpha": found.levels.alpha,
@@ -151,7 +152,7 @@ def _for_other_datasets(across: Across) -> str:
 def _size(found: Comparison, difference: float) -> str:
     """How large, in samples of 100 where the metric counts samples."""
     leader, other = (found.a, found.b) if difference > 0 else (found.b, found.a)
-    if abs(difference) < 0.0005:
+    if abs(difference) < _too_small():
         return f"{found.a} and {found.b} score the same"
     size = points(abs(difference))
     if factor() == 1:
@@ -202,7 +203,7 @@ def _flags(found: Comparison, difference: Difference) -> list[str]:
 
 
 def _lead(found: Comparison, difference: float) -> str:
-    if abs(difference) < 0.0005:
+    if abs(difference) < _too_small():
         return "no difference to speak of"
     return f"{found.a if difference > 0 else found.b} leads by {points(abs(difference))}{_word()}"
 
@@ -337,16 +338,31 @@ def _folded(table: Table) -> list[str]:
     return fitted(table.head, table.body, table.left, whole=table.whole, breaks=False)
 
 
+PATTERN_HEADS = {  # kind of target -> what winning a sample is, a tie, and by what
+    "classes": ("right more often", "Equally often", "Accuracy A - B"),
+    "labels": ("right on more labels", "On as many", "Share of labels right A - B"),
+    "value": ("closer", "Equally close", "Absolute error B - A"),
+}
+
+
 def patterns_of(found: Comparison, patterns: Sequence[Pattern]) -> Table:
-    """Who is right where so much is observed, one row a pattern."""
-    head = ["Observed", "Samples", f"{found.a} right more often", f"{found.b} right more often", "Equally often", "Accuracy A - B"]
-    body = [[p.observed or "nothing", str(p.n), str(p.wins), str(p.losses), str(p.ties), _points(p.difference)] for p in patterns]
+    """Who is right, or closer to a value, where so much is observed, one row a pattern."""
+    kind = METRICS[found.metric].kind
+    won, tied, by = PATTERN_HEADS[kind]
+    head = ["Observed", "Samples", f"{found.a} {won}", f"{found.b} {won}", tied, by]
+    with showing(in_unit=kind == "value"):
+        body = [[p.observed or "nothing", str(p.n), str(p.wins), str(p.losses), str(p.ties), _points(p.difference)] for p in patterns]
     return Table(head, body, head[:1], whole=True)
 
 
 def _spread(row: Row) -> str:
     runs = str(row.n) if row.n == row.planned else f"{row.n}/{row.planned}"
     return f"{points(row.mean)} ± {points(row.sd)} ({runs})" if row.n else f"n/a ({runs})"
+
+
+def _too_small() -> float:
+    """What no page shows of a difference."""
+    return 0.0005 if factor() != 1 else 5e-9
 
 
 def _word() -> str:

@@ -11,7 +11,7 @@ before it left:
     block(group,0.3)      mcar by whole groups: all rows of a site, session or patient lose the same modalities
     mar(A->B,2,0.3)       B is hidden with chance sigmoid(a + 2 s), where s says how high the values of A are
     mnar(B|value,2,0.3)   the same with s from B's own values
-    mnar(B|label,2,0.3)   the same with s from the class, by its index
+    mnar(B|label,2,0.3)   the same with s from what is to be told: the class by its index, the value, or the share of its labels
     segment(V,0.3)        of each sequence V a stretch is cut out: 0.3 of its real steps; the steps after it move up
 
 One rule stands for all parts; `train=natural;valid=mcar(0.3);test=mcar(0.3)` places them apart. `natural + mcar(0.3)` is `mcar(0.3)`:

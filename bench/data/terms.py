@@ -218,8 +218,10 @@ class Logistic(Term):
         known = known[np.isfinite(known) & train.observed[:, train.schema.positions(self.target)[0]]]
         if not len(known):
             raise UsageError(f"{self} cannot be set: no training row observes {' and '.join(self.letters)}; name other modalities")
-        spread = known.std()  # of what has no unit: features in SDs, or the place of a class; less than rounding makes of that is none
-        found, known = ((drive - known.mean()) / (spread if spread > ROUNDING else 1.0) for drive in (found, known))
+        spread = known.std()  # less than rounding makes of equal drives is none
+        has_unit = self.driver == "label" and train.target.dtype.kind == "f"  # all others are features in SDs, places or shares
+        rounding = ROUNDING * float(np.abs(known).max()) if has_unit else ROUNDING
+        found, known = ((drive - known.mean()) / (spread if spread > rounding else 1.0) for drive in (found, known))
         start = intercept(self.strength * known, self.stated)
         return np.where(np.isnan(found), self.stated, expit(start + self.strength * found))
 

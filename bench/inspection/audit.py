@@ -225,11 +225,8 @@ CHECKS: dict[str, Callable[[Subject], Verdict]] = {
 }
 
 
-OF_EVERY_KIND = ("poison", "label", "gradient")  # tried on labels and a value as well: what is read of a row, and what is trained
-
-
 def audit(choice: Choice) -> Iterator[Finding]:
-    """Every check on one method, in this process, on classes; some on labels and a value as well.
+    """Every check on one method, in this process: on classes, and if it passes on labels and a value as well.
 
     Raises: UsageError if the choice names no method.
     """
@@ -245,7 +242,7 @@ def audit(choice: Choice) -> Iterator[Finding]:
     for check, function in CHECKS.items():
         try:
             verdict = function(subject)
-            if verdict.passed and check in OF_EVERY_KIND:
+            if verdict.passed:
                 verdict = _on_others(verdict, function, others)
         except Exception as error:
             verdict = Verdict(False, f"did not run: {line_of(error)}")

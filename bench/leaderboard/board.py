@@ -28,6 +28,7 @@ from bench.leaderboard.rows import (
     Row,
     SettingTable,
     one_question_each,
+    what_of,
 )
 from bench.leaderboard.scores import Scores, check_once, interval, refusal, scores_in
 from bench.leaderboard.significance import Across, across
@@ -70,10 +71,7 @@ def build(answers: Answers, printed: Iterable[Printed] = (), by: Sequence[str] |
         suite,
         tuple(settings),
         tuple(
-            replace(
-                _overall(suite, [s for s in settings if (s.synthetic, s.unit) == kind], by_setting, curves),
-                unit=kind[1] if len(units) > 1 else "",
-            )
+            _overall(suite, [s for s in settings if (s.synthetic, s.unit) == kind], by_setting, curves, kind[1] if len(units) > 1 else "")
             for kind in kinds
         ),
         tuple((_text(record), reason) for record, reason in failures),
@@ -224,7 +222,12 @@ def _with_groups(table: SettingTable, answers: Answers, methods: Mapping[str, Sc
 
 def unit_of(metric: str, facts: Facts) -> str:
     """What scores by a metric are in, where that is the unit of a target: the target by name and unit; else empty."""
-    if not METRICS[metric].in_unit or not facts.target:
+    return target_of(facts) if METRICS[metric].in_unit else ""
+
+
+def target_of(facts: Facts) -> str:
+    """The target by name and unit, if it is a value; else empty."""
+    if facts.target.get("kind") != "value":
         return ""
     name, unit = str(facts.target["name"]), str(facts.target["unit"])
     return f"{name} ({unit})" if unit else name
@@ -311,8 +314,9 @@ def _overall(
     settings: Sequence[SettingTable],
     by_setting: Mapping[Setting, Mapping[str, Scores]],
     of_kinds: Mapping[CurveKey, Curve],
+    unit: str,
 ) -> Overall:
-    """One row a method over all settings of one kind; `of_kinds` are the curves of both."""
+    """One row a method over all settings of one kind; `of_kinds` are the curves of both, `unit` is this kind's where there are several."""
     metric, levels = suite.metric, suite.levels
     synthetic = settings[0].synthetic
     done = [record for table in settings for one in by_setting[table.setting].values() for record in one.done]
@@ -332,8 +336,7 @@ def _overall(
         complete = np.array([all(s.by_label[label].is_complete for s in one for label in family) for one in distinct])
         floors = sign * np.array([_mean_known([s.floor for s in one]) for one in distinct])
         titles, datasets = zip(*((one[0].title, one[0].counts_as) for one in distinct), strict=True)
-        kind = "synthetic" if synthetic else "real"
-        over = across(kind, titles, datasets, family, scores, floors, complete, levels=levels, withheld=mixed)
+        over = across(what_of(synthetic, unit), titles, datasets, family, scores, floors, complete, levels=levels, withheld=mixed)
     rows = [_overall_row(label, own, settings, curves, over) for label, own in found.items()]
     points = {row.label: (math.nan if row.mean is None else row.mean, row.cost["gflops_per_sample"]) for row in rows}
     marks = pareto_marks(metric, points, over.over_settings if over else None)
@@ -342,7 +345,7 @@ def _overall(
     rows.sort(key=lambda r: (last.index(r.label) + 2 if r.label in UNRANKED else r.mean_rank is None, r.mean_rank or 0.0, r.label))
     tied = _ties({row.label: row.mean_rank for row in rows})
     rows = [replace(row, tied=tied.get(row.label, ())) for row in rows]
-    return Overall(synthetic, tuple(settings), tuple(curves), tuple(rows), over, mixed, on_one_machine(done))
+    return Overall(synthetic, tuple(settings), tuple(curves), tuple(rows), over, mixed, on_one_machine(done), unit)
 
 
 def _overall_row(

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from bench.leaderboard.heat_maps import BLACK, LONGEST, Data, called, draw_more, draw_surface, short
+from bench.leaderboard.heat_maps import BLACK, LONGEST, Data, called, draw_more, draw_surface, least_gap, score_text, short
+from bench.stats.metrics import METRICS
 from bench.text import count
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#B0B0B0"
@@ -27,19 +29,20 @@ def _or_nan(values: Sequence[float | None]) -> np.ndarray:
     return np.array([math.nan if value is None else value for value in values], dtype=float)
 
 
-def good_range(centres: np.ndarray, low: np.ndarray, high: np.ndarray, higher_is_better: bool) -> tuple[float, float]:
+def good_range(centres: np.ndarray, low: np.ndarray, high: np.ndarray, higher_is_better: bool, least: float = 1.0) -> tuple[float, float]:
     """The span of an axis that separates the good ones: all whose centre lies within three times the lead of the best on the median.
 
-    Shapes: centres, low and high (K,), NaN where one is not known. (0, 100) where no centre is.
+    A lead counts as `least` at least, in the unit of the axis. Shapes: centres, low and high (K,), NaN where one is not known. (0, 100)
+    where no centre is.
     """
     sign = 1.0 if higher_is_better else -1.0
     known = np.isfinite(centres)
     if not known.any():
         return 0.0, 100.0
     best, middle = (sign * centres[known]).max(), float(np.median(sign * centres[known]))
-    good = known & (sign * centres >= best - 3 * max(best - middle, 1.0))
+    good = known & (sign * centres >= best - 3 * max(best - middle, least))
     bottom, top = np.nanmin(np.fmin(low, centres)[good]), np.nanmax(np.fmax(high, centres)[good])
-    room = max(0.06 * (top - bottom), 0.3)
+    room = max(0.06 * (top - bottom), 0.3 * least)
     return float(bottom - room), float(top + room)
 
 
@@ -91,9 +94,9 @@ def draw_forest(data: Data):
 
     labels, roles, means = data["labels"], data["roles"], _or_nan(data["means"])
     low, high = (_or_nan([interval[side] for interval in data["intervals"]]) for side in (0, 1))
-    k = len(labels)
+    k, said = len(labels), partial(score_text, data)
     numbers = [
-        "no score" if math.isnan(mean) else f"{mean:.1f}" + ("" if math.isnan(a) else f" [{a:.1f}, {b:.1f}]")
+        "no score" if math.isnan(mean) else said(mean) + ("" if math.isnan(a) else f" [{said(a)}, {said(b)}]")
         for mean, a, b in zip(means, low, high, strict=True)
     ]
     names, longest, lines = _wrapped(labels)
@@ -104,7 +107,7 @@ def draw_forest(data: Data):
     tall = top + step * k + bottom
     figure = Figure(figsize=(wide, tall))
     axes = figure.add_axes((left / wide, bottom / tall, (wide - left - right) / wide, step * k / tall))
-    start, end = good_range(means, low, high, data["higher_is_better"])
+    start, end = good_range(means, low, high, data["higher_is_better"], least_gap(data, means))
     floor, ceiling = (math.nan if data[name] is None else float(data[name]) for name in ("floor", "ceiling"))
     start, end = _with_near(start, end, floor, ceiling)
     for i, (role, mean, a, b) in enumerate(zip(roles, means, low, high, strict=True)):
@@ -122,9 +125,11 @@ def draw_forest(data: Data):
         y = 1 - (top + step * k * (i + 0.6) / (k + 0.2)) / tall
         figure.text((wide - right + 0.12) / wide, y, text, va="center", ha="left")
     words = [
-        word for word in (_bound(axes, "floor", floor, ":", (start, end)), _bound(axes, "ceiling", ceiling, "--", (start, end))) if word
+        word
+        for word in (_bound(axes, "floor", floor, said, ":", (start, end)), _bound(axes, "ceiling", ceiling, said, "--", (start, end)))
+        if word
     ]
-    axes.set_xlabel(f"{called(data['metric'])}" + ("" if data["higher_is_better"] else " (lower is better)"), labelpad=2)
+    axes.set_xlabel(f"{called(data)}" + ("" if data["higher_is_better"] else " (lower is better)"), labelpad=2)
     runs = sorted({n for n in data["n"] if n})
     seeds = "" if not runs else count(runs[0], "seed") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
     figure.text(0.12 / wide, 1 - 0.10 / tall, "\n".join(title), fontsize=11, weight="bold", va="top")
@@ -155,23 +160,23 @@ def _with_near(start: float, end: float, *bounds: float) -> tuple[float, float]:
     return min([start, *(bound - room for bound in near)]), max([end, *(bound + room for bound in near)])
 
 
-def _bound(axes, name: str, value: float, style: str, span: tuple[float, float]) -> str:
+def _bound(axes, name: str, value: float, said: Callable[[float], str], style: str, span: tuple[float, float]) -> str:
     """A line across at floor or ceiling, in words; an arrow at the edge with its number where it lies outside."""
     if math.isnan(value):
         return ""
     if span[0] <= value <= span[1]:
         axes.axvline(value, color=BLACK, lw=1, ls=style, zorder=1)
-        return f"{name} {value:.1f} ({'dotted' if style == ':' else 'dashed'})"
+        return f"{name} {said(value)} ({'dotted' if style == ':' else 'dashed'})"
     left = value < span[0]
     axes.annotate(
-        f"{name} {value:.1f}", (0.0 if left else 1.0, 1.0), xycoords="axes fraction", xytext=(26 if left else -26, 6),
+        f"{name} {said(value)}", (0.0 if left else 1.0, 1.0), xycoords="axes fraction", xytext=(26 if left else -26, 6),
         textcoords="offset points", ha="left" if left else "right", va="bottom", fontsize=8, annotation_clip=False,
     )  # fmt: skip
     axes.annotate(
         "", (0.0 if left else 1.0, 1.0), xycoords="axes fraction", xytext=(24 if left else -24, 10), textcoords="offset points",
         arrowprops={"arrowstyle": "->", "color": BLACK, "lw": 1, "shrinkA": 0, "shrinkB": 0}, annotation_clip=False,
     )  # fmt: skip
-    return f"{name} {value:.1f} (off the axis)"
+    return f"{name} {said(value)} (off the axis)"
 
 
 def _at_edge(axes, mean: float, row: float, span: tuple[float, float], colour: str) -> None:
@@ -203,7 +208,7 @@ def draw_noise(data: Data):
     low, high = (np.array([_edge(own[side], found, side) for own, found in zip(bands, scores, strict=True)]) for side in (0, 1))
     centres = _or_nan(data["areas"])
     centres = np.where(np.isfinite(centres), centres, [_mean_known(found) for found in scores])
-    shared = good_range(centres, low, high, data["higher_is_better"])
+    shared = good_range(centres, low, high, data["higher_is_better"], least_gap(data, centres))
     for panel, axes in enumerate(grid):
         if panel >= len(panels):
             axes.axis("off")
@@ -217,16 +222,16 @@ def draw_noise(data: Data):
         axes.plot(noise, scores[i], color=BLUE, marker="o", ms=4, lw=1.8, zorder=3)
         axes.set_ylim(*span)
         for name, style in (("floor", ":"), ("ceiling", "--")):
-            _bound_over_noise(axes, name, noise, _or_nan(data[name]), style, span)
+            _bound_over_noise(axes, name, noise, _or_nan(data[name]), partial(_rounded, data), style, span)
         area = data["areas"][i]
         name = "\n".join(textwrap.wrap(short(data["labels"][i]), 26))
-        axes.set_title(f"{name}\nNoise-AUC {area:.1f}" if area is not None else name, fontsize=8.5)
+        axes.set_title(f"{name}\nNoise-AUC {score_text(data, area)}" if area is not None else name, fontsize=8.5)
         axes.set_xticks(noise)
         axes.grid(color="#EFEFEF", lw=0.5)
     for axes in grid[max(0, len(panels) - columns) : len(panels)]:
         axes.tick_params(labelbottom=True)
     figure.supxlabel("missing rate (share of modalities hidden)", fontsize=9)
-    figure.supylabel(f"{called(data['metric'])}", fontsize=9)
+    figure.supylabel(f"{called(data)}", fontsize=9)
     title = "\n".join(textwrap.wrap(data["title"], 90))
     figure.suptitle(f"{title}\nband: 95 % interval over seeds and samples; grey: the other methods", fontsize=9)
     return figure
@@ -244,7 +249,14 @@ def _mean_known(values: np.ndarray) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
-def _bound_over_noise(axes, name: str, noise: np.ndarray, values: np.ndarray, style: str, span: tuple[float, float]) -> None:
+def _rounded(data: Data, value: float) -> str:
+    """A score of which whole points are enough."""
+    return score_text(data, value) if METRICS[data["metric"]].in_unit else f"{value:.0f}"
+
+
+def _bound_over_noise(
+    axes, name: str, noise: np.ndarray, values: np.ndarray, said: Callable[[float], str], style: str, span: tuple[float, float]
+) -> None:
     """Floor or ceiling over the missing rate, or an arrow at the edge with its number where it lies outside."""
     known = values[np.isfinite(values)]
     if not len(known):
@@ -253,7 +265,8 @@ def _bound_over_noise(axes, name: str, noise: np.ndarray, values: np.ndarray, st
         axes.plot(noise, values, color=BLACK, lw=1, ls=style, zorder=2)
         return
     below = known.max() < span[0]
-    number = f"{known.min():.0f}" if round(known.min()) == round(known.max()) else f"{known.min():.0f} to {known.max():.0f}"
+    ends = list(dict.fromkeys(map(said, (float(known.min()), float(known.max())))))
+    number = " to ".join(ends)
     place, text = ((0.03, 0.02), (0.03, 0.13)) if below else ((0.03, 0.98), (0.03, 0.87))
     axes.annotate(
         f" {name} {number}", place, xytext=text, xycoords="axes fraction", textcoords="axes fraction", fontsize=7.5, zorder=4,
@@ -338,20 +351,20 @@ def draw_cost(data: Data):
         axes.set_xscale("log")
         axes.set_xlim(gflops[shown].min() / 3, gflops[shown].max() * 4)
     if len(inner):
-        room = max(0.08 * float(np.ptp(inner)), 1.0)
+        room = max(0.08 * float(np.ptp(inner)), least_gap(data, inner))
         axes.set_ylim(inner.min() - room, inner.max() + room)
     for place, (role, score) in enumerate(zip(np.array(roles)[~(gflops > 0)], scores[~(gflops > 0)], strict=True)):
         label = None if place else "without operations counted"
         axes.axhline(score, color=ROLE_STYLE.get(role, ROLE_STYLE["outside"])[0], lw=1, ls=":", zorder=1, label=label)
     axes.set_xlabel("GFLOPs of a forward pass, a sample (log scale)")
-    axes.set_ylabel(f"{called(data['metric'])}, mean over {count(data['settings'], 'setting')}")
+    axes.set_ylabel(f"{called(data)}, mean over {count(data['settings'], 'setting')}")
     axes.grid(color="#E6E6E6", lw=0.6)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.08, 1.0), ncols=4, frameon=False, handletextpad=0.3, columnspacing=1.0)
     step = 0.78 / max(len(labels) - 1, 11)
     for number, (text, score) in enumerate(zip(texts, scores, strict=True)):
         y = 0.88 - number * step
         figure.text(5.75 / wide, y, str(number + 1), ha="right", va="top")
-        figure.text(5.85 / wide, y, f"{score:.1f}  {text}", ha="left", va="top")
+        figure.text(5.85 / wide, y, f"{score_text(data, score)}  {text}", ha="left", va="top")
     points = [(str(i + 1), float(gflops[i]), float(scores[i])) for i in np.flatnonzero(shown)]
     _place_numbers(figure, axes, points)
     return figure

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,15 +52,17 @@ def _pictures(board: Board) -> dict[Key, Data]:
         if ranks and not kind.mixed:
             found["ranks", kind.what] = {"kind": "ranks", **ranks}
         if len(kind.settings) > 1 and any(row.mean is not None for row in kind.rows):
-            found["cost", kind.what] = {"kind": "cost", "metric": metric, **_cost_data(kind)}
+            found["cost", kind.what] = {"kind": "cost", "metric": metric, **_unit(kind.settings), **_cost_data(kind)}
     for curve in board.curves:
+        of_curve = _unit([setting for setting in board.settings if setting.dataset == curve.dataset])
         for part, key in enumerate(curve.pictures if any(math.isfinite(row.area) for row in curve.rows) else ()):
-            found[key] = {"kind": "noise", **shared, **_noise_data(curve, part)}
+            found[key] = {"kind": "noise", **shared, **of_curve, **_noise_data(curve, part)}
     for setting in board.settings:
         if setting.surface:
-            found["surface", *setting.setting] = {"kind": "surface", "metric": metric, **_surface_data(setting.title, setting.surface)}
+            own = {"metric": metric, **_unit([setting])}
+            found["surface", *setting.setting] = {"kind": "surface", **own, **_surface_data(setting.title, setting.surface)}
             if setting.surface.knows_more:
-                found["more", *setting.setting] = {"kind": "more", "metric": metric, **_more_data(setting.title, setting.surface)}
+                found["more", *setting.setting] = {"kind": "more", **own, **_more_data(setting.title, setting.surface)}
     return found
 
 
@@ -134,6 +136,12 @@ def _number(value: float | None, by: float | None = None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{(factor() if by is None else by) * value:.{DIGITS}g}")
 
 
+def _unit(settings: Sequence[SettingTable]) -> Data:
+    """The target in whose unit these settings are scored, where scores have one."""
+    units = {setting.unit for setting in settings} - {""}
+    return {"unit": units.pop()} if len(units) == 1 else {}
+
+
 def intervals_data(kind: Overall) -> Data:
     """What the picture of rank intervals shows. Raises: ValueError if no method has a place over settings."""
     rows = [(row, row.place) for row in kind.rows if row.place is not None]
@@ -166,6 +174,7 @@ def _forest_data(setting: SettingTable) -> Data:
         "floor": _number(setting.floor),
         "ceiling": _number(setting.ceiling),
         "ceiling_source": setting.ceiling_source.partition(",")[0].strip("`"),
+        **_unit([setting]),
     }
 
 

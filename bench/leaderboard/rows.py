@@ -184,7 +184,7 @@ class Overall:
 
     @property
     def what(self) -> str:
-        return ("synthetic" if self.synthetic else "real") + (f" {self.unit}" if self.unit else "")
+        return what_of(self.synthetic, self.unit)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -270,6 +270,11 @@ class Board:
 def _row_json(row: Row | OverallRow) -> dict[str, object]:
     named = {key: value._asdict() for key in ("place", "versus") if (value := getattr(row, key, None)) is not None}
     return {**asdict(row), **named}
+
+
+def what_of(synthetic: bool, unit: str) -> str:
+    """Settings that are looked at together, in words: what families of tests over them are called by."""
+    return ("synthetic" if synthetic else "real") + (f" {unit}" if unit else "")
 
 
 def hp_of(label: str) -> str:

@@ -16,6 +16,7 @@ from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.records.scoring import is_collapsed
 from bench.stats import Estimates, crossed_interval, crossed_pairs, pseudo_values, resampled_t
+from bench.stats.kinds import kind_of
 from bench.stats.metrics import METRICS
 from bench.stats.pairs import Estimate
 from bench.text import count
@@ -112,7 +113,11 @@ def _values(metric: str, scored: int, arrays: Sequence[Predictions]) -> tuple[np
         return None, "seeds were tested on different samples"
     if not all(np.isfinite(found.outputs).all() for found in arrays):
         return None, "some class scores are not finite"
-    return np.stack([pseudo_values(metric, found.target, found.scores) for found in arrays]), ""
+    values = np.stack([pseudo_values(metric, found.target, found.scores) for found in arrays])
+    if np.isfinite(values).all():
+        return values, ""
+    target, outputs = arrays[0].target, arrays[0].scores.shape[1]
+    return None, kind_of(target).why_untested(target, outputs)
 
 
 def interval(metric: str, found: Scores, vary: str) -> tuple[float, float]:

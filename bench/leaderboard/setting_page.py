@@ -32,8 +32,9 @@ from bench.leaderboard.significance import rank_set, versus_text
 from bench.leaderboard.surface import Surface, more_text
 from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
+from bench.stats.kinds import KINDS
 from bench.stats.levels import Levels
-from bench.stats.metrics import in_its_unit
+from bench.stats.metrics import METRICS, in_its_unit
 from bench.text import NA, agreeing, count, end_of_interval, in_page, interval_text, listed, percent, points, signed
 
 MOST_NOTES = 8  # on the samples and splits of a setting
@@ -98,7 +99,7 @@ def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Se
         lines += [f"### By {in_page(found.attribute)}", "", *fitted(head, body, (*LEFT, *shown.left), breaks=folded), ""]
         lines += [" ".join(group_notes(found, board.levels.alpha)), ""]
     if setting.surface is not None:
-        lines += ["### Response surface", "", *_surface(setting.surface, setting.by_label, folded), ""]
+        lines += ["### Response surface", "", *_surface(board.suite.metric, setting.surface, setting.by_label, folded), ""]
     return lines
 
 
@@ -222,7 +223,7 @@ def curve_section(curve: Curve, folded: bool = True) -> list[str]:
     return [f"## Robustness: {curve.title}{', SYNTHETIC' * curve.synthetic}", "", *tables, "", said, ""]
 
 
-def _surface(surface: Surface, rows: Mapping[str, Row], folded: bool) -> list[str]:
+def _surface(metric: str, surface: Surface, rows: Mapping[str, Row], folded: bool) -> list[str]:
     """Scores under every rule, then what they come to."""
     names = [name_of(rows[row.label], mark=False) for row in surface.rows]
     scores = [[name, *(points(row.scores[rule]) for rule in surface.rules)] for name, row in zip(names, surface.rows, strict=True)]
@@ -246,13 +247,14 @@ def _surface(surface: Surface, rows: Mapping[str, Row], folded: bool) -> list[st
     if len(head) > 1:
         tables += ["", *fitted(head, [list(row) for row in zip(*columns, strict=True)], LEFT, breaks=folded)]
     if surface.knows_more:
-        tables += ["", *_more_is_worse(surface, names, folded)]
+        tables += ["", *_more_is_worse(metric, surface, names, folded)]
     return tables
 
 
-def _more_is_worse(surface: Surface, names: Sequence[str], folded: bool) -> list[str]:
+def _more_is_worse(metric: str, surface: Surface, names: Sequence[str], folded: bool) -> list[str]:
     """What stands behind the column: harm and help of further modalities, the worst pair, and which modalities cost score."""
-    head = ["Method", "Gain", "Harm", "95 % interval", "Help", "Worst pair", "Its difference", "95 % interval", "Harmful", "By log loss"]
+    by = f"By {KINDS[METRICS[metric].kind].loss}"
+    head = ["Method", "Gain", "Harm", "95 % interval", "Help", "Worst pair", "Its difference", "95 % interval", "Harmful", by]
     body = []
     for name, row in zip(names, surface.rows, strict=True):
         found = row.more_is_worse
@@ -266,7 +268,7 @@ def _more_is_worse(surface: Surface, names: Sequence[str], folded: bool) -> list
             name, signed(found.gain), percent(found.harm), interval_text(found.harm_interval), percent(found.help),
             f"{worst.fewer} to {worst.more}", signed(worst.difference), ends, ", ".join(found.harmful) or "none", by_loss,
         ])  # fmt: skip
-    return fitted(head, body, (*LEFT, "Worst pair", "Harmful", "By log loss"), breaks=folded)
+    return fitted(head, body, (*LEFT, "Worst pair", "Harmful", by), breaks=folded)
 
 
 def spread_of(row: Row) -> str:

@@ -146,7 +146,8 @@ def family_of(name: str, unit: str, n: int, labels: Sequence[str], found: Estima
             combinations(labels, 2), columns, equivalent, found.reasons, strict=True
         )
     )  # fmt: skip
-    return Family(name, found.test, unit, n, tuple(labels), tests, correction, levels=levels)
+    untested = "" if np.isfinite(p).any() else "; ".join(dict.fromkeys(filter(None, found.reasons)))
+    return Family(name, found.test, unit, n, tuple(labels), tests, correction, reason=untested, levels=levels)
 
 
 def _where_tested(found: Estimates, confidence: float) -> np.ndarray:

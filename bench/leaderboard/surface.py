@@ -200,8 +200,6 @@ def _more(
         return refused("needs the predictions under every combination")
     if any(not found.shares_rows(arrays[0]) for found in arrays):
         return refused("needs the same test samples for every seed")
-    if METRICS[metric].kind != "classes":
-        return refused("is told of classes alone")
     observed = _natural(records, arrays, combination, fixed[combination])
     if observed is None:
         return refused("needs what test samples have by nature, which records of before lack; run it again")

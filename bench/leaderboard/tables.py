@@ -135,7 +135,7 @@ def _friedman_json(kind: Overall) -> dict[str, object]:
     assert kind.across is not None
     assert kind.across.friedman is not None
     found = kind.across.friedman
-    head = {"kind": "synthetic" if kind.synthetic else "real", "n": found.n, "methods": list(kind.across.labels)}
+    head = {"kind": kind.what, "n": found.n, "methods": list(kind.across.labels)}
     ranks = {"mean_ranks": [_rounded(float(rank), TEST_DIGITS) for rank in found.mean_ranks]}
     numbers = {"chi2": found.chi2, "p_chi2": found.p_chi2, "f": found.f, "p": found.p}
     return finite({**head, **ranks, **{key: _rounded(value, TEST_DIGITS) for key, value in numbers.items()}})

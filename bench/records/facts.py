@@ -5,6 +5,7 @@ Records of earlier versions lack some of it: what they do not say has the value 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Self
@@ -50,6 +51,11 @@ class Evaluated(_Known):
     mask: str = ""  # hash of the observed mask
     histogram: list[int] = field(default_factory=list)  # how often each class or label is the predicted one
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        known = {name: math.nan if value is None else value for name, value in (found.get("metrics") or {}).items()}  # null is NaN
+        return super().from_json({**found, "metrics": known})
+
 
 @dataclass(frozen=True)
 class Facts(_Known):
@@ -62,7 +68,9 @@ class Facts(_Known):
     notes: list[str] = field(default_factory=list)  # what a reader must know of the samples and their split
     concerns: list[str] = field(default_factory=list)  # what the checkup found, of data from outside
     classes: list[str] = field(default_factory=list)  # or the labels
-    target: Mapping[str, Any] = field(default_factory=dict)  # what is to be told of a row, where that is no class; see `datasets.target`
+    target: Mapping[str, str | list[str]] = field(
+        default_factory=dict
+    )  # what is to be told of a row, where that is no class; see `datasets.target`
     histogram: list[int] = field(default_factory=list)  # how often each class or label is the predicted one in the test part
     metric_reasons: Mapping[str, str] = field(default_factory=dict)  # why metrics are NaN
     valid: float | None = None  # selection metric of the chosen checkpoint; of a suggestion: turned so that larger is better

@@ -21,7 +21,7 @@ from bench.stats.kinds import KINDS, kind_of
 from bench.stats.metrics import METRICS, score
 
 SAME = 1e-4  # probabilities of a class that differ by no more, relative to their mean, are the same to four digits for every sample
-CLOSE = 1e-9  # two machines may differ in the last bits of an exponential or a sum, far below this
+CLOSE = 1e-9  # two machines may differ in the last bits of an exponential or a sum, far below this; a share of larger numbers
 
 
 class Scored(NamedTuple):
@@ -141,7 +141,7 @@ def _all_scored(record: Record, predictions: Predictions) -> dict[str, Scored]:
 
 
 def _close(a: float, b: float) -> bool:
-    return abs(a - b) <= CLOSE or (math.isnan(a) and math.isnan(b))
+    return abs(a - b) <= CLOSE * max(1.0, abs(a)) or (math.isnan(a) and math.isnan(b))
 
 
 def _text(record: Record) -> str:

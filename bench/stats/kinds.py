@@ -15,6 +15,7 @@ from scipy.special import expit
 from bench.stats import of_labels, of_values
 
 TOLERANCE = 1e-5  # of probabilities: what single precision makes of a sum to 1
+CLIP = 1e-7  # the smallest probability of the truth that the loss of a row knows
 Array = np.ndarray
 
 
@@ -31,8 +32,11 @@ class Kind:
     told: Callable[[Array, Array], list[int]]  # target and scores -> how often each class or label is the predicted one
     likelihood: Callable[[Array, Array], float]  # what breaks ties between checkpoints, larger is better
     why_undefined: Callable[[Array, int], str]  # target, outputs -> why a metric is NaN
+    why_untested: Callable[[Array, int], str]  # target, outputs -> why a metric is NaN without some sample, which leaves no pseudo-values
     answers: Callable[[Array], Array]  # scores (N, O) -> what each row is told, (N, 1) classes, (N, L) labels or (N, 1) values
     goodness: Callable[[Array, Array], Array]  # target and scores -> how well each row is told, larger is better (N,)
+    loss: str  # what the loss of a row is called
+    losses: Callable[[Array, Array], Array]  # target and scores -> the loss of each row, smaller is better (N,)
     is_one_answer: Callable[[list[int], int], bool]  # of a histogram and the rows: whether every row has the same predicted class or labels
 
     def scores(self, outputs: Array, are_logits: bool) -> Array:
@@ -88,6 +92,14 @@ def _classes_undefined(target: Array, outputs: int) -> str:
     return f"class {', '.join(map(str, absent))} is absent from the scored part"
 
 
+def _too_few(what: str, few: Array, of: str) -> str:
+    """Why leaving one sample out leaves nothing to score. Shapes: few (C,) or (L,) bool."""
+    places = np.flatnonzero(few).tolist()
+    many = len(places) > 1
+    there = ", ".join(map(str, places))
+    return f"{what}{('es' if what == 'class' else 's') * many} {there} {'have' if many else 'has'} fewer than two {of}"
+
+
 def _label_likelihood(target: Array, scores: Array) -> float:
     known = target >= 0
     right = np.where(target == 1, scores, 1 - scores)[known]
@@ -100,6 +112,13 @@ def _share_right(target: Array, scores: Array) -> Array:
     return (known & ((scores > of_labels.CUT) == (target == 1))).sum(1) / np.maximum(known.sum(1), 1)
 
 
+def _label_losses(target: Array, scores: Array) -> Array:
+    """Binary cross entropy, a mean over the labels that a row knows; 0 where it knows none. Shapes: -> (N,)."""
+    known = target >= 0
+    cells = np.where(known, -np.log(np.maximum(np.where(target == 1, scores, 1 - scores), CLIP)), 0.0)
+    return cells.sum(1) / np.maximum(known.sum(1), 1)
+
+
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -108,8 +127,11 @@ KINDS: Mapping[str, Kind] = {
             lambda target, scores: np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist(),
             lambda target, scores: float(np.log(np.maximum(scores[np.arange(len(target)), target], 1e-12)).mean()),
             _classes_undefined,
+            lambda target, outputs: _too_few("class", np.bincount(target, minlength=outputs) < 2, "test samples"),
             lambda scores: scores.argmax(1)[:, None],
             lambda target, scores: (scores.argmax(1) == target).astype(float),
+            "log loss",
+            lambda target, scores: -np.log(np.maximum(scores[np.arange(len(target)), target], CLIP)),
             lambda histogram, rows: sum(number > 0 for number in histogram) == 1,
         ),
         Kind(
@@ -117,8 +139,13 @@ KINDS: Mapping[str, Kind] = {
             lambda target, scores: (scores > of_labels.CUT).sum(0).tolist(),
             _label_likelihood,
             of_labels.why_undefined,
+            lambda target, outputs: _too_few(
+                "label", np.minimum((target == 1).sum(0), (target == 0).sum(0)) < 2, "test samples with it, or without it"
+            ),
             lambda scores: scores > of_labels.CUT,
             _share_right,
+            "binary cross entropy",
+            _label_losses,
             lambda histogram, rows: bool(histogram) and all(number in (0, rows) for number in histogram),
         ),
         Kind(
@@ -126,8 +153,11 @@ KINDS: Mapping[str, Kind] = {
             lambda target, scores: [],
             lambda target, scores: -float(((scores[:, 0] - target) ** 2).mean()),
             of_values.why_undefined,
+            of_values.why_undefined,
             lambda scores: scores,
             lambda target, scores: -np.abs(scores[:, 0] - target),
+            "squared error",
+            lambda target, scores: (scores[:, 0] - target) ** 2,
             lambda histogram, rows: False,
         ),
     )

@@ -97,7 +97,7 @@ def _reason(seeds_a: int, seeds_b: int, finite: bool, n: int, difference: float,
     if min(seeds_a, seeds_b) < 2:
         return f"needs 2 seeds of each method, got {seeds_a} and {seeds_b}"
     if not finite:
-        return "needs two test samples of every class"
+        return "needs a score without any one of the test samples"
     if n < 2:
         return "needs 2 test samples"
     return "zero_variance" if error == 0 and not math.isclose(difference, 0, abs_tol=NOTHING) else ""

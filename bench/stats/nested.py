@@ -18,6 +18,7 @@ from scipy.stats import t
 
 from bench.errors import UsageError
 from bench.stats.adjust import holm
+from bench.stats.kinds import kind_of
 from bench.stats.metrics import METRICS
 from bench.stats.pairs import NOTHING, Estimate, crossed_interval, paired_crossed_test
 from bench.stats.pseudo import pseudo_values
@@ -26,7 +27,7 @@ LEAST_ROWS = 30  # of a pair: fewer leave it out
 EVERY_PAIR = 5  # modalities up to which all nested pairs are compared; beyond, those that differ by one modality
 SEEDS = ((12, 5), (math.inf, 10))  # pairs up to which so many seeds keep false marks near 5 % (simulated)
 ALPHA = 0.05
-CLIP = 1e-7  # the smallest probability of the true class that the log loss knows
+LOSS = "loss"  # of a row, in the place of a metric: which it is follows from the kind of target
 
 
 def nested_pairs(letters: str) -> list[tuple[str, str]]:
@@ -72,7 +73,7 @@ class MoreIsWorse:
     lost: float  # harm as a share of what is right with fewer
     gain: float  # mean difference over pairs
     worst: NestedPair | None
-    loss_raw: float  # share of pairs in which the log loss rises
+    loss_raw: float  # share of pairs in which the loss of a row rises on average
     loss_sure: int | None
     seeds: int
     reason: str
@@ -89,8 +90,9 @@ def more_is_worse(
 ) -> MoreIsWorse:
     """Compare all nested pairs of combinations of one method in one setting.
 
-    Shapes: target (N,) int; scores[combination] S arrays (N, C) of class probabilities, one a seed, for every combination of `letters`;
-    observed (N, M) bool, what the test rows really have. Raises: UsageError if a combination lacks scores, or seeds differ in number.
+    Shapes: target (N,) or (N, L) as its kind has it; scores[combination] S arrays (N, O) as metrics read them, one a seed, for every
+    combination of `letters`; observed (N, M) bool, what the test rows really have. Raises: UsageError if a combination lacks scores, or
+    seeds differ in number.
     Source: SimMLM (arXiv 2507.19264) asks the question; tests, counts of seeds and correction are ours.
     """
     wanted = nested_pairs(letters)
@@ -108,7 +110,7 @@ def more_is_worse(
         if estimate is None or not math.isfinite(estimate.difference):
             continue
         found.append(NestedPair(fewer, more, int(rows.sum()), estimate.difference, estimate.interval(), lower_p(estimate)))
-        losses.append(values.test(fewer, more, rows, "log loss"))
+        losses.append(values.test(fewer, more, rows, LOSS))
     if not found:
         reason = f"no pair has {least_rows} test rows that observe its larger combination"
         return MoreIsWorse(0, len(wanted), math.nan, None, (), (), *_NO_HARM, math.nan, None, math.nan, None, count, reason, ())
@@ -174,8 +176,8 @@ class _Values:
         key = (combination, metric, rows.tobytes())
         if key not in self.known:
             own, target = [found[rows] for found in self.scores[combination]], self.target[rows]
-            if metric == "log loss":
-                values = np.array([np.log(np.maximum(found[np.arange(len(target)), target], CLIP)) for found in own])
+            if metric == LOSS:
+                values = np.array([-kind_of(target).losses(target, found) for found in own])
                 self.known[key] = values, values.mean(1)
             else:
                 sign = METRICS[metric].sign

@@ -124,7 +124,7 @@ def crossed_test(a: np.ndarray, b: np.ndarray, a_scores: np.ndarray | None = Non
     if min(len(a), len(b)) < 2:
         return _refused(test, difference, f"needs 2 seeds of each method, got {len(a)} and {len(b)}")
     if not all(np.isfinite(values).all() for values in (a, b, a_scores, b_scores)):
-        return _refused(test, difference, "needs two test samples of every class")
+        return _refused(test, difference, "needs a score without any one of the test samples")
     if a.shape[1] < 2:
         return _refused(test, difference, "needs 2 test samples")
     v_a, v_b = seed_variance(a_scores), seed_variance(b_scores)
@@ -148,7 +148,7 @@ def paired_crossed_test(differences: np.ndarray, scores: np.ndarray | None = Non
     if seeds < 2:
         return _refused(test, _mean(scores), f"needs 2 seeds, got {seeds}")
     if not np.isfinite(differences).all() or n < 2:
-        return _refused(test, _mean(scores), "needs two test samples of every class")
+        return _refused(test, _mean(scores), "needs a score without any one of the test samples")
     of_seed = n * seed_variance(scores) * seeds
     of_sample = seeds * differences.mean(0).var(ddof=1)
     residual = run_noise(differences) * seeds * n

@@ -15,7 +15,7 @@ from bench.data.grammar import evaluated_at, evaluation_rules, parse_protocol, p
 from bench.data.parts import build_parts
 from bench.data.protocol import Draws, Protocol, mask_keys
 from bench.data.terms import intercept
-from bench.datasets.base import Dataset, Modality, Samples, Schema
+from bench.datasets.base import Dataset, Labels, Modality, Samples, Schema, Value
 from bench.errors import UsageError
 from bench.names import split_list
 from bench.question.trial import Trial
@@ -205,6 +205,30 @@ def test_chances_are_the_documented_logistic_ones_at_the_stated_rate(text):
     for low, high in zip(*(np.quantile(expected, np.linspace(0, 1, 6))[s] for s in (slice(0, 5), slice(1, 6))), strict=True):
         here = (expected >= low) & (expected <= high)
         assert hidden[here, 1].mean() == pytest.approx(expected[here].mean(), abs=0.03)
+
+
+def asking(kind, samples, unit=1.0):
+    """The same rows asked for a value in some unit, or for two labels of which some are not known; and what drives `mnar(B|label)`."""
+    if kind == "value":
+        told = unit * (50 + samples.target + np.random.default_rng(3).normal(size=len(samples)))
+        return replace(samples, schema=replace(samples.schema, target=Value("stay", "days")), target=told), told
+    told = np.stack([samples.target > 0, samples.target > 1], 1).astype(np.int64)
+    told[::4, 1] = told[::8, 0] = -1
+    drive = [np.mean([one for one in row if one >= 0]) if (row >= 0).any() else np.nan for row in told]
+    return replace(samples, schema=replace(samples.schema, target=Labels(("some", "much"))), target=told), np.array(drive)
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("value", 1.0), ("value", 1e-12), ("value", 1e9), ("labels", 1.0)])
+def test_label_means_the_value_or_the_share_of_known_labels(kind, unit):
+    samples, drive = asking(kind, samples_of(4000), unit)
+    known = np.isfinite(drive)
+    assert known.all() == (kind == "value")
+    chances = parse_rule("mnar(B|label,2,0.4)").terms[0].chances(samples, samples)
+    assert chances[known] == pytest.approx(logistic_chances(drive[known], 2, 0.4), abs=1e-6)
+    assert (chances[~known] == 0.4).all()  # nothing is known of them: the stated rate
+    hidden = ~left_by("mnar(B|label,2,0.4)", samples)
+    assert not hidden[:, [0, 2, 3]].any()
+    assert hidden[:, 1].mean() == pytest.approx(0.4, abs=0.03)
 
 
 @pytest.mark.parametrize("other", OTHERS)

@@ -40,7 +40,9 @@ def test_what_the_data_cannot_answer_has_the_reason_of_the_pair():
     assert np.array_equal(np.isnan(many.p), [np.isnan(found.p) for found in single])
     assert many.p == pytest.approx([found.p for found in single], nan_ok=True)
     assert many.equivalence(0.01) == pytest.approx([found.equivalence(0.01) for found in single], nan_ok=True)
-    assert {"", "zero_variance", "needs two test samples of every class", "needs 2 seeds of each method, got 3 and 1"} <= set(many.reasons)
+    assert {"", "zero_variance", "needs a score without any one of the test samples", "needs 2 seeds of each method, got 3 and 1"} <= set(
+        many.reasons
+    )
 
 
 def test_pairs_of_one_method_are_none():

@@ -143,9 +143,9 @@ def test_constant_predictions_of_one_method_are_tested_all_the_same():
 
 def test_values_that_are_not_defined_are_refused_with_their_reason():
     found = crossed_test(np.full((3, 10), np.nan), runs(3, 10), np.full(3, np.nan), None)
-    assert found.reason == "needs two test samples of every class"
+    assert found.reason == "needs a score without any one of the test samples"
     assert crossed_test(runs(3, 1), runs(3, 1)).reason == "needs 2 test samples"
-    assert paired_crossed_test(np.full((3, 10), np.nan)).reason == "needs two test samples of every class"
+    assert paired_crossed_test(np.full((3, 10), np.nan)).reason == "needs a score without any one of the test samples"
     assert paired_crossed_test(runs(1)).reason == "needs 2 seeds, got 1"
 
 

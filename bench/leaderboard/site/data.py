@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -19,7 +20,7 @@ import numpy as np
 
 from bench import stats
 from bench.data.grammar import parse_protocol
-from bench.leaderboard.board import warnings_of
+from bench.leaderboard.board import target_of, warnings_of
 from bench.leaderboard.origin import provenance_line
 from bench.leaderboard.rows import base_of, hp_of
 from bench.leaderboard.scores import Scores, scores_of
@@ -45,6 +46,7 @@ TRIAL_COLUMNS = ("id", "setting", "method", "seed", "status", "reason", "scores"
 TEST_COLUMNS = (
     "difference", "low", "high", "alone_low", "alone_high", "p", "p_adjusted", "effect", "verdict", "reason", "p_named", "named_verdict",
 )  # fmt: skip
+OVER = re.compile(r"^over (settings|datasets(, sign flips)?), ")  # names of families, before what they are over
 Pair = tuple[str, str]
 
 
@@ -112,6 +114,12 @@ def _fingerprint(methods: Mapping[str, Scores]) -> str:
     return next((record.trial.fingerprint for one in methods.values() for record in one.records), "")
 
 
+def _unit(methods: Mapping[str, Scores]) -> str:
+    """The target of a setting, where it is a value: scores in its unit have a mean with those in the same alone."""
+    facts = next((record.facts for one in methods.values() for record in one.done), None)
+    return target_of(facts) if facts else ""
+
+
 def _metric(name: str) -> dict[str, object]:
     metric = METRICS[name]
     found = {"name": name, "higher": metric.higher_is_better, "perfect": metric.perfect, "meaning": metric.meaning}
@@ -134,8 +142,9 @@ def _settings(
         protocol = parse_protocol(setting.protocol)
         own = first[base_of(setting.dataset)], _fingerprint(by_setting[setting]) or setting.dataset
         question = asked.setdefault((*own, setting.combination, setting.protocol), len(asked))
+        unit = _unit(by_setting[setting])
         known = {"synthetic": lines[setting][0]["synthetic"] == "True", "noise": protocol.noise, "shape": protocol.shape}
-        found.append({**setting._asdict(), "title": setting.title, **known, "question": question})
+        found.append({**setting._asdict(), "title": setting.title, **known, "question": question, **({"unit": unit} if unit else {})})
     return found
 
 
@@ -217,7 +226,7 @@ def _families(
     for family in found["families"]:
         name = family["name"]
         setting = of_title.get(name)
-        kind = name.rpartition(", ")[2]
+        kind = OVER.sub("", name)
         over = {"settings": "settings", "datasets": "flips" if "sign flips" in name else "datasets"}.get(family["unit"], "curve")
         of = "setting" if setting is not None else over
         lines = [_test(tests[name][pair], named.get((name, *pair))) for pair in combinations(family["methods"], 2) if pair in tests[name]]
@@ -226,7 +235,8 @@ def _families(
                 **{key: family[key] for key in ("name", "test", "unit", "n", "size", "correction", "exploratory", "effect", "reason")},
                 "of": of,
                 "setting": None if setting is None else places[setting],
-                "synthetic": synthetic[setting] if setting is not None else kind == "synthetic" if of != "curve" else None,
+                "synthetic": synthetic[setting] if setting is not None else kind.startswith("synthetic") if of != "curve" else None,
+                **({"what": kind} if of in ("settings", "datasets", "flips") and " " in kind else {}),
                 "gate": gates.get(kind) if of == "settings" else None,
                 "methods": [labels.index(label) for label in family["methods"]],
                 "tests": lines,

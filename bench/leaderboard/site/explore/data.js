@@ -30,13 +30,22 @@ function fixed(value, digits) {
   const text = isTie && Number(kept.at(-1)) % 2 === 0 ? kept : Math.abs(value).toFixed(digits);
   return value < 0 && Number(text) !== 0 ? `-${text}` : text;
 }
-/* Scores are shown in hundredths, those of a metric in the unit of a target as they are. */
-const inUnit = Boolean(metrics[0].in_unit);
-const factor = inUnit ? 1 : 100;
-const times = inUnit ? "" : " x 100";
-const inPoints = (value) => Math.round(value * (inUnit ? 1e8 : 1e10)) / 1e8;
-const points = (value, digits = inUnit ? 3 : 1) => (known(value) ? fixed(inPoints(value), digits) : DASH);
-const signed = (value) => (known(value) ? (fixed(inPoints(value), inUnit ? 3 : 1).startsWith("-") ? "" : "+") + fixed(inPoints(value), inUnit ? 3 : 1) : DASH);
+/* Scores are shown in hundredths, those of a metric in the unit of a target as they are: by the metric that is chosen, not the board's. */
+const inUnit = () => Boolean((metrics.find((metric) => metric.name === state.metric) ?? metrics[0]).in_unit);
+const factor = () => (inUnit() ? 1 : 100);
+const times = () => (inUnit() ? "" : " x 100");
+const hundredths = (value, digits) => fixed(Math.round(value * 1e10) / 1e8, digits);
+/** In the unit of a target: three decimals, of a small number three digits that count, for units differ. */
+function asItIs(value) {
+  const shown = Math.round(value * 1e8) / 1e8;
+  return Math.abs(shown) >= 0.01 || shown === 0 ? fixed(shown, 3) : String(Number(shown.toPrecision(3)));
+}
+const points = (value, digits = 1) => (known(value) ? (inUnit() ? asItIs(value) : hundredths(value, digits)) : DASH);
+const percent = (value, digits = 1) => (known(value) ? hundredths(value, digits) : DASH);
+const signed = (value) => (known(value) ? (points(value).startsWith("-") ? "" : "+") + points(value) : DASH);
+/* What differences are counted in, behind a number and in a sentence. */
+const ofPoints = () => (inUnit() ? "" : " points");
+const inPoints = () => (inUnit() ? "in its unit" : "in points");
 const pText = (p) => (!known(p) ? DASH : p < 0.001 ? "<0.001" : fixed(p, 3));
 /** Three digits that count; thousands with commas, powers of ten where there would be many zeros. */
 const number = (value) => {
@@ -46,4 +55,4 @@ const number = (value) => {
 };
 const interval = (low, high) => (known(low) && known(high) ? `${points(low)} to ${points(high)}` : DASH);
 const some = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
-const margin = inUnit ? `${Number(board.rope.toPrecision(6))} in its unit` : some(Number((100 * board.rope).toPrecision(6)), "point");
+const margin = metrics[0].in_unit ? `${Number(board.rope.toPrecision(6))} in its unit` : some(Number((100 * board.rope).toPrecision(6)), "point");

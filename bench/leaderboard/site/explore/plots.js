@@ -124,6 +124,15 @@ function drawRanks({ lines, family, why }) {
   );
 }
 
+/** The least span of an axis: half a point, or in the unit of a target a hundredth of the scores. */
+const leastSpan = (scores) => (inUnit() ? Math.max(...scores.map(Math.abs)) / 100 || 1 : 0.5);
+
+/** A metric as an axis names it: in hundredths, or with the target whose unit it is in. */
+function axisOf(metric, found) {
+  const units = unitsOf(found);
+  return `${metric.name}${times()}${units.length === 1 && units[0] ? ` of ${units[0]}` : ""}`;
+}
+
 /** Floor and ceiling of a setting: the constant predictor's score, and the ceiling method's or a perfect one. */
 function boundsOf(setting, metric) {
   const of = (role) =>
@@ -154,9 +163,9 @@ function drawForest(found) {
   here.sort((a, b) => (metric.higher ? b.mean - a.mean : a.mean - b.mean));
   const values = here.map((line) => ({
     method: methods[line.method].label,
-    score: factor * line.mean,
-    low: known(line.low) ? factor * line.low : null,
-    high: known(line.high) ? factor * line.high : null,
+    score: factor() * line.mean,
+    low: known(line.low) ? factor() * line.low : null,
+    high: known(line.high) ? factor() * line.high : null,
     text: points(line.mean),
     span: interval(line.low, line.high),
   }));
@@ -166,10 +175,10 @@ function drawForest(found) {
     ["ceiling", ceiling],
   ]
     .filter(([, value]) => known(value))
-    .map(([name, value]) => ({ name, text: `${name} ${points(value)}`, score: factor * value }));
+    .map(([name, value]) => ({ name, text: `${name} ${points(value)}`, score: factor() * value }));
   const all = values.flatMap((v) => [v.score, v.low, v.high]).filter(known);
   const [low, high] = [Math.min(...all), Math.max(...all)];
-  const reach = 1.5 * Math.max(high - low, 1); // a bound farther away would press the methods together: it is named at the edge
+  const reach = 1.5 * Math.max(high - low, inUnit() ? 0 : 1); // a bound farther away would press the methods together: it is named at the edge
   const inside = ends.filter((end) => end.score >= low - reach && end.score <= high + reach);
   const outside = ends
     .filter((end) => !inside.includes(end))
@@ -180,15 +189,15 @@ function drawForest(found) {
     );
   function axis() {
     const scores = [...all, ...inside.map((end) => end.score)];
-    const pad = 0.04 * Math.max(Math.max(...scores) - Math.min(...scores), 0.5);
+    const pad = 0.04 * Math.max(Math.max(...scores) - Math.min(...scores), leastSpan(scores));
     return [Math.min(...scores) - pad, Math.max(...scores) + pad];
   }
-  const told = tip(["method", "Method"], ["text", `${metric.name}${times}`], ["span", "95 % interval"]);
+  const told = tip(["method", "Method"], ["text", `${metric.name}${times()}`], ["span", "95 % interval"]);
   const y = { field: "method", type: "nominal", sort: null, title: null };
   const x = {
     field: "score",
     type: "quantitative",
-    title: `${metric.name}${times}${metric.higher ? "" : ", lower is better"}`,
+    title: `${axisOf(metric, { settings: [at] })}${metric.higher ? "" : ", lower is better"}`,
     scale: { domain: axis(), zero: false, nice: false },
     axis: { tickCount: innerWidth < 600 ? 4 : 8 },
   };
@@ -234,12 +243,12 @@ function drawForest(found) {
       ? "mean with its 95 % interval over seeds and test samples"
       : "means; intervals are stored for the board's metric alone";
   const caption = `${settings[at].title}: ${note}, ${inside.map((end) => end.text).join(" and ") || "no bound"} dashed${outside.length ? `, ${outside.map((end) => end.text.replace(/[◂▸]/g, "").trim()).join(" and ")} beyond the axis` : ""}`;
-  const lines = [...values.map((v) => [v.method, v.text, v.span]), ...ends.map((end) => [end.name, points(end.score / factor), ""])];
+  const lines = [...values.map((v) => [v.method, v.text, v.span]), ...ends.map((end) => [end.name, points(end.score / factor()), ""])];
   return draw(
     "forest-plot",
     caption,
     spec,
-    ["Method", `${metric.name}${times}`, "95 % interval"],
+    ["Method", `${metric.name}${times()}`, "95 % interval"],
     lines,
     "no chosen method has a score there",
   );
@@ -278,9 +287,9 @@ function drawNoise(found) {
     curve.settings.map((i) => ({
       method: methods[method].label,
       rate: settings[i].noise,
-      score: known(at(method, i).mean) ? factor * at(method, i).mean : null,
-      low: known(at(method, i).low) ? factor * at(method, i).low : null,
-      high: known(at(method, i).high) ? factor * at(method, i).high : null,
+      score: known(at(method, i).mean) ? factor() * at(method, i).mean : null,
+      low: known(at(method, i).low) ? factor() * at(method, i).low : null,
+      high: known(at(method, i).high) ? factor() * at(method, i).high : null,
       text: points(at(method, i).mean),
       span: interval(at(method, i).low, at(method, i).high),
     })),
@@ -288,11 +297,11 @@ function drawNoise(found) {
   const bounds = curve.settings.flatMap((i) =>
     Object.entries(boundsOf(i, found.metric))
       .filter(([, value]) => known(value))
-      .map(([name, value]) => ({ name, rate: settings[i].noise, score: factor * value })),
+      .map(([name, value]) => ({ name, rate: settings[i].noise, score: factor() * value })),
   );
   const inside = values.map((value) => value.score).filter(known);
   const [low, high] = [Math.min(...inside), Math.max(...inside)];
-  const pad = Math.max((high - low) * 0.08, 0.5);
+  const pad = Math.max((high - low) * 0.08, leastSpan(inside));
   const x = {
     field: "rate",
     type: "quantitative",
@@ -303,11 +312,11 @@ function drawNoise(found) {
   const y = {
     field: "score",
     type: "quantitative",
-    title: `${metric.name}${times}`,
+    title: axisOf(metric, curve),
     scale: { domain: [low - pad, high + pad], zero: false, clamp: false },
   };
   const picked = (yes, no) => ({ condition: { param: "picked", value: yes }, value: no });
-  const told = tip(["method", "Method"], ["rate", "Missing rate"], ["text", `${metric.name}${times}`], ["span", "95 % interval"]);
+  const told = tip(["method", "Method"], ["rate", "Missing rate"], ["text", `${metric.name}${times()}`], ["span", "95 % interval"]);
   const { color, shape } = byMethod(shown);
   const spec = inside.length
     ? {
@@ -350,7 +359,7 @@ function drawNoise(found) {
       : own.every((score) => score > high + pad)
         ? ", above the axis"
         : ", dotted";
-    return `${name} ${unique(own.map((score) => points(score / factor))).join(", ")}${away}`;
+    return `${name} ${unique(own.map((score) => points(score / factor()))).join(", ")}${away}`;
   });
   const caption = `${curve.title}: ${["a name in the legend picks a method and shows its 95 % interval", ...ends].join("; ")}`;
   const lines = shown.map((method) => [
@@ -375,12 +384,12 @@ function drawCost(found, { lines }) {
   const values = shown.map((line) => ({
     method: methods[line.method].label,
     gflops: line.gflops,
-    score: factor * line.score,
+    score: factor() * line.score,
     text: points(line.score),
     cost: number(line.gflops),
     front: shown.some((other) => ahead(other, line)) ? "no" : "yes",
   }));
-  const told = tip(["method", "Method"], ["text", `${metric.name}${times}`], ["cost", "GFLOPs a sample"], ["front", "On the front"]);
+  const told = tip(["method", "Method"], ["text", `${metric.name}${times()}`], ["cost", "GFLOPs a sample"], ["front", "On the front"]);
   const { color, shape } = byMethod(shown.map((line) => line.method));
   const x = {
     field: "gflops",
@@ -389,7 +398,7 @@ function drawCost(found, { lines }) {
     title: "GFLOPs of a forward pass, a sample (log scale)",
     axis: { format: ".0e", labelOverlap: true, tickCount: 4 },
   };
-  const y = { field: "score", type: "quantitative", scale: { zero: false, nice: true }, title: `${metric.name}${times}` };
+  const y = { field: "score", type: "quantitative", scale: { zero: false, nice: true }, title: axisOf(metric, found) };
   const spec = values.length
     ? {
         height: 300,
@@ -411,9 +420,9 @@ function drawCost(found, { lines }) {
     "cost-plot",
     caption + rest,
     spec,
-    ["Method", `${metric.name}${times}`, "GFLOPs", "On the front"],
+    ["Method", `${metric.name}${times()}`, "GFLOPs", "On the front"],
     values.map((v) => [v.method, v.text, v.cost, v.front]),
-    "no chosen method has both a score everywhere and a count of operations",
+    unitsOf(found).length > 1 ? SEVERAL : "no chosen method has both a score everywhere and a count of operations",
   );
 }
 

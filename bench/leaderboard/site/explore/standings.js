@@ -17,7 +17,11 @@ function view() {
   const shown = methods.map((_, i) => i).filter((i) => state.method.has(methods[i].label));
   return { settings: chosen, methods: shown, metric: metrics.findIndex((metric) => metric.name === state.metric) };
 }
-const ofKind = () => settings.filter((setting) => setting.synthetic === (state.kind === "synthetic")).length;
+/** What the chosen settings are scored in by the chosen metric: targets in several units have no mean, and no test over them. */
+const unitsOf = (found) => (inUnit() ? unique(found.settings.map((i) => settings[i].unit ?? "")) : [""]);
+const SEVERAL = "scores are in several units: choose datasets of one";
+const ofKind = (unit) =>
+  settings.filter((one) => one.synthetic === (state.kind === "synthetic") && (!inUnit() || (one.unit ?? "") === unit)).length;
 
 /** Ranks, 1 for the best; equal scores (to 10 decimals) share the mean of their ranks; without a score is last. */
 function ranksOf(values, higher) {
@@ -105,15 +109,20 @@ function cliques(neighbours) {
 }
 
 /** The family whose tests are of exactly what is chosen, or why there is none. */
-function familyOf({ settings: chosen, metric }) {
+function familyOf(found) {
+  const { settings: chosen, metric } = found;
   if (!chosen.length) return [null, "no setting is chosen"];
   if (metric !== 0)
     return [null, `tests are stored for ${board.metric} alone; bench compare A B --metric ${metrics[metric].name} tests one pair`];
   const one = chosen.length === 1;
-  if (!one && chosen.length < ofKind())
-    return [null, `stored tests are of one setting, or over all ${ofKind()} ${state.kind} ones; ${chosen.length} are chosen`];
+  const [unit, ...others] = unitsOf(found);
+  if (others.length) return [null, SEVERAL];
+  const all = ofKind(unit);
+  if (!one && chosen.length < all)
+    return [null, `stored tests are of one setting, or over all ${all} ${state.kind} ones; ${chosen.length} are chosen`];
+  const what = `${state.kind} ${unit}`; // where several units have tests of their own
   const family = families.find((f) =>
-    one ? f.setting === chosen[0] : f.of === "settings" && f.synthetic === (state.kind === "synthetic"),
+    one ? f.setting === chosen[0] : f.of === "settings" && f.synthetic === (state.kind === "synthetic") && (f.what ?? what) === what,
   );
   if (!family) return [null, "no test of this choice is stored"];
   if (family.reason || !family.size) return [null, family.reason || "no pair could be tested"];
@@ -153,7 +162,7 @@ function standings(found) {
         planned,
         meanRank: ranked.includes(method) ? meanRank(method) : null,
         place: places[tested.indexOf(method)] ?? null,
-        score: scored ? mean(questions.map((one) => at(one, method))) : null,
+        score: scored && unitsOf(found).length === 1 ? mean(questions.map((one) => at(one, method))) : null,
         gflops: mean(own.map((row) => row.gflops_per_sample)),
         parameters: mean(own.map((row) => row.parameters)),
         audit: unique(own.map((row) => row.audit)),

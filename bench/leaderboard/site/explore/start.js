@@ -33,7 +33,7 @@ function restore() {
   });
 }
 
-const asked = `${metrics[0].name}${times}, ${metrics[0].meaning}. ${some(settings.length, "setting")}, ${some(methods.filter((_, i) => isRanked(i)).length, "method")}, ${some(trials.length, "trial")}. A difference counts at p ≤ ${board.alpha} after correction; a difference of ${margin} or less does not matter.`;
+const asked = `${metrics[0].name}${metrics[0].in_unit ? "" : " x 100"}, ${metrics[0].meaning}. ${some(settings.length, "setting")}, ${some(methods.filter((_, i) => isRanked(i)).length, "method")}, ${some(trials.length, "trial")}. A difference counts at p ≤ ${board.alpha} after correction; a difference of ${margin} or less does not matter.`;
 say("about", asked);
 for (const link of document.querySelectorAll("[data-at]")) {
   link.addEventListener("click", (event) => {

@@ -21,7 +21,7 @@ function showStandings(found, all) {
     unique(found.settings.map((i) => settings[i].question)).length === 1 ? "Rank" : "Mean rank",
     "Ranks",
     "Letters",
-    `${metric.name}${times}`,
+    `${metric.name}${times()}`,
     "Scored",
     "GFLOPs",
     "Parameters",
@@ -72,7 +72,7 @@ function showScores(found) {
     "Modalities",
     "Protocol",
     "Rank",
-    `${metric.name}${times}`,
+    `${metric.name}${times()}`,
     "SD",
     "95 % interval",
     "Scored",
@@ -110,7 +110,7 @@ function showScores(found) {
           numeric(points(score.sd), score.sd),
           cell(interval(score.low, score.high), known(score.low) ? score.low : 1e12, "number"),
           cell(`${row.n}/${row.planned}`, row.n / Math.max(row.planned, 1), "number"),
-          numeric(own && isRanked(row.method) ? points(row.gap_closed, 0) : DASH, own ? row.gap_closed : null),
+          numeric(own && isRanked(row.method) ? percent(row.gap_closed, 0) : DASH, own ? row.gap_closed : null),
           row.audit,
           row.flags,
         ];
@@ -129,14 +129,14 @@ function showScores(found) {
 function pairText(family, i, j) {
   const [a, b, test] = [methods[i].label, methods[j].label, between(family, i, j)];
   if (!test || !known(test.p))
-    return `${a} against ${b}: ${test && known(test.difference) ? `${signed(test.difference)} points, ` : ""}not tested${test?.reason || family.reason ? ` (${test?.reason || family.reason})` : ""}.`;
+    return `${a} against ${b}: ${test && known(test.difference) ? `${signed(test.difference)}${ofPoints()}, ` : ""}not tested${test?.reason || family.reason ? ` (${test?.reason || family.reason})` : ""}.`;
   const ends = (low, high) => `[${known(low) ? signed(low) : "no bound"}, ${known(high) ? signed(high) : "no bound"}]`;
   const isKnown = known(test.low) || known(test.high);
   const alone = known(test.alone_low) ? `; ${ends(test.alone_low, test.alone_high)} of this pair alone` : "";
   const span = isKnown
     ? ` ${ends(test.low, test.high)} (95 %, ${board.intervals === "family" ? `all pairs at once${alone}` : "of this pair alone"})`
     : "";
-  const own = `${a} against ${b}: ${signed(test.difference)} points${span}, p ${pEquals(test.p)}; after ${family.correction} over ${family.size} pairs p ${pEquals(test.p_adjusted)}: ${test.verdict}${family.exploratory ? ", exploratory" : ""}.`;
+  const own = `${a} against ${b}: ${signed(test.difference)}${ofPoints()}${span}, p ${pEquals(test.p)}; after ${family.correction} over ${family.size} pairs p ${pEquals(test.p_adjusted)}: ${test.verdict}${family.exploratory ? ", exploratory" : ""}.`;
   if (family.of !== "setting") return own;
   if (board.looks.some((pair) => pair.includes(a) && pair.includes(b)))
     return `${own} Seeds were added until this pair was resolved: bench compare tests its planned looks.`;
@@ -179,7 +179,7 @@ function showPairs(found, all) {
   const odd = found.metric === 0 ? "" : ` They are of ${board.metric}, not of ${state.metric}.`;
   say(
     "pairs-said",
-    `${family.test}, ${some(family.n, family.unit.replace(/s$/, ""))}, ${family.correction} over ${some(family.size, "pair")}${family.exploratory ? ", exploratory" : ""}.${family.reason ? ` Not tested: ${family.reason}.` : ""}${odd} A cell is the row's method against the column's, in points: ▲ better, ▼ worse, = equivalent (within ${margin}), · undecided, * wholly beyond that margin. Arrow keys move, Enter lists the trials.`,
+    `${family.test}, ${some(family.n, family.unit.replace(/s$/, ""))}, ${family.correction} over ${some(family.size, "pair")}${family.exploratory ? ", exploratory" : ""}.${family.reason ? ` Not tested: ${family.reason}.` : ""}${odd} A cell is the row's method against the column's, ${inPoints()}: ▲ better, ▼ worse, = equivalent (within ${margin}), · undecided, * wholly beyond that margin. Arrow keys move, Enter lists the trials.`,
   );
   const largest = Math.max(...family.tests.map((line) => Math.abs(line[0] ?? 0)), 1e-9);
   const where = family.setting === null ? "" : settings[family.setting].title;
@@ -276,7 +276,7 @@ function showTrials(found) {
     trial.reason ? `${trial.status}: ${trial.reason}` : trial.status,
     el("span", { class: "commands" }, command("show", trial.id), el("br"), command("reproduce", trial.id)),
   ]);
-  sortable("trials-table", "Trials, one a line", ["Method", "Setting", "Seed", `${name}${times}`, "Status", "Commands"], body, {
+  sortable("trials-table", "Trials, one a line", ["Method", "Setting", "Seed", `${name}${times()}`, "Status", "Commands"], body, {
     paging: body.length > 50,
   });
 }
