@@ -226,7 +226,9 @@ def trained(estimator: Any, train: Any, valid: Any, epochs: int) -> Sequence[flo
             starts.append(time.process_time())
 
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    lightning.Trainer(max_epochs=epochs, accelerator="cpu", callbacks=[Clock()], num_sanity_val_steps=0, **quiet).fit(estimator, train, valid)
+    lightning.Trainer(max_epochs=epochs, accelerator="cpu", callbacks=[Clock()], num_sanity_val_steps=0, **quiet).fit(
+        estimator, train, valid
+    )
     return np.diff(starts)[1:].tolist()
 
 
