@@ -99,7 +99,7 @@ def bandwidths(distances: Tensor, rows: Tensor) -> Tensor:
 
 
 class MultiKernel(torch.autograd.Function):
-    """(w + w^2 + w^4) / 3 of w = exp(rate D), and its gradient in D alone: as one function it keeps one matrix for the way back, not five."""
+    """(w + w^2 + w^4) / 3 of w = exp(rate D), with a gradient in D alone. As one function it keeps one matrix for the way back."""
 
     @staticmethod
     def forward(ctx: Any, distances: Tensor, rate: Tensor) -> Tensor:
