@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from bench import registry
 from bench.datasets.base import Batch, Modality, Samples, Schema, as_batch
+from bench.datasets.gaussian import GaussianClasses
 from bench.methods.i2m2 import I2M2, Classifier, I2M2Config, mixture
 from bench.methods.tracing import tracing
 from bench.names import parse_choice
@@ -552,6 +553,21 @@ def test_interaction_is_seen_by_the_joint_term_alone():
     assert accuracy("intra", interaction) == pytest.approx(0.5, abs=0.05)
     assert accuracy("inter", interaction) > 0.95
     assert accuracy("paper", interaction) > 0.95
+
+
+def test_pure_synergy_of_a_dataset_is_seen_by_the_joint_term_alone():
+    samples = GaussianClasses(n=4000, modalities=2, features=2, synergy=4.0).load()
+    test = as_batch(samples.rows(np.arange(3000, 4000)))
+    found = {}
+    for preset in ("intra", "inter", "paper"):
+        torch.manual_seed(0)
+        method = I2M2(samples.schema, I2M2Config(**{"width": 32, "hidden": 32, **I2M2.presets[preset]}))
+        method.seed(0)
+        trained(method, samples.rows(np.arange(3000)))
+        with torch.no_grad():
+            found[preset] = float((method(test).logits.argmax(1) == test.target).float().mean())
+    assert found["intra"] == pytest.approx(0.5, abs=0.06)
+    assert min(found["inter"], found["paper"]) > 0.95
 
 
 def independent(rng, n):
