@@ -3,12 +3,13 @@
     python benchmarks/peers.py --peer PATH/TO/python [--rounds 5] [--epochs 4] [--datasets digits,breast-cancer] [--batch 128]
 
 `--peer` is the Python of an environment of its own that holds `imml[deep]==0.6.0`; without imml there, or without `--peer`, the reason is
-printed and nothing is timed. The cells are those of a trial: embedded real data, mcar(0.3), seed 0, a missing modality as zeros here and as
-NaN there. Both train the same sizes: a two-layer perceptron and a linear layer a modality, width 128, each method's published settings,
-batches of equal size, one thread. Trainings take turns, here, there, here, there; the first epoch of each is left out, validation after
-each epoch is included. Seconds are those that the process computed (CPU), so that other programs count less. imml trains twice: `trainer`, as its documentation says (a DataLoader and lightning's Trainer), and `steps`, a
-plain loop over batches that are ready, which charges it for its arithmetic alone. Compare ratios of one run: times are of this machine at
-this moment. Not the same: imml validates by a loss, this suite by scores of every row; MUSE's batch norm is replaced by the perceptron.
+printed and nothing is timed. The cells are those of a trial: embedded real data, mcar(0.3), seed 0, a missing modality as zeros here and
+as NaN there. Both train the same sizes: a two-layer perceptron and a linear layer a modality, width 128, each method's published
+settings, batches of equal size, one thread. Trainings take turns, here, there, here, there; the first epoch of each is left out,
+validation after each epoch is included. Seconds are those that the process computed (CPU), so that other programs count less. imml trains
+twice: `trainer`, as its documentation says (a DataLoader and lightning's Trainer), and `steps`, a plain loop over batches that are ready,
+which charges it for its arithmetic alone. Compare ratios of one run: times are of this machine at this moment. Not the same: imml
+validates by a loss, this suite by scores of every row; MUSE's batch norm is replaced by the perceptron.
 """
 
 from __future__ import annotations
