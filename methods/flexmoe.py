@@ -388,7 +388,9 @@ class FlexMoE(Method):
         "Gates are softmax, then top k, and sum to less than 1; the code has them the other way round (`as_released`).",
         "Experts start as linear layers do; the code's start makes them 200 times quieter than attention (`as_released`).",
         "In the first tenth of the epochs complete rows alone train; the code trains on all rows, sorted by what they observe.",
-        "Preset as_released runs without that order: the suite draws the order of rows, the same for all methods.",
+        "Preset as_released runs without that order: the suite draws the order of rows, the same for all methods. For that reason the "
+        "paper's ablations of order are left out too: the hook `rows` picks rows but does not sort them. Its 'random' is nearest to "
+        "curriculum='none', its 'ascending' has no switch here.",
         "The suite's encoders give the tokens; the code's patch tokeniser is encoder='patch' (`as_released`).",
         "A row that observes nothing takes the cells nearest to that; the code drops it in training and fails in evaluation.",
         "A modality that no training row observes counts as missing in evaluation, because its encoder is untrained.",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -93,16 +93,32 @@ def bandwidths(distances: Tensor, rows: Tensor) -> Tensor:
     Shapes: distances (..., M, R, R), rows (M, R) float 0/1, the rows that count -> (..., M, 1, 1).
     """
     count = rows.sum(1)  # (M,)
-    total = torch.einsum("...mij,mi,mj->...m", distances.detach(), rows, rows)  # (..., M)
+    total = ((distances.detach() @ rows.unsqueeze(2)).squeeze(-1) * rows).sum(-1)  # (..., M)
     mean = total / (count * (count - 1)).clamp(min=1)
     return torch.where((count < 2) | (mean < 1e-3), 1.0, mean)[..., None, None]  # (..., M, 1, 1)
 
 
+class MultiKernel(torch.autograd.Function):
+    """(w + w^2 + w^4) / 3 of w = exp(rate D), with a gradient in D alone. As one function it keeps one matrix for the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, distances: Tensor, rate: Tensor) -> Tensor:
+        wide = torch.exp(distances * rate)
+        ctx.save_for_backward(wide, rate)
+        middle = wide * wide
+        return torch.addcmul(wide + middle, middle, middle).div_(3)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        wide, rate = ctx.saved_tensors
+        middle = wide * wide
+        slope = torch.add(wide, middle, alpha=2).addcmul_(middle, middle, value=4)
+        return slope.mul_(gradient).mul_(rate / 3), None
+
+
 def multi_kernel(distances: Tensor, bandwidth: Tensor) -> Tensor:
     """Mean of three Gaussian kernels with bandwidths b/2, b and 2b: 1 at distance 0, 0.370 at distance b. Keeps the shape."""
-    wide = torch.exp(distances / (-2 * bandwidth))
-    middle = wide * wide
-    return (wide + middle + middle * middle) / 3
+    return MultiKernel.apply(distances, -0.5 / bandwidth)
 
 
 def sinusoids(length: int, width: int) -> Tensor:
@@ -233,6 +249,25 @@ class Reference(NamedTuple):
     states: tuple[Tensor, Tensor]  # inputs of the two graph convolutions, each (I, R, D)
 
 
+class Edges(NamedTuple):
+    """The adjacency of each imputable modality, A_k = scale_k S diag(senders_k) and loops: one S for all, so that no A_k is ever built."""
+
+    similarity: Tensor  # (Q, R)
+    senders: Tensor  # (I, R, 1) float 0/1, who has the modality
+    scale: Tensor  # (I, Q, 1), 1 over the row's sum, or 0/1
+    loops: Tensor | None  # (I, Q, 1), weights of the rows' own states
+
+    def gather(self, states: Tensor, own: Tensor | None) -> Tensor:
+        """A X. Shapes: states (I, R, D), own states (I, Q, D), asked for where there are loops -> (I, Q, D)."""
+        sent = (self.senders * states).transpose(0, 1)  # (R, I, D)
+        found = (self.similarity @ sent.flatten(1)).unflatten(1, sent.shape[1:]).transpose(0, 1) * self.scale  # (I, Q, D)
+        return found if self.loops is None or own is None else torch.addcmul(found, self.loops, own)
+
+    def matrix(self) -> Tensor:
+        """A without its loops. Shapes: -> (I, Q, R)."""
+        return self.scale * self.similarity * self.senders.transpose(1, 2)
+
+
 class M3Care(Method):
     """Similarity graph, neighbour aggregation, adaptive gate, fusion Transformer. I imputable modalities, R reference rows.
 
@@ -330,9 +365,9 @@ class M3Care(Method):
         h, observed = self.encode(self.support)[:, :, 0], self.observed(self.support)
         views = self.similarity.views(self.similarity.phi(h), h)
         s, bandwidth = self.graph(views, observed)
-        adjacency, _ = self.adjacency(s, observed, observed)
         own = self.pick(h)
-        self.reference = Reference(views, observed, bandwidth, (own, self.convolve(self.convolution1, adjacency, own)))
+        first = self.convolve(self.convolution1, self.edges(s, observed, observed), own)
+        self.reference = Reference(views, observed, bandwidth, (own, first))
         self.links = (s > 0).sum() - (s.diagonal() > 0).sum(), max(s.numel() - len(s), 1)
 
     @property
@@ -388,7 +423,7 @@ class M3Care(Method):
         if self.training or self.reference is None:
             return
         s, _ = self.graph(self.similarity.views(mapped, h), observed, self.reference)
-        weights, _ = self.adjacency(s, observed, self.reference.observed, loops=True)  # (I, Q, R)
+        weights = self.edges(s, observed, self.reference.observed, loops=True).matrix()  # (I, Q, R)
         place, row, support = (weights * (1 - self.pick(observed)).unsqueeze(2)).nonzero().unbind(1)
         rows = torch.tensor(self.support_rows, device=index.device)
         self.trace("supports", sample=index[row], target=self.places[place], support=rows[support], weight=weights[place, row, support])
@@ -401,16 +436,15 @@ class M3Care(Method):
         own = self.pick(h)
         if self.training or self.config.eval_graph == "batch":
             s, _ = self.graph(views, observed)
-            adjacency, _ = self.adjacency(s, observed, observed)
-            first = self.convolve(self.convolution1, adjacency, own)
-            return self.convolve(self.convolution2, adjacency, first)
+            edges = self.edges(s, observed, observed)
+            return self.convolve(self.convolution2, edges, self.convolve(self.convolution1, edges, own))
         if self.reference is None:
             self.on_evaluate()
             assert self.reference is not None  # `on_evaluate` leaves it alone only where eval_graph is "batch"
         s, _ = self.graph(views, observed, self.reference)
-        adjacency, loops = self.adjacency(s, observed, self.reference.observed, loops=True)
-        first = self.convolve(self.convolution1, adjacency, self.reference.states[0], loops * own)
-        return self.convolve(self.convolution2, adjacency, self.reference.states[1], loops * first)
+        edges = self.edges(s, observed, self.reference.observed, loops=True)
+        first = self.convolve(self.convolution1, edges, self.reference.states[0], own)
+        return self.convolve(self.convolution2, edges, self.reference.states[1], first)
 
     def graph(self, views: Tensor, observed: Tensor, reference: Reference | None = None) -> tuple[Tensor, Tensor]:
         """Calibrated similarity of the rows to the reference, or to each other, and the bandwidths used.
@@ -428,24 +462,24 @@ class M3Care(Method):
         shared = observed.unsqueeze(2) * present.unsqueeze(1)  # (M, Q, R), J_k
         return self.similarity.calibrate(self.similarity.average(similarity, shared)), bandwidth
 
-    def adjacency(self, s: Tensor, observed: Tensor, present: Tensor, loops: bool = False) -> tuple[Tensor, Tensor]:
-        """Edge weights of each imputable modality, and the weights of the rows' own states where `s` does not hold them.
+    def edges(self, s: Tensor, observed: Tensor, present: Tensor, loops: bool = False) -> Edges:
+        """Edges of each imputable modality; with `loops` also those of the rows to themselves, where `s` does not hold them.
 
-        Shapes: s (Q, R), observed (M, Q), present (M, R) -> (I, Q, R), (I, Q, 1).
+        Shapes: s (Q, R), observed (M, Q), present (M, R).
         """
-        weights = s * self.pick(present).unsqueeze(1)  # (I, Q, R)
+        senders = self.pick(present).unsqueeze(2)  # (I, R, 1)
         receivers = self.pick(observed).unsqueeze(2)  # (I, Q, 1)
-        if self.config.mask == "outer":
-            weights = weights * receivers
-        own = receivers if loops else torch.zeros_like(receivers)
-        if self.config.norm == "none":
-            return weights, own
-        total = (weights.sum(2, keepdim=True) + own).clamp(min=1e-6)  # (I, Q, 1)
-        return weights / total, own / total
+        own = receivers if loops else None
+        scale = receivers if self.config.mask == "outer" else torch.ones_like(receivers)
+        if self.config.norm == "row":
+            total = scale * (s @ senders.squeeze(2).t()).t().unsqueeze(2)  # (I, Q, 1)
+            total = (total if own is None else total + own).clamp(min=1e-6)
+            scale, own = scale / total, None if own is None else own / total
+        return Edges(s, senders, scale, own)
 
-    def convolve(self, layer: StackedLinear, adjacency: Tensor, states: Tensor, own: Tensor | None = None) -> Tensor:
-        """act((A X + own) W + b), which is the paper's act(A (X W) + b). Shapes: (I, Q, R), (I, R, D), (I, Q, D) -> (I, Q, D)."""
-        return self.act(layer(adjacency @ states if own is None else torch.baddbmm(own, adjacency, states)))
+    def convolve(self, layer: StackedLinear, edges: Edges, states: Tensor, own: Tensor | None = None) -> Tensor:
+        """act((A X) W + b), which is the paper's act(A (X W) + b). Shapes: states (I, R, D), own (I, Q, D) -> (I, Q, D)."""
+        return self.act(layer(edges.gather(states, own)))
 
     def assemble(self, tokens: Tensor) -> Tensor:
         """Z0: tokens plus their modality's type vector, plus positions if T > 1. Shapes: (M, B, T, D) -> (B, M*T, D)."""
@@ -472,7 +506,8 @@ class M3Care(Method):
         """How far phi changes norms, summed over modalities. Shapes: mapped, h (M, B, D), observed (M, B) -> ()."""
         rows = observed if self.config.stability_rows == "observed" else torch.ones_like(observed)
         if self.config.stability == "frobenius":
-            mapped, h = mapped * rows.unsqueeze(2), h * rows.unsqueeze(2)
+            if self.config.stability_rows == "observed":
+                mapped, h = mapped * rows.unsqueeze(2), h * rows.unsqueeze(2)
             return (torch.linalg.vector_norm(mapped, dim=(1, 2)) - torch.linalg.vector_norm(h, dim=(1, 2))).abs().sum()
         change = (torch.linalg.vector_norm(mapped, dim=2) - torch.linalg.vector_norm(h, dim=2)).abs()  # (M, B)
         return ((change * rows).sum(1) / rows.sum(1).clamp(min=1)).sum()

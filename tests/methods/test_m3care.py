@@ -731,9 +731,9 @@ def test_imputation_equals_released_code(parity, case):
     arrays = parity("m3care_odir", case)
     method = released(arrays).train(case == "train")
     h, observed = arrays["H"].transpose(0, 1), arrays["O"].t()
-    adjacency, _ = method.adjacency(arrays["S_after_threshold"], observed, observed)
-    first = method.convolve(method.convolution1, adjacency, method.pick(h))
-    g = method.convolve(method.convolution2, adjacency, first)
+    edges = method.edges(arrays["S_after_threshold"], observed, observed)
+    first = method.convolve(method.convolution1, edges, method.pick(h))
+    g = method.convolve(method.convolution2, edges, first)
     alpha = method.gate.alpha(g, method.pick(h))
     filled = method.complete(h, method.similarity.phi(h), observed)
     for side, k in TEXTS.items():

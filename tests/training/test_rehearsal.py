@@ -250,7 +250,7 @@ def counted(*case, **options):
 
 
 def test_every_wait_that_is_named_as_forced_occurs():
-    found = {place.split(":")[1] for name in ("moe-retriever", "fusemoe") for place in counted(name).places}
+    found = {place.split(":")[1] for name in ("moe-retriever", "fusemoe", "mfm") for place in counted(name).places}
     assert found == FORCED.keys()
 
 
