@@ -133,9 +133,9 @@ def draw_forest(data: Data):
     runs = sorted({n for n in data["n"] if n})
     seeds = "" if not runs else count(runs[0], "seed") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
     figure.text(0.12 / wide, 1 - 0.10 / tall, "\n".join(title), fontsize=11, weight="bold", va="top")
-    said = ["mean" + f" over {seeds}" * bool(seeds) + " with its 95 % interval over seeds and test samples", ", ".join(words)]
-    said += ["whether two methods differ is not seen from two intervals: the table has the tests"]
-    for line, text in enumerate(text for text in said if text):
+    legend = ["mean" + f" over {seeds}" * bool(seeds) + " with its 95 % interval over seeds and test samples", ", ".join(words)]
+    legend += ["whether two methods differ is not seen from two intervals: the table has the tests"]
+    for line, text in enumerate(text for text in legend if text):
         figure.text(0.12 / wide, 1 - (0.17 + 0.19 * (len(title) + line)) / tall, text, va="top")
     handles = [
         Line2D([], [], color=ROLE_STYLE[role][0], marker=ROLE_STYLE[role][1], ms=7, mec="white", label=ROLE_NAMES.get(role, role))
