@@ -199,14 +199,14 @@ def _problems(same: Sequence[Same], parcel: Parcel, folder: Path, stopped: threa
 def _carried_out(parcel: Parcel, task: Task, report: Callable[[Any], None], stopped: threading.Event, node: str) -> Delivery:
     result = ended = refused = lost = None
     place = _machine(parcel.per_gpu)
+    with _lock:
+        if task.device not in place.checked:
+            place.check([task], lambda _: None)
     try:
-        with _lock:
-            if task.device not in place.checked:
-                place.check([task], lambda _: None)
         result = place.call(task, report, stopped)
     except Refused as end:
         refused = str(end)
-    except Lost as end:
+    except (Lost, UsageError) as end:  # the latter once the last GPU here broke, which is no reason for other workers to stop
         lost = str(end)
     except Ended as end:
         ended = str(end)

@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 
 from bench import registry
+from bench.grid.engine import execute
+from bench.grid.how import How
 from bench.grid.places.remote import Remote
 from bench.grid.process import Stopped
 
@@ -127,3 +129,13 @@ def test_as_many_jobs_run_at_once_as_there_are_slots(place, engines, notes, tmp_
     assert {record.status for record in records} == {"done"}
     assert time.monotonic() - begin < engines.LIMIT
     assert len({worker for _, _, worker in engines.begun(notes)}) == 2
+
+
+@pytest.mark.parametrize("place", ["dask", "ray"], indirect=True)
+def test_a_trial_that_kills_every_worker_fails_and_the_others_are_done(place, engines, notes, tmp_path):
+    poison, good = engines.method(notes, does="poison"), engines.method(notes, does="sleep", seconds=1)
+    summary = execute(engines.suite_of(poison, good), tmp_path / "out", How(place=place))
+    found = {record.trial.options["does"]: record for record in summary.records}
+    assert found["poison"].status == "failed"
+    assert found["poison"].reason.startswith("every worker that ran it died")
+    assert found["sleep"].status == "done"

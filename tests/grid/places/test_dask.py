@@ -68,15 +68,6 @@ def test_a_killed_worker_loses_nothing_and_its_trial_is_stored_once(dask_here, e
     assert len(engines.begun(notes)) == 4
 
 
-def test_a_trial_that_kills_every_worker_fails_and_the_others_are_done(dask_here, engines, notes, tmp_path):
-    poison, good = engines.method(notes, does="poison"), engines.method(notes, does="sleep", seconds=1)
-    summary = execute(engines.suite_of(poison, good), tmp_path / "out", How(place=dask_here))
-    found = {record.trial.options["does"]: record for record in summary.records}
-    assert found["poison"].status == "failed"
-    assert found["poison"].reason.startswith("every worker that ran it died, the last one tcp://")
-    assert found["sleep"].status == "done"
-
-
 def test_a_trial_that_begins_anew_elsewhere_tells_no_epoch_twice(dask_here, engines, notes, tmp_path):
     heard = []
     method = engines.method(notes, "Telling", pause=0.3)

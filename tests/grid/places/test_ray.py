@@ -34,15 +34,6 @@ def test_a_killed_worker_loses_nothing_and_its_trial_is_stored_once(ray_here, en
     assert len(engines.begun(notes)) == 3
 
 
-def test_a_trial_that_kills_every_worker_fails_and_the_others_are_done(ray_here, engines, notes, tmp_path):
-    poison, good = engines.method(notes, does="poison"), engines.method(notes, does="sleep", seconds=1)
-    summary = execute(engines.suite_of(poison, good), tmp_path / "out", How(place=ray_here))
-    found = {record.trial.options["does"]: record for record in summary.records}
-    assert found["poison"].status == "failed"
-    assert found["poison"].reason.startswith("every worker that ran it died")
-    assert found["sleep"].status == "done"
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)], ids=["KILL", "INT"])
 def test_a_driver_that_ends_leaves_no_process(engines, processes, notes, tmp_path, number, code):
     engines.need("ray")
