@@ -35,6 +35,7 @@ def run(
     seeds: int | str | Iterable[int] | None = None,
     training: Mapping[str, Value] | None = None,
     configs: Words | None = None,
+    tuned_for: str | None = None,
     out: str | Path = DEFAULT_OUT,
     jobs: int | None = None,
     per_gpu: int = 1,
@@ -50,7 +51,8 @@ def run(
     """One row per trial of a suite that has ended, after running those that have no record yet, as `bench run` does.
 
     `methods`, `datasets`, `combinations`, `protocols`, `noise` and `seeds` take the place of the suite's, `training` changes fields of
-    every method's Config. `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned ones, or several of these.
+    every method's Config. `configs` names what runs: "default", "tuned" (by `bench.tune`), a file of tuned ones, or several of these;
+    tuned ones are trained where they were found, or with `tuned_for="dataset"` under every protocol of their dataset.
     `out` is the results folder; `place` where trials run, as `--on` takes it (or a `Place`), and `jobs` how many at once: by default one on
     the cores of this machine, and as many as its GPUs (`per_gpu` on each) or another place take. `shard`, such as "3/16", runs one part
     of the trials alone, for `bench.merge`. `retry_failed` runs failed trials again, `is_traced` also writes what methods did inside,
@@ -70,7 +72,8 @@ def run(
 
     asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
     with loaded_once():
-        chosen, out = assemble(suite, {**asked, "seeds": seeds, "training": training, **options}, configs, out), path_of(out)
+        asked = {**asked, "seeds": seeds, "training": training, **options}
+        chosen, out = assemble(suite, asked, configs, out, tuned_for=tuned_for), path_of(out)
         kept = {"is_traced": is_traced, "keeps_weights": keep_weights, "shard": shard_of(shard)}
         where = place_for(place, jobs, chosen, per_gpu)
         how = how_of(where, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, hooks=tuple(hooks), **kept)

@@ -64,6 +64,10 @@ if TYPE_CHECKING:
     "--configs", metavar="LIST", shell_complete=or_file(lists(fixed("default", "tuned"))),
     help="default, tuned (by `bench tune`, in OUT), FILE.toml of tuned ones, or several of these.",
 )  # fmt: skip
+@click.option(
+    "--tuned-for", metavar="WHAT", shell_complete=names(fixed("setting", "dataset")),
+    help="Train tuned ones in the setting they were found in, or under every protocol of their dataset.  [default: setting]",
+)  # fmt: skip
 @machine_options
 @where_options
 @click.option("--dry-run", is_flag=True, help="List the trials, estimate their time, and stop.")
@@ -80,9 +84,9 @@ if TYPE_CHECKING:
 @explain_option
 @explained
 def run(
-    suite: str, configs: str | None, *, jobs: int | None, per_gpu: int, place: str, is_mixed: bool, dry_run: bool, retry_failed: bool,
-    wait: bool, shard: str | None,
-    is_traced: bool, keeps_weights: bool, out: str, as_json: bool, quiet: bool, verbose: bool, is_explained: bool, **options: Any,
+    suite: str, configs: str | None, tuned_for: str | None, *, jobs: int | None, per_gpu: int, place: str, is_mixed: bool, dry_run: bool,
+    retry_failed: bool, wait: bool, shard: str | None, is_traced: bool, keeps_weights: bool, out: str, as_json: bool, quiet: bool,
+    verbose: bool, is_explained: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run every trial of a suite that has no record yet, then print the leaderboard.
 
@@ -100,7 +104,7 @@ def run(
 
     part = shard_of(shard)
     with loaded_once(), ExitStack() as held:
-        chosen = assemble(suite, asked(options), configs, out)
+        chosen = assemble(suite, asked(options), configs, out, tuned_for=tuned_for)
         where = held.enter_context(place_of(place, jobs, chosen.machine, per_gpu, chosen.limits.memory, is_mixed))
         done = how(
             where, wait=wait, retry_failed=retry_failed, shard=part, is_traced=is_traced, keeps_weights=keeps_weights,

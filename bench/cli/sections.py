@@ -11,7 +11,7 @@ SECTIONS = {  # options by their names in Python; those of no section stand at t
         "allow",
     ),
     "How it is trained": (
-        "selection", "epochs", "training", "configs", "suggestions", "budget_gflops", "budget_minutes", "sampler", "pruner",
+        "selection", "epochs", "training", "configs", "tuned_for", "suggestions", "budget_gflops", "budget_minutes", "sampler", "pruner",
     ),
     "How it is run": (
         "device", "threads", "jobs", "per_gpu", "place", "is_mixed", "minutes", "memory_gb", "dry_run", "retry_failed", "wait", "shard",

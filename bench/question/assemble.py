@@ -19,7 +19,12 @@ Names: TypeAlias = str | type | Framed | Iterable[str | type | Framed]
 
 
 def assemble(
-    suite: str | Path | Suite, options: Mapping[str, object], configs: Words | None = None, out: Path | str = "runs", splits: bool = True
+    suite: str | Path | Suite,
+    options: Mapping[str, object],
+    configs: Words | None = None,
+    out: Path | str = "runs",
+    splits: bool = True,
+    tuned_for: str | None = None,
 ) -> Suite:
     """The suite that is asked for: its own question with `options` over it, every key and value checked, every file under one name.
 
@@ -27,14 +32,16 @@ def assemble(
 
     `suite` is a name, a file or a Suite. `options` are suite keys; None leaves a key as it is, and lists may come as text with commas,
     as any iterable or as numpy values, methods and datasets as names, `file.py:Class` or classes. `configs` names what runs, as
-    `with_configs` does, with `tuned` looked up in the results folder `out`.
+    `with_configs` does, with `tuned` looked up in the results folder `out`; `tuned_for` says where winners are trained.
     Raises: UsageError.
     """
     readers = {"methods": names_of, "datasets": names_of, "until_resolved": _pairs_of}
     given = {key: readers.get(key, plain)(value) for key, value in options.items() if value is not None}
     chosen = with_options(suite if isinstance(suite, Suite) else read_suite(suite), given)
+    if tuned_for is not None and configs is None:
+        raise UsageError("tuned_for says where tuned configs are trained; name them with --configs default,tuned")
     if configs is not None:
-        chosen = with_configs(chosen, configs, out)
+        chosen = with_configs(chosen, configs, out, tuned_for or "setting")
     return with_defaults(with_one_name(chosen), {*given, *keys_said(suite)}, splits)
 
 

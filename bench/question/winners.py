@@ -2,7 +2,8 @@
 
 A winner's options become options of the method, so a tuned trial says in its own identity what was trained; what a table calls it,
 `muse tuned (20 suggestions)`, comes from the winners that the suite names. A winner is valid where it was found: the same
-code, data, setting, training budget and split, and training seeds that the tuning did not use.
+code, data, setting, training budget and split, and training seeds that the tuning did not use. One that is asked for a whole dataset is
+trained under every protocol of it, and its rows say at which it was found.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bench.text import count
 FOLDER = "tuning"  # in a results folder
 FILE = "tuned.toml"
 SOURCES = ("default", "tuned")
+REACHES = ("setting", "dataset")  # where a winner is trained
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Winner:
     training: Mapping[str, Value]  # the suite's changes, under which it was found
     gflops: float | None = None  # counted training GFLOPs of all suggestions together
     default: float | None = None  # validation score of the default configuration
+    reach: str = "setting"  # "dataset": trained under the other protocols of the dataset as well
 
     @property
     def label(self) -> str:
@@ -58,7 +61,8 @@ class Winner:
     def called(self, short: Mapping[str, str]) -> str:
         """What tables call its rows; `short` are the names of methods that are files."""
         choice = parse_choice(self.method)
-        return f"{replace(choice, name=short.get(choice.name, choice.name))} tuned ({count(self.suggestions, 'suggestion')})"
+        where = f" at {self.protocol}" if self.reach == "dataset" else ""
+        return f"{replace(choice, name=short.get(choice.name, choice.name))} tuned{where} ({count(self.suggestions, 'suggestion')})"
 
     @property
     def setting(self) -> Setting:
@@ -79,7 +83,7 @@ class Winner:
             (method, trial.choice, self.version == trial.version),
             (self.dataset, trial.dataset_choice, self.fingerprint == trial.fingerprint),
         )
-        where = (trial.combination, trial.protocol) == (self.combination, self.protocol)
+        where = trial.combination == self.combination and (trial.protocol == self.protocol or self.reach == "dataset")
         return where and all(own == other or (same and bare_choice(own) == bare_choice(other)) for own, other, same in names)
 
     def applied(self, trial: Trial) -> Trial:
@@ -98,7 +102,7 @@ class Winner:
 
     def table(self) -> dict[str, object]:
         """As a TOML table, which reads back to itself."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: value for key, value in asdict(self).items() if value is not None and (key, value) != ("reach", "setting")}
 
 
 def _shown(value: object) -> str:
@@ -120,6 +124,8 @@ def winner_from(table: Mapping[str, object]) -> Winner:
             raise UsageError(f"{key} of a [[tuned]] table cannot be {values[key]!r}; write the file with `bench tune`")
     if not values["options"] or not all(isinstance(value, bool | int | float | str) for value in values["options"].values()):
         raise UsageError(f"options of a [[tuned]] table must be Config fields with their values, got {values['options']!r}")
+    if values.get("reach", "setting") not in REACHES:
+        raise unknown("reach of a [[tuned]] table", values["reach"], REACHES)
     return Winner(**{**values, "seeds": tuple(values["seeds"])})
 
 
@@ -158,11 +164,13 @@ def winners_of(suite: Suite) -> list[Winner]:
     return [winner_from(table) for table in suite.tuned]
 
 
-def with_configs(suite: Suite, configs: Words, out: Path | str) -> Suite:
+def with_configs(suite: Suite, configs: Words, out: Path | str, reach: str = "setting") -> Suite:
     """The suite with what `--configs` names: `default`, `tuned` (found in the results folder), files of winners, or several of these.
 
-    Raises: UsageError.
+    Winners are trained where they were found, or with `reach` "dataset" under every protocol of their dataset. Raises: UsageError.
     """
+    if reach not in REACHES:
+        raise unknown("value of tuned_for", reach, REACHES)
     winners: list[Winner] = []
     names = words_of(configs)
     for name in names:
@@ -172,7 +180,10 @@ def with_configs(suite: Suite, configs: Words, out: Path | str) -> Suite:
             winners += read_winners(_only_file(path_of(out)) if name == "tuned" else path_of(name))
     if not names:
         raise UsageError("configs names nothing; give default, tuned or FILE.toml")
-    return replace(suite, tuned=tuple(winner.table() for winner in winners), untuned="default" in names)
+    if reach != "setting" and not winners:
+        raise UsageError(f"tuned_for={reach} says where tuned configs are trained, and configs names none; give tuned or FILE.toml")
+    tuned = tuple(replace(winner, reach=reach).table() for winner in winners)
+    return replace(suite, tuned=tuned, untuned="default" in names)
 
 
 def _only_file(out: Path) -> Path:
@@ -193,6 +204,7 @@ def with_winners(suite: Suite, trials: Sequence[Trial]) -> list[Trial]:
     found = [trial for trial in trials if suite.untuned]
     for winner in winners:
         found += [_checked(winner.applied(trial)) for trial in trials if winner.is_for(trial)]
+    found = list({trial.id: trial for trial in found}.values())  # tunings at two protocols may end in one configuration
     if winners and len(found) == len(trials) * suite.untuned:
         tuned = "; ".join(f"{winner.method} on {winner.dataset} {winner.combination} {winner.protocol}" for winner in winners)
         raise UsageError(f"no method of this run was tuned in its setting; tuned are: {tuned}")

@@ -519,6 +519,40 @@ def test_latest_winner_of_a_label_names_its_row(found):
     assert latest([older, newer]) == (newer,)
 
 
+def at_rates(suite, *rates):
+    return replace(suite, settings=tuple(replace(table, noise=rates) for table in suite.settings))
+
+
+def test_winner_for_its_dataset_is_trained_under_each_protocol_of_it_and_says_where_it_was_found(found):
+    base = at_rates(suite_of("Cut", seeds=(0, 1)), 0.1, 0.3, 0.5)
+    narrow, wide = with_configs(base, "tuned", found[0]), with_configs(base, "tuned", found[0], "dataset")
+    assert {trial.protocol for trial in plan(narrow)} == {"mcar(0.3)"}
+    trials = plan(wide)
+    assert {trial.protocol for trial in trials} == {"mcar(0.1)", "mcar(0.3)", "mcar(0.5)"}
+    assert len({key_of(trial.options) for trial in trials}) == 1
+    assert {trial.id for trial in plan(narrow)} <= {trial.id for trial in trials}, "what is trained does not depend on who else is"
+    rows = named_rows([Record(trial, "planned") for trial in trials], winners_of(wide))
+    assert {record.trial.label for record in rows} == {"Cut tuned at mcar(0.3) (6 suggestions)"}
+    assert winners_of(suite_from("small", __import__("tomllib").loads(wide.to_toml()))) == winners_of(wide)
+
+
+def test_two_tunings_that_end_in_one_configuration_are_trained_once(found):
+    base = at_rates(suite_of("Cut"), 0.3, 0.5)
+    wide = with_configs(base, "tuned", found[0], "dataset")
+    again = tuple({**table, "protocol": "mcar(0.5)"} for table in wide.tuned)
+    trials = plan(replace(wide, tuned=(*wide.tuned, *again)))
+    assert len(trials) == len({trial.id for trial in trials}) == len(plan(wide))
+
+
+@pytest.mark.parametrize(
+    ("configs", "reach", "message"),
+    [("tuned", "data", "unknown value of tuned_for .*did you mean 'dataset'"), ("default", "dataset", "configs names none; give tuned")],
+)
+def test_reach_of_winners_is_checked(found, configs, reach, message):
+    with pytest.raises(UsageError, match=message):
+        with_configs(suite_of("Cut"), configs, found[0], reach)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
