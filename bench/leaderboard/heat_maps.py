@@ -105,6 +105,7 @@ def draw_more(data: Data):
     )  # fmt: skip
     for axes, first in panels:
         for i, j in zip(*np.nonzero(np.array(data["sure"])[:, first : first + axes.images[0].get_array().shape[1]]), strict=True):
-            axes.text(j, i, "*", ha="center", va="center", fontsize=9, color="white")
+            pale = abs(added[i, first + j]) < most / 2
+            axes.text(j, i, "*", ha="center", va="center", fontsize=9, color=BLACK if pale else "white")
         axes.tick_params(axis="x", labelrotation=90, labelsize=7)
     return figure
