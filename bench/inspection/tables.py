@@ -5,7 +5,7 @@ Experts have no order that two trainings share, so routing is a table of each se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +16,13 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
+from bench import registry
 from bench.data.parts import Parts
 from bench.datasets.target import Target, target_from
 from bench.question.parts import parts_of
 from bench.question.trial import Trial
 from bench.records.record import Record
+from bench.training.opened import open_trial
 
 ABOUT = ["method", "dataset", "combination", "protocol", "seed"]
 SETTING = ["dataset", "combination", "protocol"]
@@ -78,6 +80,22 @@ class Source:
         """The parts of the dataset as the method saw them."""
         return parts_of(self.trial)[1]
 
+    def specialisation(self) -> Callable[[np.ndarray, np.ndarray], float] | None:
+        """The rate that the method's class has for its own routing, from `source` and `experts` of a trace; None of other methods.
+
+        It may rest on what training rows observe, which the method is shown again; nothing is trained.
+        """
+        if not hasattr(registry.method_class(self.trial.method), "specialisation"):
+            return None
+        import torch
+
+        from bench.training.loop import build_method
+
+        opened = open_trial(self.trial, test=False)
+        method = build_method(opened.cls, opened.config, opened.parts.train.samples, self.trial.seed, torch.device("cpu"))
+        rate: Callable[[np.ndarray, np.ndarray], float] = method.specialisation
+        return rate
+
 
 @dataclass
 class Analysis:
@@ -113,11 +131,12 @@ def expert_names(source: Source) -> list[str]:
 def routing_analysis(sources: Sequence[Source]) -> Analysis:
     """Tokens of each observed combination at each expert, by layer, kind of token and modality being filled.
 
-    Where every token visits all experts, it counts at each by its gate, which says how much.
+    Where every token visits all experts, it counts at each by its gate, which says how much. `specialisation` stands in the summary
+    of methods that have a rate of their own: of Flex-MoE, the share of incomplete rows' tokens that reach their combination's expert.
     """
     rows, summaries = [], []
     for source in sources:
-        table = source.tables["routing"]
+        table, rate = source.tables["routing"], source.specialisation()
         kept = table["experts"].shape[1]
         letters = np.array([*source.trial.combination, "-"])  # -1 is the last
         kind = np.select([table["supported"], table["filled"]], ["support", "stand-in"], "own")
@@ -137,10 +156,12 @@ def routing_analysis(sources: Sequence[Source]) -> Analysis:
         for layer, part in counted.groupby("layer"):
             cells = part.pivot_table(index="observed", columns="expert", values="tokens", aggfunc="sum", fill_value=0).to_numpy(float)
             spread, bits, most = _information(cells)
+            here = table["layer"] + 1 == layer
             summaries.append({
                 **source.about, "layer": layer, "tokens": round(cells.sum()) // (1 if weighs else kept), "experts_kept": kept,
                 "experts": len(names),
                 "experts_used": cells.shape[1], "effective_experts": spread, "bits_about_observed": bits, "bits_at_most": most,
+                **({} if rate is None else {"specialisation": rate(table["source"][here], table["experts"][here])}),
             })  # fmt: skip
     frame = _with_shares(pd.concat(rows, ignore_index=True)) if rows else pd.DataFrame()
     return Analysis("routing", frame, pd.DataFrame(summaries))

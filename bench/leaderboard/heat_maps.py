@@ -13,6 +13,7 @@ from bench.text import points, showing
 
 BLACK = "#202020"
 LONGEST = 40  # letters of a name in one line
+WIDEST = 10.4  # inches: a page shows a wider picture smaller than its letters can be read
 Data = dict[str, Any]
 
 
@@ -42,53 +43,69 @@ def short(label: str, most: int = LONGEST) -> str:
     return label if len(label) <= most else f"{label[: most // 2]}…{label[1 - most // 2 :]}"
 
 
-def draw_surface(data: Data):
-    """A cell a method and rule, with its number."""
+def _panels(data: Data, values: np.ndarray, ticks: list[str], said: str, bar: str, cell: float, above: float, **look: Any):
+    """Cells of all methods, a panel below the other where one would be wider than a page, under one bar of colours.
+
+    Shapes: values (R, C), ticks (C,). Inches: cell is a column's width, above what a panel needs beside its rows. Returns the figure and
+    each panel's axes with the number of its first column. `look` goes to `imshow`.
+    """
     from matplotlib.figure import Figure
 
-    scores = np.array(data["scores"], dtype=float)
-    rows, columns = scores.shape
-    cell = 0.7 if METRICS[data["metric"]].in_unit else 0.5  # of its number
-    title = "\n".join(textwrap.wrap(f"{data['title']}: one trained model under each test rule", 90))
-    labels = [short(label) for label in data["labels"]]
-    names = 0.075 * max(map(len, labels)) + 0.2  # inches
-    wide = max(names + cell * columns + 1.1, 0.4 + 0.072 * max(map(len, title.splitlines())))
-    figure = Figure(figsize=(wide, 1.6 + 0.28 * rows), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(scores, cmap="cividis", aspect="auto")
-    middle = (np.nanmin(scores) + np.nanmax(scores)) / 2 if np.isfinite(scores).any() else 0.0
-    for i in range(rows):
-        for j in range(columns):
-            value = scores[i, j]
-            text = "n/a" if math.isnan(value) else score_text(data, value)
-            axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if value < middle else BLACK)
-    axes.set_xticks(range(columns), data["rules"], rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(rows), labels)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
+    rows, columns = values.shape
+    labels, title = [short(label) for label in data["labels"]], "\n".join(textwrap.wrap(f"{data['title']}: {said}", 90))
+    names = 0.075 * max(map(len, labels)) + 0.2
+    count = math.ceil(columns / max(1, int((WIDEST - names - 1.5) / cell)))
+    each = math.ceil(columns / count)
+    high = above + 0.28 * rows + (count - 1) * (above - 0.4 + 0.28 * rows)
+    bar = "\n".join(textwrap.wrap(bar, max(8, int((high - 1.1) / 0.085))))  # as many letters in a line as the bar is high
+    beside = 0.95 + 0.15 * len(bar.splitlines())
+    wide = max(names + cell * each + beside, 0.4 + 0.072 * max(map(len, title.splitlines())))
+    figure = Figure(figsize=(wide, high), layout="constrained")
+    panels = [(axes, number * each) for number, axes in enumerate(figure.subplots(count, squeeze=False)[:, 0])]
+    for axes, first in panels:
+        here = slice(first, first + each)
+        image = axes.imshow(values[:, here], aspect="auto", **look)
+        axes.set_xlim(-0.5, each - 0.5)  # cells of a last panel with fewer columns are as wide as the others
+        axes.set_xticks(range(len(ticks[here])), ticks[here])
+        axes.set_yticks(range(rows), labels)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
     figure.suptitle(title, fontsize=9)
-    figure.colorbar(image, ax=axes, label=called(data), fraction=0.05)
+    figure.colorbar(image, ax=[axes for axes, _ in panels], label=bar, fraction=0.05)
+    return figure, panels
+
+
+def draw_surface(data: Data):
+    """A cell a method and rule, with its number."""
+    scores = np.array(data["scores"], dtype=float)
+    known = scores[np.isfinite(scores)]
+    least, most = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    cell = 0.7 if METRICS[data["metric"]].in_unit else 0.5  # of its number
+    figure, panels = _panels(
+        data, scores, data["rules"], "one trained model under each test rule", called(data), cell, 1.6,
+        cmap="cividis", vmin=least, vmax=most,
+    )  # fmt: skip
+    for axes, first in panels:
+        for i, j in np.ndindex(*axes.images[0].get_array().shape):
+            value = scores[i, first + j]
+            text = "n/a" if math.isnan(value) else score_text(data, value)
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if value < (least + most) / 2 else BLACK)
+        for tick in axes.get_xticklabels():
+            tick.set(rotation=45, ha="right", rotation_mode="anchor")
     return figure
 
 
 def draw_more(data: Data):
     """A cell a method and nested pair: what the larger combination adds. A star where it surely takes away."""
-    from matplotlib.figure import Figure
-
     added = np.array(data["differences"], dtype=float)
-    rows, columns = added.shape
-    labels, title = [short(label) for label in data["labels"]], "\n".join(textwrap.wrap(f"{data['title']}: what more modalities add", 90))
-    wide = max(0.075 * max(map(len, labels)) + 0.2 + 0.3 * columns + 1.1, 0.4 + 0.072 * max(map(len, title.splitlines())))
-    figure = Figure(figsize=(wide, 1.9 + 0.28 * rows), layout="constrained")
-    axes = figure.subplots()
     most = (float(np.nanmax(np.abs(added))) if np.isfinite(added).any() else 0.0) or 1e-3
-    image = axes.imshow(added, cmap="PuOr", aspect="auto", vmin=-most, vmax=most)
-    for i, j in zip(*np.nonzero(np.array(data["sure"])), strict=True):
-        axes.text(j, i, "*", ha="center", va="center", fontsize=9, color="white")
-    axes.set_xticks(range(columns), data["pairs"], rotation=90, fontsize=7)
-    axes.set_yticks(range(rows), labels)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    figure.suptitle(title, fontsize=9)
-    figure.colorbar(image, ax=axes, label=f"{called(data)}, higher is better", fraction=0.05)
+    figure, panels = _panels(
+        data, added, data["pairs"], "what more modalities add", f"{called(data)}, higher is better", 0.3, 1.9,
+        cmap="PuOr", vmin=-most, vmax=most,
+    )  # fmt: skip
+    for axes, first in panels:
+        for i, j in zip(*np.nonzero(np.array(data["sure"])[:, first : first + axes.images[0].get_array().shape[1]]), strict=True):
+            pale = abs(added[i, first + j]) < most / 2
+            axes.text(j, i, "*", ha="center", va="center", fontsize=9, color=BLACK if pale else "white")
+        axes.tick_params(axis="x", labelrotation=90, labelsize=7)
     return figure

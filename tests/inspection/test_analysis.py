@@ -24,6 +24,9 @@ from bench.inspection.tables import Analysis, Source, gradients_analysis, routin
 from bench.methods.catalog import METHODS
 from bench.methods.tracing import tracing
 from bench.names import Choice
+from bench.question.assemble import assemble
+from bench.question.plan import plan
+from bench.question.suite import read_suite
 from bench.question.trial import Trial
 from bench.records.facts import Facts
 from bench.records.record import Record
@@ -123,6 +126,26 @@ def test_tokens_that_visit_every_expert_count_by_their_gates():
     shares = found.rows.set_index(["observed", "expert"])["share_of_observed"].to_dict()
     assert shares == pytest.approx({("AB", "e1"): 0.75, ("AB", "e2"): 0.25, ("A", "e1"): 1.0, ("A", "e2"): 0.0})
     assert found.summary.iloc[0]["tokens"] == 3
+
+
+def test_routing_tells_how_often_rows_reach_the_expert_of_their_combination():
+    asked = {"datasets": "breast-cancer", "methods": "flexmoe", "seeds": "0", "noise": "0.5", "training": TINY}
+    trial = next(trial for trial in plan(assemble(read_suite("quick"), asked)) if trial.method == "flexmoe")
+    source = [[1, 1, 1], [1, 1, 0], [1, 1, 0], [0, 0, 1], [1, 1, 0]]  # MEW, which is not counted, ME three times, W
+    table = {
+        "layer": [0, 0, 0, 0, 2], "target": [-1] * 5, "modality": [0] * 5, "filled": [False] * 5, "supported": [False] * 5,
+        "sample": [0, 1, 1, 2, 1], "source": np.array(source, dtype=bool), "experts": [[5, 0], [1, 0], [0, 1], [6, 3], [2, 1]],
+        "gates": [[0.5, 0.5]] * 5,
+    }  # fmt: skip
+    columns = {name: np.array(column) for name, column in table.items()}
+    record = Record(trial, "done", facts=Facts(classes=["no", "yes"], config={"n_experts": 16}))
+    summary = routing_analysis([Source(trial, record, {"routing": columns}, np.array([0, 1, 0]))]).summary
+    assert summary["layer"].tolist() == [1, 3]
+    assert summary["specialisation"].tolist() == [pytest.approx(2 / 3), 0.0]  # experts count as MEW, ME, MW, EW, M, E, W: 0 to 6
+
+
+def test_methods_without_a_rate_of_their_own_show_none():
+    assert "specialisation" not in routing_analysis([source_of(routing_tables())]).summary
 
 
 def test_routing_information_is_that_of_the_formula():

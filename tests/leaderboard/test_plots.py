@@ -31,18 +31,30 @@ DATA = {
                "floor": 10.0, "ceiling": 100.0, "ceiling_source": "a perfect score"},
     "surface": {"kind": "surface", "metric": "accuracy", "title": "digits", "rules": ["mcar(0)", "fixed(N)"], "labels": LABELS,
                 "scores": [[90.0, None]] * 5},
+    "more": {"kind": "more", "metric": "balanced_accuracy", "title": "digits (NEWS), mcar(0.3)", "labels": LABELS,
+             "pairs": [f"NEW to NEWS{number}" for number in range(50)], "differences": [[0.1, None] * 25] * 5,
+             "sure": [[True] + [False] * 49] * 5},
 }  # fmt: skip
 
 
 def texts_of(figure):
-    """Every text but powers of ten (some lie on ticks outside the picture and are not drawn), with its box in pixels."""
+    """Every text that is drawn, but powers of ten, with its box in pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip() and "$" not in text.get_text()]
-    return [(text.get_text(), text.get_window_extent(renderer)) for text in shown]
+    beyond = {label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in labels_beyond(axis)}
+    return [(text.get_text(), text.get_window_extent(renderer)) for text in shown if text not in beyond]
+
+
+def labels_beyond(axis):
+    """Labels of ticks outside what an axis shows, which are not drawn."""
+    low, high = sorted(axis.get_view_interval())
+    room = 1e-6 * (high - low)
+    ticks = [tick for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()) if not low - room <= tick.get_loc() <= high + room]
+    return [label for tick in ticks for label in (tick.label1, tick.label2)]
 
 
 LONG = [f"a-method-of-mine[{'learning_rate=0.0001,width=128,' * 3}seed={number}]" for number in range(5)]
@@ -69,7 +81,27 @@ def test_texts_stay_inside_and_apart(kind, names):
                 assert apart or kind == "surface", (text, other_text)
 
 
-@pytest.mark.parametrize("kind", ["ranks", "surface", "forest", "noise"])
+@pytest.mark.parametrize("methods", [1, 5])
+@pytest.mark.parametrize(("kind", "columns"), [("surface", 2), ("surface", 31), ("more", 2), ("more", 50)])
+def test_heat_maps_fit_a_page_and_say_what_their_colours_mean(kind, columns, methods):
+    cells = {"scores": [np.linspace(60.3, 70.7, columns)] * methods, "rules": [f"fixed(NEWS{number})" for number in range(columns)]}
+    pairs = {"differences": [[1.5] * columns] * methods, "sure": [[True] * columns] * methods, "pairs": ["NEW to NEWS"] * columns}
+    changes = {"metric": "balanced_accuracy", "labels": LABELS[:methods], **(cells if kind == "surface" else pairs)}
+    with plots.style():
+        figure = DRAWERS[kind]({**DATA[kind], **changes})
+        found = texts_of(figure)
+    (width, height), words = figure.get_size_inches() * figure.dpi, [text for text, _ in found]
+    assert figure.get_size_inches()[0] <= 10.5
+    for text, box in found:
+        assert min(box.x0, box.y0) >= -1, text
+        assert box.x1 <= width + 1, text
+        assert box.y1 <= height + 1, text
+    assert any("balanced_" in text for text in words)
+    starts, ends = ("60.3", "70.7") if kind == "surface" else ("*", "*")
+    assert words.count(starts) == words.count(ends) == (methods if kind == "surface" else columns * methods)  # no panel lost a cell
+
+
+@pytest.mark.parametrize("kind", ["ranks", "surface", "forest", "noise", "more"])
 def test_same_numbers_give_the_same_bytes(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "data_of", lambda board: {f"{kind}.svg": DATA[kind]})
     first, second = (plots.draw(None, folder)[0] for folder in (tmp_path, tmp_path) if folder.mkdir(exist_ok=True) is None)

@@ -186,6 +186,14 @@ def test_l1_penalty_equals_the_released_norm(parity, case):
 # ---- the formulas
 
 
+def test_released_second_call_and_ablation_give_every_row_the_same(parity):
+    arrays = parity("healnet_parts", "slips")
+    for name in ("second_call_same_list", "ablation_list_of_one"):
+        assert torch.equal(arrays[name], arrays[name][:1].expand_as(arrays[name]))
+    for name in ("first_call", "ablation_none_form"):
+        assert (arrays[name].amax(0) - arrays[name].amin(0)).max() > 0.25
+
+
 def test_forward_follows_the_formulas_row_by_row(make_batch):
     method, batch = build().eval(), make_batch(n=9, missing=0.4)
     logits, code = method(batch).logits, fourier_code((2,), 2, 10.0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 from torch import nn
 from torch.nn import functional as F
 
@@ -655,3 +657,35 @@ def test_terms_tell_what_each_classifier_said(make_batch):
     total = torch.from_numpy(table["logits"]).sum(1) + (1 - batch.observed.sum(1, keepdim=True)) * method.log_prior
     torch.testing.assert_close(total, logits, **EXACT)
     assert isinstance(method.heads[0], Classifier)
+
+
+# ---- what the released code does beside the method: evidence of docs/evidence/others.md, no part of ours
+
+
+@pytest.mark.parametrize("case", ["head_K3", "head_K10", "head_pair_K2", "head_intra_K3", "head_intra_K10"])
+def test_released_vqa_loss_is_binary_cross_entropy_of_normalised_scores(parity, case):
+    arrays = parity(FILE, case)
+    out, classes = arrays["out"], arrays["out"].shape[1]
+    loss = classes * F.binary_cross_entropy_with_logits(out, F.one_hot(arrays["y"], classes).to(out.dtype))
+    torch.testing.assert_close(loss, arrays["released_vqa_bce"], **EXACT)
+    certain = torch.zeros(1, 1)  # log of the probability 1
+    assert F.binary_cross_entropy_with_logits(certain, torch.ones(1, 1)).item() == pytest.approx(math.log(2))
+
+
+def test_released_low_rank_fusion_has_factors_that_are_no_parameters(parity):
+    arrays = parity(FILE, "lrtf")
+    ones = torch.ones(len(arrays["x_0"]), 1)
+    product = math.prod(torch.cat([ones, arrays[f"x_{m}"]], 1) @ arrays[f"factor_{m}"] for m in (0, 1))  # (R, B, o)
+    out = (arrays["fusion_weights"] @ product.permute(1, 0, 2)).squeeze(1) + arrays["fusion_bias"]
+    torch.testing.assert_close(out, arrays["out"], **EXACT)
+    assert arrays["n_factor_numbers"] == arrays["factor_0"].numel() + arrays["factor_1"].numel()
+    assert arrays["n_registered"] == arrays["fusion_weights"].numel() + arrays["fusion_bias"].numel()
+
+
+def test_released_auprc_counts_the_labels_of_the_last_batch_twice(parity):
+    arrays = parity(FILE, "auprc")
+    logits, y = arrays["logits"], arrays["y"]
+    assert average_precision_score(y, logits[:, 1]) == pytest.approx(arrays["true"].item(), abs=1e-6)
+    score, last = logits.softmax(1)[:, 1], y[-(len(y) % int(arrays["batch"])) :]
+    released = average_precision_score(torch.cat([y, last]), torch.cat([score, score[: len(last)]]))  # beside the first rows' scores
+    assert released == pytest.approx(arrays["released"].item(), abs=1e-6)

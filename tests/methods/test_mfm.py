@@ -573,3 +573,36 @@ def test_each_preset_is_known_by_name(preset):
     config = registry.config_of(MFM, parse_choice(f"mfm@{preset}"), {})
     assert {key: getattr(config, key) for key in MFM.presets[preset]} == dict(MFM.presets[preset])
     assert isinstance(Factor(config), nn.Sequential)
+
+
+# ---- what MultiBench calls MFM: evidence that it is another model, no part of ours
+
+
+@pytest.mark.parametrize("loss", ["sigmoid_bce", "mse"])
+def test_mfm_of_multibench_is_two_perceptrons_a_modality_and_a_shared_code(parity, loss):
+    arrays = parity(FILE, "multibench")
+    weights = {name.removeprefix("weights/"): x.requires_grad_() for name, x in arrays.items() if name.startswith("weights/")}
+
+    def perceptron(name, x):
+        hidden = F.relu(F.linear(x, weights[f"{name}/fc.weight"], weights[f"{name}/fc.bias"]))
+        return F.linear(hidden, weights[f"{name}/fc2.weight"], weights[f"{name}/fc2.bias"])
+
+    inputs = [arrays["x_0"], arrays["x_1"]]
+    codes = [perceptron(f"encoder_{m}", x) for m, x in enumerate(inputs)]
+    fused = perceptron("fuse", torch.cat(codes, 1))
+    logits = perceptron("head", fused)
+    made = [perceptron(f"decoder_{m}", torch.cat([perceptron(f"intermediate_{m}", code), fused], 1)) for m, code in enumerate(codes)]
+    for name, ours in {"fused": fused, "logits": logits, "recon_0": made[0], "recon_1": made[1]}.items():
+        torch.testing.assert_close(ours, arrays[name], **EXACT)
+    if loss == "mse":
+        terms = [F.mse_loss(x_hat, x) for x_hat, x in zip(made, inputs, strict=True)]
+    else:
+        terms = [F.binary_cross_entropy_with_logits(x_hat, x.sigmoid()) for x_hat, x in zip(made, inputs, strict=True)]
+        floors = torch.stack([F.binary_cross_entropy_with_logits(x, x.sigmoid()) for x in inputs])
+        torch.testing.assert_close(floors, arrays["sigmoid_bce_floor"].to(floors.dtype), **EXACT)  # of a perfect reconstruction, not 0
+    total = 2 * F.cross_entropy(logits, arrays["y"]) + sum(terms)
+    torch.testing.assert_close(total, arrays[f"loss_{loss}"], **EXACT)
+    total.backward()
+    for name in ("head.fc.weight", "encoder_0.fc.weight"):
+        gradient = weights[name.replace(".fc.", "/fc.")].grad
+        torch.testing.assert_close(gradient, arrays[f"grad_{loss}/{name}"], rtol=1e-4, atol=1e-6)
