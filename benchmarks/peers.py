@@ -8,8 +8,13 @@ as NaN there. Both train the same sizes: a two-layer perceptron and a linear lay
 settings, batches of equal size, one thread. Trainings take turns, here, there, here, there; the first epoch of each is left out,
 validation after each epoch is included. Seconds are those that the process computed (CPU), so that other programs count less. imml trains
 twice: `trainer`, as its documentation says (a DataLoader and lightning's Trainer), and `steps`, a plain loop over batches that are ready,
-which charges it for its arithmetic alone. Compare ratios of one run: times are of this machine at this moment. Not the same: imml
-validates by a loss, this suite by scores of every row; MUSE's batch norm is replaced by the perceptron.
+which charges it for its arithmetic alone. Compare ratios of one run, by their median over rounds: times are of this machine at this
+moment. `spread` is the largest over the smallest time that one side took for the same work: a ratio says no more than it allows.
+
+Not the same: imml validates by a loss, this suite by scores of every row, and it keeps a copy of the best state. imml's M3Care encodes
+placeholders, where here they enter behind the encoder; it has a layer norm in each fusion block and runs phi twice a modality; here
+neighbours in validation are 128 support rows, encoded once an epoch. Parameters of both are printed. MUSE's batch norm is replaced by the
+perceptron.
 """
 
 from __future__ import annotations
@@ -79,17 +84,21 @@ def compared(method: str, dataset: str, peer: Peer, folder: Path, options: argpa
     file = ours.written(folder / f"{dataset}.npz")
     asked = {"method": PEERS[method], "file": str(file), "batch": options.batch, "epochs": options.epochs}
     seconds: dict[str, list[float]] = {"here": [], "trainer": [], "steps": []}
+    parameters: dict[str, int] = {}
     for _ in range(options.rounds):
         seconds["here"].append(ours.seconds())
         for way in ("trainer", "steps"):
-            seconds[way].append(statistics.median(peer.ask({**asked, "way": way})["seconds"]))
+            told = peer.ask({**asked, "way": way})
+            seconds[way].append(statistics.median(told["seconds"]))
+            parameters = {"here": ours.parameters, "peer": told["parameters"]}
     each = {f"{who}_us_per_sample_and_epoch": round(1e6 * statistics.median(times) / ours.rows, 1) for who, times in seconds.items()}
     ratios = {way: [there / here for there, here in zip(seconds[way], seconds["here"], strict=True)] for way in ("trainer", "steps")}
     shown = {
         f"{way}_over_here": {"median": round(statistics.median(found), 2), "range": [round(min(found), 2), round(max(found), 2)]}
         for way, found in ratios.items()
     }
-    return {"method": method, "dataset": dataset, "rows": ours.rows, **each, **shown}
+    spread = {who: round(max(times) / min(times), 2) for who, times in seconds.items()}
+    return {"method": method, "dataset": dataset, "rows": ours.rows, "parameters": parameters, **each, **shown, "spread": spread}
 
 
 class Ours:
@@ -108,6 +117,7 @@ class Ours:
         self.trial = next(trial for trial in plan(Suite("peers", (settings,), methods=(method,), seeds=(0,), training=training)))
         self.opened = open_trial(self.trial, test=False)
         self.rows = len(self.opened.parts.train)
+        self.parameters = 0  # known after a training
 
     def seconds(self) -> float:
         """Median time of an epoch with its validation, without the first."""
@@ -117,6 +127,7 @@ class Ours:
 
         cpu, ends = torch.device("cpu"), [0.0]
         method = build_method(self.opened.cls, self.opened.config, self.opened.parts.train.samples, self.trial.seed, cpu)
+        self.parameters = sum(parameter.numel() for parameter in method.parameters())
         fit_to_best(method, self.opened.config, self.opened.parts, self.trial, cpu, lambda reached: ends.append(time.process_time()), None)
         return statistics.median(np.diff(ends[1:]))
 
@@ -181,11 +192,11 @@ def worker() -> None:
         line = sys.stdin.readline()
         if not line:
             return
-        told = {"seconds": theirs(**json.loads(line))}
+        told = theirs(**json.loads(line))
 
 
-def theirs(method: str, file: str, batch: int, epochs: int, way: str) -> Sequence[float]:
-    """Seconds of each epoch with its validation, without the first, of imml's class trained in one of two ways."""
+def theirs(method: str, file: str, batch: int, epochs: int, way: str) -> dict[str, Any]:
+    """Seconds of each epoch with its validation, without the first, of imml's class trained in one of two ways, and its parameters."""
     import imml.classify
     import imml.load
     import torch
@@ -212,7 +223,8 @@ def theirs(method: str, file: str, batch: int, epochs: int, way: str) -> Sequenc
         input_dim=widths, hidden_dim=WIDTH, modalities=["tabular"] * modalities, output_dim=classes, extractors=encoders, **own
     )
     train, valid = DataLoader(rows("train"), batch_size=batch, shuffle=True), DataLoader(rows("valid"), batch_size=batch)
-    return trained(estimator, train, valid, epochs) if way == "trainer" else stepped(estimator, list(train), list(valid), epochs)
+    seconds = trained(estimator, train, valid, epochs) if way == "trainer" else stepped(estimator, list(train), list(valid), epochs)
+    return {"seconds": seconds, "parameters": sum(parameter.numel() for parameter in estimator.parameters())}
 
 
 def trained(estimator: Any, train: Any, valid: Any, epochs: int) -> Sequence[float]:

@@ -80,11 +80,38 @@ class M3CareConfig(MethodConfig):
             raise ValueError(f"support and stability_weight must not be negative, got {self.support}, {self.stability_weight}")
 
 
-def squared_distances(x: Tensor, y: Tensor, clamp: bool = True) -> Tensor:
-    """|x_i|^2 + |y_j|^2 - 2 x_i.y_j. Shapes: (..., Q, D), (..., R, D) -> (..., Q, R)."""
-    squares = x.square().sum(-1).unsqueeze(-1) + y.square().sum(-1).unsqueeze(-2)  # (..., Q, R)
-    distances = squares - 2 * x @ y.transpose(-1, -2)
-    return distances.clamp(min=0) if clamp else distances
+class SquaredDistances(torch.autograd.Function):
+    """|x_i|^2 + |y_j|^2 - 2 x_i.y_j, with the gradient written out: it needs the vectors alone, and one product where y is x.
+
+    The cut at 0 is not looked at on the way back: what it cuts is rounding, of rows that are one, whose gradients cancel.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor | None, clamp: bool) -> Tensor:
+        ctx.save_for_backward(x, y)
+        squares = x.square().sum(-1)  # (..., Q)
+        others = squares if y is None else y.square().sum(-1)  # (..., R)
+        total = squares.unsqueeze(-1) + others.unsqueeze(-2)  # (..., Q, R)
+        found = torch.add(total, x @ (x if y is None else y).mT, alpha=-2, out=total)
+        return found.clamp_(min=0) if clamp else found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (x, y), (g,) = ctx.saved_tensors, gradients
+        if y is None:
+            g = g + g.mT
+            return torch.addcmul(-2 * (g @ x), g.sum(-1, keepdim=True), x, value=2), None, None
+        of_x, of_y = ctx.needs_input_grad[:2]
+        return (
+            torch.addcmul(-2 * (g @ y), g.sum(-1, keepdim=True), x, value=2) if of_x else None,
+            torch.addcmul(-2 * (g.mT @ x), g.sum(-2).unsqueeze(-1), y, value=2) if of_y else None,
+            None,
+        )
+
+
+def squared_distances(x: Tensor, y: Tensor | None = None, clamp: bool = True) -> Tensor:
+    """Of each row of x to each row of y, or to each other. Shapes: (..., Q, D), (..., R, D) -> (..., Q, R)."""
+    return SquaredDistances.apply(x, y, clamp)
 
 
 def bandwidths(distances: Tensor, rows: Tensor) -> Tensor:
@@ -103,10 +130,10 @@ class MultiKernel(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, distances: Tensor, rate: Tensor) -> Tensor:
-        wide = torch.exp(distances * rate)
+        wide = (distances * rate).exp_()
         ctx.save_for_backward(wide, rate)
         middle = wide * wide
-        return torch.addcmul(wide + middle, middle, middle).div_(3)
+        return torch.addcmul(middle, middle, middle).add_(wide).div_(3)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -157,7 +184,10 @@ class StackedLinear(nn.Module):
 
 
 class AdaptiveGate(nn.Module):
-    """F = alpha G + (1 - alpha) H with alpha = a / (a + b), a = sigmoid(w1 G), b = sigmoid(w2 H). Shapes: each (I, B, D)."""
+    """F = alpha G + (1 - alpha) H with alpha = a / (a + b), a = sigmoid(w1 G), b = sigmoid(w2 H), and 1 where H is not observed.
+
+    Shapes: g, h (I, B, D), observed (I, B, 1) float 0/1 -> (I, B, D).
+    """
 
     def __init__(self, count: int, width: int) -> None:
         super().__init__()
@@ -167,8 +197,8 @@ class AdaptiveGate(nn.Module):
         a, b = torch.sigmoid(self.neighbours(g)), torch.sigmoid(self.own(h))
         return a / (a + b)  # (I, B, 1)
 
-    def forward(self, g: Tensor, h: Tensor) -> Tensor:
-        return torch.lerp(h, g, self.alpha(g, h))
+    def forward(self, g: Tensor, h: Tensor, observed: Tensor) -> Tensor:
+        return torch.lerp(h, g, torch.where(observed > 0, self.alpha(g, h), 1.0))  # G itself at 1, to the bit
 
 
 class Similarity(nn.Module):
@@ -413,7 +443,7 @@ class M3Care(Method):
         """
         g = self.neighbours(h, self.similarity.views(mapped, h), observed)  # (I, B, D)
         own = self.pick(h)
-        filled = torch.where(self.pick(observed).unsqueeze(2) > 0, self.gate(g, own), g)  # (I, B, D)
+        filled = self.gate(g, own, self.pick(observed).unsqueeze(2))  # (I, B, D)
         if len(self.imputable) == len(h):
             return filled
         return h.index_copy(0, self.places, filled)  # (M, B, D)
@@ -451,7 +481,7 @@ class M3Care(Method):
 
         Shapes: views (2, M, Q, D), observed (M, Q) -> (Q, R), (2, M, 1, 1).
         """
-        others, present = (views, observed) if reference is None else (reference.views, reference.observed)
+        others, present = (None, observed) if reference is None else (reference.views, reference.observed)
         distances = squared_distances(views, others, self.config.clamp)  # (2, M, Q, R)
         if reference is None:
             rows = observed if self.config.bandwidth_rows == "observed" else torch.ones_like(observed)

@@ -196,8 +196,13 @@ class Steps:
         loss.backward()
 
     def clip(self) -> None:
-        if self.config.clip_norm:
-            nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
+        if not self.config.clip_norm:
+            return
+        moved = [parameter for parameter in self.method.parameters() if parameter.grad is not None]
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in moved])
+        if norm.device.type == "cpu" and self.config.clip_norm / (norm + 1e-6) >= 1:
+            return  # all would be multiplied by 1; a GPU would have to be waited for to know
+        nn.utils.clip_grads_with_norm_(moved, self.config.clip_norm, norm)
 
     def move(self) -> None:
         """One step of the optimiser, of one that knows nothing of lost losses once they have been looked at."""

@@ -105,6 +105,22 @@ def test_clamp_cuts_negative_distances_alone():
     assert torch.equal(clamped, torch.where(free < 0, 0.0, free))
 
 
+@pytest.mark.parametrize("needs", [(True, False), (False, True), (True, True)], ids=["queries", "references", "both"])
+def test_distances_have_the_gradient_of_their_formula(needs):
+    draw = torch.Generator().manual_seed(5)
+    rows = [torch.randn(2, n, 3, generator=draw, dtype=torch.float64).requires_grad_(own) for n, own in zip((4, 6), needs, strict=True)]
+    assert torch.autograd.gradcheck(squared_distances, tuple(rows))
+
+
+def test_distances_among_rows_have_the_gradient_of_their_formula():
+    x = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(6), dtype=torch.float64, requires_grad=True)
+    weight = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    plain = (x.unsqueeze(2) - x.unsqueeze(1)).square().sum(-1)
+    (expected,) = torch.autograd.grad((plain * weight).sum(), x)
+    (found,) = torch.autograd.grad((squared_distances(x) * weight).sum(), x)
+    torch.testing.assert_close(found, expected)
+
+
 def test_separate_batch_norms_serve_one_view_each(make_samples):
     samples = make_samples()
     method = build(samples, batch_norm="separate").eval()
