@@ -59,7 +59,7 @@ def group_test(
     if seeds < 2:
         reason = f"needs 2 seeds, got {seeds}"
     elif min(sizes) < 2 or not all(np.isfinite(one).all() for one in (a, b, a_scores, b_scores)):
-        reason = "needs two test samples of every class in each group"
+        reason = "needs two test samples in each group, and of every class or side of a label"
     elif any(side is not None and side < LEAST_SIDE for side in sides):
         fewest = min(side for side in sides if side is not None)
         reason = f"needs {LEAST_SIDE} test samples of every class, or side of a label, in each group, got {fewest}"
