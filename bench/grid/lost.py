@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.grid.progress import describe
 from bench.text import count
 
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ def grouped(found: Iterable[tuple[str, str]]) -> list[Group]:
 
 def lost_lines(lost: Sequence[Record], what: str = "trial") -> list[str]:
     """A line for each reason why trials, or what else they are here, were lost to the machine, and what to do; none where none were."""
+    from bench.grid.progress import describe
+
     if not lost:
         return []
     groups = grouped((describe(record.trial), record.reason or "no reason is known") for record in lost)
