@@ -92,9 +92,9 @@ def board(
 
     `published` reads a leaderboard folder, such as `leaderboards/quick`, instead.
     `suite` reads runs of this suite alone, instead of all like the latest; `metric` is what it ranks by, by default the suite's.
-    `beside` is a CSV file of numbers that others printed, in points; its pages show them beside ours where setting, metric and method
-    match. `by` names attributes of samples, such as "sex": scores by their groups stand in `groups` of each setting.
-    Raises: UsageError on bad input.
+    `beside` is a CSV file of numbers that others printed, in points or in the unit of the target; its pages show them beside ours where
+    setting, metric and method match. `by` names attributes of samples, such as "sex": scores by their groups stand in `groups` of each
+    setting. Raises: UsageError on bad input.
     """
     from bench.leaderboard import build
     from bench.leaderboard.groups import check_by

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from bench.cli.failures import grouped
 from bench.cli.screen import page
+from bench.grid.lost import grouped
 from bench.leaderboard.front_page import in_short, tuning_lines
 from bench.leaderboard.group_page import group_notes, group_table
 from bench.leaderboard.page_parts import first_place, head_of, how_it_was_run, how_to_read, pareto_of, verified_of, where_from

@@ -84,8 +84,9 @@ def leaderboard(
     \b
     FILE.csv has the columns dataset, combination, protocol, metric, method, mean,
     sd and source. Names are those of our tables; mean and sd are in points, as
-    papers print them (65.2, not 0.652), and sd may be empty. A published folder
-    keeps the lines that stand on its pages, in beside.csv.
+    papers print them (65.2, not 0.652), and sd may be empty. mae and rmse are in
+    the unit of the target, which a further column, unit, names. A published
+    folder keeps the lines that stand on its pages, in beside.csv.
     """
     from bench.errors import UsageError
 

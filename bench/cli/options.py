@@ -238,9 +238,10 @@ def typed_command() -> str:
 
 def how(place: Place, **given: Any) -> How:
     """How what was typed is done: where, and in the words in which it is stored; `given` are further fields of `How`."""
+    from bench.cli.screen import say_aside
     from bench.grid.how import How
 
-    return How(place=place, command=typed_command(), **given)
+    return How(place=place, command=typed_command(), **{"warn": say_aside, **given})
 
 
 def progress(metric: str, quiet: bool, verbose: bool):

@@ -10,7 +10,6 @@ import click
 
 from bench.cli.complete import datasets, names, protocols
 from bench.cli.complete import methods as all_methods
-from bench.cli.failures import grouped
 from bench.cli.options import (
     UserPath,
     device_option,
@@ -24,6 +23,7 @@ from bench.cli.options import (
 )
 from bench.cli.screen import say_aside, say_page, width
 from bench.cli.sections import Sectioned
+from bench.grid.lost import grouped
 
 
 @click.command(cls=Sectioned)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.complete import fixed, lists, methods, metrics, names, or_file
-from bench.cli.failures import failed_lines, lost_lines
+from bench.cli.failures import failed_lines
 from bench.cli.options import (
     asked,
     check_line,
@@ -118,8 +118,6 @@ def run(
         summary = resolve(chosen, out, done)
     failed = summary.failed
     for line in failed_lines(failed, out):
-        say_aside(line)
-    for line in lost_lines(summary.lost):
         say_aside(line)
     if failed:
         say_aside(f"{len(failed)} of {summary.planned} trials failed; logs are in {out}/logs, --retry-failed runs them again")

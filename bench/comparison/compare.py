@@ -228,8 +228,8 @@ def _difference(pair: _Pair, table: SettingTable) -> Difference:
     patterns = _patterns(table, pair.observed[masks.pop()], arrays) if len(masks) == 1 and masks <= set(pair.observed) else ()
     estimate = stats.crossed_test(*values, *scores)
     if not all(np.isfinite(side).all() for side in values):
-        first = arrays[0][0]
-        estimate = replace(estimate, reason=kind_of(first.target).why_untested(first.target, first.scores.shape[1]))
+        first, names = arrays[0][0], runs[0][0].facts.classes
+        estimate = replace(estimate, reason=kind_of(first.target).why_untested(first.target, first.scores.shape[1], names))
     return replace(result, estimate=estimate, patterns=patterns)
 
 

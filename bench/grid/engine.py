@@ -14,6 +14,7 @@ from bench.grid.hooks import Hooks
 from bench.grid.how import How
 from bench.grid.job import Job, handed_over, machine_of
 from bench.grid.left import TimeLeft, kind
+from bench.grid.lost import lost_lines
 from bench.grid.process import interruptible
 from bench.names import Setting, path_of
 from bench.question.plan import Concerns, attributes_of, budget_key, concerns_of, notices, plan
@@ -107,6 +108,8 @@ def execute(
                     hooks.ended(record)
         summary.interrupted = summary.ran + summary.reused + len(summary.lost) < summary.planned
         summary.ended = _ended(trials, store.statuses())
+    for line in lost_lines(summary.lost):
+        how.warn(line)
     return summary
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,10 @@ from bench.question.shards import WHOLE, Shard
 
 def _silent(_: str) -> None:
     pass
+
+
+def _aside(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,5 +32,6 @@ class How:
     hooks: Sequence[Hook] = ()  # what is told of each record, beside those that are installed
     progress: Callable[[], Progress] = Progress  # a new one for each batch of trials
     say: Callable[[str], None] = _silent  # takes a line now and then, of what a run decided
+    warn: Callable[[str], None] = _aside  # takes what nobody may miss, quiet or not: results that are not there
     shard: Shard = WHOLE  # the part of the suite's trials that runs here
     command: str = "bench.run(...)"  # what a user gave, for the pages

@@ -25,10 +25,12 @@ from typing import Any
 from bench.errors import OtherQuestion, TrialError, UsageError
 from bench.grid.faults import CRASHES, is_memory, is_of_machine, line_of
 from bench.grid.job import Task
-from bench.grid.warm import start_server
+from bench.grid.warm import lives, server_id, start_server
 from bench.records.facts import Origin
 
 TICK = 0.1  # seconds between two looks at a process's time and memory
+GRACE = 10.0  # seconds that a process whose pipe is closed gets to end
+UNKNOWN = 255  # what multiprocessing takes for the exit code where its server cannot tell it any more
 _start_lock = threading.Lock()  # of `sys.modules["__main__"]` and of what multiprocessing thinks of us, exchanged while a process starts
 
 
@@ -58,7 +60,7 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
     Raises: Ended with the reason if it gives no result, Lost if that is the machine's fault; Stopped if `stopped` is set first, its
     process is then killed.
     """
-    receiver, process = _start(task)
+    receiver, process, server = _started(task)
     begin, inherited = time.monotonic(), _own_bytes(process.pid)
     try:
         while True:
@@ -68,8 +70,8 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
             if receiver in ready:
                 try:
                     kind, content = receiver.recv()
-                except EOFError:
-                    raise _death(process, task.log) from None
+                except (EOFError, OSError):  # it died before its answer, or in the middle of it
+                    raise _death(process, server, task.log) from None
                 if kind == "result":
                     return content
                 if kind == "failed":
@@ -80,7 +82,7 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
                     raise Refused(content)
                 report(content)
             elif process.sentinel in ready:
-                raise _death(process, task.log)
+                raise _death(process, server, task.log)
             if time.monotonic() - begin > task.limits.seconds:
                 raise Ended(f"time limit: still running after {task.limits.seconds / 60:g} minutes")
             if _own_bytes(process.pid) - inherited > task.limits.memory:
@@ -91,7 +93,18 @@ def call_isolated(task: Task, report: Callable[..., None], stopped: threading.Ev
         receiver.close()
 
 
-def _start(task: Task) -> tuple[Connection, Any]:
+def _started(task: Task) -> tuple[Connection, Any, int]:
+    """The pipe, the process and the id of the server that it was forked from. Where the server was killed, another one is asked once."""
+    try:
+        return _start(task)
+    except EOFError:  # it died before it had forked anything
+        try:
+            return _start(task)
+        except EOFError:
+            raise Lost("no process could be started: the fork server is killed from outside each time") from None
+
+
+def _start(task: Task) -> tuple[Connection, Any, int]:
     context = multiprocessing.get_context("forkserver")
     start_server()
     receiver, sender = context.Pipe(duplex=False)
@@ -106,6 +119,9 @@ def _start(task: Task) -> tuple[Connection, Any]:
         daemon = own.pop("daemon", None)
         try:
             process.start()
+        except EOFError:
+            receiver.close()
+            raise
         except OSError as error:  # no more processes, files or memory, now
             receiver.close()
             raise Lost(f"no process could be started: {line_of(error)}") from None
@@ -114,7 +130,7 @@ def _start(task: Task) -> tuple[Connection, Any]:
             if daemon is not None:
                 own["daemon"] = daemon
             sender.close()  # the child's copy is then the only one: its death closes the pipe
-    return receiver, process
+    return receiver, process, server_id()
 
 
 def _child(sender: Connection, task: Task, environment: dict[str, str], place: Path) -> None:
@@ -175,11 +191,20 @@ def _own_bytes(pid: int | None) -> int:
     return 1024 * sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", status, re.MULTILINE))
 
 
-def _death(process: Any, log: Path) -> Ended:
-    """Why a process that sent no result is gone. We kill none of which we still wait for an answer: that was somebody else."""
-    process.join()
+def _death(process: Any, server: int, log: Path) -> Ended:
+    """Why a process that sent no result is gone. We kill none of which we still wait for an answer: that was somebody else.
+
+    The exit code comes from the server: where that was killed, nobody knows the code, and the process may be in the middle of its work.
+    """
+    process.join(GRACE)
     code = process.exitcode
-    if code is None or code >= 0:
+    if code == UNKNOWN and not lives(server):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)  # `Process.kill` takes it for dead
+        return Lost(f"killed from outside: the fork server, and the process with it (log: {log.name})")
+    if code is None:
+        return Ended(f"process closed the pipe that its result was to come through, and went on (log: {log.name})")
+    if code >= 0:
         return Ended(f"process ended with exit code {code} and no result (log: {log.name})")
     name = signal.Signals(-code).name
     if -code in CRASHES:

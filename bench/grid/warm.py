@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import forkserver, util
@@ -64,6 +65,24 @@ def start_server(modules: Iterable[str] = (), datasets: Iterable[str] = ()) -> N
             raise UsageError(f"no process can be started here: {error}; `bench doctor` says what this machine lacks") from None
         finally:
             del os.environ[CHANNEL]
+
+
+def server_id() -> int:
+    """The process id of the fork server, which has been started."""
+    return int(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]  # multiprocessing tells it nowhere else
+
+
+def lives(server: int) -> bool:
+    """Whether a fork server of this process still runs ten seconds later: its pipes close before it is dead, on a busy machine long
+    before. It is left to multiprocessing to take note of its death."""
+    try:
+        for _ in range(100):
+            if os.waitid(os.P_PID, server, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return False
+            time.sleep(0.1)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def socket_folder() -> Path:

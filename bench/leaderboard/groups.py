@@ -177,7 +177,9 @@ def _of_method(
         if off is not None:
             target, outputs = parts[off]
             of_group.append((scores, np.empty((0, 0))))
-            found.append(GroupScore(group, math.nan, NAN, kind_of(target).why_undefined(target, outputs.shape[1])))
+            found.append(
+                GroupScore(group, math.nan, NAN, kind_of(target).why_undefined(target, outputs.shape[1], one.scored[0].facts.classes))
+            )
             continue
         values = np.stack([pseudo_values(given.metric, *part) for part in parts]) if shares else np.empty((0, 0))
         low, high = group_interval(values, scores) if shares else _over_splits(one, scores).interval()
@@ -204,7 +206,11 @@ def _over_splits(one: Scores, numbers: np.ndarray) -> Estimate:
 
 
 def _no_interval(seeds: int) -> str:
-    return f"an interval needs 2 seeds, got {seeds}" if seeds < 2 else "an interval needs two rows of every class in the group"
+    return (
+        f"an interval needs 2 seeds, got {seeds}"
+        if seeds < 2
+        else "an interval needs two rows in the group, and of every class or side of a label"
+    )
 
 
 def _corrected(found: Mapping[str, Found], alpha: float) -> dict[str, Found]:

@@ -1,8 +1,10 @@
 """Numbers that somebody printed, such as a paper's table, beside ours: read from a CSV file, matched with rows of a board, never ranked.
 
 A file has one number a line, and the columns of `COLUMNS` in any order. `mean` and `sd` are in points (65.2, not 0.652), as papers print
-them, and `sd` may be empty. A line belongs to the row of a table with the same dataset label (`adni[image=volume]`), the same letters in
-any order, the same protocol, metric, and method as tables spell it (`muse@as_released`); `source` is what the page names.
+them, and `sd` may be empty. Those of a metric in the unit of a target (mae, rmse) are in that unit, which a further column `unit` names:
+it must be the board's, for a number in another unit says something else. A line belongs to the row of a table with the same dataset label
+(`adni[image=volume]`), the same letters in any order, the same protocol, metric, and method as tables spell it (`muse@as_released`);
+`source` is what the page names.
 """
 
 from __future__ import annotations
@@ -18,15 +20,17 @@ from bench.data.grammar import parse_protocol
 from bench.errors import UsageError, unknown
 from bench.names import Setting, parse_choice, path_of
 from bench.records.record import Record
-from bench.stats.metrics import METRICS
+from bench.stats.metrics import METRICS, Metric
+from bench.text import factor, points, showing
 
 COLUMNS = ("dataset", "combination", "protocol", "metric", "method", "mean", "sd", "source")
+UNIT = "unit"  # a column that a file needs for metrics in the unit of a target alone
 FILE = "beside.csv"  # of a published folder: the lines that stand on its pages
 MOST = 200.0  # points; a Brier score may be above 100
 
 
 class Printed(NamedTuple):
-    """One printed number, in points."""
+    """One printed number, in points or in the unit of a target, as its metric is."""
 
     setting: Setting  # letters in alphabetical order
     metric: str
@@ -34,6 +38,7 @@ class Printed(NamedTuple):
     mean: float
     sd: float  # NaN where none is printed
     source: str
+    unit: str = ""  # of a metric in the unit of a target; empty where that has none
 
     @property
     def row(self) -> tuple[Setting, str, str]:
@@ -41,8 +46,25 @@ class Printed(NamedTuple):
         return self.setting, self.metric, self.method
 
     @property
+    def score(self) -> float:
+        """The mean as scores of ours are stored: a fraction, or in the unit of the target."""
+        return self.mean / self._factor
+
+    @property
+    def spread(self) -> float:
+        """The SD so; NaN where none is printed."""
+        return self.sd / self._factor
+
+    @property
     def text(self) -> str:
-        return f"{self.mean:.1f}" + ("" if math.isnan(self.sd) else f" ± {self.sd:.1f}")
+        """As pages show scores: points with one decimal, or three digits and more in a unit."""
+        with showing(METRICS[self.metric].in_unit):
+            return points(self.score) if math.isnan(self.sd) else f"{points(self.score)} ± {points(self.spread)}"
+
+    @property
+    def _factor(self) -> float:
+        with showing(METRICS[self.metric].in_unit):
+            return factor()
 
 
 def read_printed(path: Path | str) -> tuple[Printed, ...]:
@@ -57,8 +79,11 @@ def read_printed(path: Path | str) -> tuple[Printed, ...]:
     found: dict[tuple, tuple[int, Printed]] = {}
     try:
         head = [name.strip() for name in next(reader, [])]
-        if sorted(head) != sorted(COLUMNS):
-            raise UsageError(f"{path}, line 1: the columns must be {', '.join(COLUMNS)}, in any order, got {', '.join(head) or 'none'}")
+        if sorted(head) not in (sorted(COLUMNS), sorted((*COLUMNS, UNIT))):
+            raise UsageError(
+                f"{path}, line 1: the columns must be {', '.join(COLUMNS)} and, for metrics in a unit, {UNIT}, in any order, "
+                f"got {', '.join(head) or 'none'}"
+            )
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
@@ -73,7 +98,7 @@ def read_printed(path: Path | str) -> tuple[Printed, ...]:
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num} is not CSV: {error}") from None
     numbers = tuple(one for _, one in found.values())
-    scores = [one.mean for one in numbers if METRICS[one.metric].higher_is_better]
+    scores = [abs(one.mean) for one in numbers if METRICS[one.metric].higher_is_better]
     if scores and max(scores) <= 1:
         raise UsageError(f"{path}, column mean: no score is above 1; write points as papers print them (65.2), not fractions (0.652)")
     return numbers
@@ -95,26 +120,46 @@ def _printed(cells: Mapping[str, str], where: str) -> Printed:
             names[column] = str(parse(cells[column]))
         except UsageError as error:
             raise UsageError(f"{where}, column {column}: {error}") from None
-    mean = _points(cells["mean"], f"{where}, column mean")
-    sd = _points(cells["sd"], f"{where}, column sd") if cells["sd"] else math.nan
+    metric, unit = METRICS[cells["metric"]], cells.get(UNIT, "")
+    if unit and not metric.in_unit:
+        raise UsageError(f"{where}, column {UNIT}: {metric.name} is a pure number, printed in points; leave the cell empty, got {unit!r}")
+    mean = _number(cells["mean"], metric, metric.lower, f"{where}, column mean")
+    sd = _number(cells["sd"], metric, 0.0, f"{where}, column sd") if cells["sd"] else math.nan
     setting = Setting(names["dataset"], "".join(sorted(letters)), names["protocol"])
-    return Printed(setting, cells["metric"], cells["method"], mean, sd, cells["source"])
+    return Printed(setting, cells["metric"], cells["method"], mean, sd, cells["source"], unit)
 
 
-def _points(text: str, where: str) -> float:
+def _number(text: str, metric: Metric, lower: float, where: str) -> float:
+    """A finite number that a score by this metric can be; `lower` is the least one, as a score is stored."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= MOST:
-        raise UsageError(f"{where}: a number of points from 0 to {MOST:g}, such as 65.2, got {text!r}")
+    least, most = (lower, math.inf) if metric.in_unit else (100 * lower, MOST)
+    if not (math.isfinite(value) and least <= value <= most):
+        rule = "a number in the unit of the target, 0 or above" if metric.in_unit else f"a number of points {_span(least)}, such as 65.2"
+        raise UsageError(f"{where}: {rule}, got {text!r}")
     return value
 
 
+def _span(least: float) -> str:
+    return f"from {least:g} to {MOST:g}" if math.isfinite(least) else f"up to {MOST:g}"
+
+
 def of_board(printed: Iterable[Printed], records: Iterable[Record], metric: str) -> tuple[Printed, ...]:
-    """Those that stand beside a row of the board of these records."""
-    rows = {(_sorted(record.setting), metric, record.trial.label) for record in records}
-    return tuple(one for one in printed if one.row in rows)
+    """Those that stand beside a row of the board of these records. Raises: UsageError if one is in another unit than the row."""
+    units = {(_sorted(record.setting), metric, record.trial.label): str(record.facts.target.get("unit", "")) for record in records}
+    found = tuple(one for one in printed if one.row in units)
+    for one in found:
+        unit = units[one.row]
+        if METRICS[metric].in_unit and one.unit != unit:
+            named = f"{metric} of {one.method} on {one.setting.dataset} from {one.source}"
+            told, wanted = (f"in {text!r}" if text else "in no unit" for text in (one.unit, unit))
+            raise UsageError(
+                f"column {UNIT} of printed numbers: {named} is {told}, and the board is {wanted}; convert mean and sd and write "
+                f"{UNIT} = {unit!r}, or leave the line out"
+            )
+    return found
 
 
 def of_setting(printed: Iterable[Printed], setting: Setting) -> list[Printed]:
@@ -143,7 +188,8 @@ def footnote(own: Sequence[Printed]) -> str:
     if not numbers:
         return ""
     named = "; ".join(f"[{number}] {source}" if len(numbers) > 1 else source for source, number in numbers.items())
-    return f"*Printed*: mean ± SD as others printed it, never ranked and never bold; other code, splits and budgets. From {named}."
+    unit = ", in the unit of the target" if METRICS[own[0].metric].in_unit else ""
+    return f"*Printed*: mean ± SD as others printed it{unit}, never ranked and never bold; other code, splits and budgets. From {named}."
 
 
 def _numbers(own: Iterable[Printed]) -> dict[str, int]:
@@ -155,6 +201,10 @@ def to_csv(printed: Iterable[Printed]) -> str:
     """A file that `read_printed` reads back to the same numbers."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((*one.setting, one.metric, one.method, one.mean, "" if math.isnan(one.sd) else one.sd, one.source) for one in printed)
+    printed = list(printed)
+    has_unit = any(one.unit for one in printed)
+    writer.writerow((*COLUMNS, *[UNIT] * has_unit))
+    for one in printed:
+        cells = (*one.setting, one.metric, one.method, one.mean, "" if math.isnan(one.sd) else one.sd, one.source)
+        writer.writerow((*cells, *[one.unit] * has_unit))
     return stream.getvalue()

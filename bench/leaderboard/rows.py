@@ -257,7 +257,7 @@ class Board:
                 "mixed": setting.mixed or None,
             }
             printed = [
-                {"method": one.method, "mean": one.mean / 100, "sd": one.sd / 100, "source": one.source}
+                {"method": one.method, "mean": one.score, "sd": one.spread, "source": one.source}
                 for one in of_setting(self.printed, setting.setting)
             ]
             surface = asdict(setting.surface) if setting.surface else None

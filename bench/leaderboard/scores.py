@@ -89,7 +89,7 @@ def _scores(metric: str, label: str, found: Sequence[tuple[str, Record]], predic
     trials = [latest[seed] for seed in sorted(latest)]
     scored = [(id_, record) for id_, record in trials if record.status == "done" and np.isfinite(record.metrics.get(metric, np.nan))]
     arrays = [predictions[id_] for id_, _ in scored if id_ in predictions]
-    values, reason = _values(metric, len(scored), arrays)
+    values, reason = _values(metric, [record for _, record in scored], arrays)
     return Scores(
         label,
         tuple(id_ for id_, _ in trials),
@@ -104,11 +104,11 @@ def _scores(metric: str, label: str, found: Sequence[tuple[str, Record]], predic
     )
 
 
-def _values(metric: str, scored: int, arrays: Sequence[Predictions]) -> tuple[np.ndarray | None, str]:
+def _values(metric: str, scored: Sequence[Record], arrays: Sequence[Predictions]) -> tuple[np.ndarray | None, str]:
     if not scored:
         return None, "no trial gave a score"
-    if len(arrays) < scored:
-        return None, f"predictions of {scored - len(arrays)} of {count(scored, 'trial')} are not stored"
+    if len(arrays) < len(scored):
+        return None, f"predictions of {len(scored) - len(arrays)} of {count(len(scored), 'trial')} are not stored"
     if not all(found.shares_rows(arrays[0]) for found in arrays):
         return None, "seeds were tested on different samples"
     if not all(np.isfinite(found.outputs).all() for found in arrays):
@@ -117,7 +117,7 @@ def _values(metric: str, scored: int, arrays: Sequence[Predictions]) -> tuple[np
     if np.isfinite(values).all():
         return values, ""
     target, outputs = arrays[0].target, arrays[0].scores.shape[1]
-    return None, kind_of(target).why_untested(target, outputs)
+    return None, kind_of(target).why_untested(target, outputs, scored[0].facts.classes)
 
 
 def interval(metric: str, found: Scores, vary: str) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,13 @@ from bench.data.splits import noticed, split_rows
 from bench.datasets.base import Dataset, Samples, Schema
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import CEILING
-from bench.names import Choice, Setting, Value, bare, format_value, parse_choice
+from bench.names import Choice, Setting, Value, bare, bare_choice, format_value, parse_choice
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.question.winners import with_winners
 from bench.stats.kinds import KINDS
 from bench.stats.metrics import metric_for
+from bench.text import listed
 
 MOST_NOTICES = 6  # of a dataset
 
@@ -177,6 +178,7 @@ def notices(suite: Suite, concerns: Concerns | None = None) -> list[str]:
     """
     concerns = concerns_of(suite) if concerns is None else concerns
     found = [f"{key} = {reason}" for key, reason in suite.by_default.items()]
+    found += unreached(suite)
     for name in map(str, _datasets(suite)):
         found += [f"{name}: {concern}" for concern in concerns.get(name, ())]
     for choice in map(str, _datasets(suite)):
@@ -187,6 +189,36 @@ def notices(suite: Suite, concerns: Concerns | None = None) -> list[str]:
         if len(notes) > MOST_NOTICES:
             found.append(
                 f"{choice}: {len(notes) - MOST_NOTICES} more such notes on the splits of other seeds; the pages of the board have them"
+            )
+    return found
+
+
+def unreached(suite: Suite) -> list[str]:
+    """A line for each training option that is also a field of some method's own Config, which shares it with no suite: it stays as it was.
+
+    Raises: UsageError if a method is not known.
+    """
+    from dataclasses import fields
+
+    from bench.methods.base import Method
+
+    own_fields = []
+    for choice in registry.expand_methods(suite.methods):
+        cls = registry.method_class(choice.name)
+        own = (
+            {key.name for key in fields(cls.Config)} - registry.shared_fields(cls) - {*choice.options, *suite.configs.get(choice.name, {})}
+        )
+        own_fields.append((choice, own if issubclass(cls, Method) else set()))
+    asked = dict(pair for table in (*suite.budgets.values(), suite.training) for pair in table.items())
+    found = []
+    for key, value in asked.items():
+        kept = [choice for choice, own in own_fields if key in own]
+        if kept:
+            names = listed([bare_choice(str(choice)) for choice in kept])
+            ways = listed([bare_choice(str(replace(choice, options={**choice.options, key: value}))) for choice in kept])
+            found.append(
+                f"{key} = {format_value(value)} does not reach {names}, where {key} is a field "
+                f'of its own Config; write {ways}, or shared = {{"{key}"}} into the Config'
             )
     return found
 

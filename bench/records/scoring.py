@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -32,12 +32,12 @@ class Scored(NamedTuple):
     histogram: list[int]  # how often each class or label is the predicted one; empty for a value
 
 
-def scored(target: np.ndarray, scores: np.ndarray) -> Scored:
-    """All metrics of scores, as `stats.metrics.score` has them. Raises: UsageError if a score is not finite."""
+def scored(target: np.ndarray, scores: np.ndarray, names: Sequence[str] = ()) -> Scored:
+    """All metrics of scores, as `stats.metrics.score` has them; `names` are of labels. Raises: UsageError if a score is not finite."""
     bad = (~np.isfinite(scores)).any(1).sum()
     if bad:
         raise UsageError(f"class scores must be finite, got {bad} of {len(scores)} rows with NaN or infinity")
-    return Scored(*score(target, scores), kind_of(target).told(target, scores))
+    return Scored(*score(target, scores, names), kind_of(target).told(target, scores))
 
 
 def is_collapsed(record: Record, metric: str, predictions: Predictions | None = None) -> bool:
@@ -132,10 +132,10 @@ def _mismatches_in(answers: Answers) -> list[Mismatch]:
 
 def _all_scored(record: Record, predictions: Predictions) -> dict[str, Scored]:
     """By rule, the main scores under the empty one."""
-    target = predictions.target
+    target, names = predictions.target, record.facts.classes
     try:
-        found = {"": scored(target, predictions.scores)}
-        return found | {rule: scored(target, predictions.scores_under(rule)) for rule in predictions.evaluations}
+        found = {"": scored(target, predictions.scores, names)}
+        return found | {rule: scored(target, predictions.scores_under(rule), names) for rule in predictions.evaluations}
     except UsageError as error:
         raise UsageError(f"predictions of trial {record.trial.id} are damaged: {error}; run the trial again") from None
 

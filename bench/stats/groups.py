@@ -49,7 +49,10 @@ def group_test(
     noise of single runs, which the first term holds already, is not counted twice. Freedom by Satterthwaite with all three terms; that of
     v_g is N_g - 1, or less where few samples carry the variance: 2 N_g / (kurtosis - 1), as the variance of a variance has it.
     `sides` are what `least_side` says of each group: fewer than 10 are not tested, and v_g has one degree of freedom less than them, for
-    then a rare class carries its variance. At nominal 5 % it errs in 3 to 7 % (simulated).
+    then a rare class carries its variance.
+    Simulated at nominal 5 %, 1,000 draws, groups alike, 3, 5 and 10 seeds, share of those tested: one group of 30 and one of 200, accuracy
+    5.0 to 6.2 %, MAE 5.5 to 6.8 %, AUROC 6.4, 7.1 and 8.8 % (13 to 15 % of draws were not tested); four of 40, 60, 120 and 200, the
+    largest gap by Sidak, accuracy 3.4 to 3.9 %, MAE 3.0 to 4.2 %. So with small groups an AUROC's p near 0.05 is too small.
     Shapes: a (S, N_A), b (S, N_B) per-sample values on each group (see `pseudo_values`), scores (S,), (S,).
     Source: as `pairs.crossed_test`, with samples nested in groups; freedom: Welch 1947.
     """
@@ -59,7 +62,7 @@ def group_test(
     if seeds < 2:
         reason = f"needs 2 seeds, got {seeds}"
     elif min(sizes) < 2 or not all(np.isfinite(one).all() for one in (a, b, a_scores, b_scores)):
-        reason = "needs two test samples of every class in each group"
+        reason = "needs two test samples in each group, and of every class or side of a label"
     elif any(side is not None and side < LEAST_SIDE for side in sides):
         fewest = min(side for side in sides if side is not None)
         reason = f"needs {LEAST_SIDE} test samples of every class, or side of a label, in each group, got {fewest}"

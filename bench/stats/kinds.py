@@ -6,7 +6,7 @@ predictions needs no word beside them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from bench.stats import of_labels, of_values
 TOLERANCE = 1e-5  # of probabilities: what single precision makes of a sum to 1
 CLIP = 1e-7  # the smallest probability of the truth that the loss of a row knows
 Array = np.ndarray
+Names = Sequence[str]  # of labels, in their order; empty where nobody knows them
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,14 @@ class Kind:
     wrong: Callable[[object, int, int], str]  # why something is no array of scores of so many rows and outputs; empty if it is
     told: Callable[[Array, Array], list[int]]  # target and scores -> how often each class or label is the predicted one
     likelihood: Callable[[Array, Array], float]  # what breaks ties between checkpoints, larger is better
-    why_undefined: Callable[[Array, int], str]  # target, outputs -> why a metric is NaN
-    why_untested: Callable[[Array, int], str]  # target, outputs -> why a metric is NaN without some sample, which leaves no pseudo-values
+    why_undefined: Callable[[Array, int, Names], str]  # target, outputs, names of labels -> why a metric is NaN
+    why_untested: Callable[[Array, int, Names], str]  # the same -> why a metric is NaN without some sample, which leaves no pseudo-values
     answers: Callable[[Array], Array]  # scores (N, O) -> what each row is told, (N, 1) classes, (N, L) labels or (N, 1) values
     goodness: Callable[[Array, Array], Array]  # target and scores -> how well each row is told, larger is better (N,)
     loss: str  # what the loss of a row is called
     losses: Callable[[Array, Array], Array]  # target and scores -> the loss of each row, smaller is better (N,)
     is_one_answer: Callable[[list[int], int], bool]  # of a histogram and the rows: whether every row has the same predicted class or labels
+    lacking: str  # what a part lacks, or has, where a metric is NaN: "... the validation part"
 
     def scores(self, outputs: Array, are_logits: bool) -> Array:
         """What metrics read of stored outputs, in double precision."""
@@ -87,16 +89,16 @@ def not_probabilities(scores: object, rows: int, classes: int) -> str:
     return ""
 
 
-def _classes_undefined(target: Array, outputs: int) -> str:
+def _classes_undefined(target: Array, outputs: int, names: Names) -> str:
     absent = sorted(set(range(outputs)) - set(target.tolist()))
     return f"class {', '.join(map(str, absent))} is absent from the scored part"
 
 
-def _too_few(what: str, few: Array, of: str) -> str:
+def _too_few(what: str, few: Array, of: str, names: Names = ()) -> str:
     """Why leaving one sample out leaves nothing to score. Shapes: few (C,) or (L,) bool."""
-    places = np.flatnonzero(few).tolist()
+    places = np.flatnonzero(few)
     many = len(places) > 1
-    there = ", ".join(map(str, places))
+    there = of_labels.called(places, names, len(few))
     return f"{what}{('es' if what == 'class' else 's') * many} {there} {'have' if many else 'has'} fewer than two {of}"
 
 
@@ -127,26 +129,28 @@ KINDS: Mapping[str, Kind] = {
             lambda target, scores: np.bincount(scores.argmax(1), minlength=scores.shape[1]).tolist(),
             lambda target, scores: float(np.log(np.maximum(scores[np.arange(len(target)), target], 1e-12)).mean()),
             _classes_undefined,
-            lambda target, outputs: _too_few("class", np.bincount(target, minlength=outputs) < 2, "test samples"),
+            lambda target, outputs, names: _too_few("class", np.bincount(target, minlength=outputs) < 2, "test samples"),
             lambda scores: scores.argmax(1)[:, None],
             lambda target, scores: (scores.argmax(1) == target).astype(float),
             "log loss",
             lambda target, scores: -np.log(np.maximum(scores[np.arange(len(target)), target], CLIP)),
             lambda histogram, rows: sum(number > 0 for number in histogram) == 1,
+            "a class is absent from",
         ),
         Kind(
             "labels", "probabilities of each label", "label_auroc", 1, expit, not_label_probabilities,
             lambda target, scores: (scores > of_labels.CUT).sum(0).tolist(),
             _label_likelihood,
             of_labels.why_undefined,
-            lambda target, outputs: _too_few(
-                "label", np.minimum((target == 1).sum(0), (target == 0).sum(0)) < 2, "test samples with it, or without it"
+            lambda target, outputs, names: _too_few(
+                "label", np.minimum((target == 1).sum(0), (target == 0).sum(0)) < 2, "test samples with it, or without it", names
             ),
             lambda scores: scores > of_labels.CUT,
             _share_right,
             "binary cross entropy",
             _label_losses,
             lambda histogram, rows: bool(histogram) and all(number in (0, rows) for number in histogram),
+            "a label has no yes, or no no, in",
         ),
         Kind(
             "value", "values", "mae", 1, lambda outputs: outputs, not_numbers,
@@ -159,6 +163,7 @@ KINDS: Mapping[str, Kind] = {
             "squared error",
             lambda target, scores: (scores[:, 0] - target) ** 2,
             lambda histogram, rows: False,
+            "the target, or its prediction, is the same for every row of",
         ),
     )
 }  # fmt: skip

@@ -6,7 +6,7 @@ resamples: scikit-learn's input checks alone took most of the harness's time per
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import ParamSpec, TypeVar
@@ -230,8 +230,8 @@ def _told(kinds: set[str]) -> str:
     return "; ".join(f"{kind}: {', '.join(metrics_of(kind))}" for kind in KINDS if kind in kinds)
 
 
-def score(target: np.ndarray, scores: np.ndarray) -> tuple[dict[str, float], dict[str, str]]:
-    """All metrics of the kind of target, and the reason for each that is NaN.
+def score(target: np.ndarray, scores: np.ndarray, names: Sequence[str] = ()) -> tuple[dict[str, float], dict[str, str]]:
+    """All metrics of the kind of target, and the reason for each that is NaN, which calls labels by their `names`.
 
     Shapes: classes, target (N,) int64, scores (N, C) probabilities, rows summing to 1; labels, (N, L) int64 of 1, 0 and -1 (not known),
     (N, L) probabilities; a value, (N,) float64, (N, 1). Binary auroc and auprc score class 1; otherwise one class against the rest,
@@ -242,7 +242,7 @@ def score(target: np.ndarray, scores: np.ndarray) -> tuple[dict[str, float], dic
     kind = kind_of(target)
     metrics = {name: metric.of(target, scores) for name, metric in metrics_of(kind.name).items()}
     undefined = [name for name, value in metrics.items() if np.isnan(value)]
-    return metrics, dict.fromkeys(undefined, kind.why_undefined(target, scores.shape[1])) if undefined else {}
+    return metrics, dict.fromkeys(undefined, kind.why_undefined(target, scores.shape[1], names)) if undefined else {}
 
 
 def selection_score(selection: str, target: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

@@ -6,7 +6,7 @@ known cells. Shapes everywhere: target (N, L) int64 of 1, 0 and -1, scores (N, L
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -66,10 +66,19 @@ def one_sided(target: np.ndarray) -> np.ndarray:
     return ~((target == 1).any(0) & (target == 0).any(0))
 
 
-def why_undefined(target: np.ndarray, outputs: int) -> str:
+def called(places: np.ndarray, names: Sequence[str], outputs: int) -> str:
+    """Some of so many labels, by their names; by their places, from 0 on, where not each has a name.
+
+    >>> called(np.array([0, 2]), ("stroke", "fever", "death"), 3), called(np.array([2]), (), 3)
+    ('stroke, death', '2')
+    """
+    return ", ".join(names[place] if len(names) == outputs else str(place) for place in places.tolist())
+
+
+def why_undefined(target: np.ndarray, outputs: int, names: Sequence[str] = ()) -> str:
     """Why a score of labels is NaN."""
     places = np.flatnonzero(one_sided(target)) if len(target) else np.arange(outputs)
-    there, many = ", ".join(map(str, places)), len(places) > 1
+    there, many = called(places, names, outputs), len(places) > 1
     return f"label{'s' * many} {there} {'have' if many else 'has'} no yes, or no no, in the scored part"
 
 

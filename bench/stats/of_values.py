@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +82,6 @@ def concordance(target: np.ndarray, scores: np.ndarray) -> float:
     return float(concordance_of(moments(target, scores))) if varies(target) or varies(scores[:, 0]) else np.nan
 
 
-def why_undefined(target: np.ndarray, outputs: int) -> str:
+def why_undefined(target: np.ndarray, outputs: int, names: Sequence[str] = ()) -> str:
     """Why a score of a value is NaN."""
     return "the target has one value in the whole scored part" if not varies(target) else "every row got the same prediction"

@@ -12,7 +12,6 @@ import math
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from bench.grid.engine import jobs_of, modules_of
 from bench.grid.how import How
 from bench.grid.job import Job
 from bench.grid.left import TimeLeft
+from bench.grid.lost import lost_lines
 from bench.grid.process import interruptible
 from bench.methods.catalog import CEILING
 from bench.names import parse_choice, path_of
@@ -35,10 +35,11 @@ from bench.question.winners import FILE, FOLDER, Winner, read_winners, write_win
 from bench.records.kept import log_of
 from bench.records.reached import Reached
 from bench.records.record import Record
+from bench.stats.kinds import KINDS
+from bench.stats.metrics import METRICS
 from bench.studies.results import Result, training_seed
 from bench.studies.space import SAMPLERS, Space, space_of
 from bench.studies.study import PRUNERS, SPENT, Budget, Cut, Journal, Study, held, score_of
-from bench.text import count
 
 
 @dataclass
@@ -110,8 +111,8 @@ def tune(
         studies = [journal.study(space, seed, sampler, budget) for seed, space in spaces]
         run = _Run(suite, folder, studies, how)
         run.execute(is_checked=is_new)
-        for reason, n in Counter(record.reason for record in run.lost).items():
-            how.say(f"{count(n, 'suggestion')} lost to the machine: {reason}")
+        for line in lost_lines(run.lost, "suggestion"):
+            how.warn(line)
         tuning = Tuning(name, folder, _results(studies, name, sampler, pruner), left_out, run.is_interrupted)
         _write(tuning, how.command)
     tuning.seconds = time.monotonic() - begin
@@ -266,7 +267,9 @@ def _with_score(record: Record) -> Record:
     assert record.facts.rows["test"] == 0, "a suggestion must not see test rows"
     if math.isfinite(score_of(record)):
         return record
-    reason = f"validation {record.trial.selection} is undefined: a class is absent from the validation part; choose another --selection"
+    selection = record.trial.selection
+    lacking = KINDS[METRICS[selection].kind].lacking
+    reason = f"validation {selection} is undefined: {lacking} the validation part; choose another --selection"
     return replace(record, status="failed", reason=reason)
 
 

@@ -105,15 +105,17 @@ def _run(trial: Trial, machine: Machine, report: Report, traces: Path | None, we
         hidden[rule] = {"missing": part.missing, "mask": part.mask}
     natural = parts.natural if outputs else None
     predictions = Predictions(test.samples.ids, test.samples.target, outcome.outputs, outputs, outcome.form, natural)
-    metrics, reasons, histogram = scored(predictions.target, predictions.scores)
-    surface = {rule: {**scored(predictions.target, predictions.scores_under(rule))._asdict(), **hidden[rule]} for rule in outputs}
+    of_target = told(opened.target)
+    names = of_target["classes"]
+    metrics, reasons, histogram = scored(predictions.target, predictions.scores, names)
+    surface = {rule: {**scored(predictions.target, predictions.scores_under(rule), names)._asdict(), **hidden[rule]} for rule in outputs}
     facts = {
         "missing": parts.missing,
         "masks": {name: part.mask for name, part in parts.named().items()},
         "rows": {name: len(part) for name, part in parts.named().items()},
         "unseen": list(parts.unseen),
         "notes": list(parts.notes),
-        **told(opened.target),
+        **of_target,
         "histogram": histogram,
         "metric_reasons": reasons,
         "valid": outcome.valid,

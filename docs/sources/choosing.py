@@ -46,8 +46,9 @@ ADVICE = """## In practice
    pairs of combinations, one inside the other, the larger scores lower beyond chance in V. Read V, not R: where further modalities
    change nothing, the larger falls behind in half of the pairs by chance. Marks need 5 seeds for up to three modalities, 10 for more.
    V = 0 is no proof that more never hurts: with 656 test samples and 10 seeds, half of all studies find a loss of 4 points in 3 of 12
-   pairs. *Harmful* modalities, averaged over all they join, are found more surely. Log loss may say otherwise than accuracy: a model
-   that becomes less sure with more is right as often. The heat map shows every pair; a star marks those beyond chance."""
+   pairs. *Harmful* modalities, averaged over all they join, are found more surely. The loss of a row (log loss of classes, binary
+   cross entropy of labels, squared error of a value) may say otherwise than the metric: a classifier that becomes less sure with more is
+   right as often. The heat map shows every pair; a star marks those beyond chance."""
 
 
 def page(boards: Path = BOARDS) -> str:

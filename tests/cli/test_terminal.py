@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import wcwidth
 
-from bench.cli.failures import grouped
 from bench.cli.screen import command_lines, page
+from bench.grid.lost import grouped
 from bench.text import Table
 
 pty = pytest.importorskip("pty", reason="no terminals of this kind on this system")

@@ -1,6 +1,8 @@
 """bench/grid/process.py: whatever a trial does to itself, it becomes a failed record with its reason."""
 
 import linecache
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ from bench.data.loading import load
 from bench.grid.job import Job, by_value
 from bench.grid.places import Local
 from bench.grid.process import Stopped
+from bench.grid.warm import lives, server_id, start_server
 from bench.names import Choice
 from bench.question.machine import Limits, Machine
 from bench.question.trial import Trial
@@ -153,3 +156,80 @@ def test_a_trial_whose_process_cannot_be_started_stays_planned(tmp_path, monkeyp
     record, _ = run(job_of(tmp_path, "Mine"))
     assert record.status == "planned"
     assert record.reason.startswith("no process could be started: BlockingIOError")
+
+
+def test_a_trial_whose_server_was_killed_beside_it_stays_planned_and_leaves_no_process(tmp_path):
+    """Nobody knows its exit code then: it must not be taken for a trial that failed."""
+    start_server()
+    server, children = server_id(), []
+
+    def kill():
+        while not children:  # until the trial is forked
+            time.sleep(0.1)
+            children.extend(map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split()))
+        os.kill(server, signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    record, _ = run(job_of(tmp_path, "Hangs", seconds=600.0))
+    assert record.status == "planned"
+    assert record.reason == "killed from outside: the fork server, and the process with it (log: trial.log)"
+    assert children
+    assert not any(is_running(child) for child in children)
+
+
+def is_running(pid):
+    """Whether a process is there and has not ended: one that nobody has waited for yet is state Z."""
+    for _ in range(50):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return False
+        if state in "ZX":
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_a_server_that_was_killed_between_trials_is_replaced(tmp_path):
+    run(job_of(tmp_path, "Mine"))
+    killed = server_id()
+    os.kill(killed, signal.SIGKILL)
+    assert not lives(killed)
+    record, _ = run(job_of(tmp_path, "Mine"))
+    assert (record.status, record.reason) == ("done", None)
+    assert server_id() != killed
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, "done"), (2, "planned")], ids=["once", "each time"])
+def test_a_server_that_dies_while_it_is_asked_is_asked_again_once(tmp_path, monkeypatch, times, status):
+    from multiprocessing.context import ForkServerProcess
+
+    usual, left = ForkServerProcess._Popen, [times]
+
+    def dying(process):
+        if left[0]:
+            left[0] -= 1
+            raise EOFError("unexpected EOF")
+        return usual(process)
+
+    monkeypatch.setattr(ForkServerProcess, "_Popen", staticmethod(dying))
+    record, _ = run(job_of(tmp_path, "Mine"))
+    assert record.status == status
+    assert (record.reason or "") == (
+        "" if status == "done" else "no process could be started: the fork server is killed from outside each time"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "reason"),
+    [
+        ("DiesAnswering", "planned", "killed from outside by signal SIGKILL"),
+        ("ClosesItsPipe", "failed", "process closed the pipe that its result was to come through, and went on"),
+    ],
+)
+def test_half_an_answer_is_none(tmp_path, monkeypatch, method, status, reason):
+    monkeypatch.setattr("bench.grid.process.GRACE", 1.0)
+    record, predictions = run(job_of(tmp_path, method))
+    assert record.status == status
+    assert record.reason.startswith(reason)
+    assert predictions is None

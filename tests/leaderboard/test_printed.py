@@ -10,6 +10,7 @@ from bench.errors import UsageError
 from bench.leaderboard.printed import COLUMNS, Printed, cells_of, footnote, of_board, read_printed, to_csv
 from bench.names import Setting
 from bench.question.trial import Trial
+from bench.records.facts import Facts
 from bench.records.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,9 +72,13 @@ def test_file_reads_back_to_the_same_numbers(written):
         ("digits,NEWS,natural,accuracy,muse,65.2,2.7,Somebody 2025, table 1", r"line 3: expected 8 cells, got 9; a cell with a comma"),
         ("digits,NEWS,mcar(0.30),accuracy,muse,1,1,\"Somebody 2025, table 1\"", r"line 3 gives .* of line 2 again; give each number once"),
         ('digits,NEWS,natural,accuracy,muse,65.2,2.7,"S', r"line 3 is not CSV"),
+        ("diabetes,BL,natural,pearson,muse,-101,2.7,S", r"line 3, column mean: a number of points from -100 to 200, .* got '-101'"),
+        ("diabetes,BL,natural,mae,muse,-0.1,2.7,S", r"line 3, column mean: a number in the unit of the target, 0 or above, got '-0.1'"),
+        ("diabetes,BL,natural,mae,muse,inf,2.7,S", r"line 3, column mean: a number in the unit of the target, .* got 'inf'"),
+        ("diabetes,BL,natural,rmse,muse,1,nan,S", r"line 3, column sd: a number in the unit of the target, 0 or above, got 'nan'"),
     ],
     ids=["no rate", "rate", "protocol", "dataset", "letters", "letter twice", "metric", "mean", "nan", "sd", "no mean", "no source",
-         "cells", "twice", "open quote"],
+         "cells", "twice", "open quote", "no correlation", "negative error", "endless error", "sd of an error"],
 )  # fmt: skip
 def test_bad_line_is_explained(line, told, written):
     with pytest.raises(UsageError, match=rf"printed\.csv, {told}"):
@@ -81,13 +86,66 @@ def test_bad_line_is_explained(line, told, written):
 
 
 def test_other_columns_are_explained(written):
-    with pytest.raises(UsageError, match=r"line 1: the columns must be dataset, .*, source, in any order, got data, mean"):
+    told = r"line 1: the columns must be dataset, .*, source and, for metrics in a unit, unit, in any order, got data, mean"
+    with pytest.raises(UsageError, match=told):
         read_printed(written(head="data,mean"))
 
 
 def test_fractions_are_explained(written):
     with pytest.raises(UsageError, match=r"column mean: no score is above 1; write points as papers print them \(65.2\), not fractions"):
         read_printed(written("digits,NEWS,natural,accuracy,muse,0.652,0.027,S", "digits,NEWS,natural,brier,muse,40,1,S"))
+
+
+def test_a_correlation_may_be_below_zero_and_is_in_points(written):
+    (one,) = read_printed(written("diabetes,BL,natural,r2,muse,-12.5,2.7,S"))
+    assert (one.text, one.score) == ("-12.5 ± 2.7", -0.125)
+
+
+IN_UNIT = f"{HEAD},unit"
+STAY = 'support2[target=log_cost],ABC,natural,mae,muse,0.3123,0.0041,"Somebody 2025, table 2",log10 dollars'
+
+
+def of_stay(unit):
+    trial = replace(TRIAL, dataset="support2", dataset_options={"target": "log_cost"}, combination="CBA", protocol="natural")
+    return Record(trial, "done", facts=Facts(target={"kind": "value", "name": "cost", "unit": unit}))
+
+
+def test_an_error_is_printed_in_the_unit_of_the_target_and_shown_as_it_is(written):
+    (one,) = read_printed(written(STAY, head=IN_UNIT))
+    assert (one.unit, one.text, one.score, one.spread) == ("log10 dollars", "0.312 ± 0.0041", 0.3123, 0.0041)
+    assert of_board([one], [of_stay("log10 dollars")], "mae") == (one,)
+    assert "mean ± SD as others printed it, in the unit of the target, never ranked" in footnote([one])
+    again = read_printed(written(*to_csv([one]).splitlines()[1:], head=to_csv([one]).splitlines()[0]))
+    assert again == (one,)
+
+
+@pytest.mark.parametrize("unit", ["dollars", ""])
+def test_a_number_in_another_unit_than_the_board_is_refused(written, unit):
+    (one,) = read_printed(written(STAY.replace("log10 dollars", unit), head=IN_UNIT))
+    said = (
+        f"mae of muse on support2.target=log_cost. from Somebody 2025, table 2 is in {repr(unit) if unit else 'no unit'}, and the board is"
+    )
+    with pytest.raises(UsageError, match=rf"{said} in 'log10 dollars'; convert mean and sd and write unit = 'log10 dollars'"):
+        of_board([one], [of_stay("log10 dollars")], "mae")
+
+
+def test_a_target_without_a_unit_takes_numbers_without_one(written):
+    found = read_printed(written(STAY.removesuffix(",log10 dollars")))
+    assert of_board(found, [of_stay("")], "mae") == found
+
+
+def test_a_pure_number_has_no_unit(written):
+    with pytest.raises(
+        UsageError, match=r"line 2, column unit: accuracy is a pure number, printed in points; leave the cell empty, got '%'"
+    ):
+        read_printed(written(f"{GOOD},%", head=IN_UNIT))
+
+
+def test_lines_with_and_without_a_unit_share_a_file(written):
+    found = read_printed(written(f"{GOOD},", STAY, head=IN_UNIT))
+    assert [one.text for one in found] == ["65.2 ± 2.7", "0.312 ± 0.0041"]
+    assert to_csv(found).splitlines()[0] == IN_UNIT
+    assert to_csv(found[:1]).splitlines()[0] == HEAD
 
 
 def test_absent_file_is_explained(tmp_path):

@@ -10,7 +10,7 @@ from bench.datasets.base import Dataset
 from bench.errors import UsageError
 from bench.grid.engine import execute
 from bench.grid.how import How
-from bench.question.plan import notices, plan
+from bench.question.plan import notices, plan, unreached
 from bench.question.suite import Settings, Suite
 
 SUITE = Suite("told", (Settings(("Told",), noise=(0.3,)),), methods=("constant",), seeds=(0, 1, 2))
@@ -109,7 +109,7 @@ from bench.methods.base import Method, MethodConfig, Prediction
 class Config(MethodConfig):
     SHARED
     width: int = 7
-    depth: int = 2
+    storeys: int = 2
 
 
 class Mine(Method):
@@ -133,21 +133,60 @@ def trained_with(folder, shared, training, **changes):
 
 
 def test_suite_reaches_fields_of_a_config_from_outside_that_it_shares_alone(tmp_path):
-    training = {"epochs": 3, "width": 64, "depth": 9}
+    training = {"epochs": 3, "width": 64, "storeys": 9}
     assert trained_with(tmp_path / "a", "", {"epochs": 3, "width": 64}) == {"Mine": {"epochs": 3}, "mean-mlp": {"epochs": 3, "width": 64}}
-    assert trained_with(tmp_path / "b", 'shared = {"width", "depth"}', training)["Mine"] == training
+    assert trained_with(tmp_path / "b", 'shared = {"width", "storeys"}', training)["Mine"] == training
 
 
 def test_what_a_suite_says_for_one_method_reaches_any_field(tmp_path):
-    found = trained_with(tmp_path, "", {"epochs": 3, "width": 64}, configs={"width": 5, "depth": 1})
-    assert found["Mine"] == {"epochs": 3, "width": 5, "depth": 1}
+    found = trained_with(tmp_path, "", {"epochs": 3, "width": 64}, configs={"width": 5, "storeys": 1})
+    assert found["Mine"] == {"epochs": 3, "width": 5, "storeys": 1}
+
+
+def told_of_unreached(folder, shared, option="", **changes):
+    (folder / "mine.py").write_text(CONFIG.replace("SHARED", shared))
+    methods = (f"{folder / 'mine.py'}:Mine{option}", "mean-mlp", "constant")
+    return unreached(Suite("told", (Settings(("breast-cancer",), noise=(0.3,)),), methods=methods, seeds=(0,), **changes))
+
+
+def test_an_option_that_a_config_of_ones_own_keeps_for_itself_is_told_of_in_a_line(tmp_path):
+    (line,) = told_of_unreached(tmp_path, "pass", training={"epochs": 3, "width": 64})
+    assert line == (
+        "width = 64 does not reach mine.py:Mine, where width is a field of its own Config; write mine.py:Mine[width=64], "
+        'or shared = {"width"} into the Config'
+    )
+    (line,) = told_of_unreached(tmp_path, "pass", budgets={"breast-cancer": {"width": 8}})
+    assert line.startswith("width = 8 does not reach mine.py:Mine")
+
+
+@pytest.mark.parametrize(
+    ("shared", "option", "changes"),
+    [
+        ('shared = {"width"}', "", {"training": {"width": 64}}),
+        ("pass", "[width=32]", {"training": {"width": 64}}),
+        ("pass", "", {"training": {"epochs": 3}}),
+    ],
+    ids=["shared", "set by name", "of every Config"],
+)
+def test_an_option_that_reaches_all_or_is_set_by_name_is_not_told_of(tmp_path, shared, option, changes):
+    assert told_of_unreached(tmp_path, shared, option, **changes) == []
+
+
+def test_a_run_tells_of_options_that_do_not_reach_a_method(tmp_path):
+    (tmp_path / "mine.py").write_text(CONFIG.replace("SHARED", "pass"))
+    suite = Suite(
+        "told", (Settings(("breast-cancer",), noise=(0.3,)),), methods=(f"{tmp_path / 'mine.py'}:Mine", "mean-mlp"), seeds=(0,),
+        training={"width": 64},
+    )  # fmt: skip
+    assert notices(suite, concerns={})[0].startswith("width = 64 does not reach mine.py:Mine")
 
 
 def test_setting_that_reaches_nobody_says_how_to(tmp_path):
     with pytest.raises(
-        UsageError, match=r"training option depth is a field of .*Mine, whose Config shares it with no suite; set it as .*Mine\[depth=3\]"
+        UsageError,
+        match=r"training option storeys is a field of .*Mine, whose Config shares it with no suite; set it as .*Mine\[storeys=3\]",
     ):
-        trained_with(tmp_path, "", {"depth": 3})
+        trained_with(tmp_path, "", {"storeys": 3})
 
 
 @pytest.mark.parametrize(

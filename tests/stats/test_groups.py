@@ -42,7 +42,7 @@ def test_turned_groups_give_the_same_p():
     ("a", "sides", "reason"),
     [
         (np.ones((1, 30)), (None, None), "needs 2 seeds, got 1"),
-        (np.full((2, 30), np.nan), (None, None), "needs two test samples of every class in each group"),
+        (np.full((2, 30), np.nan), (None, None), "needs two test samples in each group, and of every class or side of a label"),
         (np.ones((2, 30)), (LEAST_SIDE - 1, 50), "needs 10 test samples of every class, or side of a label, in each group, got 9"),
     ],
 )

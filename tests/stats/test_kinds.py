@@ -82,12 +82,24 @@ def test_scores_of_values_are_those_of_scikit_learn_and_scipy(seed):
     assert found == pytest.approx(expected)
 
 
+def test_labels_too_rare_for_a_test_are_called_by_their_names():
+    target = np.zeros((6, 3), np.int64)
+    target[:3, 1] = 1
+    untested = KINDS["labels"].why_untested
+    said = "have fewer than two test samples with it, or without it"
+    assert untested(target, 3, ("stroke", "fever", "death")) == f"labels stroke, death {said}"
+    assert untested(target, 3, ()) == f"labels 0, 2 {said}"
+
+
 def test_label_absent_from_a_part_is_nan_with_a_reason():
     target, scores = labelled()
     target[:, 2] = np.minimum(target[:, 2], 0)
     found, reasons = score(target, scores)
     assert np.isnan([found["label_auroc"], found["label_auprc"]]).all()
     assert reasons == dict.fromkeys(("label_auroc", "label_auprc"), "label 2 has no yes, or no no, in the scored part")
+    assert score(target, scores, ("stroke", "fever", "death", "sepsis")[: target.shape[1]])[1] == dict.fromkeys(
+        ("label_auroc", "label_auprc"), "label death has no yes, or no no, in the scored part"
+    )
     assert np.isfinite([found[name] for name in ("label_auroc_micro", "label_auprc_micro", "label_f1", "label_brier")]).all()
     target[:, 2] = -1
     assert set(score(target, scores)[1]) == {"label_auroc", "label_auprc", "label_brier"}

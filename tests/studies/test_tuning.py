@@ -701,9 +701,10 @@ def test_a_suggestion_that_the_machine_failed_is_trained_again_by_the_same_call(
 
     said = []
     suite, budget = suite_of("Cut"), Budget(suggestions=3)
-    first = tune(suite, tmp_path / "lost", budget, how=How(place=Loses(), say=said.append))
+    first = tune(suite, tmp_path / "lost", budget, how=How(place=Loses(), warn=said.append))
     assert first.interrupted
-    assert "2 suggestions lost to the machine: killed from outside by signal SIGKILL" in said
+    assert said[0].startswith("lost to the machine, 2 suggestions: killed from outside by signal SIGKILL: ")
+    assert said[1] == "2 suggestions of this run gave no result, for the machine failed; the same command runs them again"
     again, undisturbed = tune(suite, tmp_path / "lost", budget), tune(suite, tmp_path / "whole", budget)
     assert not again.interrupted
     assert sorted(configurations(again.results[0])) == sorted(configurations(undisturbed.results[0]))

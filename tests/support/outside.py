@@ -1,10 +1,13 @@
 """Methods that a stranger might bring: one good, the others bad in one way each. Tests run them through this file's path."""
 
+import gc
 import mmap
 import os
 import signal
+import struct
 import tempfile
 import time
+from multiprocessing.connection import Connection
 
 import torch
 from torch import nn
@@ -162,3 +165,25 @@ class Prints(Mine):
         print("métier, no end of line", end="")
         time.sleep(3600 if self.config.epochs > 1 else 0)
         raise ValueError("said enough")
+
+
+class DiesAnswering(Mine):
+    """Begins a message to the driver and dies in it."""
+
+    def forward(self, batch):
+        for number in pipes():
+            os.write(number, struct.pack("!i", 1000) + b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class ClosesItsPipe(Mine):
+    def forward(self, batch):
+        for number in pipes():
+            os.close(number)
+        time.sleep(600)
+
+
+def pipes():
+    """File numbers of the pipes to the driver, of which there is one."""
+    found = [one for one in gc.get_objects() if isinstance(one, Connection)]
+    return [one.fileno() for one in found if not one.closed and one.writable]

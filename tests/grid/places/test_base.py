@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import bench
 from bench.errors import UsageError
 from bench.grid.engine import execute
 from bench.grid.how import How
 from bench.grid.places import Local, Place
-from bench.grid.process import Ended, Stopped
+from bench.grid.process import Ended, Lost, Stopped
 from bench.question.suite import Settings, Suite
 
 SUITE = Suite("small", (Settings(("breast-cancer",), noise=(0.3,)),), methods=("constant",), seeds=(0, 1, 2))
@@ -59,6 +60,20 @@ def test_what_a_place_cannot_carry_out_becomes_a_failed_record(tmp_path):
     summary = execute(SUITE, tmp_path, How(place=Nowhere()))
     assert {(record.status, record.reason) for record in summary.records} == {("failed", "every worker that ran it died")}
     assert summary.failed[0].provenance.threads == 1
+
+
+class Failing(Here):
+    def call(self, task, report, stopped):
+        raise Lost("killed from outside by signal SIGKILL")
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_what_the_machine_took_is_told_of_quiet_or_not(tmp_path, capsys, is_quiet):
+    frame = bench.run(SUITE, out=tmp_path, place=Failing(), quiet=is_quiet)
+    assert len(frame) == 0
+    told = capsys.readouterr().err
+    assert "lost to the machine, 3 trials: killed from outside by signal SIGKILL" in told
+    assert "3 trials of this run gave no result, for the machine failed; the same command runs them again" in told
 
 
 def test_as_many_run_at_once_as_there_are_slots_and_each_result_comes_when_it_is_there():
