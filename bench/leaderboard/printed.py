@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,9 +111,9 @@ def _points(text: str, where: str) -> float:
     return value
 
 
-def of_board(printed: Iterable[Printed], records: Iterable[Record], metric: str) -> tuple[Printed, ...]:
-    """Those that stand beside a row of the board of these records."""
-    rows = {(_sorted(record.setting), metric, record.trial.label) for record in records}
+def of_board(printed: Iterable[Printed], records: Iterable[Record], metric_of: Callable[[Record], str]) -> tuple[Printed, ...]:
+    """Those that stand beside a row of the board of these records, each ranked by its metric."""
+    rows = {(_sorted(record.setting), metric_of(record), record.trial.label) for record in records}
     return tuple(one for one in printed if one.row in rows)
 
 

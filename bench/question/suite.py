@@ -130,7 +130,7 @@ class Suite:
             raise UsageError(f"suite {self.name!r} needs a method and a [[settings]] table with datasets")
 
     def _check_metrics(self) -> None:
-        """Raises: UsageError unless each table of [metrics] says metrics, and the boards that they make rank one way."""
+        """Raises: UsageError unless each table of [metrics] says metrics, and those of one kind of target share a scale."""
         whose = {METRICS[name].kind: (name, "the suite's") for name in listed_metrics(self.metric)}
         for dataset, table in self.metrics.items():
             where = f"[metrics.{_toml(dataset)}]"
@@ -142,11 +142,10 @@ class Suite:
             if "metric" in table:
                 own = METRICS[table["metric"]]
                 first, of = whose.setdefault(own.kind, (own.name, f"that of {dataset}"))
-                if METRICS[first].higher_is_better != own.higher_is_better:
-                    high, low = (own.name, first) if own.higher_is_better else (first, own.name)
+                if METRICS[first].scale != own.scale:
                     raise UsageError(
-                        f"metric of {where} is {own.name} and {of} {first}; of {high} higher is better, of {low} lower, and one board "
-                        f"ranks one way: run {dataset} in a suite of its own"
+                        f"metric of {where} is {own.name} and {of} {first}; one board averages its settings, so their metrics must share a "
+                        f"scale ({METRICS[first].scale_text} and {own.scale_text}): run {dataset} in a suite of its own"
                     )
 
     def on(self, dataset: str) -> Suite:
@@ -154,7 +153,14 @@ class Suite:
 
         The table of a dataset with its options wins over that of its name.
         """
-        return replace(self, **self.said_of(dataset), metrics={}) if self.metrics else self
+        own = self.said_of(dataset)
+        if not self.metrics:
+            return self
+        return replace(self, metric=own.get("metric", self.metric), selection=own.get("selection", self.selection), metrics={})
+
+    def metric_on(self, dataset: str) -> str:
+        """What ranks a dataset; see `on`."""
+        return self.on(dataset).metric
 
     def said_of(self, dataset: str) -> dict[str, str]:
         """What tables of [metrics] say of a dataset."""

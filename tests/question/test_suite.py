@@ -349,7 +349,10 @@ def test_a_metric_that_an_option_names_wins_over_the_tables_of_datasets():
         ({"metrc": "auroc"}, r"unknown key of \[metrics.\"digits\"\] 'metrc', did you mean 'metric'"),
         ({"metric": "aurocs"}, r"unknown metric in \[metrics.\"digits\"\] 'aurocs', did you mean 'auroc'"),
         ({"selection": 3}, r"unknown metric in \[metrics.\"digits\"\] '3'"),
-        ({"metric": "brier"}, "is brier and the suite's accuracy; of accuracy higher is better, of brier lower, .* in a suite of its own"),
+        (
+            {"metric": "brier"},
+            r"is brier and the suite's accuracy; .* share a scale \(accuracy from 0 to 1, higher is better and brier from 0 to 2, lower is better\)",
+        ),
         ("auroc", r"metrics must be tables, one a dataset, each headed \[metrics.DATASET\]"),
     ],
     ids=["key", "metric", "selection", "direction", "no table"],
