@@ -351,7 +351,7 @@ def test_a_metric_that_an_option_names_wins_over_the_tables_of_datasets():
         ({"selection": 3}, r"unknown metric in \[metrics.\"digits\"\] '3'"),
         (
             {"metric": "brier"},
-            r"is brier and the suite's accuracy; .* share a scale \(accuracy from 0 to 1, higher is better and brier from 0 to 2, lower is better\)",
+            r"is brier and the suite's accuracy; .* share a scale \(accuracy from 0 to 1, higher is better and brier from 0 to 2, lower",
         ),
         ("auroc", r"metrics must be tables, one a dataset, each headed \[metrics.DATASET\]"),
     ],
