@@ -362,7 +362,8 @@ class Comparison:
             of.setdefault(difference.table.metric, {})[difference.table.dataset] = None
         if len(of) < 2:
             return METRICS[self.metric].meaning
-        return "each dataset's own metric: " + "; ".join(f"{', '.join(datasets)} by {METRICS[name].meaning}" for name, datasets in of.items())
+        told = [f"{', '.join(datasets)} by {METRICS[name].meaning}" for name, datasets in of.items()]
+        return f"each dataset's own metric: {'; '.join(told)}"
 
     @property
     def word(self) -> str:
