@@ -76,7 +76,7 @@ def run(
         chosen, out = assemble(suite, asked, configs, out, tuned_for=tuned_for), path_of(out)
         kept = {"is_traced": is_traced, "keeps_weights": keep_weights, "shard": shard_of(shard)}
         where = place_for(place, jobs, chosen, per_gpu)
-        how = how_of(where, quiet, partial(Lines, chosen.metric), retry_failed=retry_failed, hooks=tuple(hooks), **kept)
+        how = how_of(where, quiet, partial(Lines, chosen.metric_on), retry_failed=retry_failed, hooks=tuple(hooks), **kept)
         with where:
             return tidy(resolve(chosen, out, how).records)
 

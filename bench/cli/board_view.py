@@ -40,7 +40,7 @@ def view(board: Board, columns: int, is_explained: bool = False) -> str:
     """All of a board."""
     blocks: list[str | Table] = [*head_of(board), *how_it_was_run(board)]
     for setting in board.settings:
-        blocks += [f"## {setting.title}", "", *_setting(board, setting), *in_words(setting, board.suite.metric, board.levels)]
+        blocks += [f"## {setting.title}", "", *_setting(board, setting), *in_words(setting, board.levels)]
         blocks += [*_surface(setting), *_groups(board, setting)]
     for curve in board.curves:
         blocks += [f"## Robustness: {curve.title}{', SYNTHETIC' * curve.synthetic}", "", _curve(curve), ""]
@@ -78,7 +78,7 @@ def _verdict(board: Board, settings: Sequence[SettingTable]) -> list[str]:
     said = ["## Verdict", ""]
     if len(settings) <= FEW:
         for setting in settings:
-            words = in_words(setting, board.suite.metric, board.levels) or [_untested(setting)]
+            words = in_words(setting, board.levels) or [_untested(setting)]
             said += [f"{setting.title}: {words[0]}" if len(board.settings) > 1 else words[0], ""]
     for kind in board.overall:
         said += in_short(board, kind) if len(kind.settings) > 1 else []
@@ -109,12 +109,12 @@ def _overall(board: Board, kind: Overall, by_setting: bool) -> list[str | Table]
         what = "each setting" if by_setting else "each dataset, over its settings"
         body = [[row.label, *(points(_mean(row, titles)) for titles in parts.values())] for row in kind.rows]
         head = ["Method", *parts]
-        blocks += [f"## Mean {board.suite.metric} in {what}{synthetic}", "", Table(head, body, WORDS, whole=True), ""]
+        blocks += [f"## Mean {kind.metric} in {what}{synthetic}", "", Table(head, body, WORDS, whole=True), ""]
     return [*blocks, f"## Over {count(len(kind.settings), 'setting')}{synthetic}", "", _overall_table(board, kind), ""]
 
 
 def _overall_table(board: Board, kind: Overall) -> Table:
-    score = f"Mean {board.suite.metric}"
+    score = f"Mean {kind.metric}"
     head = [
         "Ranks", "Method", "Role", "Group", "Mean rank", score, "Gap closed %", "Noise-AUC", "Drop", "Scored", "HP", "GFLOPs", "Pareto",
         "Audit", "Verified", "Flags",
@@ -141,7 +141,7 @@ def _setting(board: Board, setting: SettingTable) -> list[str | Table]:
     """A setting's table, and under it the test in one line."""
     printed = of_setting(board.printed, setting.setting)
     beside = cells_of(printed)
-    score = f"{board.suite.metric} ± SD (n)"
+    score = f"{setting.metric} ± SD (n)"
     head = [
         "Ranks", "Method", "Role", score, "95 % interval", "Verdict", "vs best [95 %], Holm p", "Above floor", "Gap closed %", "GFLOPs",
         "Pareto", "Verified", "Flags", "Printed",

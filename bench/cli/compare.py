@@ -82,13 +82,12 @@ def compare(a: str, b: str, as_json: bool, is_explained: bool, **options: Any) -
 def _blocks(found: Comparison, is_explained: bool) -> Iterator[str | Table]:
     """The page of a comparison as one reads a terminal, from its end: numbers, what they say of each setting, the answer."""
     from bench.comparison.page import ON_BOARD, notes_on, numbers, opening, over_settings, paragraph, patterns_of
-    from bench.stats.metrics import METRICS
     from bench.text import times
 
-    yield from (f"# {found.a} against {found.b}", "", f"Measured by {METRICS[found.metric].meaning}{times().replace(' x', '; x')}.", "")
+    yield from (f"# {found.a} against {found.b}", "", f"Measured by {found.measured}{times().replace(' x', '; x')}.", "")
     yield from (f"> **Warning:** {warning}." for warning in found.warnings)
     if found.exploratory:
-        yield from ("", f"**Exploratory**: {found.metric} is not the primary metric of these results; what it shows is a question.")
+        yield from ("", f"**Exploratory**: {found.word} is not the primary metric of these results; what it shows is a question.")
     yield from ("", numbers(found), "")
     yield from ["Not compared:", *(f"- {setting}" for setting in found.left_out), ""] if found.left_out else []
     yield from [*(f"- {note}" for note in found.notes), ""]

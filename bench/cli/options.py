@@ -244,7 +244,7 @@ def how(place: Place, **given: Any) -> How:
     return How(place=place, command=typed_command(), **{"warn": say_aside, **given})
 
 
-def progress(metric: str, quiet: bool, verbose: bool):
+def progress(metric: str | Callable[[str], str], quiet: bool, verbose: bool):
     from bench.grid.progress import Bars, Lines, Progress
 
     if quiet:

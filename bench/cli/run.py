@@ -108,7 +108,7 @@ def run(
         where = held.enter_context(place_of(place, jobs, chosen.machine, per_gpu, chosen.limits.memory, is_mixed))
         done = how(
             where, wait=wait, retry_failed=retry_failed, shard=part, is_traced=is_traced, keeps_weights=keeps_weights,
-            progress=partial(progress, chosen.metric, quiet, verbose), say=say(quiet),
+            progress=partial(progress, chosen.metric_on, quiet, verbose), say=say(quiet),
         )  # fmt: skip
         if dry_run:
             _foretell(chosen, out, done, as_json, quiet)

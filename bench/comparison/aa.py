@@ -29,7 +29,7 @@ LEAST_SEEDS = 4  # two for each name
 class SelfTest:
     """How often one method was called better or worse than itself, before any correction."""
 
-    metric: str
+    metric: str  # by which; of several datasets with their own, all of them
     p: Mapping[tuple[str, str], tuple[float, ...]]  # (method, setting) -> p of each way to halve the seeds; the first: even and odd ones
     left_out: tuple[str, ...]  # (method, setting) with too few seeds, in words
 
@@ -79,19 +79,21 @@ def self_test(answers: Answers, methods: Iterable[str], halvings: int = 20) -> S
             of_setting[trial.label, trial.setting.title].append(record)
     found: dict[tuple[str, str], tuple[float, ...]] = {}
     left_out = []
+    metrics: dict[tuple[str, str], str] = {}
     for key, asked in of_setting.items():
         predictions = answers.of(asked).predictions
         here = [record for record in asked if record.trial.id in predictions]
         if not here:
             continue
+        metric = metrics[key] = answers.metric_of(here[0])
         own = [predictions[record.trial.id] for record in here]
-        scores = np.array([record.metrics[suite.metric] for record in here])
+        scores = np.array([record.metrics[metric] for record in here])
         if len(here) < LEAST_SEEDS or not np.isfinite(scores).all():
             left_out.append(f"{key[0]} on {key[1]}: {count(len(here), 'seed')}, needs {LEAST_SEEDS} with a score")
         elif np.ptp(scores) == 0:
             left_out.append(f"{key[0]} on {key[1]}: every seed has the same score")
         else:
-            values = np.stack([pseudo_values(suite.metric, x.target, x.scores) for x in own])
+            values = np.stack([pseudo_values(metric, x.target, x.scores) for x in own])
             rng = stream(0, "statistics", "self-test", *key)
             orders = [rng.permutation(len(here) // 2 * 2) for _ in range(halvings - 1)]
             further = [crossed_test(values[i[::2]], values[i[1::2]], scores[i[::2]], scores[i[1::2]]).p for i in orders]
@@ -100,7 +102,7 @@ def self_test(answers: Answers, methods: Iterable[str], halvings: int = 20) -> S
         raise UsageError(
             f"a self-test needs {LEAST_SEEDS} finished seeds of a method whose scores vary, in some setting; run more with --seeds"
         )
-    return SelfTest(suite.metric, found, tuple(left_out))
+    return SelfTest(" and ".join(dict.fromkeys(metrics[key] for key in found)), found, tuple(left_out))
 
 
 def _p(suite: Suite, records: Sequence[Record], predictions: Mapping[str, Predictions]) -> float:

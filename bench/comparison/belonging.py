@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from bench.errors import UsageError, unknown
 from bench.names import Setting, bare_choice, method_label, one_choice, parse_choice
+from bench.question.suite import Suite
 from bench.records.record import Record
 
 ALLOW = ("protocols", "data", "commits", "hardware")  # what may be mixed if the caller says so
@@ -73,8 +74,17 @@ def shared_settings(records: Sequence[Record], a: str, b: str) -> tuple[set[Sett
     return shared, [f"{key.title}: no trial of {other}" for label, other in ((a, b), (b, a)) for key in found[label] if key not in shared]
 
 
-def check_together(own: Sequence[Record], allowed: Sequence[str]) -> None:
-    """Refuse duplicates, and records that do not belong together. Raises: UsageError."""
+def _selection(record: Record, suite: Suite) -> str:
+    """What selected a checkpoint: the suite's, where that is what it asks of the dataset."""
+    asked = suite.on(record.trial.dataset_choice).selection
+    return suite.selection if record.trial.selection == asked else record.trial.selection
+
+
+def check_together(own: Sequence[Record], allowed: Sequence[str], suite: Suite) -> None:
+    """Refuse duplicates, and records that do not belong together: what selects is one metric, unless the suite says others of datasets.
+
+    Raises: UsageError.
+    """
     done = [record for record in own if record.status == "done"]
     seen: set[tuple[str, Setting, int]] = set()
     for record in done:
@@ -82,7 +92,7 @@ def check_together(own: Sequence[Record], allowed: Sequence[str]) -> None:
         if trial in seen:
             raise UsageError(f"two finished trials of {trial[0]}, seed {trial[2]}, on {trial[1].title}; keep one of them")
         seen.add(trial)
-    ways = {(record.trial.selection, record.trial.vary, record.trial.fixed_seed, record.trial.harness) for record in own}
+    ways = {(_selection(record, suite), record.trial.vary, record.trial.fixed_seed, record.trial.harness) for record in own}
     own_runs = [record for record in done if not record.is_reproduced]  # of the others it was shown that another machine gives the same
     commits = {record.provenance.code for record in own_runs}
     budgets: dict[tuple[str, Setting], set[str]] = defaultdict(set)

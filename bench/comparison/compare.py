@@ -1,8 +1,9 @@
 """Two methods, A and B, from records and predictions alone: setting by setting, and over all settings, in numbers and in words.
 
-Free of torch. The rules: one declared metric; the crossed seed x sample test in each setting; Holm over the settings (Benjamini and
-Hochberg for any other metric, marked exploratory); Wilcoxon's test over settings, one value a dataset for claims about datasets;
-nothing is tested that the data cannot answer; records that do not belong together are refused unless the caller accepts it.
+Free of torch. The rules: one declared metric, of a dataset where the suite says so; the crossed seed x sample test in each setting; Holm
+over the settings (Benjamini and Hochberg for any other metric, marked exploratory); Wilcoxon's test over settings, one value a dataset
+for claims about datasets; nothing is tested that the data cannot answer; records that do not belong together are refused unless the
+caller accepts it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from bench.comparison.page import markdown, opening
 from bench.data.grammar import parse_protocol
 from bench.errors import UsageError, unknown
 from bench.leaderboard import SettingTable, build
-from bench.leaderboard.rows import one_question_each
+from bench.leaderboard.rows import SEVERAL, one_metric, one_question_each
 from bench.leaderboard.standing import families_of
 from bench.methods.catalog import FLOOR, UNRANKED
 from bench.names import Setting
-from bench.question.suite import Suite
+from bench.question.suite import Suite, with_options
 from bench.records.answers import Answers, by_setting
 from bench.records.predictions import Predictions
 from bench.records.record import Record
@@ -56,13 +57,14 @@ def compare(
     setting's mask, wins and losses are counted by observed pattern. `notes` join those of the comparison itself.
     Where the suite added seeds until this pair was resolved, its planned looks are tested, every p and interval allows for them, and
     trials beyond the last complete look are left out by name.
+    Without a `metric`, each dataset is scored by its own where the suite has one for it.
     Raises: UsageError if a method or metric is not known, no setting has both, records that do not belong together are mixed, or
     the two were scored on different test samples.
     """
     suite, records = answers.suite, answers.records
-    metric = metric or suite.metric
-    if metric not in METRICS:
+    if metric is not None and metric not in METRICS:
         raise unknown("metric", metric, METRICS)
+    asked = suite if metric is None else with_options(suite, {"metric": metric})
     levels = suite.levels if rope is None else replace(suite.levels, rope=rope)
     if not 0 < levels.rope < 1:
         raise UsageError(f"the margin that does not matter must be above 0 and below 100 points, got {100 * levels.rope:g}")
@@ -76,19 +78,21 @@ def compare(
     chosen = in_settings(records, settings)
     shared, left_out = shared_settings(chosen, a, b)
     own = [record for record in chosen if record.trial.label in (a, b) and record.setting in shared]
-    check_together(own, allowed)
+    check_together(own, allowed, suite)
     pairs = [{called(name, records) for name in pair} for pair in suite.looks.pairs]
     sizes = _planned_looks(suite, pairs, a, b)
     own, left_over = _up_to_last_look(own, suite, sizes, (a, b)) if sizes else (own, [])
     here = answers.of(own)
-    board = build(replace(here, suite=replace(suite, metric=metric, until_resolved=(), max_seeds=0), audits=()))
+    board = build(replace(here, suite=replace(asked, until_resolved=(), max_seeds=0), audits=()))
     found, of_setting = [], by_setting(own)
     for table in board.settings:
         one = here.of(of_setting[table.setting])
-        pair = _Pair(metric, a, b, levels, one.records, one.predictions, observed or {})
+        pair = _Pair(table.metric, a, b, levels, one.records, one.predictions, observed or {})
         found.append(_with_looks(pair, table, suite, sizes) if sizes else _difference(pair, table))
     found = _beside_board(found, replace(answers.of([record for record in chosen if record.setting in shared]), suite=board.suite))
-    confirmatory = metric == suite.metric
+    word = one_metric(board.settings)
+    metric = asked.metric if word == SEVERAL else word
+    confirmatory = all(asked.on(name).metric == suite.on(name).metric for name in {record.trial.dataset_choice for record in own})
     correction = "Holm" if confirmatory else "Benjamini-Hochberg"
     correct = stats.holm if confirmatory else stats.benjamini_hochberg
     differences: list[Difference] = []
@@ -109,7 +113,7 @@ def compare(
                 replace(difference, p_adjusted=q, tests=tests, near=float(near), far=float(far)) for difference, q, near, far in adjusted
             ]
             differences += group
-            across.append(_across(metric, group, chosen, levels, synthetic, "protocols" in allowed))
+            across.append(_across(group, chosen, levels, synthetic, "protocols" in allowed))
     warnings = (*board.warnings, *_grown(pairs, a, b))
     result = Comparison(
         a, b, metric, levels, correction, tuple(differences), tuple(across), tuple(left_out), warnings, board.provenance,
@@ -289,9 +293,7 @@ def _patterns(table: SettingTable, observed: np.ndarray, arrays: list[list[Predi
     return tuple(sorted(found, key=lambda pattern: (-pattern.n, pattern.observed)))
 
 
-def _across(
-    metric: str, group: Sequence[Difference], records: Sequence[Record], levels: Levels, synthetic: bool, mixed_protocols: bool
-) -> Across:
+def _across(group: Sequence[Difference], records: Sequence[Record], levels: Levels, synthetic: bool, mixed_protocols: bool) -> Across:
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     complete: dict[tuple[str, str], bool] = {}
     filled: list[str] = []
@@ -301,11 +303,11 @@ def _across(
         table = found.table
         first = asked[id(table)]  # under two names of the same data a setting has one value, their mean
         key = first.question[0], first.title
-        a, b = METRICS[metric].sign * np.array([found.a.mean, found.b.mean])
+        a, b = METRICS[table.metric].sign * np.array([found.a.mean, found.b.mean])
         is_complete = not (math.isnan(a) or math.isnan(b)) and all(row.n == row.planned for row in (found.a, found.b))
         if math.isnan(a) or math.isnan(b):
             here = [record for record in records if record.setting == table.setting]
-            a, b = _filled(metric, a, b, here)
+            a, b = _filled(table.metric, a, b, here)
             (left_out if math.isnan(a) else filled).append(table.title)
         if math.isfinite(a):
             values[key].append(float(a - b))

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench import stats
 from bench.leaderboard import Row, SettingTable
+from bench.leaderboard.rows import one_metric
 from bench.seeds import stream
 from bench.stats.levels import ALPHA, Levels
 from bench.stats.metrics import METRICS
@@ -205,6 +206,7 @@ class Difference:
             "protocol": table.protocol,
             "noise": table.noise,
             "synthetic": table.synthetic,
+            "metric": table.metric,
             "test_rows": table.test_rows,
             "a": _side(self.a),
             "b": _side(self.b),
@@ -336,7 +338,7 @@ class Comparison:
 
     a: str
     b: str
-    metric: str
+    metric: str  # of all settings; where datasets have their own, the one of the others
     levels: Levels
     correction: str  # Holm, or Benjamini-Hochberg for a metric that is not the suite's: exploratory
     differences: tuple[Difference, ...]
@@ -353,6 +355,22 @@ class Comparison:
         return self.correction != "Holm"
 
     @property
+    def measured(self) -> str:
+        """What every score says; where datasets have metrics of their own, for each of them."""
+        of: dict[str, dict[str, None]] = {}
+        for difference in self.differences:
+            of.setdefault(difference.table.metric, {})[difference.table.dataset] = None
+        if len(of) < 2:
+            return METRICS[self.metric].meaning
+        told = [f"{', '.join(datasets)} by {METRICS[name].meaning}" for name, datasets in of.items()]
+        return f"each dataset's own metric: {'; '.join(told)}"
+
+    @property
+    def word(self) -> str:
+        """What a difference over all settings is in: the one metric, or `score` of each dataset's own."""
+        return one_metric(difference.table for difference in self.differences) or self.metric
+
+    @property
     def higher_is_better(self) -> bool:
         return METRICS[self.metric].higher_is_better
 
@@ -362,7 +380,7 @@ class Comparison:
     def as_json(self) -> dict[str, object]:
         """The documented shape: {"settings": [...], "across": {...}}, with `across_synthetic` if both kinds are there; NaN becomes null."""
         across = {"across": self.across[0].as_json(), **({"across_synthetic": self.across[1].as_json()} if len(self.across) > 1 else {})}
-        head = {"a": self.a, "b": self.b, "metric": self.metric, "higher_is_better": self.higher_is_better, "rope": self.levels.rope}
+        head = {"a": self.a, "b": self.b, "metric": self.word, "higher_is_better": self.higher_is_better, "rope": self.levels.rope}
         rules = {"alpha": self.levels.alpha, "correction": self.correction, "exploratory": self.exploratory}
         notes = {
             "summary": self.summary,

@@ -11,6 +11,7 @@ import numpy as np
 from bench import stats
 from bench.comparison.differences import Across, Comparison, Difference, Looks, Pattern, not_applicable
 from bench.leaderboard import Row
+from bench.leaderboard.rows import SEVERAL
 from bench.leaderboard.widths import fitted
 from bench.stats.metrics import METRICS, in_its_unit
 from bench.text import Table, and_list, count, end_of_interval, factor, p_equals, p_text, points, showing, signed, times
@@ -47,9 +48,9 @@ def markdown(found: Comparison) -> str:
     """The whole page, as `Comparison.text` holds it."""
     lines = [f"# {found.a} against {found.b}", "", opening(found), ""]
     lines += [f"> **Warning:** {warning}." for warning in found.warnings] + ([""] if found.warnings else [])
-    lines += [f"Measured by {METRICS[found.metric].meaning}{times().replace(' x', '; x')}.", ""]
+    lines += [f"Measured by {found.measured}{times().replace(' x', '; x')}.", ""]
     if found.exploratory:
-        lines += [f"**Exploratory**: {found.metric} is not the primary metric of these results; treat what it shows as a question.", ""]
+        lines += [f"**Exploratory**: {found.word} is not the primary metric of these results; treat what it shows as a question.", ""]
     lines += [ON_BOARD, ""] if any(difference.board_pairs for difference in found.differences) else []
     for difference in found.differences:
         lines += [paragraph(found, difference), ""]
@@ -92,19 +93,20 @@ def opening(found: Comparison) -> str:
 
 def _opening_of_one(found: Comparison, difference: Difference) -> str:
     estimate, verdict = difference.estimate, difference.verdict
+    size = _size(found, estimate.difference, difference.table.metric)
     where = f"On {difference.table.title}"
     if math.isnan(estimate.difference):
         return f"{where} {found.a} and {found.b} cannot be compared, for there are no scores to compare."
     if verdict == "equivalent":
-        return f"{where} {found.a} and {found.b} are equally good for practical purposes: {_size(found, estimate.difference)}."
+        return f"{where} {found.a} and {found.b} are equally good for practical purposes: {size}."
     if verdict == "undecided":
         return (
-            f"{where} these runs do not tell whether {found.a} or {found.b} is better: {_size(found, estimate.difference)}, which "
+            f"{where} these runs do not tell whether {found.a} or {found.b} is better: {size}, which "
             "can be chance. That does not make them equal."
         )
     winner, loser = (found.a, found.b) if verdict == "better" else (found.b, found.a)
     doubt = "" if difference.beyond_rope else " Whether the difference is large enough to matter is not certain."
-    return f"{where} {winner} is better than {loser}: {_size(found, estimate.difference)}, more than chance would explain.{doubt}"
+    return f"{where} {winner} is better than {loser}: {size}, more than chance would explain.{doubt}"
 
 
 def _opening_of_many(found: Comparison, across: Across) -> str:
@@ -126,7 +128,7 @@ def _opening_of_many(found: Comparison, across: Across) -> str:
     if across.reason:
         low, high = _points(across.values.min()), _points(across.values.max())
         return f"{first} The differences run from {low} to {high}{_word()} (above 0, {found.a} is ahead)."
-    size = _size(found, float(across.values.mean()))
+    size = _size(found, float(across.values.mean()), found.word)
     if across.signed_rank.reason:
         return f"{first} On average {size}; so few settings do not tell whether that would hold in others."
     if across.verdict == "equivalent":
@@ -149,18 +151,18 @@ def _for_other_datasets(across: Across) -> str:
     return f"{held} the {test.n} datasets, one value each ({p_equals(test.p)})"
 
 
-def _size(found: Comparison, difference: float) -> str:
+def _size(found: Comparison, difference: float, metric: str) -> str:
     """How large, in samples of 100 where the metric counts samples."""
     leader, other = (found.a, found.b) if difference > 0 else (found.b, found.a)
     if abs(difference) < _too_small():
         return f"{found.a} and {found.b} score the same"
     size = points(abs(difference))
     if factor() == 1:
-        return f"{leader} is ahead of {other} by {size} of {found.metric}"
+        return f"{leader} is ahead of {other} by {size} of {metric}"
     word = "point" if size == "1.0" else "points"
-    if found.metric == "accuracy":
+    if metric == "accuracy":
         return f"{leader} is right on {size} more of 100 samples than {other}"
-    return f"{leader} is ahead of {other} by {size} {word} of {found.metric}"
+    return f"{leader} is ahead of {other} by {size} {word} of {metric}"
 
 
 def _how_many(found: int, n: int, verdict: str) -> str:
@@ -316,13 +318,14 @@ def numbers(found: Comparison) -> Table:
     body = []
     for difference in found.differences:
         estimate, effect = difference.estimate, difference.effect
+        title = difference.table.title + (f", {difference.table.metric}" if found.word == SEVERAL else "")
         low, high = difference.interval
         span = "" if math.isnan(low) else f" [{end_of_interval(low)}, {end_of_interval(high)}]"
         seeds, what = difference.seeds_needed
         star = "*" if difference.verdict in ("better", "worse") and difference.beyond_rope else ""
         body.append(
             [
-                difference.table.title, _spread(difference.a), _spread(difference.b), _points(estimate.difference) + span,
+                title, _spread(difference.a), _spread(difference.b), _points(estimate.difference) + span,
                 f"{effect.cliffs_delta:+.2f} {effect.magnitude}" if effect else "n/a",
                 not_applicable(estimate.reason) or p_text(difference.p), p_text(difference.p_adjusted),
                 *([p_text(difference.board_p)] if on_board else []), difference.verdict + star,

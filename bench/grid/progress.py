@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import TextIO
 
 from tqdm import tqdm
@@ -60,11 +61,14 @@ class Progress:
 
 
 class Lines(Progress):
-    """One line a finished trial, and one now and then for a slow one; with `verbose`, one line an epoch."""
+    """One line a finished trial, and one now and then for a slow one; with `verbose`, one line an epoch.
+
+    `metric` is what is told of a trial: one for all, or what a dataset is ranked by.
+    """
 
     unit = "trial"
 
-    def __init__(self, metric: str, verbose: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(self, metric: str | Callable[[str], str], verbose: bool = False, stream: TextIO | None = None) -> None:
         self.metric, self.verbose = metric, verbose
         self.stream = stream or sys.stderr
         self.count = self.planned = 0
@@ -101,7 +105,8 @@ class Lines(Progress):
         if record.status != "done":
             return f"{'lost' if record.status == 'planned' else record.status} {describe(record.trial)}: {record.reason}"
         total = record.facts.seconds.get("total", 0.0)
-        metric = next((name for name in listed_metrics(self.metric) if name in record.metrics), record.trial.selection)
+        asked = self.metric(record.trial.dataset_choice) if callable(self.metric) else self.metric
+        metric = next((name for name in listed_metrics(asked) if name in record.metrics), record.trial.selection)
         return f"done {describe(record.trial)}: {metric} {record.metrics[metric]:.4f} in {total:.1f} s"
 
     def say(self, line: str) -> None:
@@ -129,7 +134,7 @@ def score_so_far(trial: Trial, reached: Reached) -> str:
 class Bars(Lines):
     """A bar for the run with the time left, and under it an epoch bar for each trial that takes longer than a moment."""
 
-    def __init__(self, metric: str, verbose: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(self, metric: str | Callable[[str], str], verbose: bool = False, stream: TextIO | None = None) -> None:
         super().__init__(metric, verbose, stream)
         self.rows: dict[str, tqdm] = {}
         self.running: dict[str, tuple[Trial, float, Reached | None]] = {}

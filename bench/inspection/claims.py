@@ -35,6 +35,7 @@ from bench.records.verification import Check
 from bench.registry import code as source_code
 from bench.registry.text import digest
 from bench.stats.kinds import Kind, kind_of
+from bench.stats.metrics import listed_metrics
 from bench.text import count, listed
 
 TINY = 1e-9  # probabilities of a row sum to 1, and shares are equal, up to this
@@ -151,7 +152,10 @@ def budget(here: Here) -> Check:
     suite, wrong = here.bundle.suite, []
     for record in here.bundle.line:
         trial, where = record.trial, f"trial {record.trial.id}"
-        for key in ("selection", "vary", "fixed_seed"):
+        asked_selection = suite.on(trial.dataset_choice).selection
+        if trial.selection not in listed_metrics(asked_selection):
+            wrong.append(f"{where} has selection {trial.selection!r}, the question {asked_selection!r}")
+        for key in ("vary", "fixed_seed"):
             if getattr(trial, key) != getattr(suite, key):
                 wrong.append(f"{where} has {key} {getattr(trial, key)!r}, the question {getattr(suite, key)!r}")
         asked = {**suite.training, **suite.configs.get(bare(trial.method), {}), **suite.budgets.get(bare(trial.dataset), {})}

@@ -78,7 +78,7 @@ def build(answers: Answers, printed: Iterable[Printed] = (), by: Sequence[str] |
         warnings_of(answers, records, by_setting, first, refused),
         provenance_line(done),
         tuple(answers.commands),
-        of_board(printed, records, suite.metric),
+        of_board(printed, records, answers.metric_of),
         answers.folder,
         tuple(winner for winner in winners if any(winner.made(record.trial) for record in records)),
         answers.withheld,
@@ -107,11 +107,11 @@ def _of_settings(
     for group in groups.values():
         scores: dict[Setting, dict[str, Scores]] = {}
         for setting in group:
-            here = answers.of(records[setting])
-            scores[setting] = scores_in(answers.suite.metric, here.records, here.predictions)
+            here = answers.in_setting(records[setting])
+            scores[setting] = scores_in(here.suite.metric, here.records, here.predictions)
             tables[setting] = _with_groups(_setting_table(here, setting, scores[setting], audited), here, scores[setting], by)
             refused[setting] = refusal(list(scores[setting].values()))
-        curves |= _curves(answers.suite.metric, sorted((tables[setting] for setting in group), key=_order), scores, answers.suite.levels)
+        curves |= _curves(sorted((tables[setting] for setting in group), key=_order), scores, answers.suite.levels)
         kept |= {setting: {label: one.without_samples() for label, one in methods.items()} for setting, methods in scores.items()}
     return [tables[s] for s in records], {s: kept[s] for s in records}, curves, {s: why for s in records if (why := refused[s])}
 
@@ -212,6 +212,8 @@ def _setting_table(
         concerns=tuple(dict.fromkeys(concern for record in done for concern in record.facts.concerns)),
         beats_floor=standing.beats_floor,
         unit=unit_of(metric, facts),
+        metric=metric,
+        selection=suite.selection,
     )
 
 
@@ -380,9 +382,7 @@ def _overall_row(
     )
 
 
-def _curves(
-    metric: str, settings: Sequence[SettingTable], by_setting: Mapping[Setting, Mapping[str, Scores]], levels: Levels
-) -> dict[CurveKey, Curve]:
+def _curves(settings: Sequence[SettingTable], by_setting: Mapping[Setting, Mapping[str, Scores]], levels: Levels) -> dict[CurveKey, Curve]:
     """One for every dataset, combination and shape of protocol with two missing rates and more; real and synthetic ones apart."""
     groups: dict[CurveKey, list[SettingTable]] = defaultdict(list)
     for setting in settings:
@@ -396,7 +396,7 @@ def _curves(
         mixed = "; ".join(mixtures([record for level in along for one in level.values() for record in one.done]))
         intervals = [{row.label: row.interval for row in setting.rows} for setting in group]
         noise = [setting.noise for setting in group if setting.noise is not None]
-        curves[key] = curve_of(metric, key[1:], group[0].synthetic, noise, along, intervals, levels, mixed)
+        curves[key] = curve_of(group[0].metric, key[1:], group[0].synthetic, noise, along, intervals, levels, mixed)
     return curves
 
 

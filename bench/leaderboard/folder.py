@@ -52,7 +52,7 @@ def publish(folder: Path, answers: Answers, printed: Iterable[Printed] = (), dra
     entries = [json.dumps(asdict(finding)) for finding in answers.audits if (bare_choice(finding.label), finding.version) in shown]
     (folder / "audit.json").write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
     (folder / FILE).unlink(missing_ok=True)
-    beside = of_board(printed, answers.records, answers.suite.metric)
+    beside = of_board(printed, answers.records, answers.metric_of)
     if beside:
         (folder / FILE).write_text(to_csv(beside), encoding="utf-8")
     lines = [json.dumps(record.as_line(), sort_keys=True) for record in answers.records]

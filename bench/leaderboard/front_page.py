@@ -30,7 +30,7 @@ from bench.leaderboard.page_parts import (
     where_from,
 )
 from bench.leaderboard.plots import Main, main_of
-from bench.leaderboard.rows import Board, Overall, OverallRow
+from bench.leaderboard.rows import SEVERAL, Board, Overall, OverallRow, by_dataset
 from bench.leaderboard.setting_page import curve_section, dataset_page, setting_section
 from bench.leaderboard.significance import Across, Family, rank_set
 from bench.leaderboard.widths import fitted
@@ -41,6 +41,10 @@ from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS, in_its_unit
 from bench.text import NA, agreeing, cost_text, count, listed, p_equals, percent, points, times
 
+SEVERAL_METRICS = (
+    "Settings are ranked each by its own metric, so ranks and the gap closed compare what can be compared; mean scores, and tests on "
+    "differences, take a point of one metric as a point of another."
+)
 RANKS = "mean ranks; a bar joins methods within the critical difference"
 
 
@@ -115,7 +119,7 @@ def _pictures(board: Board, kind: Overall, plots: Sequence[str]) -> list[str]:
     texts = {files.picture(*key): _text_of(board, key) for key in main.keys}
     lines = shown_pictures(plots, texts)
     lines += [_not_all(main), ""] if main.left_out else []
-    lines += shown_pictures(plots, {files.picture("cost", kind.what): f"mean {board.suite.metric} against GFLOPs, with the Pareto front"})
+    lines += shown_pictures(plots, {files.picture("cost", kind.what): f"mean {kind.metric} against GFLOPs, with the Pareto front"})
     return lines
 
 
@@ -124,7 +128,7 @@ def _text_of(board: Board, key: Sequence[str]) -> str:
     if key[0] == "intervals":
         return "ranks that each method may have: a bar from the best to the worst, a mark at the mean rank"
     setting = next(setting for setting in board.settings if setting.setting == tuple(key[1:]))
-    return f"{setting.title}: mean {board.suite.metric} of each method with its 95 % interval, floor and ceiling"
+    return f"{setting.title}: mean {setting.metric} of each method with its 95 % interval, floor and ceiling"
 
 
 def _not_all(main: Main) -> str:
@@ -136,14 +140,15 @@ def in_short(board: Board, kind: Overall) -> list[str]:
     ranked = [row for row in kind.rows if row.role not in UNRANKED.values()]
     n, planned = sum(row.n for row in kind.rows), sum(row.planned for row in kind.rows)
     seeds = sorted({seed for setting in kind.settings for seed in setting.seeds})
-    metric, lower = board.suite.metric, "" if METRICS[board.suite.metric].higher_is_better else ", lower is better"
+    metric = by_dataset(kind.settings, "metric", board.suite.metric)
+    lower = "" if METRICS[board.suite.metric].higher_is_better else ", lower is better"
     said = [
         f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.distinct), 'setting')} on "
         f"{count(len(kind.datasets), 'SYNTHETIC dataset' if kind.synthetic else 'real dataset')}, {count(len(seeds), 'seed')}; {n:,} of "
         f"{planned:,} {agreeing(planned, 'trial', 'trials')} gave a score ({metric}{times()}{lower})."
     ]
     over = kind.across
-    said += _flat(kind, metric)
+    said += _flat(kind)
     if over is None:
         return [*said, ""]
     placed = [row for row in ranked if row.mean_rank is not None]
@@ -173,12 +178,14 @@ def in_short(board: Board, kind: Overall) -> list[str]:
     return [*said, _other_datasets(over, board.levels), ""]
 
 
-def _flat(kind: Overall, metric: str) -> list[str]:
-    """That in some settings nothing beats the constant predictor."""
+def _flat(kind: Overall) -> list[str]:
+    """That in some settings nothing beats the constant predictor, by metric."""
     flat = [setting for setting in kind.settings if is_flat(setting)]
     if len(flat) == len(kind.settings) == 1:
-        return [f"But {flat_line(flat, metric)}."]
-    return [f"In {len(flat)} of {count(len(kind.settings), 'setting')} {flat_line(flat, metric, 'there')}."] if flat else []
+        return [f"But {flat_line(flat, flat[0].metric)}."]
+    of = {metric: [setting for setting in flat if setting.metric == metric] for metric in dict.fromkeys(s.metric for s in flat)}
+    whole = count(len(kind.settings), "setting")
+    return [f"In {len(found)} of {whole} {flat_line(found, metric, 'there')}." for metric, found in of.items()]
 
 
 def _against_reference(kind: Overall, by_rank: Sequence[str], levels: Levels) -> list[str]:
@@ -252,7 +259,7 @@ def _over_datasets(over: Across, levels: Levels) -> list[str]:
 
 def _overall_tables(board: Board, kind: Overall, folded: bool) -> tuple[list[str], list[str]]:
     """Where the methods stand, and all else of them."""
-    head = ["Ranks", "Method", "Group", "Mean rank", f"Mean {board.suite.metric}", "Gap closed %"]
+    head = ["Ranks", "Method", "Group", "Mean rank", f"Mean {kind.metric}", "Gap closed %"]
     more = ["Method", "Noise-AUC", "Drop", "Scored", "HP", "GFLOPs", "Pareto", "Audit", "Verified", "Flags"]
     tuned = any(row.hp == "tuned" for row in kind.rows)
     body, further = [], []
@@ -308,6 +315,7 @@ def _overall_footer(kind: Overall, levels: Levels) -> list[str]:
     ties = shared_ranks([row for row in kind.rows if row.mean_rank is not None and row.label not in UNRANKED])
     lines += [f"Of the same mean rank: {ties}."] if ties else []
     lines += _without_floor(kind)
+    lines += [SEVERAL_METRICS] if kind.metric == SEVERAL else []
     return [" ".join(lines), ""]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 
 from bench.leaderboard.printed import FILE
-from bench.leaderboard.rows import TIMINGS, Board, OverallRow, Row, SettingTable
+from bench.leaderboard.rows import TIMINGS, Board, OverallRow, Row, SettingTable, by_dataset
 from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
 from bench.question.suite import Suite
@@ -32,7 +32,10 @@ def head_of(board: Board) -> list[str]:
 def how_it_was_run(board: Board) -> list[str]:
     suite = board.suite
     direction = "" if METRICS[suite.metric].higher_is_better else ", lower is better"
-    said = f"Primary metric: **{suite.metric}**{times()}{direction}. Checkpoint: best validation {suite.selection}. {_varies(suite)}"
+    first, *own = by_dataset(board.settings, "metric", suite.metric).split("; ")
+    metric = "; ".join([f"**{first}**", *own])
+    selection = by_dataset(board.settings, "selection", suite.selection)
+    said = f"Primary metric: {metric}{times()}{direction}. Checkpoint: best validation {selection}. {_varies(suite)}"
     lines = ["## How it was run", "", f"{said} Budget: {_budget(suite)}.", ""]
     chosen = [in_page(f"- {key} = {reason}.") for key, reason in suite.by_default.items()]
     return [*lines, "Chosen for these data, for nobody said otherwise:", "", *chosen, ""] if chosen else lines
@@ -155,10 +158,14 @@ FLOORS = {  # what the constant predictor says, by kind of target
 }
 
 
+SAME = {True: "predict one class for every sample", False: "give every sample the same scores, to four digits"}  # of a collapsed trial
+
+
 def how_to_read(board: Board, folded: bool) -> list[str]:
     metric = METRICS[board.suite.metric]
-    by_class = metric.by_class
-    same = "predict one class for every sample" if by_class else "give every sample the same scores, to four digits"
+    same = " or, by another metric, ".join(
+        dict.fromkeys(SAME[METRICS[name].by_class] for name in [setting.metric for setting in board.settings] or [metric.name])
+    )
     said = {
         "{rope}": board.levels.margin, "{collapsed}": same, "{floor}": FLOORS[metric.kind],
         "{points}": "the unit of the target" if metric.in_unit else "points",

@@ -42,24 +42,29 @@ def data_of(board: Board) -> dict[str, Data]:
 def _pictures(board: Board) -> dict[Key, Data]:
     """What each picture of the board is of, and its numbers."""
     found: dict[Key, Data] = {}
-    metric = board.suite.metric
-    shared = {"metric": metric, "higher_is_better": METRICS[metric].higher_is_better}
+
+    def by(setting: SettingTable) -> Data:
+        return {"metric": setting.metric, "higher_is_better": METRICS[setting.metric].higher_is_better}
+
     settings: dict[Key, SettingTable] = {("forest", *setting.setting): setting for setting in board.settings}
     for kind in board.overall:
         for key in main_of(kind).keys:
-            found[key] = intervals_data(kind) if key[0] == "intervals" else {"kind": "forest", **shared, **_forest_data(settings[key])}
+            found[key] = (
+                intervals_data(kind) if key[0] == "intervals" else {"kind": "forest", **by(settings[key]), **_forest_data(settings[key])}
+            )
         ranks = _ranks_data(kind)
         if ranks and not kind.mixed:
             found["ranks", kind.what] = {"kind": "ranks", **ranks}
         if len(kind.settings) > 1 and any(row.mean is not None for row in kind.rows):
-            found["cost", kind.what] = {"kind": "cost", "metric": metric, **_unit(kind.settings), **_cost_data(kind)}
+            found["cost", kind.what] = {"kind": "cost", "metric": kind.metric, **_unit(kind.settings), **_cost_data(kind)}
     for curve in board.curves:
-        of_curve = _unit([setting for setting in board.settings if setting.dataset == curve.dataset])
+        along = [setting for setting in board.settings if setting.dataset == curve.dataset]
+        of_curve = {**by(along[0]), **_unit(along)}
         for part, key in enumerate(curve.pictures if any(math.isfinite(row.area) for row in curve.rows) else ()):
-            found[key] = {"kind": "noise", **shared, **of_curve, **_noise_data(curve, part)}
+            found[key] = {"kind": "noise", **of_curve, **_noise_data(curve, part)}
     for setting in board.settings:
         if setting.surface:
-            own = {"metric": metric, **_unit([setting])}
+            own = {"metric": setting.metric, **_unit([setting])}
             found["surface", *setting.setting] = {"kind": "surface", **own, **_surface_data(setting.title, setting.surface)}
             if setting.surface.knows_more:
                 found["more", *setting.setting] = {"kind": "more", **own, **_more_data(setting.title, setting.surface)}

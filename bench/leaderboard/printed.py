@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,14 +146,19 @@ def _span(least: float) -> str:
     return f"from {least:g} to {MOST:g}" if math.isfinite(least) else f"up to {MOST:g}"
 
 
-def of_board(printed: Iterable[Printed], records: Iterable[Record], metric: str) -> tuple[Printed, ...]:
-    """Those that stand beside a row of the board of these records. Raises: UsageError if one is in another unit than the row."""
-    units = {(_sorted(record.setting), metric, record.trial.label): str(record.facts.target.get("unit", "")) for record in records}
+def of_board(printed: Iterable[Printed], records: Iterable[Record], metric_of: Callable[[Record], str]) -> tuple[Printed, ...]:
+    """Those that stand beside a row of the board of these records, each ranked by its metric.
+
+    Raises: UsageError if one is in another unit than the row.
+    """
+    units = {
+        (_sorted(record.setting), metric_of(record), record.trial.label): str(record.facts.target.get("unit", "")) for record in records
+    }
     found = tuple(one for one in printed if one.row in units)
     for one in found:
         unit = units[one.row]
-        if METRICS[metric].in_unit and one.unit != unit:
-            named = f"{metric} of {one.method} on {one.setting.dataset} from {one.source}"
+        if METRICS[one.metric].in_unit and one.unit != unit:
+            named = f"{one.metric} of {one.method} on {one.setting.dataset} from {one.source}"
             told, wanted = (f"in {text!r}" if text else "in no unit" for text in (one.unit, unit))
             raise UsageError(
                 f"column {UNIT} of printed numbers: {named} is {told}, and the board is {wanted}; convert mean and sd and write "

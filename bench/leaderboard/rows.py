@@ -20,6 +20,7 @@ from bench.question.winners import Winner
 from bench.stats.levels import Levels
 from bench.text import finite
 
+SEVERAL = "score"  # what settings are called to be scored by that have several metrics
 NOT_AUDITED = "not audited"
 COLLAPSED = "collapsed"
 DROPS = "drops modalities itself"  # heads a flag
@@ -104,6 +105,8 @@ class SettingTable:
     page: str = ""  # the file that shows it: settings of one dataset share a page, whatever its options
     unit: str = ""  # what its scores are in, where that is the unit of a target: only scores in one unit have a mean
     groups: tuple[GroupTable, ...] = ()  # its scores by groups of test samples, where they were asked for
+    metric: str = ""  # that ranks it
+    selection: str = ""  # metric that picked its checkpoints
     counts_as: str = ""  # the dataset it counts as in what is said of several: its own without options, or the first with the same data
 
     @property
@@ -183,6 +186,11 @@ class Overall:
     unit: str = ""  # of its scores, where others on the board are in another
 
     @property
+    def metric(self) -> str:
+        """What its scores are, in a word: the metric of all settings, or `score` where they have several."""
+        return one_metric(self.settings)
+
+    @property
     def what(self) -> str:
         return what_of(self.synthetic, self.unit)
 
@@ -224,6 +232,16 @@ class Board:
         return Files.of((setting.dataset for setting in self.settings), keys)
 
     @property
+    def metric(self) -> str:
+        """What its scores are, in a word: the metric of all settings, or `score` where they have several."""
+        return one_metric(self.settings) or self.suite.metric
+
+    @property
+    def own_metrics(self) -> dict[str, str]:
+        """The metric of each dataset, where they have several; else empty."""
+        return {s.dataset: s.metric for s in self.settings} if self.metric == SEVERAL else {}
+
+    @property
     def levels(self) -> Levels:
         return self.suite.levels
 
@@ -249,6 +267,7 @@ class Board:
         for setting in self.settings:
             rows = [_row_json(row) for row in setting.rows]
             head = {"dataset": setting.dataset, "combination": setting.combination, "protocol": setting.protocol, "noise": setting.noise}
+            head |= {"metric": setting.metric} if self.own_metrics else {}
             bounds = {
                 "floor": setting.floor,
                 "beats_floor": setting.beats_floor,
@@ -264,7 +283,7 @@ class Board:
             by = {"groups": [found.as_json() for found in setting.groups]} if setting.groups else {}
             settings.append({**head, **bounds, "rows": rows, "surface": surface, "printed": printed, **by})
         overall = [_row_json(row) for kind in self.overall for row in kind.rows]
-        return finite({"metric": self.suite.metric, "settings": settings, "overall": overall, "warnings": list(self.warnings)})
+        return finite({"metric": self.metric, "settings": settings, "overall": overall, "warnings": list(self.warnings)})
 
 
 def _row_json(row: Row | OverallRow) -> dict[str, object]:
@@ -275,6 +294,26 @@ def _row_json(row: Row | OverallRow) -> dict[str, object]:
 def what_of(synthetic: bool, unit: str) -> str:
     """Settings that are looked at together, in words: what families of tests over them are called by."""
     return ("synthetic" if synthetic else "real") + (f" {unit}" if unit else "")
+
+
+def one_metric(settings: Iterable[SettingTable]) -> str:
+    """The metric of settings in a word; empty without any setting."""
+    names = {setting.metric for setting in settings}
+    return SEVERAL if len(names) > 1 else next(iter(names), "")
+
+
+def by_dataset(settings: Iterable[SettingTable], key: str, first: str) -> str:
+    """What settings are ranked or selected by (`key`), and which dataset by what else: `accuracy; auroc on eicu-demo`.
+
+    The suite's own, `first`, needs no datasets beside it.
+    """
+    of: dict[str, dict[str, None]] = {}
+    for setting in settings:
+        of.setdefault(getattr(setting, key), {})[setting.dataset] = None
+    if len(of) < 2:
+        return next(iter(of), first)
+    order = sorted(of, key=lambda name: name != first)
+    return "; ".join(name if name == first else f"{name} on {', '.join(of[name])}" for name in order)
 
 
 def hp_of(label: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.errors import UsageError
 from bench.names import Setting
-from bench.records.answers import by_setting
+from bench.records.answers import Answers
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.records.scoring import is_collapsed
@@ -59,11 +59,10 @@ class Scores:
         return replace(self, values=None, arrays=None)
 
 
-def scores_of(metric: str, records: Iterable[Record], predictions: Mapping[str, Predictions]) -> dict[Setting, dict[str, Scores]]:
-    """Every setting's methods. Raises: UsageError if a trial is given twice."""
-    records = list(records)
-    check_once(records)
-    return {setting: scores_in(metric, own, predictions) for setting, own in by_setting(records).items()}
+def scores_of(answers: Answers) -> dict[Setting, dict[str, Scores]]:
+    """Every setting's methods, by the metric that ranks it, without samples. Raises: UsageError if a trial is given twice."""
+    check_once(answers.records)
+    return {setting: scores_in(here.suite.metric, here.records, {}) for setting, here in answers.by_setting()}
 
 
 def check_once(records: Iterable[Record]) -> None:

@@ -58,11 +58,12 @@ def dataset_page(board: Board, page: str, plots: Sequence[str]) -> str:
         lines += setting_section(board, setting, folded=True, plots=plots)
         if setting.surface is not None and setting.surface.knows_more:
             more = board.files.picture("more", *setting.setting)
-            lines += shown_pictures(plots, {more: f"What each further modality adds to the {board.suite.metric} of one trained model"})
+            lines += shown_pictures(plots, {more: f"What each further modality adds to the {setting.metric} of one trained model"})
         surface = board.files.picture("surface", *setting.setting)
-        lines += shown_pictures(plots, {surface: f"{board.suite.metric} of each trained model under each test rule"})
+        lines += shown_pictures(plots, {surface: f"{setting.metric} of each trained model under each test rule"})
     for curve in curves:
-        text = f"{board.suite.metric} over the missing rate, a panel a method"
+        metric = next(setting.metric for setting in settings if setting.dataset == curve.dataset)
+        text = f"{metric} over the missing rate, a panel a method"
         lines += [*curve_section(curve), *shown_pictures(plots, {board.files.picture(*key): text for key in curve.pictures})]
     return "\n".join(lines) + PAGE_END
 
@@ -73,12 +74,12 @@ def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Se
     lines = [
         f"## {in_page(setting.title)}",
         "",
-        *in_words(setting, board.suite.metric, board.levels),
+        *in_words(setting, board.levels),
         *standing,
         "",
         *_setting_footer(board, setting),
         *(flagged(setting.rows) if folded else ()),
-        *shown_pictures(plots, {forest: f"mean {board.suite.metric} of each method with its 95 % interval, floor and ceiling"}),
+        *shown_pictures(plots, {forest: f"mean {setting.metric} of each method with its 95 % interval, floor and ceiling"}),
     ]
     if folded:
         others = sorted({name for row in setting.rows for name in row.others})
@@ -99,7 +100,7 @@ def setting_section(board: Board, setting: SettingTable, folded: bool, plots: Se
         lines += [f"### By {in_page(found.attribute)}", "", *fitted(head, body, (*LEFT, *shown.left), breaks=folded), ""]
         lines += [" ".join(group_notes(found, board.levels.alpha)), ""]
     if setting.surface is not None:
-        lines += ["### Response surface", "", *_surface(board.suite.metric, setting.surface, setting.by_label, folded), ""]
+        lines += ["### Response surface", "", *_surface(setting.metric, setting.surface, setting.by_label, folded), ""]
     return lines
 
 
@@ -109,9 +110,9 @@ def _other(name: str, score: float) -> str:
     return points(score)
 
 
-def in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
+def in_words(setting: SettingTable, levels: Levels) -> list[str]:
     """What the tests of the setting come to."""
-    family, flat = setting.tests, [f"In short, {flat_line(setting, metric)}."] if is_flat(setting) else []
+    family, flat = setting.tests, [f"In short, {flat_line(setting, setting.metric)}."] if is_flat(setting) else []
     ranked = [row for row in setting.rows if row.place is not None]
     if family is None or family.reason or len(ranked) < 2:
         return [*flat, ""] if flat else []
@@ -136,9 +137,8 @@ def in_words(setting: SettingTable, metric: str, levels: Levels) -> list[str]:
 
 def _setting_tables(board: Board, setting: SettingTable, folded: bool) -> tuple[list[str], list[str]]:
     """Where the methods stand, and all else of them."""
-    metric = board.suite.metric
     printed = cells_of(of_setting(board.printed, setting.setting))
-    head = ["Ranks", "Method", f"{metric}, mean ± SD (n)", "vs best: difference [95 %], Holm p", "Verdict", "Printed"]
+    head = ["Ranks", "Method", f"{setting.metric}, mean ± SD (n)", "vs best: difference [95 %], Holm p", "Verdict", "Printed"]
     more = ["Method", "95 % interval", "Above floor", "Gap closed %", "Pareto", "Flags"]
     body, further = [], []
     for row in setting.rows:

@@ -68,10 +68,10 @@ def families_of(answers: Answers) -> dict[Setting, Family]:
     found = {}
     check_once(answers.records)
     for setting, here in answers.by_setting():
-        methods = scores_in(answers.suite.metric, here.records, here.predictions)
+        methods = scores_in(here.suite.metric, here.records, here.predictions)
         mixed = "; ".join(mixtures([record for one in methods.values() for record in one.done]))
         ranked = {label: one for label, one in methods.items() if label not in UNRANKED and one.attempted}
-        found[setting] = tests_of(answers.suite, setting, ranked, mixed)
+        found[setting] = tests_of(here.suite, setting, ranked, mixed)
     return found
 
 

@@ -27,7 +27,8 @@ HEAD = (
 
 def table_csv(board: Board) -> str:
     """One line a method and setting; fractions, not points."""
-    others = [name for name in EXTRA_METRICS[METRICS[board.suite.metric].kind] if name != board.suite.metric]
+    others = [name for name in EXTRA_METRICS[METRICS[board.suite.metric].kind] if name != board.metric]
+    ranked_by = ["metric"] * bool(board.own_metrics)
     sent_in = ["verified"] * board.has_sent_in
     rows = []
     for setting in board.settings:
@@ -38,12 +39,12 @@ def table_csv(board: Board) -> str:
                 [
                     *_where(setting), row.method, row.preset, row.role, row.hp, row.n, row.planned, row.rank,
                     *((place.low, place.high, place.letters) if place else (None, None, "")), row.mean, row.sd, *row.interval,
-                    row.above_floor, row.gap_closed, *versus, row.pareto, *(row.others[name] for name in others),
+                    row.above_floor, row.gap_closed, *versus, row.pareto, *(row.others.get(name, row.mean) for name in others),
                     *(row.cost.get(name) for name in COSTS), row.audit, "; ".join(row.flags),
-                    *[row.verified] * len(sent_in),
+                    *[row.verified] * len(sent_in), *[setting.metric] * len(ranked_by),
                 ]
             )  # fmt: skip
-    return _csv([*HEAD, *others, *COSTS, "audit", "flags", *sent_in], rows)
+    return _csv([*HEAD, *others, *COSTS, "audit", "flags", *sent_in, *ranked_by], rows)
 
 
 def surface_csv(board: Board) -> str:
@@ -91,7 +92,8 @@ def significance_json(board: Board) -> str:
         for test in family.tests
     ]  # fmt: skip
     friedman = [_friedman_json(kind) for kind in board.overall if kind.across and kind.across.friedman]
-    head = {"metric": board.suite.metric, "alpha": board.levels.alpha, "rope": board.levels.rope}
+    by = {"metrics": board.own_metrics} if board.own_metrics else {}
+    head = {"metric": board.metric, **by, "alpha": board.levels.alpha, "rope": board.levels.rope}
     lines = ["{"]
     lines += [f'  "{key}": {json.dumps(value)},' for key, value in head.items()]
     by_group = [_groups_json(setting, found) for setting in board.settings for found in setting.groups]
@@ -154,7 +156,7 @@ def table_tex(board: Board) -> str:
 
 
 def _overall_tex(board: Board, kind: Overall) -> str:
-    head = ["Ranks", "Method", "Mean rank", f"Mean {board.suite.metric}", "Scored", "GFLOPs"]
+    head = ["Ranks", "Method", "Mean rank", f"Mean {kind.metric}", "Scored", "GFLOPs"]
     rows = []
     for row in kind.rows:
         rank = "" if row.label in UNRANKED else NA if row.mean_rank is None else f"{row.mean_rank:.2f}"
@@ -167,7 +169,7 @@ def _overall_tex(board: Board, kind: Overall) -> str:
 
 
 def _setting_tex(board: Board, setting: SettingTable) -> str:
-    head = ["Ranks", "Method", board.suite.metric, "95\\,\\% interval", "Gap closed"]
+    head = ["Ranks", "Method", setting.metric, "95\\,\\% interval", "Gap closed"]
     rows = []
     for row in setting.rows:
         mean = f"{points(row.mean)} $\\pm$ {points(row.sd)} ({row.n if row.is_complete else f'{row.n}/{row.planned}'})"

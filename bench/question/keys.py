@@ -12,6 +12,8 @@ from bench.data.terms import check_rate
 from bench.errors import UsageError
 from bench.names import Value, parse_options, parse_seeds, split_list
 
+OF_DATASET = ("metric", "selection")  # keys of a table of [metrics]
+
 
 def text(key: str, value: object) -> str:
     if not isinstance(value, str):

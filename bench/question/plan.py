@@ -97,7 +97,7 @@ class PlannedSetting:
     dataset: Choice
     fingerprint: str
     has_posterior: bool
-    selection: str  # the metric that picks checkpoints there: the suite's, of this kind of target
+    selection: str  # the metric that picks checkpoints there: the dataset's own, or the suite's of this kind of target
     schema: Schema  # of `load`: letters and kinds hold for every method, shapes may be learnt in the trial (`Dataset.learn`)
     protocol: Protocol
     rates: set[float] = field(default_factory=set)
@@ -116,8 +116,9 @@ def planned_settings(suite: Suite) -> list[PlannedSetting]:
             dataset, samples, fingerprint = load_checked(choice)
             has_posterior = _has_posterior(dataset, samples, name)
             kind = samples.schema.target.kind
-            metric_for(suite.metric, kind, name)
-            selection = metric_for(suite.selection, kind, name)
+            asked = suite.on(name)
+            metric_for(asked.metric, kind, name)
+            selection = metric_for(asked.selection, kind, name)
             for root in _roots(suite):
                 try:
                     split_rows(dataset, samples, root)
@@ -160,7 +161,7 @@ def concerns_of(suite: Suite) -> Concerns:
         if registry.is_from_outside(choice.name):
             dataset, samples, _ = load_checked(choice)
             rows = split_rows(dataset, samples, _roots(suite)[0])
-            metric = metric_for(suite.metric, samples.schema.target.kind, str(choice))
+            metric = metric_for(suite.on(str(choice)).metric, samples.schema.target.kind, str(choice))
             found[str(choice)] = tuple(concern.text for concern in checkup(Subject(dataset, samples, rows, suite.vary, metric)))
     return found
 
@@ -240,7 +241,7 @@ def _has_posterior(dataset: Dataset, samples: Samples, name: str) -> bool:
 
 
 def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, type[Any]]) -> None:
-    """Every key of [training] and [budgets.DATASET] must be a field of some method's Config, every [configs.METHOD] a known method."""
+    """Every key of [training] and [budgets.DATASET] must be a field of some method's Config, what other tables are headed by be known."""
     from dataclasses import fields
 
     from bench.methods.base import Method, MethodConfig
@@ -262,6 +263,11 @@ def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, t
     for name in suite.budgets:
         if name not in datasets:
             raise unknown("dataset in [budgets]", name, datasets)
+    for name in suite.metrics:
+        if parse_choice(name).name not in datasets:
+            raise unknown("dataset in [metrics]", name, datasets)
+        if parse_choice(name).options:
+            registry.dataset_of(parse_choice(name))
     for name, config in suite.configs.items():
         if name not in names:
             raise unknown("method in [configs]", name, names)
@@ -293,4 +299,7 @@ def budget_key(suite: Suite) -> str:
     shared += [suite.selection, suite.vary, suite.fixed_seed]
     if suite.budgets:  # a suite without them keeps the hash it had
         shared.append({k: dict(v) for k, v in suite.budgets.items()})
+    selections = suite.selections
+    if selections:
+        shared.append({"selections": selections})
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]

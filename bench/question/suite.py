@@ -19,11 +19,11 @@ from typing import Any
 
 from bench.data.grammar import parse_protocol, takes_noise
 from bench.errors import UsageError, unknown
-from bench.names import Value, bare_choice, list_item, one_choice, one_name, path_of, plain, split_list
+from bench.names import Value, bare_choice, list_item, one_choice, one_name, parse_choice, path_of, plain, split_list
 from bench.question import keys
 from bench.question.machine import Limits, Machine
 from bench.stats.levels import Levels
-from bench.stats.metrics import listed_metrics
+from bench.stats.metrics import METRICS, listed_metrics
 from bench.text import listed
 
 VARY = ("training", "split")
@@ -100,6 +100,7 @@ class Suite:
     tuned: tuple[Mapping[str, object], ...] = ()  # winners of `bench tune`, which run as rows of their own; see bench.question.winners
     untuned: bool = True  # False: the winners alone
     budgets: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # dataset -> changes to every Config, over both
+    metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # dataset -> its own metric and selection; see `on`
     until_resolved: tuple[str, ...] = ()  # pairs "A,B" of methods that get more seeds in each setting where they are undecided
     max_seeds: int = 0  # seeds of each of them at the most; 0: none are added
     rope: float = 1.0  # largest difference that does not matter, in points
@@ -114,6 +115,7 @@ class Suite:
                 raise UsageError("until_resolved needs one test set for all seeds; leave --vary split out")
         for what in ("metric", "selection"):
             listed_metrics(str(getattr(self, what)))
+        self._check_metrics()
         if self.until_resolved and len(listed_metrics(self.metric)) > 1:
             raise UsageError(
                 f"until_resolved resolves pairs by one metric, got {self.metric!r}; run datasets of one kind of target at a time"
@@ -126,6 +128,52 @@ class Suite:
             raise UsageError(f"threads, minutes and memory_gb must be positive, got {self.threads}, {self.minutes} and {self.memory_gb}")
         if not self.settings or not self.methods:
             raise UsageError(f"suite {self.name!r} needs a method and a [[settings]] table with datasets")
+
+    def _check_metrics(self) -> None:
+        """Raises: UsageError unless each table of [metrics] says metrics, and those of one kind of target share a scale."""
+        whose = {METRICS[name].kind: (name, "the suite's") for name in listed_metrics(self.metric)}
+        for dataset, table in self.metrics.items():
+            where = f"[metrics.{_toml(dataset)}]"
+            for key, name in table.items():
+                if key not in keys.OF_DATASET:
+                    raise unknown(f"key of {where}", key, keys.OF_DATASET)
+                if not isinstance(name, str) or name not in METRICS:
+                    raise unknown(f"metric in {where}", str(name), METRICS)
+            if "metric" in table:
+                own = METRICS[table["metric"]]
+                first, of = whose.setdefault(own.kind, (own.name, f"that of {dataset}"))
+                if METRICS[first].scale != own.scale:
+                    raise UsageError(
+                        f"metric of {where} is {own.name} and {of} {first}; one board averages its settings, so their metrics must share a "
+                        f"scale ({METRICS[first].scale_text} and {own.scale_text}): run {dataset} in a suite of its own"
+                    )
+
+    def on(self, dataset: str) -> Suite:
+        """What the suite asks of a dataset, `NAME` or `NAME[option=value]`: with the metric and selection of its table, and no tables.
+
+        The table of a dataset with its options wins over that of its name.
+        """
+        own = self.said_of(dataset)
+        if not self.metrics:
+            return self
+        return replace(self, metric=own.get("metric", self.metric), selection=own.get("selection", self.selection), metrics={})
+
+    def metric_on(self, dataset: str) -> str:
+        """What ranks a dataset; see `on`."""
+        return self.on(dataset).metric
+
+    def said_of(self, dataset: str) -> dict[str, str]:
+        """What tables of [metrics] say of a dataset."""
+        if not self.metrics:
+            return {}
+        choice = parse_choice(dataset)
+        tables = {str(parse_choice(name)): table for name, table in self.metrics.items()}
+        return {**tables.get(choice.name, {}), **tables.get(str(choice), {})}
+
+    @property
+    def selections(self) -> dict[str, str]:
+        """The datasets that have a selection of their own: how trials are run there, as a metric is not."""
+        return {dataset: table["selection"] for dataset, table in self.metrics.items() if "selection" in table}
 
     @property
     def looks(self) -> Looks:
@@ -155,7 +203,7 @@ class Suite:
             lines += ["", "[by_default]", *(f"{key} = {_toml(value)}" for key, value in sorted(self.by_default.items()))]
         if self.training:
             lines += ["", "[training]", *(f"{key} = {_toml(value)}" for key, value in sorted(self.training.items()))]
-        for what in ("configs", "budgets"):
+        for what in ("configs", "budgets", "metrics"):
             for name, table in getattr(self, what).items():
                 lines += ["", f"[{what}.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in sorted(table.items()))]
         for setting in self.settings:
@@ -179,7 +227,7 @@ def _toml(value: object) -> str:
 
 
 NAMED = ("method", "dataset")  # keys of a [[tuned]] table that name what may be a file
-SUITE_TABLES = ("training", "configs", "budgets", "tuned", "by_default")
+SUITE_TABLES = ("training", "configs", "budgets", "metrics", "tuned", "by_default")
 Reader = Callable[[str, object], object]
 SUITE_KEYS: Mapping[str, Reader] = {  # of a suite file beside [[settings]]: how each is read
     "title": keys.text,
@@ -198,6 +246,7 @@ SUITE_KEYS: Mapping[str, Reader] = {  # of a suite file beside [[settings]]: how
     "tuned": keys.winners,
     "untuned": keys.truth,
     "budgets": keys.by_dataset,
+    "metrics": keys.by_dataset,
     "until_resolved": keys.pairs,
     "max_seeds": keys.whole,
     "rope": keys.number,
@@ -300,6 +349,9 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
                 for name, table in getattr(suite, what).items()
             }
         scalars["training"] = {**suite.training, **scalars["training"]}
+    named = [key for key in keys.OF_DATASET if key in scalars and "metrics" not in scalars]
+    if named and suite.metrics:
+        scalars["metrics"] = _without(suite.metrics, named)
     if settings != suite.settings and "datasets" in changes and suite.title:
         names = dict.fromkeys(bare_choice(name) for name in changes["datasets"])
         scalars.setdefault("title", f"Suite {suite.name} on {listed(list(names))}")
@@ -308,6 +360,12 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
     if scalars.get("until_resolved") and not suite.max_seeds:
         scalars.setdefault("max_seeds", MAX_SEEDS)
     return replace(suite, settings=settings, **scalars)
+
+
+def _without(tables: Mapping[str, Mapping[str, str]], named: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The tables without these keys; one that says nothing else is gone."""
+    kept = {name: {key: value for key, value in table.items() if key not in named} for name, table in tables.items()}
+    return {name: table for name, table in kept.items() if table}
 
 
 def _setting(entry: Mapping[str, object]) -> Settings:
@@ -347,6 +405,7 @@ def with_one_name(suite: Suite) -> Suite:
         settings=tuple(replace(table, datasets=_each_once("datasets", table.datasets, one_choice)) for table in suite.settings),
         configs=dict(zip(_each_once("configs", suite.configs, one_name), suite.configs.values(), strict=True)),
         budgets=dict(zip(_each_once("budgets", suite.budgets, one_name), suite.budgets.values(), strict=True)),
+        metrics=dict(zip(_each_once("metrics", suite.metrics, one_choice), suite.metrics.values(), strict=True)),
         until_resolved=tuple(",".join(list_item(one_choice(name)) for name in split_list(pair)) for pair in suite.until_resolved),
         tuned=tuple(tuned),
     )

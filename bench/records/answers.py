@@ -11,12 +11,12 @@ from bench import registry
 from bench.data.attributes import Attributes
 from bench.errors import UsageError, unknown
 from bench.names import Choice, Setting, alike, bare, bare_choice, is_file, method_label, short_names
-from bench.question.suite import Suite
+from bench.question.suite import Suite, with_options
 from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.records.predictions import Predictions
 from bench.records.record import Finding, Record
-from bench.stats.metrics import METRICS, listed_metrics, metrics_of
+from bench.stats.metrics import METRICS, listed_metrics, metric_for, metrics_of
 from bench.text import agreeing, count
 
 
@@ -68,17 +68,28 @@ class Answers:
         """The answers of these records alone; stored predictions of others are not read."""
         return replace(self, records=records, predictions=portion(self.predictions, (record.trial.id for record in records)))
 
+    def metric_of(self, record: Record) -> str:
+        """The metric that ranks the setting of a record."""
+        return self.suite.metric_on(record.trial.dataset_choice)
+
+    def in_setting(self, records: Sequence[Record]) -> Answers:
+        """The answers of records of one setting, with what the suite asks of its dataset."""
+        return replace(self.of(records), suite=self.suite.on(records[0].trial.dataset_choice))
+
     def by_setting(self) -> Iterator[tuple[Setting, Answers]]:
         """The answers of each setting, in the order of their first records; whoever drops them has predictions of one in memory."""
         for setting, records in by_setting(self.records).items():
-            yield setting, self.of(records)
+            yield setting, self.in_setting(records)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The suite's metrics that rank some of these records: one for each kind of target."""
-        kinds = {_kind(record) for record in self.records}
-        own = listed_metrics(self.suite.metric)
-        return tuple(name for name in own if METRICS[name].kind in kinds) or own[:1]
+        """The suite's metrics that rank some of these records: one for each kind of target, which some datasets may have in place of."""
+        first = {_kind(record): record for record in reversed(self.records)}
+        own = {METRICS[name].kind: name for name in listed_metrics(self.suite.metric)}
+        of_tables = {
+            kind: metric_for(self.metric_of(record), kind, record.trial.dataset) for kind, record in first.items() if kind not in own
+        }
+        return (*(name for kind, name in own.items() if kind in first), *of_tables.values()) or (next(iter(own.values())),)
 
     def by_metric(self) -> Iterator[Answers]:
         """What makes one board each: the answers that one of the suite's metrics ranks."""
@@ -100,23 +111,23 @@ class Answers:
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS)
         kind, suite = METRICS[metric].kind, self.suite
-        if len(listed_metrics(suite.metric)) == len(listed_metrics(suite.selection)) == 1 and METRICS[suite.metric].kind == kind:
+        is_one = len(listed_metrics(suite.metric)) == len(listed_metrics(suite.selection)) == 1 and METRICS[suite.metric].kind == kind
+        tables = {name: {key: own for key, own in table.items() if METRICS[own].kind == kind} for name, table in suite.metrics.items()}
+        if is_one and tables == suite.metrics:
             return self
         records = [record for record in self.records if _kind(record) == kind]
         if not records:
             fit = [name for own in self.metrics for name in metrics_of(METRICS[own].kind)]
             raise UsageError(f"{metric} scores no target of these answers; metrics that fit: {', '.join(fit)}")
         own, selection = ({METRICS[name].kind: name for name in listed_metrics(text)}.get(kind) for text in (suite.metric, suite.selection))
-        narrowed = replace(suite, metric=own or metric, selection=selection or records[0].trial.selection)
+        kept = {name: table for name, table in tables.items() if table}
+        narrowed = replace(suite, metric=own or metric, selection=selection or records[0].trial.selection, metrics=kept)
         return replace(self.of(records), suite=narrowed)
 
     def by(self, metric: str | None) -> Answers:
         """The same answers ranked by another metric, if one is given. Raises: UsageError as `of_kind_of`."""
         found = self.of_kind_of(metric)
-        if not metric:
-            return found
-        kept = {key: reason for key, reason in found.suite.by_default.items() if key != "metric"}
-        return replace(found, suite=replace(found.suite, metric=metric, by_default=kept))
+        return replace(found, suite=with_options(found.suite, {"metric": metric})) if metric else found
 
 
 def _kind(record: Record) -> str:

@@ -130,7 +130,8 @@ def _salted(answers: Answers, ids: Mapping[str, str], hidden: Container[str], sa
 def _asked(answers: Answers) -> list[str]:
     """Names by file in the suite: what it asks may have no trial yet."""
     suite = answers.suite
-    texts = [*suite.methods, *(name for table in suite.settings for name in table.datasets), *suite.configs, *suite.budgets]
+    texts = [*suite.methods, *(name for table in suite.settings for name in table.datasets), *suite.configs]
+    texts += [*suite.budgets, *suite.metrics]
     texts += [name for pair in suite.until_resolved for name in split_list(pair)]
     return [parse_choice(text).name for text in texts]
 

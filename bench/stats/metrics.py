@@ -46,6 +46,15 @@ class Metric:
         return 1.0 if self.higher_is_better else -1.0
 
     @property
+    def scale(self) -> tuple[bool, float, float]:
+        """What metrics share whose scores may stand in one mean."""
+        return self.higher_is_better, self.lower, self.upper
+
+    @property
+    def scale_text(self) -> str:
+        return f"{self.name} from {self.lower:g} to {self.upper:g}, {'higher' if self.higher_is_better else 'lower'} is better"
+
+    @property
     def perfect(self) -> float:
         """The best score there is."""
         return self.upper if self.higher_is_better else self.lower

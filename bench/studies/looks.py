@@ -124,12 +124,13 @@ def _check_plan(suite: Suite, out: Path | str) -> None:
         return
     with Store(out, create=False) as store:
         earlier = store.plans_to_resolve(budget_key(suite))
-    now = (suite.seeds, suite.max_seeds, suite.metric, suite.rope)
+    now = (suite.seeds, suite.max_seeds, suite.metric, suite.metrics, suite.rope)
     for found in earlier:
-        if (found.seeds, found.max_seeds, found.metric, found.rope) != now:
+        if (found.seeds, found.max_seeds, found.metric, found.metrics, found.rope) != now:
             seeds = ",".join(map(str, found.seeds))
+            own = f" (and the tables of [metrics] of {', '.join(found.metrics)})" if found.metrics else ""
             raise UsageError(
-                f"pairs in {out} are being resolved with --seeds {seeds} --max-seeds {found.max_seeds} --metric {found.metric} "
+                f"pairs in {out} are being resolved with --seeds {seeds} --max-seeds {found.max_seeds} --metric {found.metric}{own} "
                 f"--rope {found.rope:g}; a plan stays as it is once it was looked at: use these, or another --out"
             )
 

@@ -161,6 +161,7 @@ def _question(suite: Suite, sampler: str, pruner: str, seeds: Sequence[int]) -> 
         "configs": {method: dict(sorted(config.items())) for method, config in sorted(suite.configs.items())},
         "budgets": {dataset: dict(sorted(budget.items())) for dataset, budget in sorted(suite.budgets.items())},
         "selection": suite.selection,
+        **({"selections": suite.selections} if suite.selections else {}),
         "fixed_seed": suite.fixed_seed,
         "sampler": sampler,
         "pruner": pruner,

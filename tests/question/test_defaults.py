@@ -39,6 +39,28 @@ def mine(make_samples, monkeypatch):
     return give
 
 
+@pytest.fixture
+def two(make_samples, monkeypatch):
+    """Datasets from outside by name, each with the share of its rows that one class holds."""
+
+    def give(**most):
+        def of(share):
+            samples = make_samples(n=200, classes=2)
+
+            class Given(Dataset):
+                title = "given"
+
+                def load(self):
+                    return replace(samples, target=(np.arange(200) >= share * 200).astype(np.int64))
+
+            return Given
+
+        monkeypatch.setattr(registry, "_given", {name: of(share) for name, share in most.items()})
+        return {**MINE, "datasets": ",".join(most)}
+
+    return give
+
+
 def chosen(suite="quick", **options):
     found = assemble(suite, {**MINE, **options})
     return found.metric, found.selection, found.vary, found.seeds
@@ -170,3 +192,28 @@ def test_tuning_keeps_one_split_and_takes_the_metric(mine):
     mine()
     found = assemble("quick", MINE, splits=False)
     assert (found.selection, found.vary, found.seeds) == ("auroc", "training", (0, 1, 2))
+
+
+def test_of_several_datasets_the_uneven_alone_get_auroc(two):
+    suite = assemble("quick", two(Even=0.6, Uneven=0.9))
+    assert (suite.metric, suite.selection, suite.metrics) == ("accuracy", "accuracy", {"Uneven": {"metric": "auroc", "selection": "auroc"}})
+    told = "auroc on Uneven, for 90.0 % of Uneven are of class 'class 0'; --metric accuracy takes that instead"
+    assert suite.by_default["metric"] == told
+    assert {trial.dataset: trial.selection for trial in plan(suite)} == {"Even": "accuracy", "Uneven": "auroc"}
+    asked = assemble("quick", {**two(Even=0.6, Uneven=0.9), "metric": "accuracy"})
+    assert (asked.metrics, "metric" in asked.by_default) == ({"Uneven": {"selection": "auroc"}}, False)
+
+
+def test_datasets_that_are_all_uneven_share_auroc(two):
+    suite = assemble("quick", two(One=0.8, Other=0.9))
+    assert (suite.metric, suite.metrics) == ("auroc", {})
+    assert suite.by_default["metric"].startswith("auroc, for 80.0 % of One are of class 'class 0' and 90.0 % of Other are")
+
+
+def test_what_a_table_of_the_user_says_of_a_dataset_holds(two, tmp_path):
+    two(Even=0.6, Uneven=0.9)
+    path = tmp_path / "own.toml"
+    path.write_text(
+        'methods = ["constant"]\n[metrics.Uneven]\nmetric = "f1_macro"\n[[settings]]\ndatasets = ["Even", "Uneven"]\n', encoding="utf-8"
+    )
+    assert assemble(path, {}).metrics == {"Uneven": {"metric": "f1_macro", "selection": "auroc"}}

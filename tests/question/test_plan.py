@@ -10,7 +10,7 @@ from bench.datasets.base import Dataset
 from bench.errors import UsageError
 from bench.grid.engine import execute
 from bench.grid.how import How
-from bench.question.plan import notices, plan, unreached
+from bench.question.plan import budget_key, notices, plan, unreached
 from bench.question.suite import Settings, Suite
 
 SUITE = Suite("told", (Settings(("Told",), noise=(0.3,)),), methods=("constant",), seeds=(0, 1, 2))
@@ -199,3 +199,37 @@ def test_setting_that_reaches_nobody_says_how_to(tmp_path):
 def test_shared_names_fields(tmp_path, shared, said):
     with pytest.raises(UsageError, match=said):
         trained_with(tmp_path, shared, {})
+
+
+TWO = Suite("two", (Settings(("digits", "breast-cancer"), noise=(0.3,)),), methods=("constant",), seeds=(0,))
+
+
+def test_trials_are_selected_by_the_metric_of_their_dataset():
+    trials = plan(replace(TWO, metrics={"digits": {"selection": "auroc"}}))
+    assert {trial.dataset: trial.selection for trial in trials} == {"digits": "auroc", "breast-cancer": "accuracy"}
+
+
+def test_a_table_that_says_what_the_suite_says_or_a_metric_alone_asks_the_same_trials():
+    ids = [trial.id for trial in plan(TWO)]
+    for table in ({"metric": "accuracy", "selection": "accuracy"}, {"metric": "auroc"}):
+        assert [trial.id for trial in plan(replace(TWO, metrics={"digits": table}))] == ids
+
+
+def test_results_may_share_a_table_unless_datasets_are_selected_otherwise():
+    assert budget_key(replace(TWO, metrics={"digits": {"metric": "auroc"}})) == budget_key(TWO)
+    assert budget_key(replace(TWO, metrics={"digits": {"selection": "auroc"}})) != budget_key(TWO)
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "message"),
+    [
+        ("digit", {"metric": "auroc"}, r"unknown dataset in \[metrics\] 'digit', did you mean 'digits'"),
+        ("cmu-mosi[lables=zero]", {"metric": "auroc"}, "unknown option of dataset cmu-mosi 'lables', did you mean 'labels'"),
+        ("digits", {"metric": "mae"}, "mae is no score of the target of digits, which is of kind classes"),
+        ("digits", {"selection": "label_auroc"}, "label_auroc is no score of the target of digits"),
+    ],
+    ids=["dataset", "option", "metric", "selection"],
+)
+def test_tables_of_metrics_are_checked_against_the_data(name, table, message):
+    with pytest.raises(UsageError, match=message):
+        plan(replace(TWO, metrics={name: table}))

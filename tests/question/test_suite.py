@@ -308,3 +308,59 @@ def test_title_of_a_suite_names_the_datasets_that_were_asked_for_in_place_of_its
     assert with_options(suite, {"methods": ["constant"], "noise": 0.3}).title == suite.title
     assert with_options(suite, {"datasets": ["digits"], "title": "Mine"}).title == "Mine"
     assert suite_from("quick", tomllib.loads(asked.to_toml())).title == asked.title
+
+
+# --- a metric and a selection of a dataset's own
+
+OWN = {"metrics": {"digits": {"metric": "auroc", "selection": "auroc"}}, "settings": [{"datasets": ["digits", "breast-cancer"]}]}
+
+
+def test_a_dataset_may_have_a_metric_and_a_selection_of_its_own():
+    suite = suite_from("own", OWN)
+    assert [(suite.on(name).metric, suite.on(name).selection) for name in ("digits", "breast-cancer")] == [
+        ("auroc", "auroc"),
+        ("accuracy", "accuracy"),
+    ]
+    assert suite.on("digits[rows=3]").metric == "auroc"
+    assert suite_from("own", tomllib.loads(suite.to_toml())) == suite
+    assert "metrics" not in suite_from("own", {"settings": OWN["settings"]}).to_toml()
+
+
+def test_the_table_of_a_dataset_with_options_wins_over_that_of_its_name_key_by_key():
+    tables = {"mosi": {"metric": "auroc", "selection": "auroc"}, "mosi[fold=standard]": {"metric": "f1_macro"}}
+    suite = Suite("s", (Settings(("mosi", "mosi[fold=standard]")),), metrics=tables)
+    assert (suite.on("mosi[fold=1]").metric, suite.on("mosi[fold=standard]").metric) == ("auroc", "f1_macro")
+    assert suite.on("mosi[fold=standard]").selection == "auroc"
+    assert suite_from("s", tomllib.loads(suite.to_toml())) == suite
+
+
+def test_a_metric_that_an_option_names_wins_over_the_tables_of_datasets():
+    suite = suite_from("own", OWN)
+    one = with_options(suite, {"metric": "f1_macro"})
+    assert (one.on("digits").metric, one.on("digits").selection) == ("f1_macro", "auroc")
+    both = with_options(suite, {"metric": "f1_macro", "selection": "accuracy"})
+    assert (both.metrics, both.on("digits").selection) == ({}, "accuracy")
+    assert with_options(suite, {"seeds": "7"}).metrics == suite.metrics
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"metrc": "auroc"}, r"unknown key of \[metrics.\"digits\"\] 'metrc', did you mean 'metric'"),
+        ({"metric": "aurocs"}, r"unknown metric in \[metrics.\"digits\"\] 'aurocs', did you mean 'auroc'"),
+        ({"selection": 3}, r"unknown metric in \[metrics.\"digits\"\] '3'"),
+        (
+            {"metric": "brier"},
+            r"is brier and the suite's accuracy; .* share a scale \(accuracy from 0 to 1, higher is better and brier from 0 to 2, lower",
+        ),
+        ("auroc", r"metrics must be tables, one a dataset, each headed \[metrics.DATASET\]"),
+    ],
+    ids=["key", "metric", "selection", "direction", "no table"],
+)
+def test_what_a_table_of_a_dataset_may_not_say_is_explained(table, message):
+    with pytest.raises(UsageError, match=message):
+        suite_from("bad", {**OWN, "metrics": {"digits": table}})
+
+
+def test_a_checkpoint_may_be_picked_by_a_score_that_falls():
+    assert suite_from("own", {**OWN, "metrics": {"digits": {"selection": "brier"}}}).on("digits").selection == "brier"

@@ -22,7 +22,7 @@ from bench import stats
 from bench.data.grammar import parse_protocol
 from bench.leaderboard.board import target_of, warnings_of
 from bench.leaderboard.origin import provenance_line
-from bench.leaderboard.rows import base_of, hp_of
+from bench.leaderboard.rows import SEVERAL, base_of, hp_of
 from bench.leaderboard.scores import Scores, scores_of
 from bench.leaderboard.significance import verdict
 from bench.leaderboard.tables import TEST_DIGITS
@@ -57,13 +57,15 @@ def site_data(answers: Answers, table: str, significance: str, source: str, opti
     what `bench show` takes to read it there.
     """
     suite = answers.suite
-    by_setting = scores_of(suite.metric, answers.records, {})
+    by_setting = scores_of(answers)
+    metric_of = {setting: answers.metric_of(next(iter(methods.values())).records[0]) for setting, methods in by_setting.items()}
     lines = _by_setting(table)
     settings = [setting for setting in lines if setting in by_setting]
     labels = list(dict.fromkeys(label for setting in settings for label in by_setting[setting]))
     first = alike((base_of(s.dataset), (lines[s][0]["synthetic"], _fingerprint(by_setting[s]) or s.dataset)) for s in settings)
     names = [name for name in METRICS if any(name in record.metrics for record in answers.records)]
-    names = [suite.metric, *(name for name in names if name != suite.metric)]
+    own = dict.fromkeys(metric_of.values()) or {suite.metric: None}
+    names = [SEVERAL, *names] if len(own) > 1 else [*own, *(name for name in names if name not in own)]
     places = {setting: place for place, setting in enumerate(settings)}
     tests = json.loads(significance)
     done = [record for record in answers.records if record.status == "done"]
@@ -73,7 +75,7 @@ def site_data(answers: Answers, table: str, significance: str, source: str, opti
             "board": {
                 "name": suite.name,
                 "title": suite.title or suite.name,
-                "metric": suite.metric,
+                "metric": names[0],
                 "alpha": tests["alpha"],
                 "rope": tests["rope"],
                 "intervals": "family" if any("interval_unadjusted" in test for test in tests["tests"]) else "pair",
@@ -84,17 +86,26 @@ def site_data(answers: Answers, table: str, significance: str, source: str, opti
                 "warnings": list(warnings_of(answers, answers.records, by_setting, first, {})),
                 "looks": [[_called(name) for name in pair] for pair in suite.looks.pairs],
             },
-            "metrics": [_metric(name) for name in names],
+            "metrics": [_metric(name) if name in METRICS else _of_each(metric_of, suite.metric) for name in names],
             "methods": [_method(label, by_setting) for label in labels],
-            "settings": _settings(settings, lines, by_setting, first),
+            "settings": _settings(settings, lines, by_setting, first, metric_of if len(own) > 1 else {}),
             "row_columns": [*ROW_COLUMNS, "others"],
             "rows": [row for s in settings for row in _rows(places[s], lines[s], by_setting[s], labels, names)],
             "trial_columns": list(TRIAL_COLUMNS),
-            "trials": [line for s in settings for line in _trials(places[s], by_setting[s], labels, names)],
+            "trials": [line for s in settings for line in _trials(places[s], by_setting[s], labels, [metric_of[s], *names[1:]])],
             "test_columns": list(TEST_COLUMNS),
             "families": _families(tests, places, {s: lines[s][0]["synthetic"] == "True" for s in settings}, labels),
         }
     )
+
+
+def _of_each(metric_of: Mapping[Setting, str], first: str) -> dict[str, object]:
+    """What stands first among the metrics of a page whose settings are each ranked by its own."""
+    of: dict[str, dict[str, None]] = defaultdict(dict)
+    for setting, name in metric_of.items():
+        of[name][setting.dataset] = None
+    told = [name if name == first else f"{name} on {', '.join(of[name])}" for name in sorted(of, key=lambda name: name != first)]
+    return {**_metric(next(iter(of))), "name": SEVERAL, "meaning": f"each dataset's own metric: {'; '.join(told)}"}
 
 
 def _called(name: str) -> str:
@@ -133,18 +144,19 @@ def _method(label: str, by_setting: Mapping[Setting, Mapping[str, Scores]]) -> d
 
 def _settings(
     settings: Sequence[Setting], lines: Mapping[Setting, Sequence[Mapping[str, str]]],
-    by_setting: Mapping[Setting, Mapping[str, Scores]], first: Mapping[str, str],
+    by_setting: Mapping[Setting, Mapping[str, Scores]], first: Mapping[str, str], metric_of: Mapping[Setting, str],
 ) -> list[dict[str, object]]:  # fmt: skip
     """Each with the number of the question it asks: settings that are one, under two names of the same data, share it."""
     asked: dict[tuple[str, ...], int] = {}
     found = []
     for setting in settings:
         protocol = parse_protocol(setting.protocol)
-        own = first[base_of(setting.dataset)], _fingerprint(by_setting[setting]) or setting.dataset
-        question = asked.setdefault((*own, setting.combination, setting.protocol), len(asked))
+        data = first[base_of(setting.dataset)], _fingerprint(by_setting[setting]) or setting.dataset
+        question = asked.setdefault((*data, setting.combination, setting.protocol), len(asked))
         unit = _unit(by_setting[setting])
+        own = {**({"metric": metric_of[setting]} if metric_of else {}), **({"unit": unit} if unit else {})}
         known = {"synthetic": lines[setting][0]["synthetic"] == "True", "noise": protocol.noise, "shape": protocol.shape}
-        found.append({**setting._asdict(), "title": setting.title, **known, "question": question, **({"unit": unit} if unit else {})})
+        found.append({**setting._asdict(), "title": setting.title, **known, "question": question, **own})
     return found
 
 

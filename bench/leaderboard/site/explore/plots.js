@@ -127,10 +127,16 @@ function drawRanks({ lines, family, why }) {
 /** The least span of an axis: half a point, or in the unit of a target a hundredth of the scores. */
 const leastSpan = (scores) => (inUnit() ? Math.max(...scores.map(Math.abs)) / 100 || 1 : 0.5);
 
+/** A metric by name; where each setting has its own, and those shown share one, by the name of that. */
+function nameOf(metric, found) {
+  const own = [...new Set(found.settings.map((i) => settings[i].metric))];
+  return metric === metrics[0] && own.length === 1 && own[0] ? own[0] : metric.name;
+}
+
 /** A metric as an axis names it: in hundredths, or with the target whose unit it is in. */
 function axisOf(metric, found) {
   const units = unitsOf(found);
-  return `${metric.name}${times()}${units.length === 1 && units[0] ? ` of ${units[0]}` : ""}`;
+  return `${nameOf(metric, found)}${times()}${units.length === 1 && units[0] ? ` of ${units[0]}` : ""}`;
 }
 
 /** Floor and ceiling of a setting: the constant predictor's score, and the ceiling method's or a perfect one. */
