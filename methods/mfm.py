@@ -239,7 +239,7 @@ class MFM(Method):
     def label(self, states: Tensor, own: Tensor, subset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The label's code (B, Z), its factor (B, F) and logits (B, C), from a subset of the modalities; (B, 0) without a shared factor."""
         if self.infer_y is None or self.factor_y is None:
-            parts = [torch.where(subset[:, [m]], factor(own[:, m]), 0.0) for m, factor in enumerate(self.factor)]
+            parts = [torch.where(subset[:, m : m + 1], factor(own[:, m]), 0.0) for m, factor in enumerate(self.factor)]
             code = factor = states.new_zeros(len(states), 0)
             logits = self.head(torch.cat(parts, dim=1))
         else:

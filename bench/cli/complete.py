@@ -30,6 +30,7 @@ PROTOCOLS = {
     "block(group,0.3)": "hidden by groups of samples",
     "mar(A->B,2,0.3)": "B is hidden depending on A",
     "mnar(B|value,2,0.3)": "B is hidden depending on itself",
+    "segment(V,0.3)": "a stretch of the steps of sequence V is hidden",
 }
 UNSAFE = "()|>"  # signs that bash reads as its own
 

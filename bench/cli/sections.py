@@ -7,7 +7,7 @@ import click
 SECTIONS = {  # options by their names in Python; those of no section stand at the end, as "Options"
     "What is asked": (
         "suite", "methods", "dataset", "datasets", "combination", "combinations", "protocol", "protocols", "noise", "seed", "seeds",
-        "test_noise", "test_combinations", "settings", "patterns", "metric", "rope", "vary", "fixed_seed", "until_resolved", "max_seeds",
+        "test_noise", "test_combinations", "settings", "patterns", "metric", "by", "rope", "vary", "fixed_seed", "until_resolved", "max_seeds",
         "allow",
     ),
     "How it is trained": (

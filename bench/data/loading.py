@@ -36,6 +36,7 @@ class Loaded(NamedTuple):
 # whoever needs certain data looks at the fingerprint, as a trial does.
 _Memory = dict[tuple[str, Path], Loaded]
 _memory: ContextVar[_Memory | None] = ContextVar("samples that this command has loaded", default=None)
+_ids: dict[tuple[str, Path], np.ndarray] = {}  # of the samples that this process, or the server that it was forked from, has loaded
 
 # A server also works out what the trials would each work out again; a command that only plans has no use for it.
 _serves: ContextVar[bool] = ContextVar("this process loads samples for the trials that are forked from it", default=False)
@@ -80,15 +81,16 @@ def load(choice: Choice, anew: bool = False) -> Loaded:
         raise UsageError(f"load of dataset {str(choice)!r} must return Samples, got {type(samples).__name__}")
     samples, digest = _usable(choice, samples)
     loaded = Loaded(dataset, samples, fingerprint_of(dataset, samples, digest))
+    _ids[key] = samples.ids
     if memory is not None:
         memory[key] = loaded
     return loaded
 
 
-def ids_in_memory(choice: Choice) -> set[str]:
-    """Ids of the samples of a dataset, if this process holds it in memory; nothing is loaded."""
-    found = (_memory.get() or {}).get((str(choice), data_root()))
-    return set() if found is None else set(map(str, found.samples.ids.tolist()))
+def loaded_ids(choice: Choice) -> set[str]:
+    """Ids of the samples of a dataset, if this process has loaded it, whether it still holds the samples or not; nothing is loaded."""
+    found = _ids.get((str(choice), data_root()))
+    return set() if found is None else set(map(str, found.tolist()))
 
 
 def load_checked(choice: Choice) -> Loaded:

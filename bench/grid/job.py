@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import cloudpickle
 
 from bench import registry
-from bench.data.loading import ids_in_memory
+from bench.data.loading import loaded_ids
 from bench.datasets import files
 from bench.errors import TrialError
 from bench.grid.same import Same, SameCode, SameData, SameSuite
@@ -155,7 +155,7 @@ class Job(Task):
 
     def worded(self, reason: str) -> str:
         """The reason with the samples that it names called so: what is published names them otherwise."""
-        return marked(reason, ids_in_memory(Choice(self.trial.dataset, "", self.trial.dataset_options)))
+        return marked(reason, loaded_ids(Choice(self.trial.dataset, "", self.trial.dataset_options)))
 
 
 def machine_of(trial: Trial, machine: Machine) -> Machine:

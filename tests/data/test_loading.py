@@ -33,6 +33,14 @@ def loaded(monkeypatch):
     return enter
 
 
+def test_ids_of_what_was_loaded_are_known_though_no_memory_holds_the_samples(make_samples, loaded):
+    samples = make_samples(n=60)
+    assert loading._memory.get() is None
+    loaded(samples)
+    assert loading.loaded_ids(Choice("Entering")) == set(map(str, samples.ids.tolist()))
+    assert loading.loaded_ids(Choice("Entering", "", {"size": 2})) == set(), "other options, other samples"
+
+
 def test_a_modality_without_any_value_counts_as_missing(make_samples, loaded):
     samples = make_samples(n=60, missing=0.0)
     samples.values["beta"][:7] = np.nan

@@ -43,8 +43,15 @@ def test_samples_load_twice_to_the_same_bits(dataset, samples):
     assert dataset.load().fingerprint() == samples.fingerprint()
 
 
-def test_every_class_and_modality_occurs(samples):
-    assert set(samples.target.tolist()) == set(range(len(samples.schema.classes)))
+def test_every_answer_and_modality_occurs(samples):
+    target, kind = samples.target, samples.schema.target.kind
+    if kind == "classes":
+        assert set(target.tolist()) == set(range(samples.schema.outputs))
+    elif kind == "labels":
+        assert all({0, 1} <= set(column) <= {-1, 0, 1} for column in target.T.tolist())
+    else:
+        assert np.isfinite(target).all()
+        assert target.std() > 0
     assert samples.observed.any(0).all()
     assert samples.observed.any(1).all()
 

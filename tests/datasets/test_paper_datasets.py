@@ -150,13 +150,13 @@ def test_raw_mimic_must_be_prepared(written):
 @pytest.mark.slow
 @pytest.mark.parametrize("text", CASES)
 def test_every_method_runs_on_them(written, tmp_path, text):
-    """One epoch of all twelve methods, at natural gaps and a missing rate."""
+    """One epoch of every method, at natural gaps and a missing rate."""
     dataset = written(text)
     dataset.prepare(dataset.raw_folder)
     table = bench.run(
         methods="all", datasets=text, protocols="mcar(0.3)", seeds="0", training={"epochs": 1, "batch_size": 16}, out=tmp_path / "runs",
         quiet=True,
     )  # fmt: skip
-    assert len(table) == len(GROUPS["all"]) == 12
+    assert len(table) == len(GROUPS["all"])
     assert (table.status == "done").all(), table.loc[table.status != "done", ["method", "status", "reason"]].to_string()
     assert table.accuracy.between(0, 1).all()

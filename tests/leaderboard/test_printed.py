@@ -113,7 +113,7 @@ def of_stay(unit):
 def test_an_error_is_printed_in_the_unit_of_the_target_and_shown_as_it_is(written):
     (one,) = read_printed(written(STAY, head=IN_UNIT))
     assert (one.unit, one.text, one.score, one.spread) == ("log10 dollars", "0.312 ± 0.0041", 0.3123, 0.0041)
-    assert of_board([one], [of_stay("log10 dollars")], "mae") == (one,)
+    assert of_board([one], [of_stay("log10 dollars")], lambda record: "mae") == (one,)
     assert "mean ± SD as others printed it, in the unit of the target, never ranked" in footnote([one])
     again = read_printed(written(*to_csv([one]).splitlines()[1:], head=to_csv([one]).splitlines()[0]))
     assert again == (one,)
@@ -126,12 +126,12 @@ def test_a_number_in_another_unit_than_the_board_is_refused(written, unit):
         f"mae of muse on support2.target=log_cost. from Somebody 2025, table 2 is in {repr(unit) if unit else 'no unit'}, and the board is"
     )
     with pytest.raises(UsageError, match=rf"{said} in 'log10 dollars'; convert mean and sd and write unit = 'log10 dollars'"):
-        of_board([one], [of_stay("log10 dollars")], "mae")
+        of_board([one], [of_stay("log10 dollars")], lambda record: "mae")
 
 
 def test_a_target_without_a_unit_takes_numbers_without_one(written):
     found = read_printed(written(STAY.removesuffix(",log10 dollars")))
-    assert of_board(found, [of_stay("")], "mae") == found
+    assert of_board(found, [of_stay("")], lambda record: "mae") == found
 
 
 def test_a_pure_number_has_no_unit(written):

@@ -47,6 +47,8 @@ class Breaks(Tells):
 
     def work(self, report):
         if self.how.startswith("SIG"):
+            if self.how != "SIGKILL":
+                signal.signal(getattr(signal, self.how), signal.SIG_DFL)  # whoever started us may ignore it, as nohup does
             os.kill(os.getpid(), getattr(signal, self.how))
             time.sleep(60)
         raise {

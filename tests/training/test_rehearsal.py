@@ -21,7 +21,7 @@ from bench.methods.catalog import METHODS
 from bench.methods.layers import Attention, draws_here, with_dropout_of_torch
 from bench.question.machine import Machine
 from bench.training.launches import CLIPPING, step_count
-from bench.training.loop import Steps, build_method, resolve_device
+from bench.training.loop import Steps, build_method, resolve_device, row_batches
 from bench.training.trial import open_trial, run_trial, validate_trial
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -243,9 +243,10 @@ def test_a_profile_is_measured_on_the_device_and_counts_what_the_cpu_counts(rehe
 
 
 def counted(*case, **options):
-    """What a step is counted to ask of a GPU, on the CPU."""
+    """What a step is counted to ask of a GPU, on the CPU: as in a profile, the step after one whose operations were counted."""
     method, config, batch = opened(*case, device="cpu", **options)
     method.on_epoch(config.epochs - 1, config.epochs)
+    method.train()(batch.rows(next(row_batches(batch, config.batch_size))))  # draws what that one drew
     return step_count(method, config, batch)
 
 

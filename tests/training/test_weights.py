@@ -62,7 +62,7 @@ def test_file_says_whose_it_is_and_names_no_path(runs):
         told = stream.metadata()
     assert (told["format"], told["trial"], told["method"], told["dataset"]) == (FORMAT, trial.id, "mean-mlp", "breast-cancer")
     assert json.loads(told["config"])["epochs"] == 2
-    assert json.loads(told["schema"])["classes"] == ["malignant", "benign"]
+    assert json.loads(told["schema"])["target"]["classes"] == ["malignant", "benign"]
     assert not any(word in str(told) for word in (str(runs), str(Path.home()), str(Path.cwd())))
 
 
