@@ -7,8 +7,8 @@ import click
 SECTIONS = {  # options by their names in Python; those of no section stand at the end, as "Options"
     "What is asked": (
         "suite", "methods", "dataset", "datasets", "combination", "combinations", "protocol", "protocols", "noise", "seed", "seeds",
-        "test_noise", "test_combinations", "settings", "patterns", "metric", "by", "rope", "vary", "fixed_seed", "until_resolved", "max_seeds",
-        "allow",
+        "test_noise", "test_combinations", "settings", "patterns", "metric", "by", "rope", "vary", "fixed_seed", "until_resolved",
+        "max_seeds", "allow",
     ),
     "How it is trained": (
         "selection", "epochs", "training", "configs", "tuned_for", "suggestions", "budget_gflops", "budget_minutes", "sampler", "pruner",

@@ -381,7 +381,20 @@ def leaves(group):
 
 def test_an_option_of_several_commands_is_the_same_option_everywhere():
     """It is written once, in bench/cli/options.py; those below bear a common word in two senses."""
-    senses = {"--suite", "--methods", "--noise", "--seed", "--metric", "--plot", "--publish", "--check", "--from", "--to", "--minutes", "--by"}
+    senses = {
+        "--suite",
+        "--methods",
+        "--noise",
+        "--seed",
+        "--metric",
+        "--plot",
+        "--publish",
+        "--check",
+        "--from",
+        "--to",
+        "--minutes",
+        "--by",
+    }
     helps = {}
     for command in leaves(main):
         for option in command.params:

@@ -9,7 +9,7 @@ from bench import registry
 from bench.datasets.catalog import DATASETS
 from bench.errors import UsageError
 from bench.methods.base import Estimator, Method
-from bench.methods.catalog import CEILING, FLOOR, GROUPS, METHODS, PAPER, REFERENCE, role
+from bench.methods.catalog import CEILING, FLOOR, METHODS, PAPER, REFERENCE, role
 from bench.names import Choice
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
