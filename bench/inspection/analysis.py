@@ -38,7 +38,7 @@ from bench.methods.tracing import read_traces
 from bench.names import Choice, path_of
 from bench.question.assemble import assemble
 from bench.question.plan import plan
-from bench.question.suite import Suite, read_suite
+from bench.question.suite import Suite, keys_said, read_suite
 from bench.records.database import Store
 from bench.records.record import Record
 from bench.text import and_list
@@ -68,10 +68,11 @@ def analyse(
         given = {"datasets": "digits", "seeds": "0", **given}
         if "protocols" not in given:
             given = {"noise": "0.3", **given}
+    said = keys_said(suite or "quick")
     chosen = suite if isinstance(suite, Suite) else read_suite(suite or "quick")
     if "methods" not in given:
         given["methods"] = _providing(what, chosen, suite is not None)
-    chosen = assemble(chosen, given)
+    chosen = assemble(chosen, given, splits=False, said=said)
     _check_providers(what, chosen)
     if what == "cost":
         return _cost(replace(chosen, seeds=chosen.seeds[:1]))

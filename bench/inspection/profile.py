@@ -134,7 +134,7 @@ def trials_of(
         "device": device,
         "threads": threads,
     }
-    suite = assemble(Suite("profile", (Settings(("digits",)),)), options)
+    suite = assemble(Suite("profile", (Settings(("digits",)),)), options, splits=False, said=frozenset())
     names = {choice.name for choice in registry.expand_methods(suite.methods)}
     trials = [trial for trial in plan(suite) if trial.method in names]  # a dataset's ceiling joins a plan by itself
     settings = {trial.setting for trial in trials}

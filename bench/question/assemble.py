@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,11 +24,14 @@ def assemble(
     configs: Words | None = None,
     out: Path | str = "runs",
     splits: bool = True,
+    *,
     tuned_for: str | None = None,
+    said: Set[str] | None = None,
 ) -> Suite:
     """The suite that is asked for: its own question with `options` over it, every key and value checked, every file under one name.
 
-    Of data from outside, what nobody said is what they ask for (see `defaults`); `splits` says whether that may be several splits.
+    What nobody said is what the data ask for (see `defaults`); `splits` says whether that may be several splits, and `said` which keys
+    of a Suite somebody said, where that is not every one.
 
     `suite` is a name, a file or a Suite. `options` are suite keys; None leaves a key as it is, and lists may come as text with commas,
     as any iterable or as numpy values, methods and datasets as names, `file.py:Class` or classes. `configs` names what runs, as
@@ -42,7 +45,7 @@ def assemble(
         raise UsageError("tuned_for says where tuned configs are trained; name them with --configs default,tuned")
     if configs is not None:
         chosen = with_configs(chosen, configs, out, tuned_for or "setting")
-    return with_defaults(with_one_name(chosen), {*given, *keys_said(suite)}, splits)
+    return with_defaults(with_one_name(chosen), {*given, *(keys_said(suite) if said is None else said)}, splits)
 
 
 def names_of(named: object) -> list[str]:

@@ -349,3 +349,10 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match="the analysis cannot be written to"):
         write(DRAWN["routing"](), tmp_path / "file" / "figures")
+
+
+@pytest.mark.parametrize("dataset", ["diabetes", "gaussian[target=labels]"])
+def test_a_target_of_any_kind_is_analysed_by_a_metric_of_its_own(dataset, tmp_path):
+    found = analyse("gradients", options={"datasets": dataset, "methods": "simmlm", "training": {"epochs": 1}}, out=tmp_path)
+    assert set(found.summary.method) == {"simmlm"}
+    assert found.summary.first_epoch.notna().all()

@@ -220,3 +220,11 @@ def test_plot_without_matplotlib_names_the_extra(small, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UsageError, match=r"pip install 'missing-modality-bench\[plot\]'"):
         draw(list(small.values()), tmp_path / "cost.svg")
+
+
+@pytest.mark.parametrize("dataset", ["diabetes", "gaussian[target=labels]", "gaussian[target=value]"])
+def test_a_target_of_any_kind_is_profiled_by_a_metric_of_its_own(dataset):
+    (trial,) = trials_of("mean-mlp", dataset, training={"epochs": 1})
+    (found,) = profiles([trial])
+    assert found.reason is None
+    assert found.cost["gflops_per_sample"] > 0
