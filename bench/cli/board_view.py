@@ -97,7 +97,6 @@ def _overall(board: Board, kind: Overall, by_setting: bool) -> list[str | Table]
     """All methods over all settings, with the scores by setting or by dataset. Nothing where there is one setting."""
     if len(kind.settings) < 2:
         return []
-    synthetic = ", SYNTHETIC data" * kind.synthetic
     parts = {
         (f"{one.dataset} {one.protocol}" if by_setting else base_of(one.dataset)): [
             other.title for other in kind.settings if other is one or (not by_setting and base_of(other.dataset) == base_of(one.dataset))
@@ -109,8 +108,8 @@ def _overall(board: Board, kind: Overall, by_setting: bool) -> list[str | Table]
         what = "each setting" if by_setting else "each dataset, over its settings"
         body = [[row.label, *(points(_mean(row, titles)) for titles in parts.values())] for row in kind.rows]
         head = ["Method", *parts]
-        blocks += [f"## Mean {kind.metric} in {what}{synthetic}", "", Table(head, body, WORDS, whole=True), ""]
-    return [*blocks, f"## Over {count(len(kind.settings), 'setting')}{synthetic}", "", _overall_table(board, kind), ""]
+        blocks += [f"## Mean {kind.metric} in {what}{kind.called}", "", Table(head, body, WORDS, whole=True), ""]
+    return [*blocks, f"## Over {count(len(kind.settings), 'setting')}{kind.called}", "", _overall_table(board, kind), ""]
 
 
 def _overall_table(board: Board, kind: Overall) -> Table:

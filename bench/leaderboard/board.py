@@ -232,7 +232,7 @@ def target_of(facts: Facts) -> str:
     if facts.target.get("kind") != "value":
         return ""
     name, unit = str(facts.target["name"]), str(facts.target["unit"])
-    return f"{name} ({unit})" if unit else name
+    return f"{name} ({unit})" if unit not in ("", name) else name
 
 
 def _row(suite: Suite, one: Scores, bounds: Bounds, standing: Standing, audited: Mapping[tuple[str, str], str]) -> Row:

@@ -89,7 +89,7 @@ def pages(board: Board, plots: Sequence[str] = ()) -> dict[str, str]:
 
 
 def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = ()) -> list[str]:
-    title = "## Overall" + (", SYNTHETIC data" if kind.synthetic else "")
+    title = f"## Overall{kind.called}"
     if len(kind.settings) < 2 and not folded:
         return []
     tables = _overall_tables(board, kind, folded)
@@ -101,7 +101,7 @@ def _overall(board: Board, kind: Overall, folded: bool, plots: Sequence[str] = (
         lines += folded_away("Mean ranks, with Nemenyi's critical difference", [*critical, *picture][:-1]) if critical or picture else []
     else:
         lines += [*tables[1], "", *critical]
-    lines += ["### Scores" + (", SYNTHETIC data" if kind.synthetic else ""), "", *_scores(board, kind, folded)]
+    lines += [f"### Scores{kind.called}", "", *_scores(board, kind, folded)]
     if folded:
         lines += folded_away("Cost", cost_table(kind.rows, kind.timed))
         if kind.curves:
@@ -142,8 +142,9 @@ def in_short(board: Board, kind: Overall) -> list[str]:
     seeds = sorted({seed for setting in kind.settings for seed in setting.seeds})
     metric = by_dataset(kind.settings, "metric", board.suite.metric)
     lower = "" if METRICS[board.suite.metric].higher_is_better else ", lower is better"
+    unit = f", {kind.unit}" if kind.unit else ""
     said = [
-        f"**In short.** {count(len(ranked), 'method')}, {count(len(kind.distinct), 'setting')} on "
+        f"**In short{unit}.** {count(len(ranked), 'method')}, {count(len(kind.distinct), 'setting')} on "
         f"{count(len(kind.datasets), 'SYNTHETIC dataset' if kind.synthetic else 'real dataset')}, {count(len(seeds), 'seed')}; {n:,} of "
         f"{planned:,} {agreeing(planned, 'trial', 'trials')} gave a score ({metric}{times()}{lower})."
     ]

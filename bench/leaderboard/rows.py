@@ -195,6 +195,11 @@ class Overall:
         return what_of(self.synthetic, self.unit)
 
     @property
+    def called(self) -> str:
+        """What a heading adds: what tells these settings from others on the board."""
+        return (", SYNTHETIC data" if self.synthetic else "") + (f", {self.unit}" if self.unit else "")
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         """Each once, whatever its options, and those that hold the same data once."""
         return tuple(dict.fromkeys(setting.question[0] for setting in self.settings))

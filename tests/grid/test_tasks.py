@@ -10,6 +10,8 @@ from sklearn import metrics as sk
 import bench
 from bench.cli import main
 from bench.errors import UsageError
+from bench.leaderboard.files import FRONT
+from bench.leaderboard.front_page import pages
 from bench.question.assemble import assemble
 from bench.question.plan import plan
 from bench.records.database import Store
@@ -128,7 +130,10 @@ def test_scores_in_two_units_have_no_mean_and_no_test_over_both(tmp_path):
         quiet=True,
     )
     board = bench.board(folder)
-    assert [kind.what for kind in board.overall] == ["real disease progression", "real days (days)"]
+    assert [kind.what for kind in board.overall] == ["real disease progression", "real days"]
+    front = pages(board)[FRONT]
+    for unit in ("disease progression", "days"):
+        assert all(told in front for told in (f"## Overall, {unit}", f"**In short, {unit}.**")), "each says whose it is"
     with pytest.raises(UsageError, match=r"mae is in the unit of each target .*; take one at a time, such as --settings 'diabetes'"):
         bench.compare("mean-logistic", "constant", folder)
     assert bench.board(folder, metric="r2").overall[0].what == "real"
