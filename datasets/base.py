@@ -74,14 +74,15 @@ class Schema:
     def __init__(
         self, modalities: Sequence[Modality], target: Target | Sequence[str] | None = None, *, classes: Sequence[str] | None = None
     ) -> None:
-        if (target is None) == (classes is None):
+        asked = classes if target is None else target
+        if asked is None or (target is not None and classes is not None):
             raise ValueError("a schema takes a target, or the names of its classes, and one of the two alone")
         if not isinstance(modalities, list | tuple):
             raise ValueError(f"modalities of a schema must be a tuple, got {kind_of(modalities)}; use tuple(...)")
         if not all(isinstance(one, Modality) for one in modalities):
             raise ValueError(f"modalities of a schema must be Modality values, got {', '.join(map(kind_of, modalities))}")
         object.__setattr__(self, "modalities", tuple(modalities))
-        object.__setattr__(self, "target", target_of(classes if target is None else target))
+        object.__setattr__(self, "target", target_of(asked))
         if not self.modalities or (isinstance(self.target, Classes) and self.outputs < 2):
             came = f"{len(self.modalities)} and {self.outputs}"
             raise ValueError(f"a schema needs a modality and two classes, got {came}")

@@ -233,7 +233,7 @@ def target_of(given: Target | Sequence[str]) -> Target:
 def target_from(found: Mapping[str, Any]) -> Target:
     """What `as_json` gave. Raises: ValueError if it is no target."""
     kind = found.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"kind of a target must be one of {', '.join(KINDS)}, got {kind!r}")
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items() if key != "kind"}
     return KINDS[kind](**given)

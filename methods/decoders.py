@@ -97,9 +97,9 @@ class Decoders(nn.ModuleList):
             real = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
             x = torch.where(real.unsqueeze(2), x, 0.0)
         elif modality.kind == "image":
-            x = F.adaptive_avg_pool2d(x, grid_of(modality))
+            x = F.adaptive_avg_pool2d(x, grid_of(modality))  # type: ignore[arg-type]  # as many sizes as it has axes
         elif modality.kind == "volume":
-            x = F.adaptive_avg_pool3d(x, grid_of(modality))
+            x = F.adaptive_avg_pool3d(x, grid_of(modality))  # type: ignore[arg-type]
         return (x.clamp(-self.clip, self.clip) if self.clip else x), real
 
     def error(self, m: int, factors: Tensor, batch: Batch, rows: Tensor) -> Tensor:

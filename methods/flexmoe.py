@@ -172,7 +172,8 @@ class Bank(nn.Module):
         trained = np.zeros(len(self.cells), dtype=bool)
         used = self.own[:-1][seen if self.unseen == "backoff" else slice(None)]
         trained[used[used >= 0]] = True
-        place, donors, without = np.full(self.table.shape, -1), [], []
+        place, without = np.full(self.table.shape, -1), []
+        donors: list[np.ndarray] = []
         for m in range(self.table.shape[1]):
             lacking = np.flatnonzero(~self.table[:, m])  # combinations without m, the empty one among them
             has = (self.own[lacking, m] >= 0) & trained[self.own[lacking, m]] if len(trained) else np.zeros(len(lacking), dtype=bool)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from bench.methods.layers import Dropout
 
 log = logging.getLogger(__name__)
 
-GATES = {"selu": F.selu, "gelu": F.gelu}
+GATES: dict[str, Callable[[Tensor], Tensor]] = {"selu": F.selu, "gelu": F.gelu}
 CHOICES: dict[str, tuple[str, ...]] = {
     "skip": ("update", "cross"), "share": ("layers", "none"), "start": ("uniform", "normal"), "context": ("encoder", "raw"),
     "gate": tuple(GATES), "order": ("schema", "reversed"),

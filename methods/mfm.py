@@ -141,6 +141,7 @@ class MFM(Method):
     config: MFMConfig
     log_prior: Tensor
     seen: Tensor
+    has_complete: Tensor
     paper = "Tsai, Liang, Zadeh, Morency, Salakhutdinov: Learning Factorized Multimodal Representations, ICLR 2019, arXiv 1806.06176"
     year = 2019
     repository = "pliang279/factorized"

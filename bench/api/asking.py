@@ -70,9 +70,9 @@ def run(
     from bench.records.export import tidy
     from bench.studies.looks import resolve
 
-    asked = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols, "noise": noise}
+    asked: dict[str, object] = {"methods": methods, "datasets": datasets, "combinations": combinations, "protocols": protocols}
+    asked |= {"noise": noise, "seeds": seeds, "training": training, **options}
     with loaded_once():
-        asked = {**asked, "seeds": seeds, "training": training, **options}
         chosen, out = assemble(suite, asked, configs, out, tuned_for=tuned_for), path_of(out)
         kept = {"is_traced": is_traced, "keeps_weights": keep_weights, "shard": shard_of(shard)}
         where = place_for(place, jobs, chosen, per_gpu)

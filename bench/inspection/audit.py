@@ -87,8 +87,8 @@ def check_poison(subject: Subject) -> Verdict:
         return not equal(outputs_under(fill, only), expected)
 
     def difference_under(only: Cells | None = None) -> str:
-        parts = (filled(part, "mixed", only) for part in (subject.train, subject.valid))
-        return subject.difference(subject.base, subject.fit(*parts))
+        train, valid = (filled(part, "mixed", only) for part in (subject.train, subject.valid))
+        return subject.difference(subject.base, subject.fit(train, valid))
 
     for fill in FILLS:
         where = _read(subject.test, partial(differs, fill))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -93,8 +94,7 @@ class Source:
 
         opened = open_trial(self.trial, test=False)
         method = build_method(opened.cls, opened.config, opened.parts.train.samples, self.trial.seed, torch.device("cpu"))
-        rate: Callable[[np.ndarray, np.ndarray], float] = method.specialisation
-        return rate
+        return cast(Callable[[np.ndarray, np.ndarray], float], method.specialisation)
 
 
 @dataclass

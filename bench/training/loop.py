@@ -198,8 +198,8 @@ class Steps:
     def clip(self) -> None:
         if not self.config.clip_norm:
             return
-        moved = [parameter for parameter in self.method.parameters() if parameter.grad is not None]
-        norm = nn.utils.get_total_norm([parameter.grad for parameter in moved])
+        moved = {parameter: parameter.grad for parameter in self.method.parameters() if parameter.grad is not None}
+        norm = nn.utils.get_total_norm(list(moved.values()))
         if norm.device.type == "cpu" and self.config.clip_norm / (norm + 1e-6) >= 1:
             return  # all would be multiplied by 1; a GPU would have to be waited for to know
         nn.utils.clip_grads_with_norm_(moved, self.config.clip_norm, norm)

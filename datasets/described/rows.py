@@ -154,7 +154,7 @@ def _told(sheet: Sheet, target: Target) -> tuple[np.ndarray, np.ndarray, Notes]:
     """What is told of each row, and whether anything is. Shapes: -> as `Samples.target`, (N,) bool. Raises: DataError."""
     if target.kind == "value":
         found, said = numbers(sheet, Column(target.column))
-        return found, np.isfinite(found), said
+        return found, np.asarray(np.isfinite(found)), said
     if target.kind == "classes":
         codes, said = coded(sheet, target.column, target.classes)
         return codes, codes >= 0, said
@@ -166,7 +166,7 @@ def _told(sheet: Sheet, target: Target) -> tuple[np.ndarray, np.ndarray, Notes]:
         columns.append(codes)
         notes += said
     answers = np.stack(columns, axis=1)
-    return answers, (answers >= 0).any(1), notes
+    return answers, np.asarray((answers >= 0).any(1)), notes
 
 
 def _one_label(sheet: Sheet, ids: np.ndarray, labels: np.ndarray, kept: np.ndarray, column: str, notes: Notes) -> np.ndarray:
