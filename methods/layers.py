@@ -59,34 +59,12 @@ def dropout(x: Tensor, p: float) -> Tensor:
         return x
     if not draws_here(x):
         return F.dropout(x, p)
-    ones, scale = kept(x, p)
-    return x * ones.mul_(scale)
-
-
-def kept(x: Tensor, p: float) -> tuple[Tensor, float]:
-    """What dropout on a CPU keeps at chance p: ones and zeros in the shape and type of x, and by what that is scaled."""
     bits = 8 if p * 256 == round(p * 256) else 16
     patterns, kind = 2**bits, torch.int8 if bits == 8 else torch.int16
     dropped = min(round(p * patterns), patterns - 1)  # of equally likely patterns
     words = torch.empty(-(-x.numel() * bits // 64), dtype=torch.int64).random_(-(2**63), None)
-    ones = words.view(kind)[: x.numel()].ge_(dropped - patterns // 2)  # in place: by way of booleans it takes seven times as long
-    return ones.to(x.dtype).view(x.shape), patterns / (patterns - dropped)
-
-
-class ReluDropout(torch.autograd.Function):
-    """Dropout of relu(x) on a CPU, as one function. What is above 0 was kept, so the way back needs no mask."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
-        ones, ctx.scale = kept(x, p)
-        y = ones.mul_(ctx.scale).mul_(x).relu_()
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (y,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(gradient, y, 0).mul_(ctx.scale), None
+    kept = words.view(kind)[: x.numel()].ge_(dropped - patterns // 2)  # in place: by way of booleans the mask takes four times as long
+    return x * kept.to(x.dtype).view(x.shape).mul_(patterns / (patterns - dropped))
 
 
 class Attention(nn.Module):
@@ -122,12 +100,6 @@ class FeedForward(nn.Sequential):
 
     def __init__(self, width: int, hidden: int, dropout: float = 0.0, activation: type[nn.Module] = nn.GELU) -> None:
         super().__init__(nn.Linear(width, hidden), activation(), Dropout(dropout), nn.Linear(hidden, width))
-        self.p = dropout if activation is nn.ReLU else 0.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and self.p > 0 and draws_here(x):
-            return self[3](ReluDropout.apply(self[0](x), self.p))
-        return super().forward(x)
 
 
 class TransformerBlock(nn.Module):

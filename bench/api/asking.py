@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.names import Value, Words, path_of, plain
+from bench.names import Value, Words, path_of, plain, words_of
 
 if TYPE_CHECKING:
     import pandas
@@ -96,6 +96,7 @@ def tune(
     sampler: str = "random",
     pruner: str = "median",
     seeds: int | str | Iterable[int] = 0,
+    fix: Names | None = None,
     study: str | None = None,
     out: str | Path = DEFAULT_OUT,
     jobs: int | None = None,
@@ -109,8 +110,8 @@ def tune(
 
     Columns hold the default and the best validation score, the best options, what was spent, importances and curves; `attrs["file"]`
     is the file of winners, for `bench.run(configs=...)`. Each method gets `suggestions` in each setting, less where a budget ends
-    first; `seeds` are those of the tuning, `study` names its folder, `plot` a file for curves and importances. `place` and `jobs` are
-    those of `bench.run`.
+    first; `seeds` are those of the tuning, `fix` fields of search spaces that are not tuned, `study` names its folder, `plot` a file for
+    curves and importances. `place` and `jobs` are those of `bench.run`.
     Raises: UsageError on bad input.
     """
     from functools import partial
@@ -135,7 +136,7 @@ def tune(
         where = place_for(place, jobs, chosen, per_gpu)
         how = how_of(where, quiet, partial(SuggestionLines, chosen.selection), command="bench.tune(...)")
         with where:
-            found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how)
+            found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, how, fixed=words_of(fix))
     if drawn is not None:
         draw(found.results, drawn)
     frame = pandas.DataFrame([result.as_json() for result in found.results])

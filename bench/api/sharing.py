@@ -32,7 +32,8 @@ def merge(
 def bundle(out: str | Path = DEFAULT_OUT, *, methods: Names | None = None, to: str | Path | None = None, **source: Any) -> Bundle:
     """Records of some methods, or of all, as one file that others can verify; `.path` is where it lies.
 
-    `source` may give `published` and `suite`, and `with_code=False`. Raises: UsageError on bad input.
+    `source` may give `published`, `suite`, `metric` (of results on several kinds of target: those that it scores) and `with_code=False`.
+    Raises: UsageError on bad input.
     """
     from bench.leaderboard.bundling import bundle_of
 

@@ -72,8 +72,8 @@ def leaderboard(
     is what the trial's predictions give; folders of before, whose predictions were cut after they were scored, are brought there by
     --rescore.
 
-    Ids of samples are published as salted hashes, unless the dataset states that its ids are public; the salt stays in OUT. Labels and
-    class scores of test rows are published with them, which the owners of some data forbid: --no-predictions leaves them out, and
+    Ids of samples are published as salted hashes, unless the dataset states that its ids are public; the salt stays in OUT. Targets
+    and predictions of test rows are published with them, which the owners of some data forbid: --no-predictions leaves them out, and
     the page says what cannot be checked then.
 
     --by shows every method's score by group with the largest gap between groups, on a terminal, in Markdown and in JSON. A published

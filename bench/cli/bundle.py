@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.complete import metrics, names
 from bench.cli.options import UserPath, explained, json_option, of_suite_option, one_source, print_json, source_options
 
 
@@ -14,6 +15,9 @@ from bench.cli.options import UserPath, explained, json_option, of_suite_option,
 @click.option("--methods", metavar="LIST", help="The methods that go in, as tables name them.  [default: all]")
 @click.option(
     "--to", "to", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE", help="The bundle to write.  [default: SUITE.bundle]"
+)
+@click.option(
+    "--metric", metavar="NAME", shell_complete=names(metrics), help="Of results on several kinds of target: those that it scores."
 )
 @click.option("--no-code", is_flag=True, help="Leave out the source text of methods that are files.")
 @source_options
@@ -26,6 +30,7 @@ def bundle(
     published: Path | None,
     suite: str | None,
     methods: str | None,
+    metric: str | None,
     to: Path | None,
     no_code: bool,
     as_json: bool,
@@ -48,10 +53,10 @@ def bundle(
         if published is not None or click.get_current_context().get_parameter_source("out") == click.core.ParameterSource.COMMANDLINE:
             raise UsageError(f"{folder} is a second place beside --out or --from; give one of them")
         out = folder
-    made = bundle_of(out, words_of(methods), to, published=published, suite=suite, with_code=not no_code)
-    names = list(dict.fromkeys(record.trial.choice for record in made.line))
+    made = bundle_of(out, words_of(methods), to, published=published, suite=suite, metric=metric, with_code=not no_code)
+    choices = list(dict.fromkeys(record.trial.choice for record in made.line))
     said = {
-        "file": str(made.path), "sha256": made.sha256, "bytes": made.path.stat().st_size, "methods": names, "trials": len(made.line),
+        "file": str(made.path), "sha256": made.sha256, "bytes": made.path.stat().st_size, "methods": choices, "trials": len(made.line),
         "predictions": len(made.stored), "code": sorted(made.texts),
     }  # fmt: skip
     if as_json:
@@ -59,5 +64,5 @@ def bundle(
         return
     with_text = f"; code as text: {', '.join(sorted({name.rpartition('/')[2] for name in made.texts}))}" if made.texts else ""
     rows = f"{count(len(made.line), 'record')}, predictions of {count(len(made.stored), 'trial')}"
-    click.echo(f"wrote {made.path} ({said['bytes']} bytes): {', '.join(names)}, {rows}{with_text}")
+    click.echo(f"wrote {made.path} ({said['bytes']} bytes): {', '.join(choices)}, {rows}{with_text}")
     click.echo(f"sha256 {made.sha256}", err=True)

@@ -12,6 +12,7 @@ SECTIONS = {  # options by their names in Python; those of no section stand at t
     ),
     "How it is trained": (
         "selection", "epochs", "training", "configs", "tuned_for", "suggestions", "budget_gflops", "budget_minutes", "sampler", "pruner",
+        "fix",
     ),
     "How it is run": (
         "device", "threads", "jobs", "per_gpu", "place", "is_mixed", "minutes", "memory_gb", "dry_run", "retry_failed", "wait", "shard",

@@ -43,6 +43,7 @@ from bench.cli.sections import Sectioned
     help="What ends a suggestion that lags behind.",
 )  # fmt: skip
 @click.option("--seed", "seeds", default="0", show_default=True, metavar="LIST", help="Seed of the tuning; several repeat it whole.")
+@click.option("--fix", metavar="LIST", help="Fields of search spaces that are not tuned, such as sizes: width,batch_size.")
 @click.option("--study", metavar="NAME", help="Name of its folder in OUT/tuning.  [default: from the question]")
 @click.option("--plot", type=UserPath(dir_okay=False, path_type=Path), metavar="FILE", help="Draw curves and importances.")
 @machine_options
@@ -53,8 +54,8 @@ from bench.cli.sections import Sectioned
 @explained
 def tune(
     suite: str, suggestions: int, *, budget_gflops: float | None, budget_minutes: float | None, sampler: str, pruner: str, seeds: str,
-    study: str | None, plot: Path | None, jobs: int | None, per_gpu: int, place: str, is_mixed: bool, out: str, as_json: bool, quiet: bool,
-    verbose: bool, **options: Any,
+    fix: str | None, study: str | None, plot: Path | None, jobs: int | None, per_gpu: int, place: str, is_mixed: bool, out: str,
+    as_json: bool, quiet: bool, verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Tune every method with the same budget, on validation alone: the test part is never looked up.
 
@@ -65,12 +66,14 @@ def tune(
     bench tune --methods paper --datasets digits --noise 0.3 --suggestions 20
     bench tune --methods muse,shaspec --datasets digits --noise 0.3 --sampler tpe --seed 0-2 --plot curves.svg
     bench tune --methods paper --datasets digits --noise 0.3 --suggestions 500 --budget-gflops 2000
+    bench tune --methods paper --datasets digits --noise 0.3 --fix width,batch_size
     bench run --methods paper --datasets digits --noise 0.3 --configs default,tuned
     """
     from bench.data.loading import loaded_once
     from bench.drawing import check_plot
     from bench.grid.places import place_of
     from bench.grid.progress import Progress, SuggestionBars, SuggestionLines
+    from bench.names import words_of
     from bench.question.assemble import assemble, seeds_of
     from bench.studies.curves_plot import plot as draw
     from bench.studies.results import table
@@ -86,7 +89,7 @@ def tune(
         budget = Budget(suggestions, budget_gflops, budget_minutes)
         with place_of(place, jobs, chosen.machine, per_gpu, chosen.limits.memory, is_mixed) as where:
             done = how(where, progress=shown, say=say(quiet))
-            found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, done)
+            found = run_tuning(chosen, out, budget, sampler, pruner, seeds_of(seeds), study, done, fixed=words_of(fix))
     if plot is not None:
         draw(found.results, plot)
     if as_json:

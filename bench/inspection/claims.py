@@ -351,7 +351,7 @@ def scores(here: Here) -> Check:
         where, stored = f"trial {record.trial.id}", here.bundle.stored[record.trial.id]
         kind = kind_of(stored.target)
         if stored.form == "scores" and not _are_scores(kind, stored.outputs, *stored.evaluations.values()):
-            wrong.append(f"{where}: its class scores are no probabilities")
+            wrong.append(f"{where}: its scores are no {kind.called}")
             continue
         rules, facts = set(record.trial.evaluations), record.facts
         if set(facts.evaluations) != rules or set(stored.evaluations) != rules:

@@ -23,10 +23,13 @@ from bench.registry import code
 
 def bundle_of(
     out: Path | str, methods: Collection[str], to: Path | None, *, published: Path | str | None = None, suite: str | None = None,
-    with_code: bool = True,
+    metric: str | None = None, with_code: bool = True,
 ) -> Bundle:  # fmt: skip
-    """A bundle of a results or published folder, written; methods as tables name them, or as `--methods` takes them. Raises: UsageError."""
-    answers = answers_of(out, published, suite)
+    """A bundle of a results or published folder, written; methods as tables name them, or as `--methods` takes them.
+
+    It holds answers on targets of one kind, as a board does; `metric` says which where there are several. Raises: UsageError.
+    """
+    answers = answers_of(out, published, suite).of_kind_of(metric)
     labels = {label for name in methods for label in _labels(name, answers)}
     return write(bundled(answers, labels, with_code), to or Path(f"{answers.suite.name}.bundle"))
 

@@ -131,7 +131,7 @@ def revealed(folder: Path, files: Sequence[Path], out: Path | str) -> str:
     clear = [f"{n} of {label}" for label, n in rows.items() if kinds.get(label) != SALTED]
     said = [f"{and_list(clear)} under public ids"] if clear else []
     said += [f"{and_list(salted)} under salted ids, whose salt stays in {out}"] if salted else []
-    return f"{wrote}; and the labels and class scores of test rows: {'; '.join(said) or 'none'}"
+    return f"{wrote}; and the targets and predictions of test rows: {'; '.join(said) or 'none'}"
 
 
 def withheld(folder: Path) -> str:

@@ -39,7 +39,7 @@ from bench.question.winners import Winner
 from bench.stats import cd_groups, nemenyi
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS, in_its_unit
-from bench.text import NA, agreeing, cost_text, count, listed, p_equals, percent, points, times
+from bench.text import NA, agreeing, and_list, cost_text, count, listed, p_equals, percent, points, times
 
 SEVERAL_METRICS = (
     "Settings are ranked each by its own metric, so ranks and the gap closed compare what can be compared; mean scores, and tests on "
@@ -408,9 +408,12 @@ def tuning_lines(winners: Sequence[Winner], folded: bool = True) -> list[str]:
         for winner in winners
     ]
     texts = [title for title in head if title != "GFLOPs, minutes"]
+    fixed = sorted({name for winner in winners for name in winner.fixed})
+    of_sizes = f" Not tuned, but as the suite or the method has them: {and_list([f'`{name}`' for name in fixed])}." if fixed else ""
     return [
         "### Tuning", "",
         "Rows named *tuned* are the configuration with the best validation score among the default one and the suggestions, trained "
-        "again on the seeds of this board. All other rows have default hyper-parameters. GFLOPs and minutes are of all suggestions.", "",
+        "again on the seeds of this board. All other rows have default hyper-parameters. GFLOPs and minutes are of all suggestions."
+        f"{of_sizes}", "",
         *fitted(head, body, texts, 2, breaks=folded), "",
     ]  # fmt: skip

@@ -108,13 +108,13 @@ def _numbers(seeds: Iterable[int]) -> str:
 def _ways(old: Sequence[Record], new: Sequence[Record]) -> list[str]:
     """What every trial of a board shares."""
     found = []
-    for key, what in (("harness", "harness"), ("selection", "selection"), ("vary", "vary"), ("fixed_seed", "fixed seed")):
+    for key, what in (("harness", "harness"), ("vary", "vary"), ("fixed_seed", "fixed seed")):
         theirs, ours = ({str(getattr(record.trial, key)) for record in records} for records in (new, old))
         if theirs - ours:
             found.append(f"its {what} is {listed(sorted(theirs))}, the board's {listed(sorted(ours))}")
     picked = {record.trial.dataset_label: record.trial.selection for record in old}
     for trial in (record.trial for record in new):
-        if trial.selection != picked.get(trial.dataset_label, trial.selection) and trial.selection in picked.values():
+        if trial.selection != picked.get(trial.dataset_label, trial.selection):
             found.append(f"on {trial.dataset_label} its selection is {trial.selection}, the board's {picked[trial.dataset_label]}")
     rules = {record.setting: record.trial.evaluations for record in old}
     for record in new:

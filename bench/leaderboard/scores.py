@@ -111,7 +111,7 @@ def _values(metric: str, scored: Sequence[Record], arrays: Sequence[Predictions]
     if not all(found.shares_rows(arrays[0]) for found in arrays):
         return None, "seeds were tested on different samples"
     if not all(np.isfinite(found.outputs).all() for found in arrays):
-        return None, "some class scores are not finite"
+        return None, "some scores are not finite"
     values = np.stack([pseudo_values(metric, found.target, found.scores) for found in arrays])
     if np.isfinite(values).all():
         return values, ""

@@ -9,7 +9,7 @@ import codecs
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from itertools import count, islice
@@ -153,9 +153,9 @@ class Suite:
 
         The table of a dataset with its options wins over that of its name.
         """
-        own = self.said_of(dataset)
         if not self.metrics:
             return self
+        own = self.said_of(dataset)
         return replace(self, metric=own.get("metric", self.metric), selection=own.get("selection", self.selection), metrics={})
 
     def metric_on(self, dataset: str) -> str:
@@ -360,6 +360,19 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
     if scalars.get("until_resolved") and not suite.max_seeds:
         scalars.setdefault("max_seeds", MAX_SEEDS)
     return replace(suite, settings=settings, **scalars)
+
+
+def without_datasets(suite: Suite, left_out: Container[str]) -> Suite:
+    """The suite asked of its other datasets, without the budgets and metrics of those that it no longer asks."""
+    settings = tuple(
+        replace(table, datasets=tuple(name for name in table.datasets if str(parse_choice(name)) not in left_out))
+        for table in suite.settings
+    )
+    before, after = ({parse_choice(name).name for table in tables for name in table.datasets} for tables in (suite.settings, settings))
+    gone = before - after
+    budgets = {name: table for name, table in suite.budgets.items() if parse_choice(name).name not in gone}
+    metrics = {name: table for name, table in suite.metrics.items() if parse_choice(name).name not in gone}
+    return replace(suite, settings=tuple(table for table in settings if table.datasets), budgets=budgets, metrics=metrics)
 
 
 def _without(tables: Mapping[str, Mapping[str, str]], named: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -52,6 +52,7 @@ class Winner:
     training: Mapping[str, Value]  # the suite's changes, under which it was found
     gflops: float | None = None  # counted training GFLOPs of all suggestions together
     default: float | None = None  # validation score of the default configuration
+    fixed: tuple[str, ...] = ()  # fields of search spaces that the tuning left as they were
     reach: str = "setting"  # "dataset": trained under the other protocols of the dataset as well
 
     @property
@@ -102,7 +103,8 @@ class Winner:
 
     def table(self) -> dict[str, object]:
         """As a TOML table, which reads back to itself."""
-        return {key: value for key, value in asdict(self).items() if value is not None and (key, value) != ("reach", "setting")}
+        left_out = {"fixed": (), "reach": "setting"}
+        return {key: value for key, value in asdict(self).items() if value is not None and left_out.get(key) != value}
 
 
 def _shown(value: object) -> str:
@@ -126,7 +128,7 @@ def winner_from(table: Mapping[str, object]) -> Winner:
         raise UsageError(f"options of a [[tuned]] table must be Config fields with their values, got {values['options']!r}")
     if values.get("reach", "setting") not in REACHES:
         raise unknown("reach of a [[tuned]] table", values["reach"], REACHES)
-    return Winner(**{**values, "seeds": tuple(values["seeds"])})
+    return Winner(**{**values, "seeds": tuple(values["seeds"]), "fixed": tuple(values.get("fixed", ()))})
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:

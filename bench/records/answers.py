@@ -11,7 +11,7 @@ from bench import registry
 from bench.data.attributes import Attributes
 from bench.errors import UsageError, unknown
 from bench.names import Choice, Setting, alike, bare, bare_choice, is_file, method_label, short_names
-from bench.question.suite import Suite, with_options
+from bench.question.suite import Suite, with_options, without_datasets
 from bench.question.trial import Trial
 from bench.question.winners import Winner
 from bench.records.predictions import Predictions
@@ -99,6 +99,7 @@ class Answers:
     def of_kind_of(self, metric: str | None) -> Answers:
         """The answers on targets of the kind that a metric scores, ranked and selected by what the suite says for it.
 
+        Their suite asks no dataset with answers of another kind, so that it can be asked again.
         Raises: UsageError if there are none, or without a metric if the answers are of several kinds.
         """
         if metric is None:
@@ -121,8 +122,9 @@ class Answers:
             raise UsageError(f"{metric} scores no target of these answers; metrics that fit: {', '.join(fit)}")
         own, selection = ({METRICS[name].kind: name for name in listed_metrics(text)}.get(kind) for text in (suite.metric, suite.selection))
         kept = {name: table for name, table in tables.items() if table}
+        others = {record.trial.dataset_choice for record in self.records if _kind(record) != kind}
         narrowed = replace(suite, metric=own or metric, selection=selection or records[0].trial.selection, metrics=kept)
-        return replace(self.of(records), suite=narrowed)
+        return replace(self.of(records), suite=without_datasets(narrowed, others))
 
     def by(self, metric: str | None) -> Answers:
         """The same answers ranked by another metric, if one is given. Raises: UsageError as `of_kind_of`."""

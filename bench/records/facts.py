@@ -68,9 +68,7 @@ class Facts(_Known):
     notes: list[str] = field(default_factory=list)  # what a reader must know of the samples and their split
     concerns: list[str] = field(default_factory=list)  # what the checkup found, of data from outside
     classes: list[str] = field(default_factory=list)  # or the labels
-    target: Mapping[str, str | list[str]] = field(
-        default_factory=dict
-    )  # what is to be told of a row, where that is no class; see `datasets.target`
+    target: Mapping[str, str | list[str]] = field(default_factory=dict)  # labels, or a value with its unit; see `datasets.target`
     histogram: list[int] = field(default_factory=list)  # how often each class or label is the predicted one in the test part
     metric_reasons: Mapping[str, str] = field(default_factory=dict)  # why metrics are NaN
     valid: float | None = None  # selection metric of the chosen checkpoint; of a suggestion: turned so that larger is better

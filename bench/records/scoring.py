@@ -36,7 +36,7 @@ def scored(target: np.ndarray, scores: np.ndarray, names: Sequence[str] = ()) ->
     """All metrics of scores, as `stats.metrics.score` has them; `names` are of labels. Raises: UsageError if a score is not finite."""
     bad = (~np.isfinite(scores)).any(1).sum()
     if bad:
-        raise UsageError(f"class scores must be finite, got {bad} of {len(scores)} rows with NaN or infinity")
+        raise UsageError(f"scores must be finite, got {bad} of {len(scores)} rows with NaN or infinity")
     return Scored(*score(target, scores, names), kind_of(target).told(target, scores))
 
 

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-from scipy.stats import rankdata
 
 from bench.errors import UsageError
 from bench.stats import of_labels, of_values
-from bench.stats.binary import auroc, average_precision
+from bench.stats.binary import auroc, average_precision, midranks
 from bench.stats.metrics import ECE_BINS, METRICS
 
 LeaveOneOut = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -30,7 +29,7 @@ def pseudo_values(metric: str, target: np.ndarray, scores: np.ndarray) -> np.nda
     """
     n = len(target)
     if not np.isfinite(scores).all():
-        raise UsageError(f"class scores must be finite, got {(~np.isfinite(scores)).any(1).sum()} of {n} rows with NaN or infinity")
+        raise UsageError(f"scores must be finite, got {(~np.isfinite(scores)).any(1).sum()} of {n} rows with NaN or infinity")
     if metric in PER_SAMPLE:
         return PER_SAMPLE[metric](target, scores)
     return n * METRICS[metric].of(target, scores) - (n - 1) * LEAVE_ONE_OUT[metric](target, scores)
@@ -77,10 +76,10 @@ def _one_vs_rest_without(binary: LeaveOneOut, target: np.ndarray, scores: np.nda
 def _auroc_without(positive: np.ndarray, score: np.ndarray) -> np.ndarray:
     """AUROC of one class from midranks. Shapes: (N,) bool, (N,) -> (N,)."""
     n1, n0 = positive.sum(), (~positive).sum()
-    ranks = rankdata(score)
+    ranks = midranks(score)
     wins = np.empty(len(score))  # of a positive: negatives below it; of a negative: positives above it; ties count half
-    wins[positive] = ranks[positive] - rankdata(score[positive])
-    wins[~positive] = n1 - (ranks[~positive] - rankdata(score[~positive]))
+    wins[positive] = ranks[positive] - midranks(score[positive])
+    wins[~positive] = n1 - (ranks[~positive] - midranks(score[~positive]))
     total = wins[positive].sum()
     return np.where(positive, (total - wins) / ((n1 - 1) * n0), (total - wins) / (n1 * (n0 - 1)))
 
@@ -145,11 +144,11 @@ def _micro_auroc_without(target: np.ndarray, scores: np.ndarray) -> np.ndarray:
     left = (n1.sum() - n1) * (n0.sum() - n0)
     if not left.all():
         return np.full(len(target), np.nan)
-    score, ranks = scores[known], rankdata(scores[known])
+    score, ranks = scores[known], midranks(scores[known])
     wins = np.zeros(target.shape)
     of_cells = np.empty(len(score))
-    of_cells[positive] = ranks[positive] - rankdata(score[positive])
-    of_cells[~positive] = positive.sum() - (ranks[~positive] - rankdata(score[~positive]))
+    of_cells[positive] = ranks[positive] - midranks(score[positive])
+    of_cells[~positive] = positive.sum() - (ranks[~positive] - midranks(score[~positive]))
     wins[known] = of_cells
     total = of_cells[positive].sum()
     ahead = np.sign(scores[:, :, None] - scores[:, None, :]) / 2 + 0.5  # (N, L, L)

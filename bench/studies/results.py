@@ -64,6 +64,7 @@ class Result:
     pruner: str
     size: int  # configurations in the search space, besides the default one
     tracks: tuple[Track, ...]
+    fixed: tuple[str, ...] = ()  # fields of search spaces that were not tuned
 
     @property
     def suggestions(self) -> list[Suggestion]:
@@ -131,7 +132,7 @@ class Result:
             failed=self.count("failed"), seconds=round(self.seconds, 3), selection=trial.selection, valid=shown,
             seeds=tuple(training_seed(track.seed) for track in self.tracks), fixed_seed=trial.fixed_seed, fingerprint=trial.fingerprint,
             version=trial.version, harness=trial.harness, options=dict(best.options), training=dict(trial.training), gflops=self.gflops,
-            default=self.shown(self.default),
+            default=self.shown(self.default), fixed=self.fixed,
         )  # fmt: skip
 
     @property
@@ -156,7 +157,7 @@ class Result:
                 "ended": len(self.suggestions), **{status: self.count(status) for status in ("done", "pruned", "failed")},
                 "space": self.size,
             },
-            "has_ended": self.has_ended, "gflops": self.gflops, "seconds": self.seconds,
+            "fixed": list(self.fixed), "has_ended": self.has_ended, "gflops": self.gflops, "seconds": self.seconds,
             "train_seconds": sum(suggestion.train_seconds for suggestion in self.suggestions),
             "importances": self.importances, "curves": {by: curve(self, by).as_json() for by in BUDGETS if is_counted(self, by)},
         }  # fmt: skip

@@ -7,7 +7,7 @@ drawn again, so a small space ends before its budget does, and says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, fields
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -95,8 +95,8 @@ class Space:
         return left[generator.integers(len(left))] if left else None
 
 
-def space_of(trial: Trial) -> Space:
-    """The search space of a trial's method without the fields that its options fix, checked.
+def space_of(trial: Trial, fixed: Collection[str] = ()) -> Space:
+    """The search space of a trial's method without the fields that its options or the user fix, checked.
 
     Raises: UsageError if it is empty, or names fields or values that the method's Config does not take.
     """
@@ -120,10 +120,10 @@ def space_of(trial: Trial) -> Space:
                 raise UsageError(f"{where}: values of {name} must be finite numbers, texts or booleans, got {value!r}")
             if isinstance(defaults[name], bool | int | float | str) and not registry.fits(value, defaults[name]):
                 raise UsageError(f"{where}: values of {name} must be of type {type(defaults[name]).__name__}, got {value!r}")
-    free = {name: tuple(values) for name, values in stated.items() if name not in trial.options}
+    free = {name: tuple(values) for name, values in stated.items() if name not in trial.options and name not in fixed}
     if not free:
-        fixed = " besides what its options fix" if stated else ""
-        raise UsageError(f"{label} has nothing to tune: its class states no `search`{fixed}; add one or leave the method out")
+        besides = f" besides what {'is fixed' if set(stated) & set(fixed) else 'its options fix'}" if stated else ""
+        raise UsageError(f"{label} has nothing to tune: its class states no `search`{besides}; add one or leave the method out")
     space = Space(trial, free)
     if space.draw(np.random.default_rng(0), set()) is None:
         first = {name: values[0] for name, values in free.items()}

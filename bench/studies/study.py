@@ -98,11 +98,11 @@ class Journal:
             stored = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UsageError(f"{path} is not what a tuning wrote: {error}; delete its folder or give another --study") from None
-        for key in question:
-            if stored.get(key) != question[key]:
+        for key in {**question, **stored}:
+            if stored.get(key) != question.get(key):
                 raise UsageError(
                     f"study {self.folder.name} in {self.folder.parent} was made with {key} {json.dumps(stored.get(key))}, "
-                    f"this command has {json.dumps(question[key])}; give the same suite and options, or another --study"
+                    f"this command has {json.dumps(question.get(key))}; give the same suite and options, or another --study"
                 )
 
     def __enter__(self) -> Journal:

@@ -12,7 +12,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,12 @@ def tune(
     seeds: Sequence[int] = (0,),
     name: str | None = None,
     how: How | None = None,
+    *,
+    fixed: Collection[str] = (),
 ) -> Tuning:
     """Tune every method of a suite in each of its settings; a study that has begun goes on. The winners of what has ended are written.
 
+    `fixed` are fields that stay as the suite and the method have them, whatever a search space says of them.
     Raises: UsageError on bad input, a study of other code or data, or if no method has a winner.
     """
     begin = time.monotonic()
@@ -97,11 +100,11 @@ def tune(
     names = {choice.name for choice in registry.expand_methods(suite.methods)} | {parse_choice(text).name for text in datasets}
     how.place.prepare(modules_of(names), datasets)  # it loads torch while this process does
     with loaded_once():
-        spaces, left_out = _spaces(suite, seeds, budget)
+        spaces, left_out = _spaces(suite, seeds, budget, fixed)
         for line in notices(suite):
             how.say(line)
         forget()
-    question = _question(suite, sampler, pruner, seeds)
+    question = _question(suite, sampler, pruner, seeds, fixed)
     name = name or f"{suite.name}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]}"
     folder = path_of(out) / FOLDER / name
     is_new = not folder.exists()
@@ -113,7 +116,7 @@ def tune(
         run.execute(is_checked=is_new)
         for line in lost_lines(run.lost, "suggestion"):
             how.warn(line)
-        tuning = Tuning(name, folder, _results(studies, name, sampler, pruner), left_out, run.is_interrupted)
+        tuning = Tuning(name, folder, _results(studies, name, sampler, pruner, fixed), left_out, run.is_interrupted)
         _write(tuning, how.command)
     tuning.seconds = time.monotonic() - begin
     if not tuning.interrupted and len(tuning.without_winner) == len(tuning.results):
@@ -130,21 +133,32 @@ def _check_names(sampler: str, pruner: str, name: str | None) -> None:
         raise UsageError(f"the name of a study takes letters, digits, dots and hyphens, got {name!r}")
 
 
-def _spaces(suite: Suite, seeds: Sequence[int], budget: Budget) -> tuple[list[tuple[int, Space]], list[str]]:
+def _spaces(suite: Suite, seeds: Sequence[int], budget: Budget, fixed: Collection[str]) -> tuple[list[tuple[int, Space]], list[str]]:
     """The space of each method, setting and seed, and the methods of a group that have nothing to tune. Raises: UsageError."""
     named = {str(parse_choice(text)) for text in suite.methods if text not in registry.GROUPS}
     found, left_out = [], []
+    _check_fixed(suite, fixed)
     for seed in seeds:
         for trial in plan(replace(suite, seeds=(training_seed(seed),), tuned=(), untuned=True)):
-            if not registry.method_class(trial.method).search and not {trial.label, trial.method} & named:
+            search = registry.method_class(trial.method).search
+            if isinstance(search, Mapping) and not search.keys() - set(fixed) and not {trial.label, trial.method} & named:
                 left_out += [] if trial.method == CEILING else [trial.label]
             elif budget.gflops is not None and not _is_counted(trial):
                 raise UsageError(f"{trial.label} fits itself, so its training FLOPs cannot be counted; give --budget-minutes instead")
             else:
-                found.append((seed, space_of(replace(trial, evaluations=()))))  # what the test part is asked is no matter of a tuning
+                found.append((seed, space_of(replace(trial, evaluations=()), fixed)))  # what the test part is asked is no matter here
     if not found:
         raise UsageError(f"no method here has a search space: {', '.join(dict.fromkeys(left_out))}; `bench list methods` names others")
     return found, list(dict.fromkeys(left_out))
+
+
+def _check_fixed(suite: Suite, fixed: Collection[str]) -> None:
+    """Raises: UsageError on a field that no search space here has."""
+    spaces = [registry.method_class(choice.name).search for choice in registry.expand_methods(suite.methods)]
+    stated = {name for search in spaces if isinstance(search, Mapping) for name in search}
+    for name in fixed:
+        if name not in stated:
+            raise unknown("field to fix", name, stated)
 
 
 def _is_counted(trial: Trial) -> bool:
@@ -154,7 +168,7 @@ def _is_counted(trial: Trial) -> bool:
     return issubclass(registry.method_class(trial.method), Method)
 
 
-def _question(suite: Suite, sampler: str, pruner: str, seeds: Sequence[int]) -> dict[str, Any]:
+def _question(suite: Suite, sampler: str, pruner: str, seeds: Sequence[int], fixed: Collection[str]) -> dict[str, Any]:
     """What all studies of a tuning share, in any order of methods and settings."""
     return {
         "training": dict(sorted(suite.training.items())),
@@ -167,6 +181,7 @@ def _question(suite: Suite, sampler: str, pruner: str, seeds: Sequence[int]) -> 
         "pruner": pruner,
         "seeds": list(seeds),
         "harness": HARNESS_VERSION,
+        **({"fixed": sorted(fixed)} if fixed else {}),
     }
 
 
@@ -274,14 +289,14 @@ def _with_score(record: Record) -> Record:
     return replace(record, status="failed", reason=reason)
 
 
-def _results(studies: Sequence[Study], name: str, sampler: str, pruner: str) -> list[Result]:
+def _results(studies: Sequence[Study], name: str, sampler: str, pruner: str, fixed: Collection[str]) -> list[Result]:
     """One result a method and setting, its seeds together."""
     groups: dict[tuple, list[Study]] = {}
     for study in studies:
         trial = study.space.trial
         groups.setdefault((trial.label, trial.setting), []).append(study)
     return [
-        Result(group[0].space.trial, name, sampler, pruner, group[0].space.fresh, tuple(study.track() for study in group))
+        Result(group[0].space.trial, name, sampler, pruner, group[0].space.fresh, tuple(study.track() for study in group), tuple(fixed))
         for group in groups.values()
     ]
 

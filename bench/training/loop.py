@@ -196,13 +196,8 @@ class Steps:
         loss.backward()
 
     def clip(self) -> None:
-        if not self.config.clip_norm:
-            return
-        moved = {parameter: parameter.grad for parameter in self.method.parameters() if parameter.grad is not None}
-        norm = nn.utils.get_total_norm(list(moved.values()))
-        if norm.device.type == "cpu" and self.config.clip_norm / (norm + 1e-6) >= 1:
-            return  # all would be multiplied by 1; a GPU would have to be waited for to know
-        nn.utils.clip_grads_with_norm_(moved, self.config.clip_norm, norm)
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
 
     def move(self) -> None:
         """One step of the optimiser, of one that knows nothing of lost losses once they have been looked at."""
@@ -254,8 +249,8 @@ def check_prediction(method: Method, prediction: object, rows: int, where: str) 
         raise TrialError(f"{must} logits (B, {OUTPUTS[method.schema.target.kind]}) = {expected}, got {tuple(logits.shape)} ({where})")
     if not logits.is_floating_point():
         raise TrialError(f"{must} logits of a floating-point type, got {logits.dtype} ({where})")
-    devices = {parameter.device for parameter in method.parameters()}
-    if devices and logits.device not in devices:
+    first = next(method.parameters(), logits)
+    if logits.device != first.device and logits.device not in (devices := {parameter.device for parameter in method.parameters()}):
         raise TrialError(f"{must} logits on {', '.join(map(str, devices))}, where its parameters are, got {logits.device} ({where})")
     if method.training:
         _check_penalties(prediction, must, where)

@@ -301,7 +301,7 @@ def test_constant_predictions_are_flagged_and_tested():
 def test_predictions_with_nan_are_refused():
     pairs = runs("muse", 1.0) + runs("fusemoe", 1.0)
     pairs[0][1].outputs[0] = np.nan
-    with pytest.raises(UsageError, match="class scores must be finite"):
+    with pytest.raises(UsageError, match="scores must be finite"):
         compared(pairs)
 
 

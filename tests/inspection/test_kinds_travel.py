@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sent_in
 
 import bench
+from bench.errors import UsageError
 from bench.inspection.submission import verify
 from bench.leaderboard import markdown
 from bench.leaderboard.bundling import bundle_of
@@ -115,3 +117,22 @@ def test_tuning_and_looks_take_the_kind(kind, tmp_path):
     )
     looked = bench.compare("mean-logistic", "constant", tmp_path / "looks", metric=METRIC[kind])
     assert looked.differences[0].looks.taken
+
+
+def test_a_bundle_is_of_one_kind_and_a_selection_of_a_datasets_own_is_verified(tmp_path):
+    (tmp_path / "own.toml").write_text(
+        'methods = ["mean-mlp"]\nmetric = "accuracy,mae"\nselection = "accuracy,mae"\nseeds = "0"\n[training]\nepochs = 1\n'
+        '[metrics.breast-cancer]\nselection = "auroc"\n[[settings]]\n'
+        f'datasets = ["breast-cancer", "digits", "{DATA["value"]}"]\nnoise = [0.3]\n'
+    )
+    bench.run(tmp_path / "own.toml", out=tmp_path / "runs", jobs=1, quiet=True)
+    with pytest.raises(UsageError, match="targets of several kinds, each with a board of its own; take one of --metric accuracy, mae"):
+        bench.bundle(tmp_path / "runs", to=tmp_path / "both.bundle")
+    for metric, selected in (("accuracy", {"breast-cancer": "auroc", "digits": "accuracy"}), ("mae", {"gaussian": "mae"})):
+        bundle = bench.bundle(tmp_path / "runs", metric=metric, to=tmp_path / f"{metric}.bundle")
+        assert {record.trial.dataset: record.trial.selection for record in bundle.line} == selected
+        assert [str(check) for check in verify(bundle).checks if not check.passed] == []
+    bundle = open_bundle(tmp_path / "accuracy.bundle")
+    place = next(place for place, record in enumerate(bundle.line) if record.trial.selection == "auroc")
+    lying = sent_in.told(bundle, place, trial={"selection": "accuracy"})
+    assert any("has selection 'accuracy', the question 'auroc'" in str(check) for check in verify(lying).checks if not check.passed)

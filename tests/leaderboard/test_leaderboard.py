@@ -497,7 +497,7 @@ def test_methods_tested_on_different_samples_are_not_compared(change):
         (lambda record, arrays: (record, None), "predictions of 1 of 3 trials are not stored"),
         (
             lambda record, arrays: (record, replace(arrays, outputs=np.full((10, 2), np.nan, np.float32))),
-            "some class scores are not finite",
+            "some scores are not finite",
         ),
         (lambda record, arrays: shuffled((record, arrays), ids=arrays.ids[::-1]), "seeds were tested on different samples"),
     ],

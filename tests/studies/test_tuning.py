@@ -23,6 +23,7 @@ from bench.grid.how import How
 from bench.grid.places import Local
 from bench.grid.process import Lost
 from bench.leaderboard import build, markdown, publish, stale_files
+from bench.leaderboard.front_page import tuning_lines
 from bench.question.plan import plan
 from bench.question.suite import Settings, Suite, suite_from, with_options
 from bench.question.winners import read_winners, winners_of, with_configs, write_winners
@@ -259,6 +260,22 @@ def test_what_an_option_fixes_is_not_tuned():
     assert set(space_of(trial).values) == {"cut"}
 
 
+def test_what_is_fixed_is_not_tuned_and_the_winner_and_the_page_say_so(tmp_path):
+    tuning = tuned(tmp_path, "Cut", suggestions=3, fixed=("slope",))
+    assert {tuple(s.options) for s in tuning.results[0].suggestions} == {("cut",)}
+    (winner,) = read_winners(tuning.file)
+    assert (set(winner.options), winner.fixed) == ({"cut"}, ("slope",))
+    said = "Not tuned, but as the suite or the method has them: `slope`."
+    assert said in "\n".join(tuning_lines([winner]))
+    assert "Not tuned" not in "\n".join(tuning_lines([replace(winner, fixed=())]))
+
+
+def test_method_whose_whole_space_is_fixed_has_nothing_to_tune():
+    assert not set(space_of(trial_of("Cut"), ("slope",)).values) & {"slope"}
+    with pytest.raises(UsageError, match=r"Cut has nothing to tune: its class states no `search` besides what is fixed"):
+        space_of(trial_of("Cut"), ("cut", "slope"))
+
+
 # --- bad input
 
 
@@ -311,6 +328,13 @@ def test_study_of_another_suite_is_refused(tmp_path):
         tuned(tmp_path, "Cut", suggestions=1, name="mine", epochs=5)
     with pytest.raises(UsageError, match='was made with sampler "random", this command has "tpe"; give the same suite and options, or'):
         tuned(tmp_path, "Cut", suggestions=1, name="mine", sampler="tpe")
+
+
+@pytest.mark.parametrize(("first", "then"), [(("slope",), ()), ((), ("slope",))])
+def test_study_that_fixed_other_fields_is_refused(tmp_path, first, then):
+    tuned(tmp_path, "Cut", suggestions=1, name="mine", fixed=first)
+    with pytest.raises(UsageError, match=r"study mine .* was made with fixed"):
+        tuned(tmp_path, "Cut", suggestions=1, name="mine", fixed=then)
 
 
 @pytest.mark.slow
@@ -650,6 +674,7 @@ def test_command_prints_a_table_and_where_the_winners_are(tmp_path):
         (["--methods", "shapec"], "did you mean 'shaspec'"),
         (["--methods", "constant"], "constant has nothing to tune"),
         (["--seed", "x"], "seeds are whole numbers"),
+        (["--fix", "widht"], "unknown field to fix 'widht'"),
         (["--plot", "curves.txt"], "a plot is written to a file ending in .png, .pdf, .svg"),
         (["--plot", "no/such/folder/curves.png"], "does not exist; make it first"),
     ],
