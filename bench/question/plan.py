@@ -22,6 +22,7 @@ from bench.datasets.base import Dataset, Samples, Schema
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import CEILING
 from bench.names import Choice, Setting, Value, bare, bare_choice, format_value, parse_choice
+from bench.question import keys
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.question.winners import with_winners
@@ -51,7 +52,7 @@ def plan(suite: Suite) -> list[Trial]:
                 cls = classes[str(choice)]
                 known = (str(choice), planned.dataset.name)
                 if known not in budgets:
-                    budget = suite.budgets.get(planned.dataset.name, {})
+                    budget = suite.budget_of(choice.name, planned.dataset.name)
                     training = _relevant(cls, suite.training, suite.configs.get(choice.name, {}), budget)
                     budgets[known] = training, registry.version_of(cls, registry.config_of(cls, choice, training))
                 training, version = budgets[known]
@@ -210,7 +211,7 @@ def unreached(suite: Suite) -> list[str]:
             {key.name for key in fields(cls.Config)} - registry.shared_fields(cls) - {*choice.options, *suite.configs.get(choice.name, {})}
         )
         own_fields.append((choice, own if issubclass(cls, Method) else set()))
-    asked = dict(pair for table in (*suite.budgets.values(), suite.training) for pair in table.items())
+    asked = dict(pair for table in (*suite.budgets.values(), suite.training) for pair in table.items() if pair[0] != keys.TIMES)
     found = []
     for key, value in asked.items():
         kept = [choice for choice, own in own_fields if key in own]
@@ -247,7 +248,7 @@ def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, t
     from bench.methods.base import Method, MethodConfig
 
     known = {key.name for key in fields(MethodConfig)}.union(*map(registry.shared_fields, classes.values()))
-    asked = dict(pair for table in (suite.training, *suite.budgets.values()) for pair in table.items())
+    asked = dict(pair for table in (suite.training, *suite.budgets.values()) for pair in table.items() if pair[0] != keys.TIMES)
     if not known.issuperset(asked):  # a key may belong to a listed method that is not in this run
         listed = [registry.method_class(name) for name in registry.method_names()]
         known |= {key.name for cls in listed if issubclass(cls, Method) for key in fields(cls.Config)}

@@ -99,7 +99,9 @@ class Suite:
     configs: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # method -> changes to its Config, over `training`
     tuned: tuple[Mapping[str, object], ...] = ()  # winners of `bench tune`, which run as rows of their own; see bench.question.winners
     untuned: bool = True  # False: the winners alone
-    budgets: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # dataset -> changes to every Config, over both
+    budgets: Mapping[str, Mapping[str, Value]] = field(
+        default_factory=dict
+    )  # dataset -> changes to every Config, over both: `budget_of`
     metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # dataset -> its own metric and selection; see `on`
     until_resolved: tuple[str, ...] = ()  # pairs "A,B" of methods that get more seeds in each setting where they are undecided
     max_seeds: int = 0  # seeds of each of them at the most; 0: none are added
@@ -107,6 +109,7 @@ class Suite:
     by_default: Mapping[str, str] = field(default_factory=dict)  # key -> its value, which nobody named, and why; see `defaults`
 
     def __post_init__(self) -> None:
+        keys.check_times(self.budgets, self.training)
         if not 0 < self.rope < 100:
             raise UsageError(f"rope, the largest difference that does not matter, must be above 0 and below 100 points, got {self.rope:g}")
         if self.until_resolved or self.max_seeds:
@@ -157,6 +160,14 @@ class Suite:
             return self
         own = self.said_of(dataset)
         return replace(self, metric=own.get("metric", self.metric), selection=own.get("selection", self.selection), metrics={})
+
+    def budget_of(self, method: str, dataset: str) -> dict[str, Value]:
+        """What [budgets] says of a method on a dataset, `epochs_times` as the epochs that it makes of the method's: rounded, 1 at least."""
+        budget = dict(self.budgets.get(dataset, {}))
+        if keys.TIMES not in budget:
+            return budget
+        epochs = self.configs.get(method, {}).get("epochs", self.training["epochs"])
+        return {"epochs": max(1, round(budget.pop(keys.TIMES) * epochs)), **budget}
 
     def metric_on(self, dataset: str) -> str:
         """What ranks a dataset; see `on`."""
@@ -345,7 +356,7 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
     if "training" in scalars:  # what the option names wins over all tables of the suite
         for what in ("configs", "budgets"):
             scalars[what] = {
-                name: {key: value for key, value in table.items() if key not in scalars["training"]}
+                name: {key: value for key, value in table.items() if ("epochs" if key == keys.TIMES else key) not in scalars["training"]}
                 for name, table in getattr(suite, what).items()
             }
         scalars["training"] = {**suite.training, **scalars["training"]}

@@ -11,6 +11,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice, parse_seeds, split_list
+from bench.question.plan import plan
 from bench.question.suite import Settings, Suite, known_suites, read_suite, suite_from, with_one_name, with_options
 from bench.question.trial import WITHOUT_FOLDERS, Trial
 
@@ -86,6 +87,34 @@ def test_options_win_over_the_suite_and_merge_training():
     assert "epochs" in read_suite("quick").configs["muse"]
     assert "epochs" not in suite.configs["muse"]
     assert "epochs" not in with_options(read_suite("real"), {"training": ["epochs=1"]}).budgets["support2"]
+
+
+def test_epochs_times_multiplies_each_methods_own_epochs_on_a_dataset():
+    tables = {"training": {"epochs": 10}, "configs": {"muse": {"epochs": 30}}, "budgets": {"digits": {"epochs_times": 0.25, "width": 8}}}
+    suite = Suite("s", (Settings(("digits", "breast-cancer"), noise=(0.3,)),), methods=("muse", "mean-mlp"), seeds=(0,), **tables)
+    found = {(trial.method, trial.dataset): trial.training for trial in plan(suite)}
+    assert {key: training["epochs"] for key, training in found.items()} == {
+        ("muse", "digits"): 8, ("mean-mlp", "digits"): 2, ("muse", "breast-cancer"): 30, ("mean-mlp", "breast-cancer"): 10,
+    }  # fmt: skip
+    assert found["muse", "digits"] == {"epochs": 8, "width": 8}
+    assert replace(suite, budgets={"digits": {"epochs_times": 0.01}}).budget_of("muse", "digits") == {"epochs": 1}
+    assert with_options(suite, {"training": ["epochs=4"]}).budgets == {"digits": {"width": 8}}
+    assert suite_from("s", tomllib.loads(suite.to_toml())).budgets == suite.budgets
+
+
+@pytest.mark.parametrize("times", [0, -1, True, "x2", float("inf"), float("nan")])
+def test_epochs_times_is_a_positive_number(times):
+    with pytest.raises(UsageError, match=r"epochs_times in \[budgets.digits\] must be a positive number"):
+        Suite("s", (Settings(("digits",)),), training={"epochs": 2}, budgets={"digits": {"epochs_times": times}})
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [{"budgets": {"digits": {"epochs_times": 2}}}, {"training": {"epochs": 2}, "budgets": {"digits": {"epochs_times": 2, "epochs": 3}}}],
+)
+def test_epochs_times_needs_epochs_stated_elsewhere(tables):
+    with pytest.raises(UsageError, match="multiplies the epochs that"):
+        Suite("s", (Settings(("digits",)),), **tables)
 
 
 @pytest.mark.parametrize(
