@@ -2,9 +2,11 @@
 
 import json
 import math
+import zipfile
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from scipy.stats import norm
@@ -292,3 +294,22 @@ def test_attributes_stated_after_a_run_are_noted_without_a_training_anew(tmp_pat
 def test_file_of_a_folder_without_attributes_is_absent(tmp_path):
     assert read_file(tmp_path) == {}
     assert not registry.dataset_of(registry.parse_choice("digits")).public_attributes
+
+
+def test_a_bundle_holds_no_group_whatever_the_dataset_says(tmp_path):
+    """It goes to somebody else for checking, which needs predictions alone."""
+    rng = np.random.default_rng(0)
+    ids, target = [f"p{row:03}" for row in range(400)], rng.integers(0, 2, 400)
+    values = pd.DataFrame({"crp": target + rng.normal(0, 1, 400)}, index=ids)
+    about = pd.DataFrame({"ward": np.where(rng.random(400) < 0.5, "north-wing", "south-wing")}, index=ids)
+    data = bench.dataset(
+        {"labs": values, "history": values}, pd.Series(target, index=ids), "wings", attributes=about, public_attributes=True
+    )
+    bench.run(methods="mean-logistic", datasets=[data], protocols="natural", seeds="0-1", out=tmp_path / "runs", quiet=True)
+    (setting,) = bench.board(tmp_path / "runs", by="ward").settings
+    assert setting.groups[0].groups == ("north-wing", "south-wing"), "the results folder has them"
+    bench.bundle(tmp_path / "runs", to=tmp_path / "own.bundle")
+    with zipfile.ZipFile(tmp_path / "own.bundle") as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    assert held
+    assert [name for name, content in held.items() if b"-wing" in content or "attributes" in name] == []
