@@ -99,9 +99,7 @@ class Suite:
     configs: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # method -> changes to its Config, over `training`
     tuned: tuple[Mapping[str, object], ...] = ()  # winners of `bench tune`, which run as rows of their own; see bench.question.winners
     untuned: bool = True  # False: the winners alone
-    budgets: Mapping[str, Mapping[str, Value]] = field(
-        default_factory=dict
-    )  # dataset -> changes to every Config, over both: `budget_of`
+    budgets: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # dataset -> changes to every Config, over both: `budget_of`
     metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # dataset -> its own metric and selection; see `on`
     until_resolved: tuple[str, ...] = ()  # pairs "A,B" of methods that get more seeds in each setting where they are undecided
     max_seeds: int = 0  # seeds of each of them at the most; 0: none are added
@@ -273,7 +271,8 @@ SETTING_KEYS: Mapping[str, Reader] = {
 }
 
 
-FIRST = ("quick", "real", "support2", "synthetic", "presets", "published")  # how a list of suites opens
+# how a list of suites opens
+FIRST = ("quick", "real", "natural", "robustness", "value", "labels", "support2", "synthetic", "presets", "published")
 
 
 def known_suites() -> dict[str, Path]:

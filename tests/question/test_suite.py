@@ -86,7 +86,8 @@ def test_options_win_over_the_suite_and_merge_training():
     assert suite.training["width"] == 64
     assert "epochs" in read_suite("quick").configs["muse"]
     assert "epochs" not in suite.configs["muse"]
-    assert "epochs" not in with_options(read_suite("real"), {"training": ["epochs=1"]}).budgets["support2"]
+    assert "epochs_times" in read_suite("real").budgets["support2"]
+    assert not with_options(read_suite("real"), {"training": ["epochs=1"]}).budgets["support2"]
 
 
 def test_epochs_times_multiplies_each_methods_own_epochs_on_a_dataset():
