@@ -165,7 +165,9 @@ class Suite:
         if keys.TIMES not in budget:
             return budget
         epochs = self.configs.get(method, {}).get("epochs", self.training["epochs"])
-        return {"epochs": max(1, round(budget.pop(keys.TIMES) * epochs)), **budget}
+        times = float(budget.pop(keys.TIMES))
+        made = max(1, round(times * epochs)) if isinstance(epochs, int | float) else epochs  # what is no number, the Config refuses
+        return {"epochs": made, **budget}
 
     def metric_on(self, dataset: str) -> str:
         """What ranks a dataset; see `on`."""
