@@ -99,7 +99,7 @@ def tune(
     else:
         click.echo(table(found.results, width()))
     if found.left_out:
-        click.echo(f"not tuned, for they state no search space: {', '.join(found.left_out)}", err=True)
+        click.echo(f"not tuned, for they have nothing to tune: {', '.join(found.left_out)}", err=True)
     for reason in found.without_winner:
         click.echo(f"no winner: {reason}", err=True)
     if found.interrupted:

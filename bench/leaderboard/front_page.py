@@ -409,11 +409,11 @@ def tuning_lines(winners: Sequence[Winner], folded: bool = True) -> list[str]:
     ]
     texts = [title for title in head if title != "GFLOPs, minutes"]
     fixed = sorted({name for winner in winners for name in winner.fixed})
-    of_sizes = f" Not tuned, but as the suite or the method has them: {and_list([f'`{name}`' for name in fixed])}." if fixed else ""
+    untuned = f" Not tuned, but as the suite or the method has them: {and_list([f'`{name}`' for name in fixed])}." if fixed else ""
     return [
         "### Tuning", "",
         "Rows named *tuned* are the configuration with the best validation score among the default one and the suggestions, trained "
         "again on the seeds of this board. All other rows have default hyper-parameters. GFLOPs and minutes are of all suggestions."
-        f"{of_sizes}", "",
+        f"{untuned}", "",
         *fitted(head, body, texts, 2, breaks=folded), "",
     ]  # fmt: skip

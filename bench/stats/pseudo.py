@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
 
 from bench.errors import UsageError
 from bench.stats import of_labels, of_values
-from bench.stats.binary import auroc, average_precision, midranks
+from bench.stats.binary import average_precision
 from bench.stats.metrics import ECE_BINS, METRICS
 
 LeaveOneOut = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -76,10 +78,10 @@ def _one_vs_rest_without(binary: LeaveOneOut, target: np.ndarray, scores: np.nda
 def _auroc_without(positive: np.ndarray, score: np.ndarray) -> np.ndarray:
     """AUROC of one class from midranks. Shapes: (N,) bool, (N,) -> (N,)."""
     n1, n0 = positive.sum(), (~positive).sum()
-    ranks = midranks(score)
+    ranks = rankdata(score)
     wins = np.empty(len(score))  # of a positive: negatives below it; of a negative: positives above it; ties count half
-    wins[positive] = ranks[positive] - midranks(score[positive])
-    wins[~positive] = n1 - (ranks[~positive] - midranks(score[~positive]))
+    wins[positive] = ranks[positive] - rankdata(score[positive])
+    wins[~positive] = n1 - (ranks[~positive] - rankdata(score[~positive]))
     total = wins[positive].sum()
     return np.where(positive, (total - wins) / ((n1 - 1) * n0), (total - wins) / (n1 * (n0 - 1)))
 
@@ -125,15 +127,28 @@ def _calibration_error_without(target: np.ndarray, scores: np.ndarray) -> np.nda
 # ---- labels: a sample is a row with all its cells
 
 
-def _labels_without(binary: LeaveOneOut, target: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Mean over labels of a metric of one yes or no; a row that does not know a label leaves its score as it is."""
+def _macro_auroc_without(target: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Mean over labels of `_auroc_without`, of all labels at once; a row that does not know a label leaves its score as it is."""
+    yes, no = target == 1, target == 0
+    n1, n0 = yes.sum(0), no.sum(0)
+    if min(n1.min(), n0.min()) < 2:
+        return np.full(len(target), np.nan)
+    everywhere, of_yes, of_no = (pd.DataFrame(np.where(among, scores, np.nan)).rank().to_numpy() for among in (yes | no, yes, no))
+    wins = np.where(yes, everywhere - of_yes, n1 - (everywhere - of_no))  # as `_auroc_without` has them; NaN where not known
+    total = np.where(yes, wins, 0.0).sum(0)
+    pairs = np.where(yes, (n1 - 1) * n0, n1 * (n0 - 1))
+    return np.where(yes | no, (total - wins) / pairs, total / (n1 * n0)).mean(1)
+
+
+def _macro_auprc_without(target: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Mean over labels of `_auprc_without`; a row that does not know a label leaves its score as it is."""
     if min(np.min((target == answer).sum(0)) for answer in (0, 1)) < 2:
         return np.full(len(target), np.nan)
     found = np.empty(target.shape)
     for k, (own, score) in enumerate(zip(target.T, scores.T, strict=True)):
         known = own >= 0
-        found[:, k] = METRIC_OF[binary](own[known] == 1, score[known])
-        found[known, k] = binary(own[known] == 1, score[known])
+        found[:, k] = average_precision(own[known] == 1, score[known])
+        found[known, k] = _auprc_without(own[known] == 1, score[known])
     return found.mean(1)
 
 
@@ -144,11 +159,11 @@ def _micro_auroc_without(target: np.ndarray, scores: np.ndarray) -> np.ndarray:
     left = (n1.sum() - n1) * (n0.sum() - n0)
     if not left.all():
         return np.full(len(target), np.nan)
-    score, ranks = scores[known], midranks(scores[known])
+    score, ranks = scores[known], rankdata(scores[known])
     wins = np.zeros(target.shape)
     of_cells = np.empty(len(score))
-    of_cells[positive] = ranks[positive] - midranks(score[positive])
-    of_cells[~positive] = positive.sum() - (ranks[~positive] - midranks(score[~positive]))
+    of_cells[positive] = ranks[positive] - rankdata(score[positive])
+    of_cells[~positive] = positive.sum() - (ranks[~positive] - rankdata(score[~positive]))
     wins[known] = of_cells
     total = of_cells[positive].sum()
     ahead = np.sign(scores[:, :, None] - scores[:, None, :]) / 2 + 0.5  # (N, L, L)
@@ -245,16 +260,15 @@ PER_SAMPLE: Mapping[str, LeaveOneOut] = {  # metrics that are means over samples
     "mae": _absolute_error,
     "rmse": _root_squared_error,
 }
-METRIC_OF: Mapping[LeaveOneOut, LeaveOneOut] = {_auroc_without: auroc, _auprc_without: average_precision}  # type: ignore[dict-item]
 LEAVE_ONE_OUT: Mapping[str, LeaveOneOut] = {  # the metric without each sample, of all others
     "balanced_accuracy": _balanced_accuracy_without,
     "f1_macro": _f1_without,
     "auroc": partial(_one_vs_rest_without, _auroc_without),
     "auprc": partial(_one_vs_rest_without, _auprc_without),
     "ece": _calibration_error_without,
-    "label_auroc": partial(_labels_without, _auroc_without),
+    "label_auroc": _macro_auroc_without,
     "label_auroc_micro": _micro_auroc_without,
-    "label_auprc": partial(_labels_without, _auprc_without),
+    "label_auprc": _macro_auprc_without,
     "label_auprc_micro": _micro_auprc_without,
     "label_f1": _label_f1_without,
     "label_f1_micro": _label_f1_micro_without,

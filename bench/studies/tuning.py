@@ -148,7 +148,7 @@ def _spaces(suite: Suite, seeds: Sequence[int], budget: Budget, fixed: Collectio
             else:
                 found.append((seed, space_of(replace(trial, evaluations=()), fixed)))  # what the test part is asked is no matter here
     if not found:
-        raise UsageError(f"no method here has a search space: {', '.join(dict.fromkeys(left_out))}; `bench list methods` names others")
+        raise UsageError(f"no method here has anything to tune: {', '.join(dict.fromkeys(left_out))}; `bench list methods` names others")
     return found, list(dict.fromkeys(left_out))
 
 

@@ -178,3 +178,20 @@ def test_paper_suite_runs_in_small(name, written, tmp_path):
     assert len(table) == len(registry.expand_methods(suite.methods)) * len(settings)
     assert (table.status == "done").all(), table.loc[table.status != "done", ["method", "dataset", "reason"]].to_string()
     assert table[suite.metric].notna().all()
+
+
+GENERAL = ("real", "natural", "robustness", "value", "labels", "synthetic", "quick", "presets")
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_suites_for_everyone_share_one_budget(name):
+    """TOML has no include, so each file says it anew: the same sizes and rate, three times the epochs where a method starts slowly."""
+    real, suite = read_suite("real"), read_suite(name)
+    base, slow = suite.training["epochs"], ("m3care", "muse", "mfm")
+    assert {**suite.training, "epochs": 8} == real.training
+    assert {method: config for method, config in suite.configs.items() if method not in slow} == {
+        method: config for method, config in real.configs.items() if method not in slow
+    }
+    assert {method: suite.configs[method] for method in slow} == {method: {"epochs": 3 * base} for method in slow}
+    assert {dataset: table for dataset, table in suite.budgets.items() if dataset in real.budgets}.items() <= real.budgets.items()
+    assert {dataset: table for dataset, table in suite.metrics.items() if dataset in real.metrics}.items() <= real.metrics.items()

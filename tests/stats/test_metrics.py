@@ -2,12 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import rankdata
 from sklearn import metrics as reference
 
-from bench.stats.binary import midranks
 from bench.stats.bootstrap import RESAMPLERS
 from bench.stats.kinds import softmax
 from bench.stats.metrics import METRICS, expected_calibration_error, metrics_of, score, selection_score
@@ -104,8 +100,3 @@ def test_selection_prefers_the_metric_then_the_likelihood():
 def test_selection_by_a_metric_that_is_nan_falls_back_to_likelihood():
     target = np.array([0, 0])
     assert selection_score("auroc", target, np.array([[0.9, 0.1]] * 2)) > selection_score("auroc", target, np.array([[0.6, 0.4]] * 2))
-
-
-@given(st.lists(st.one_of(st.sampled_from([-np.inf, -1.0, 0.0, -0.0, 0.5, np.inf]), st.floats(-1e6, 1e6), st.just(np.nan)), max_size=40))
-def test_midranks_are_those_of_scipy(values):
-    assert np.array_equal(midranks(np.array(values)), rankdata(values), equal_nan=True)

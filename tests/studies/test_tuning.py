@@ -651,7 +651,7 @@ def test_command_tunes_and_a_run_trains_the_winners(tmp_path):
     first = page["methods"][0]
     assert set(first) >= {"default", "best", "options", "suggestions", "gflops", "seconds", "importances", "curves"}
     assert first["suggestions"] == {"ended": 2, "done": 2, "pruned": 0, "failed": 0, "space": 20}
-    assert "not tuned, for they state no search space: constant" in said.stderr
+    assert "not tuned, for they have nothing to tune: constant" in said.stderr
     assert (tmp_path / "curves.svg").stat().st_size > 1000
     arguments = ["--methods", f"{FILE}:Cut", "--datasets", f"{FILE}:Clean", "--noise", "0.3", "--epochs", "2"]
     text = bench("run", *arguments, "--seeds", "0-1", "--configs", "default,tuned", "--out", tmp_path, "-q").stdout
