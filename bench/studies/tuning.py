@@ -296,9 +296,15 @@ def _results(studies: Sequence[Study], name: str, sampler: str, pruner: str, fix
         trial = study.space.trial
         groups.setdefault((trial.label, trial.setting), []).append(study)
     return [
-        Result(group[0].space.trial, name, sampler, pruner, group[0].space.fresh, tuple(study.track() for study in group), tuple(fixed))
+        Result(space.trial, name, sampler, pruner, space.fresh, tuple(study.track() for study in group), _stated(space.trial, fixed))
         for group in groups.values()
+        for space in [group[0].space]
     ]
+
+
+def _stated(trial: Trial, fixed: Collection[str]) -> tuple[str, ...]:
+    """Those of the fixed fields that the method's search space has."""
+    return tuple(name for name in fixed if name in registry.method_class(trial.method).search)
 
 
 def _write(tuning: Tuning, command: str) -> None:

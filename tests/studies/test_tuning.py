@@ -270,6 +270,14 @@ def test_what_is_fixed_is_not_tuned_and_the_winner_and_the_page_say_so(tmp_path)
     assert "Not tuned" not in "\n".join(tuning_lines([replace(winner, fixed=())]))
 
 
+def test_winner_tells_only_the_fixed_fields_of_its_own_space(tmp_path):
+    out = package.tune(
+        methods="mean-logistic,mean-mlp", datasets="breast-cancer", noise=0.3, training={"epochs": 1}, suggestions=1, fix="width",
+        out=tmp_path, quiet=True, jobs=1,
+    ).attrs["file"]  # fmt: skip
+    assert {winner.method: winner.fixed for winner in read_winners(Path(out))} == {"mean-logistic": (), "mean-mlp": ("width",)}
+
+
 def test_method_whose_whole_space_is_fixed_has_nothing_to_tune():
     assert not set(space_of(trial_of("Cut"), ("slope",)).values) & {"slope"}
     with pytest.raises(UsageError, match=r"Cut has nothing to tune: its class states no `search` besides what is fixed"):
