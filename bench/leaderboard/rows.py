@@ -16,7 +16,7 @@ from bench.leaderboard.significance import Across, Family, PairTest, Place
 from bench.leaderboard.surface import Surface
 from bench.names import Setting
 from bench.question.suite import Suite
-from bench.question.winners import Winner
+from bench.question.winners import Winner, own_label
 from bench.stats.levels import Levels
 from bench.text import finite
 
@@ -323,7 +323,7 @@ def by_dataset(settings: Iterable[SettingTable], key: str, first: str) -> str:
 
 def hp_of(label: str) -> str:
     """`tuned` where a label says so, else `default`."""
-    return "tuned" if " tuned (" in label else "default"
+    return "tuned" if own_label(label) != label else "default"
 
 
 def one_question_each(settings: Iterable[SettingTable]) -> list[list[SettingTable]]:

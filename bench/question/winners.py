@@ -8,6 +8,7 @@ trained under every protocol of it, and its rows say at which it was found.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
@@ -24,6 +25,19 @@ FOLDER = "tuning"  # in a results folder
 FILE = "tuned.toml"
 SOURCES = ("default", "tuned")
 REACHES = ("setting", "dataset")  # where a winner is trained
+TUNED = re.compile(r"(?P<own>.+?) tuned(?: at .+)? \([\d,]+ suggestions?\)")  # what `Winner.called` makes
+
+
+def own_label(label: str) -> str:
+    """What tables call the default row of the method that this row is of.
+
+    >>> own_label("muse tuned (20 suggestions)"), own_label("muse tuned at natural + mcar(0.3) (1 suggestion)")
+    ('muse', 'muse')
+    >>> own_label("muse@as_released")
+    'muse@as_released'
+    """
+    found = TUNED.fullmatch(label)
+    return found["own"] if found else label
 
 
 @dataclass(frozen=True)

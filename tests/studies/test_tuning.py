@@ -24,9 +24,10 @@ from bench.grid.places import Local
 from bench.grid.process import Lost
 from bench.leaderboard import build, markdown, publish, stale_files
 from bench.leaderboard.front_page import tuning_lines
+from bench.leaderboard.rows import hp_of
 from bench.question.plan import plan
 from bench.question.suite import Settings, Suite, suite_from, with_options
-from bench.question.winners import read_winners, winners_of, with_configs, write_winners
+from bench.question.winners import REACHES, own_label, read_winners, winners_of, with_configs, write_winners
 from bench.records.answers import named as named_rows
 from bench.records.database import Store
 from bench.records.record import Record
@@ -522,6 +523,16 @@ def test_tuned_trial_says_in_its_identity_what_was_trained(found):
     assert {record.trial.label for record in rows} == {"Cut", "Cut tuned (6 suggestions)"}
     assert {trial.id for trial in plan(with_configs(suite_of("Cut", seeds=(0, 1)), "tuned", out))} == {trial.id for trial in winners}
     assert f"[cut={winner.options['cut']}" in winners[0].command()
+
+
+@pytest.mark.parametrize("reach", REACHES)
+@pytest.mark.parametrize("suggestions", [1, 20, 2000])
+def test_row_is_known_as_tuned_and_whose_it_is_wherever_the_winner_is_trained(found, reach, suggestions):
+    """The form of a label and its reading are two: the row of a winner of its whole dataset was once told to be a default one."""
+    for winner in read_winners(found[1].file):
+        label = replace(winner, reach=reach, suggestions=suggestions).label
+        assert own_label(label) == winner.method
+        assert (hp_of(label), hp_of(winner.method)) == ("tuned", "default")
 
 
 def test_board_shows_default_and_tuned_rows_apart(found, tmp_path):
