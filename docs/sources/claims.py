@@ -17,8 +17,8 @@ from tabulate import tabulate
 
 from bench.leaderboard import PairTest, Row, SettingTable, board_of
 from bench.stats.levels import Levels
-from choosing import BOARDS, ROOT
 from moe_retriever_tables import FILE as PRINTED
+from standings import BOARDS, ROOT
 
 SUBJECT = "moe-retriever"
 PAGE = ROOT / "docs" / "evidence" / "claims.md"

@@ -17,7 +17,7 @@ import moe_retriever_tables
 import paper_report
 import readme
 import speed
-from choosing import ROOT
+from standings import ROOT
 
 PAGES: Mapping[Path, Callable[[], str]] = {
     choosing.PAGE: choosing.page,

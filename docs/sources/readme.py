@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.leaderboard import Board, board_of, plots
 from bench.leaderboard.drawers import DRAWERS
 from bench.text import table
-from choosing import BOARDS, ROOT
+from standings import BOARDS, ROOT
 
 PAGE = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "pictures" / "ranks-real.svg"

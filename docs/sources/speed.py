@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.text import table
 from bench.training.launches import StepCount, step_count
-from choosing import ROOT
+from standings import ROOT
 
 PAGE = ROOT / "docs" / "evidence" / "speed.md"
 MARKED = re.compile(r"(?<=<!-- launches -->\n).*?(?=<!-- /launches -->)", re.DOTALL)

@@ -1,72 +1,159 @@
 """docs/sources/choosing.py: the guide to choosing says what the published boards say."""
 
-import json
+from itertools import combinations
+from types import SimpleNamespace
 
-import pandas as pd
 import pytest
+
+from bench.leaderboard import PairTest
+from bench.leaderboard.rows import hp_of
+from bench.leaderboard.significance import Family
+from bench.names import Setting
+from bench.stats.levels import Levels
+
+PLACES = [(dataset, noise) for dataset in ("cats", "dogs") for noise in (0.1, 0.5)]
 
 
 @pytest.fixture(scope="module")
-def page(source):
-    return source("choosing").page
+def choosing(source):
+    return source("choosing")
 
 
-def board(folder, scores, name="real", rope=0.01):
-    """A board of two datasets at two rates; scores: method -> four means; a score more than 5 points below the best is worse."""
-    rows = []
-    for i, (dataset, noise) in enumerate((dataset, noise) for dataset in ("cats", "dogs") for noise in (0.1, 0.5)):
-        means = {method: values[i] for method, values in scores.items()}
-        order = sorted(means, key=lambda method: -means[method])
-        rows += [
-            {
-                "dataset": dataset, "protocol": f"mcar({noise})", "noise": noise, "synthetic": False, "method": method, "preset": "default",
-                "role": "reference" if method.startswith("mean") else "paper", "n": 10, "rank": order.index(method) + 1.0, "mean": mean,
-                "verdict": "worse" if mean < max(means.values()) - 0.05 else "undecided", "gflops_per_sample": len(method) / 100,
-                "train_seconds": 1.0, "flags": "",
-            }
-            for method, mean in means.items()
-        ]  # fmt: skip
-    (folder / name).mkdir()
-    pd.DataFrame(rows).to_csv(folder / name / "table.csv", index=False)
-    (folder / name / "significance.json").write_text(json.dumps({"alpha": 0.05, "rope": rope}), encoding="utf-8")
-    return folder
+def setting_of(dataset, noise, means, metric="accuracy", unit=""):
+    """A setting of a board; more than 5 points apart (in a unit: 0.05) is significant, turned so that above 0 is better."""
+    sign = -1 if metric == "mae" else 1
+    tests = []
+    for a, b in combinations(means, 2):
+        d = sign * (means[a] - means[b])
+        word = "better*" if d > 0.05 else "worse" if d < -0.05 else "undecided"
+        tests.append(PairTest(a, b, d, d - 0.02, d + 0.02, 1.0, 0.01, 0.01, d, word, ""))
+    rows = [
+        SimpleNamespace(
+            label=label, method=label, mean=mean, sd=0.01, n=10, rank=1.0, role="reference" if label.startswith("mean") else "paper",
+            hp=hp_of(label), flags=("collapsed 2/10",) if label == "m3care" else (),
+            cost={"gflops_per_sample": len(label) / 100, "train_seconds": 1.0},
+        )
+        for label, mean in means.items()
+    ]  # fmt: skip
+    rows.append(SimpleNamespace(label="constant", mean=0.1, rank=None, role="floor", hp="default"))
+    setting = Setting(dataset, "AB", f"mcar({noise})")
+    return SimpleNamespace(
+        dataset=dataset, combination="AB", protocol=setting.protocol, setting=setting, question=(dataset,), page=f"{dataset}.md",
+        noise=noise, synthetic=False, metric=metric, unit=unit, rows=rows, by_label={row.label: row for row in rows}, ceiling=0.9,
+        tests=Family("", "crossed", "test samples", 9, tuple(means), tuple(tests)),
+    )  # fmt: skip
+
+
+def board_of(scores, rope=0.01, **options):
+    """A board of two datasets at two rates; scores: label -> four means."""
+    settings = [setting_of(*place, {label: means[i] for label, means in scores.items()}, **options) for i, place in enumerate(PLACES)]
+    return SimpleNamespace(settings=settings, levels=Levels(rope=rope), winners=[SimpleNamespace(suggestions=20, fixed=("width",))])
 
 
 @pytest.fixture
-def text(tmp_path, page):
-    return page(board(tmp_path, {"muse": (0.9, 0.9, 0.9, 0.5), "mean-mlp": (0.895, 0.8, 0.88, 0.7)}))
+def page(choosing, monkeypatch, tmp_path):
+    """Makes the page of boards: `real`, and others by name."""
+    monkeypatch.setattr(choosing, "KINDS", {"cats": "pets", "dogs": "pets"})
+    monkeypatch.setattr(choosing, "training_rows", lambda folder: {"cats": 100, "dogs": 2000})
+
+    def make(real, **others):
+        boards = {"real": real, **others}
+        for name in boards:
+            (tmp_path / name).mkdir()
+        monkeypatch.setattr(choosing, "board", lambda folder: boards[folder.name])
+        return choosing.page(tmp_path)
+
+    return make
 
 
-def test_summary_counts_settings(text):
-    assert "4 settings on 2 real datasets, 10 seeds each" in text
-    assert "As good as the best most often: `muse` in 3, `mean-mlp` in 2." in text
-    assert "In 2 of 4 settings some simple method is as good as the best." in text
-    assert "In 1 of 4 settings a published method leads and every simple one is significantly worse: cats at mcar(0.5)." in text
+SCORES = {"muse": (0.9, 0.9, 0.9, 0.5), "mean-mlp": (0.895, 0.8, 0.88, 0.7)}
+
+
+@pytest.fixture
+def text(page):
+    return page(board_of(SCORES))
+
+
+def lines_of(text, section):
+    """The cells of the lines of the table of a section."""
+    lines = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][2:]
+
+
+def test_first_screen_answers_how_many_how_tuned_which_are_real_and_how_large(text):
+    screen = text.partition("## In short")[2].partition("\n## ")[0]
+    assert "4 settings on 2 real tasks of 2 datasets with 100 to 2,000 training rows, at missing rates 0.1 and 0.5" in screen
+    assert "10 seeds; 1 published method, 1 simple one" in screen
+    assert "**How tuned?** Not at all" in screen
+    assert "`muse` in 3, `mean-mlp` in 2. In 2 of them some simple method is." in screen
+    assert (
+        "Of 4 pairs of a published and a simple method in one setting, the published one is significantly better in 1 and worse" in screen
+    )
+    assert "a published method leads and every simple one is significantly worse (cats at mcar(0.5)); in 1 a simple one leads" in screen
+    assert "+1.3 points in the median setting, from -20.0 (dogs at mcar(0.5)) to +10.0 (cats at mcar(0.5))" in screen
 
 
 def test_noisy_method_far_below_the_best_is_no_choice_though_not_significantly_worse(text):
-    row = next(line for line in text.splitlines() if "dogs" in line and "mcar(0.1)" in line)
-    assert "| `muse` " in row  # mean-mlp lies two points below, undecided
-    assert "`muse`, `mean-mlp`" not in row
+    row = next(cells for cells in lines_of(text, "By data and missing rate") if "dogs" in cells[0] and cells[2] == "mcar(0.1)")
+    assert row[3] == "`muse`"  # mean-mlp lies two points below, undecided
 
 
 def test_cheapest_of_the_good_is_named(text):
-    row = next(line for line in text.splitlines() if "cats" in line and "mcar(0.1)" in line)
-    assert [cell.strip() for cell in row.split("|")[3:5]] == ["`muse`, `mean-mlp`", "`muse`"]
+    row = next(cells for cells in lines_of(text, "By data and missing rate") if "cats" in cells[0] and cells[2] == "mcar(0.1)")
+    assert row[3:5] == ["`muse`, `mean-mlp`", "`muse`"]
 
 
-def test_tuned_board_shows_what_tuning_gained_and_whom_it_moved(tmp_path, page):
-    folder = board(tmp_path, {"muse": (0.9, 0.9, 0.9, 0.5), "mean-mlp": (0.895, 0.8, 0.88, 0.7)})
-    rows = [("muse", "default", 0.8), ("muse[width=64]", "tuned", 0.9), ("shaspec", "default", 0.85), ("shaspec[width=64]", "tuned", 0.86)]
-    (folder / "tuned").mkdir()
-    table = pd.DataFrame(rows, columns=["method", "hp", "mean"]).assign(dataset="cats", protocol="mcar(0.3)")
-    table.to_csv(folder / "tuned" / "table.csv", index=False)
-    lines = [line for line in page(folder).partition("## What tuning changes")[2].splitlines() if line.startswith("| `")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells == [["`muse`", "80.0 (2)", "90.0 (1)", "+10.0"], ["`shaspec`", "85.0 (1)", "86.0 (2)", "+1.0"]]
+def test_groups_of_data_count_their_own_settings(text):
+    sizes = lines_of(text, "By number of training rows")
+    assert [cells[:4] for cells in sizes] == [
+        ["below 500", "cats", "`muse` 2/2, `mean-mlp` 1/2", "1/2"], ["2,000 and more", "dogs", "`mean-mlp` 1/2, `muse` 1/2", "1/2"],
+    ]  # fmt: skip
+    assert [cells[0] for cells in lines_of(text, "By kind of data")] == ["pets"]
 
 
-def test_margin_of_the_board_decides_what_is_as_good(tmp_path, page):
-    wide = page(board(tmp_path, {"muse": (0.9, 0.9, 0.9, 0.5), "mean-mlp": (0.895, 0.8, 0.88, 0.7)}, rope=0.03))
-    assert "As good as the best most often: `mean-mlp` in 3, `muse` in 3." in wide
+TUNED = {
+    "muse": (0.8, 0.8, 0.8, 0.8), "muse tuned at mcar(0.3) (20 suggestions)": (0.9, 0.9, 0.9, 0.79),
+    "shaspec": (0.85, 0.85, 0.85, 0.85), "shaspec tuned at mcar(0.3) (20 suggestions)": (0.86, 0.86, 0.86, 0.86),
+    "m3care": (0.5, 0.5, 0.5, 0.5), "m3care tuned at mcar(0.3) (20 suggestions)": (0.54, 0.54, 0.54, 0.5), "mean-mlp": (0.7, 0.7, 0.7, 0.7),
+}  # fmt: skip
+
+
+def test_tuned_row_stands_for_its_method_and_others_for_themselves(page):
+    text = page(board_of(TUNED))
+    assert {cells[0] for cells in lines_of(text, "By method and cost")} == {"`muse`", "`shaspec`", "`m3care`", "`mean-mlp`"}
+    assert [cells[5] for cells in lines_of(text, "By data and missing rate")] == ["`muse` 90.0"] * 3 + ["`shaspec` 86.0"]
+    assert "3 methods, 20 suggestions a method and dataset" in text
+    assert "Tuning left `width` as they were" in text
+
+
+def test_what_tuning_gained_is_told_with_what_is_beyond_chance_and_whom_it_moved(page):
+    text = page(board_of(TUNED))
+    assert lines_of(text, "What tuning changes") == [
+        ["`muse`", "+10.0 [-1.0, +10.0]", "3/4", "0/4", "2.0 → 1.2"],
+        ["`m3care`", "+4.0 [+0.0, +4.0]", "0/4", "0/4", "3.0 → 3.0"],
+        ["`shaspec`", "+1.0 [+1.0, +1.0]", "0/4", "0/4", "1.0 → 1.8"],
+    ]
+    assert "significantly better in 3, worse in 0. The order of the methods in a setting before and after: Kendall's tau 0.50" in text
+
+
+def test_collapse_is_told_beside_the_method(page):
+    (row,) = (cells for cells in lines_of(page(board_of({**SCORES, "m3care": (0.5,) * 4})), "By method and cost") if cells[0] == "`m3care`")
+    assert row[5] == "4/4"
+
+
+def test_lower_error_is_better_on_the_board_of_values(page):
+    values = board_of({"muse": (40.0, 41.0, 42.0, 43.0), "mean-mlp": (41.0, 40.99, 50.0, 43.01)}, metric="mae", unit="units")
+    rows = lines_of(page(board_of(SCORES), value=values), "The board `value`")
+    assert [cells[1] for cells in rows] == ["`muse`", "`mean-mlp`, `muse`", "`muse`", "`muse`, `mean-mlp`"]
+    assert rows[0][2:] == ["`muse` 40", "`mean-mlp` 41"]
+
+
+def test_margin_of_the_board_decides_what_is_as_good(page):
+    wide = page(board_of(SCORES, rope=0.03))
+    assert "`mean-mlp` in 3, `muse` in 3." in wide
     assert "at most 3 points below it" in wide
+
+
+def test_every_dataset_of_the_real_board_has_a_kind(choosing):
+    found = choosing.board(choosing.BOARDS / "real")
+    assert {setting.question[0] for setting in found.settings} <= set(choosing.KINDS)
