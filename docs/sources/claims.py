@@ -10,19 +10,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import pandas as pd
 from tabulate import tabulate
 
-from bench.leaderboard import PairTest, Row, SettingTable, board_of
+from bench.leaderboard import PairTest, Row, SettingTable
+from bench.question.winners import own_label
 from bench.stats.levels import Levels
+from bench.text import count
 from moe_retriever_tables import FILE as PRINTED
-from standings import BOARDS, ROOT
+from standings import BOARDS, ROOT, board
 
 SUBJECT = "moe-retriever"
 PAGE = ROOT / "docs" / "evidence" / "claims.md"
 ROUTING = "moe-retriever[routing=none]"  # the ablation that takes the experts away
+TUNED = "tuned"  # the board with rows tuned alike
 LEADS = ("open-table1", "open-table1-heart", "open-table2", "open-table4")  # boards that ask who leads
 ABLATIONS = {  # rows of Table 3 and what each takes away or changes, in the paper's words
     "moe-retriever[use_intra=false]": "w/o intra-modal context",
@@ -63,12 +67,12 @@ def page(boards: Path = BOARDS) -> str:
     leads = leading(asked)
     levels = levels_of(asked)
     parts = ablation(tables(boards / "open-table3"))
-    nine, tuned = (against_subject(tables(boards / name)) for name in ("open-table7", "tuned"))
+    nine, alike = against_subject(tables(boards / "open-table7")), tuned_alike(tables(boards / TUNED))
     sections = [
-        HEAD, "## In short", "\n".join([_said_of_leading(leads), _said_of_routing(parts), _said_of_tuning(nine, tuned)]),
+        HEAD, "## In short", "\n".join([_said_of_leading(leads), _said_of_routing(parts), _said_of_tuning(nine, alike)]),
         "## Does MoE-Retriever lead?", _leading_text(leads),
         "## Does its routing help?", _ablation_text(parts),
-        "## Does tuning ShaSpec close the gap?", _tuning_text(nine), _tuning_text(tuned),
+        "## Does tuning ShaSpec close the gap?", _tuning_text(nine), _alike_text(alike),
         READING.format(alpha=levels.alpha, margin=levels.margin),
     ]  # fmt: skip
     return "\n\n".join(sections) + "\n"
@@ -99,7 +103,7 @@ class Published(NamedTuple):
 
 def tables(folder: Path) -> list[Published]:
     """Every setting of a board. Raises: UsageError if it cannot be read."""
-    return [Published(folder.name, setting) for setting in board_of(folder).settings]
+    return [Published(folder.name, setting) for setting in board(folder).settings]
 
 
 def levels_of(found: Iterable[Published]) -> Levels:
@@ -241,10 +245,6 @@ class Tuning(NamedTuple):
     row: Row
     tests: dict[str, PairTest]
 
-    @property
-    def is_tuned(self) -> bool:
-        return self.row.hp != "default"
-
 
 def against_subject(found: Iterable[Published]) -> list[Tuning]:
     """Every row of ShaSpec, best first."""
@@ -256,19 +256,57 @@ def against_subject(found: Iterable[Published]) -> list[Tuning]:
     return made
 
 
-def _said_of_tuning(nine: Sequence[Tuning], tuned: Sequence[Tuning]) -> str:
+class Alike(NamedTuple):
+    """ShaSpec less MoE-Retriever in one setting, both as set and both tuned."""
+
+    published: Published
+    default: PairTest
+    tuned: PairTest
+
+
+def tuned_alike(found: Iterable[Published]) -> list[Alike]:
+    """One entry a setting where both methods have a row as set and a tuned one."""
+    made = []
+    for one in found:
+        labels = {(own_label(row.label), row.hp): row.label for row in one.ranked}
+        rows = [[labels.get((name, hp)) for name in ("shaspec", SUBJECT)] for hp in ("default", "tuned")]
+        pairs = [(a, b) for a, b in rows if a and b]
+        if len(pairs) == 2:
+            made.append(Alike(one, *(one.test(*pair) for pair in pairs)))
+    return made
+
+
+def _said_of_tuning(nine: Sequence[Tuning], alike: Sequence[Alike]) -> str:
     best, spread = nine[0], 100 * (nine[0].row.mean - nine[-1].row.mean)
-    (winner,), (default,) = ([one for one in tuned if one.is_tuned is wanted] for wanted in (True, False))
-    (fair,) = (test for rival, test in winner.tests.items() if rival != SUBJECT)
-    asked = [best.tests[SUBJECT], winner.tests[SUBJECT], fair]
+    asked = [best.tests[SUBJECT], *(one.tuned for one in alike)]
     closed = sum(_word(test) == "better" or (_word(test) != "worse" and test.difference >= 0) for test in asked)
     answer = {len(asked): "It does here", 0: "No"}.get(closed, "In part")
     return (
         f"- **Does tuning ShaSpec close the gap? {answer}.** Its nine settings lie {spread:.1f} points apart on "
-        f"{best.published.setting.dataset}; the best less MoE-Retriever: {_cell(best.tests[SUBJECT])}. On "
-        f"{winner.published.setting.dataset}, ShaSpec less MoE-Retriever is {_cell(default.tests[SUBJECT])} untuned and {_cell(fair)} with "
-        "both tuned alike."
+        f"{best.published.setting.dataset}; the best less MoE-Retriever: {_cell(best.tests[SUBJECT])}. ShaSpec less MoE-Retriever in "
+        f"{count(len(alike), 'setting')} of the board [{TUNED}](../../leaderboards/{TUNED}/README.md): untuned "
+        f"{_tally([one.default for one in alike])}; both tuned alike {_tally([one.tuned for one in alike])}."
     )
+
+
+def _tally(tests: Sequence[PairTest]) -> str:
+    words = Counter(map(_word, tests))
+    told = ", ".join(f"{name} in {words[name]}" for name in ("better", "worse", "equivalent", "undecided") if words[name])
+    return f"{100 * median(test.difference for test in tests) + 0.0:+.1f} points in the median, {told}"
+
+
+def _alike_text(alike: Sequence[Alike]) -> str:
+    rows = [
+        (
+            f"{one.published.link} ({one.published.setting.combination})",
+            one.published.setting.protocol,
+            _cell(one.default),
+            _cell(one.tuned),
+        )
+        for one in alike
+    ]
+    text = f"ShaSpec less MoE-Retriever on the board [{TUNED}](../../leaderboards/{TUNED}/README.md), both as set and both tuned alike:"
+    return f"{text}\n\n" + tabulate(rows, ("data", "missing", "as set", "tuned"), tablefmt="pipe", disable_numparse=True)
 
 
 def _tuning_text(rows: Sequence[Tuning]) -> str:

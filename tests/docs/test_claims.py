@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.leaderboard import PairTest
+from bench.leaderboard.rows import hp_of
 from bench.leaderboard.significance import Family
 from bench.question.suite import read_suite
 
@@ -35,7 +36,7 @@ def made(scores, protocol="natural", board="one"):
         tests.append(PairTest(a, b, d, d - 0.02, d + 0.01, 1.0, 0.01, 0.01, d, word, ""))
     rows = [
         SimpleNamespace(label=label, mean=score, sd=0.01, n=5, rank=1.0, role="reference" if label.startswith("mean") else "paper",
-                        hp="tuned" if "tuned" in label else "default")
+                        hp=hp_of(label))
         for label, score in scores.items()
     ]  # fmt: skip
     rows.append(SimpleNamespace(label="constant", mean=0.1, rank=None, role="floor"))
@@ -84,12 +85,25 @@ def test_ablation_is_the_full_method_less_the_changed_one(claims, published):
     assert test.verdict == "undecided"
 
 
-def test_tuning_sets_default_and_tuned_rows_against_both_of_the_subject(claims, published):
-    names = ["shaspec tuned (2 suggestions)", "moe-retriever tuned (2 suggestions)"]
-    best, default = claims.against_subject([published({SUBJECT: 0.8, "shaspec": 0.7, names[0]: 0.81, names[1]: 0.9})])
-    assert (best.row.label, best.is_tuned, default.row.label, default.is_tuned) == (names[0], True, "shaspec", False)
+def test_every_row_of_shaspec_is_set_against_the_subject_best_first(claims, published):
+    best, worst = claims.against_subject([published({SUBJECT: 0.8, "shaspec[width=64]": 0.81, "shaspec[width=8]": 0.7})])
+    assert (best.row.label, worst.row.label) == ("shaspec[width=64]", "shaspec[width=8]")
     assert best.tests[SUBJECT].difference == pytest.approx(0.01)
-    assert best.tests[names[1]].verdict.rstrip("*") == "worse"
+    assert worst.tests[SUBJECT].verdict.rstrip("*") == "worse"
+
+
+@pytest.mark.parametrize("where", ["", " at mcar(0.3)"])
+def test_methods_are_compared_as_set_and_tuned_alike_where_both_have_both_rows(claims, published, where):
+    tuned = [f"{name} tuned{where} (20 suggestions)" for name in ("shaspec", SUBJECT)]
+    scores = {SUBJECT: 0.8, "shaspec": 0.7, tuned[0]: 0.91, tuned[1]: 0.9, "moe-retriever@as_released": 0.3}
+    half = {name: score for name, score in scores.items() if name != tuned[1]}
+    (found,) = claims.tuned_alike([published(scores), published(half, "mcar(0.5)")])
+    assert [(test.a, test.b) for test in (found.default, found.tuned)] == [("shaspec", SUBJECT), tuple(tuned)]
+    assert (found.default.verdict, found.tuned.difference) == ("worse*", pytest.approx(0.01))
+    nine = claims.against_subject([published({SUBJECT: 0.8, "shaspec[width=64]": 0.81})])
+    said = claims._said_of_tuning(nine, [found])
+    assert "in 1 setting of the board" in said
+    assert "untuned -10.0 points in the median, worse in 1; both tuned alike +1.0 points in the median, undecided in 1." in said
 
 
 def test_board_without_the_test_is_refused(published):
