@@ -10,12 +10,14 @@ from pathlib import Path
 
 from bench.leaderboard import Board, board_of, plots
 from bench.leaderboard.drawers import DRAWERS
+from bench.question.winners import own_label
 from bench.text import table
-from standings import BOARDS, ROOT
+from standings import BOARDS, ROOT, shown
 
 PAGE = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "pictures" / "ranks-real.svg"
 BOARD = BOARDS / "real"
+REFERENCE = " (reference)"  # behind the name of a simple method
 COLUMNS = ("Ranks", "Method", "Mean accuracy", "Gap closed %", "Audit")
 MARKED = re.compile(r"(?<=<!-- board: real -->\n).*?(?=<!-- /board -->)", re.DOTALL)
 
@@ -29,7 +31,10 @@ def page(text: str | None = None, board: Path = BOARD) -> str:
 
 
 def excerpt(board: Path) -> str:
-    """Some columns of the board's table over all settings, as its own page spells them: ranked methods and the floor."""
+    """Some columns of the board's table over all settings, as its own page spells them: ranked methods and the floor.
+
+    A method that was tuned has its tuned row there, under its own name.
+    """
     overall = (board / "README.md").read_text(encoding="utf-8").partition("## Overall\n\n")[2].partition("\n##")[0]
     cells_of: dict[str, dict[str, str]] = {}  # by method: the columns of all tables of the section
     for lines in re.findall(r"(?:^\|.*\|\n)+", overall, re.MULTILINE):
@@ -38,14 +43,21 @@ def excerpt(board: Path) -> str:
             found = {title: cell.replace("\\|", "|").replace("\u00a0", " ") for title, cell in zip(head, row, strict=True)}
             of_method = cells_of.setdefault(re.sub(r"[*●]", "", found["Method"]).strip(), {})
             of_method.update({title: cell for title, cell in found.items() if title not in of_method})
-    body = [[cells[column] for column in COLUMNS] for cells in cells_of.values() if cells["Ranks"] != "ceiling"]
+    rows = {name.removesuffix(REFERENCE): cells for name, cells in cells_of.items() if cells["Ranks"] != "ceiling"}
+    body = []
+    for label in shown(list(rows)):
+        cells = rows[label] | {"Method": rows[label]["Method"].replace(label, own_label(label))}
+        body.append([cells[column] for column in COLUMNS])
     return table(COLUMNS, body, ("Method", "Audit"))
 
 
 def numbers(board: Board) -> plots.Data:
     """What the picture shows. Raises: ValueError if the board has no ranks over settings."""
     (real,) = (kind for kind in board.overall if not kind.synthetic)
-    return plots.intervals_data(real)
+    data = plots.intervals_data(real)
+    places = [data["labels"].index(label) for label in shown(data["labels"])]
+    rows = {name: [data[name][place] for place in places] for name in ("labels", "roles", "ranks", "low", "high")}
+    return data | rows | {"labels": [own_label(label) for label in rows["labels"]]}
 
 
 def is_stale() -> bool:

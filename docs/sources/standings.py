@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -36,11 +36,20 @@ def training_rows(folder: Path) -> dict[str, int]:
     return found
 
 
+def shown(labels: Sequence[str]) -> list[str]:
+    """The labels that stand for their methods: of the tuned row where there is one, else of its own.
+
+    >>> shown(["muse", "muse@as_released", "muse tuned (20 suggestions)", "constant"])
+    ['muse@as_released', 'muse tuned (20 suggestions)', 'constant']
+    """
+    tuned = {own_label(label) for label in labels if own_label(label) != label}
+    return [label for label in labels if label not in tuned]
+
+
 def chosen(rows: Iterable[Row]) -> list[Row]:
     """The ranked rows that a guide compares: a method's tuned row where it has one, else its own."""
-    ranked = [row for row in rows if row.rank is not None]
-    tuned = {own_label(row.label) for row in ranked if row.hp == "tuned"}
-    return [row for row in ranked if row.hp == "tuned" or row.label not in tuned]
+    ranked = {row.label: row for row in rows if row.rank is not None}
+    return [ranked[label] for label in shown(list(ranked))]
 
 
 def test_of(setting: SettingTable, a: str, b: str) -> PairTest | None:

@@ -1,6 +1,7 @@
 """docs/sources/readme.py: README.md shows the board of real data as it is."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +50,28 @@ def test_table_has_the_ranked_rows_and_the_floor_in_five_columns(readme, board):
     assert [row.split("|")[1].strip() for row in rows] == ["1-2", "1-2", "floor"]
     assert "x\\|y" in rows[1]
     assert "flag" not in rows[1]
+
+
+def test_tuned_row_stands_under_its_methods_own_name_in_the_place_of_the_default_row(readme, board):
+    page = (board / "README.md").read_text(encoding="utf-8")
+    tuned = "mean-mlp tuned at mcar(0.3) (20 suggestions) (reference)"
+    for row, of in (("mean-mlp (reference)", "3-4"), (tuned, "1-4"), ("mean-mlp@as_released", "4-4")):
+        page = page.replace("| ceiling |", f"| {of} | {row} ●| a | 70.0 | 50 |\n| ceiling |").replace(
+            "| *bayes*   | p", f"| {row} | passed | |\n| *bayes*   | p"
+        )
+    (board / "README.md").write_text(page, encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")][:2] for line in readme.excerpt(board).splitlines()[4:]]
+    assert rows == [["1-4", "mean-mlp (reference) ●"], ["4-4", "mean-mlp@as_released ●"], ["floor", "*constant*"]]
+
+
+def test_picture_shows_the_tuned_row_under_its_methods_own_name(readme, monkeypatch):
+    labels = ["muse tuned (20 suggestions)", "muse", "mmformer"]
+    made = {**DATA, "labels": labels}
+    monkeypatch.setattr(readme.plots, "intervals_data", lambda kind: made)
+    found = readme.numbers(SimpleNamespace(overall=[SimpleNamespace(synthetic=False)]))
+    assert {name: found[name] for name in ("labels", "roles", "ranks", "low", "high")} == {
+        "labels": ["muse", "mmformer"], "roles": ["paper", "reference"], "ranks": [1.2, 2.8], "low": [1, 3], "high": [2, 3],
+    }  # fmt: skip
 
 
 def test_only_what_lies_between_the_two_lines_is_written_anew(readme, board):
