@@ -11,7 +11,6 @@ from scipy.stats import binom
 
 from bench.comparison.compare import compare
 from bench.errors import UsageError
-from bench.names import method_label
 from bench.question.suite import Suite
 from bench.records.answers import Answers
 from bench.records.predictions import Predictions
@@ -110,10 +109,8 @@ def _p(suite: Suite, records: Sequence[Record], predictions: Mapping[str, Predic
     sides: list[Record] = []
     arrays: dict[str, Predictions] = {}
     for place, record in enumerate(records[: len(records) // 2 * 2]):
-        trial = replace(record.trial, seed=place // 2, preset=AGAIN if place % 2 else record.trial.preset)
+        trial = replace(record.trial, seed=place // 2, preset=AGAIN if place % 2 else record.trial.preset, row="")
         sides.append(replace(record, trial=trial))
         arrays[trial.id] = predictions[record.trial.id]
-    first = records[0].trial
-    again = method_label(first.method, AGAIN, first.options)
-    plain = Answers(replace(suite, until_resolved=(), max_seeds=0), sides, arrays)
-    return compare(plain, first.label, again, allow=("commits", "hardware")).differences[0].p
+    plain = Answers(replace(suite, until_resolved=(), max_seeds=0, tuned=()), sides, arrays)  # a tuned row's two halves are two rows
+    return compare(plain, sides[0].trial.label, sides[1].trial.label, allow=("commits", "hardware")).differences[0].p
