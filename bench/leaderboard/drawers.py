@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.leaderboard.heat_maps import BLACK, LONGEST, Data, called, draw_more, draw_surface, least_gap, score_text, short
-from bench.stats.metrics import METRICS
+from bench.leaderboard.heat_maps import BLACK, LONGEST, Data, called, draw_more, draw_surface, in_unit, least_gap, score_text, short
 from bench.text import count
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#B0B0B0"
@@ -251,7 +250,7 @@ def _mean_known(values: np.ndarray) -> float:
 
 def _rounded(data: Data, value: float) -> str:
     """A score of which whole points are enough."""
-    return score_text(data, value) if METRICS[data["metric"]].in_unit else f"{value:.0f}"
+    return score_text(data, value) if in_unit(data) else f"{value:.0f}"
 
 
 def _bound_over_noise(

@@ -17,15 +17,21 @@ WIDEST = 10.4  # inches: a page shows a wider picture smaller than its letters c
 Data = dict[str, Any]
 
 
+def in_unit(data: Data) -> bool:
+    """Whether the scores of a picture are in the unit of a target; those of several metrics are where it has one."""
+    metric = METRICS.get(data["metric"])
+    return metric.in_unit if metric else "unit" in data
+
+
 def called(data: Data) -> str:
     """The metric of a picture as the axis of its scores names it: in hundredths, or with the target whose unit it is in."""
     metric, unit = data["metric"], data.get("unit", "")
-    return f"{metric} x 100" if not METRICS[metric].in_unit else f"{metric} of {unit}" if unit else metric
+    return f"{metric} x 100" if not in_unit(data) else f"{metric} of {unit}" if unit else metric
 
 
 def score_text(data: Data, value: float) -> str:
     """A number of a picture, which stands in its data as pages show it, with their digits."""
-    if not METRICS[data["metric"]].in_unit:
+    if not in_unit(data):
         return f"{value:.1f}"
     with showing(in_unit=True):
         return points(value)
@@ -35,7 +41,7 @@ def least_gap(data: Data, centres: np.ndarray) -> float:
     """What an axis always shows: one point, or in the unit of a target a hundredth of the scores. Shapes: centres (K,)."""
     known = centres[np.isfinite(centres)]
     size = float(np.abs(known).max()) if len(known) else 0.0
-    return size / 100 or 1.0 if METRICS[data["metric"]].in_unit else 1.0
+    return size / 100 or 1.0 if in_unit(data) else 1.0
 
 
 def short(label: str, most: int = LONGEST) -> str:
@@ -80,7 +86,7 @@ def draw_surface(data: Data):
     scores = np.array(data["scores"], dtype=float)
     known = scores[np.isfinite(scores)]
     least, most = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-    cell = 0.7 if METRICS[data["metric"]].in_unit else 0.5  # of its number
+    cell = 0.7 if in_unit(data) else 0.5  # of its number
     figure, panels = _panels(
         data, scores, data["rules"], "one trained model under each test rule", called(data), cell, 1.6,
         cmap="cividis", vmin=least, vmax=most,

@@ -12,7 +12,9 @@ from bench.comparison.aa import self_test
 from bench.comparison.compare import compare
 from bench.errors import UsageError
 from bench.leaderboard import build, markdown, pages, significance_json, table_csv, table_tex
-from bench.leaderboard.plots import data_of
+from bench.leaderboard.drawers import DRAWERS
+from bench.leaderboard.heat_maps import called, score_text
+from bench.leaderboard.plots import data_of, hash_in, hash_of, save
 from bench.leaderboard.site.data import site_data
 from bench.question.suite import Settings, Suite
 from bench.question.trial import Trial
@@ -134,6 +136,25 @@ def test_tables_and_pictures_carry_the_metric_of_each_setting(mixed, shown):
     assert drawn["cost", ""] == "score"
     assert {drawn[key] for key in drawn if key[1] == "eicu-demo"} == {"auroc"}
     assert {drawn[key] for key in drawn if key[1] == "digits"} == {"accuracy"}
+
+
+def test_every_picture_of_a_mixed_board_is_drawn(shown, tmp_path):
+    pytest.importorskip("matplotlib")
+    for name, data in shown["pictures"].items():
+        save(tmp_path / name, data, DRAWERS[data["kind"]])
+        assert hash_in(tmp_path / name) == hash_of(data)
+    assert {"cost", "forest", "noise"} <= {data["kind"] for data in shown["pictures"].values()}
+
+
+@pytest.mark.parametrize(
+    ("data", "word", "number"),
+    [
+        ({"metric": "accuracy"}, "accuracy x 100", "43.2"), ({"metric": "score"}, "score x 100", "43.2"),
+        ({"metric": "mae", "unit": "days"}, "mae of days", "43.210"), ({"metric": "score", "unit": "days"}, "score of days", "43.210"),
+    ],
+)  # fmt: skip
+def test_a_picture_says_what_its_scores_are_in_whatever_metrics_they_have(data, word, number):
+    assert (called(data), score_text(data, 43.21)) == (word, number)
 
 
 def test_ranks_over_settings_are_those_of_each_settings_own_metric(mixed):
