@@ -40,14 +40,15 @@ class Decision(NamedTuple):
 
     errs: Callable[[Rng, int], bool]
     seeds: tuple[int, ...] = SEEDS
-    at_most: bool = False  # whether it may err less often than it says: a family of tests with coarse p
+    at_most: bool = False  # whether it errs less often than it says: its p are coarse
     slow: bool = False  # more than 20 ms a draw at 10 seeds
+    times: int = 1  # as many studies as of others: of cheap ones more can be had
 
 
 def rate(decision: Decision, seeds: int, draws: int) -> float:
-    """Share of so many studies in which it errs."""
+    """Share of so many studies, times `decision.times`, in which it errs."""
     rng = np.random.default_rng(seeds)
-    return float(np.mean([decision.errs(rng, seeds) for _ in range(draws)]))
+    return float(np.mean([decision.errs(rng, seeds) for _ in range(draws * decision.times)]))
 
 
 # --- methods that are equally good
@@ -213,8 +214,8 @@ DECISIONS: Mapping[str, Decision] = {
     "signed rank on all 15 pairs after Holm": Decision(
         _over_settings(lambda means, _: bool(stats.all_pairs(means).better.any())), at_most=True
     ),
-    "McNemar, two trained models": Decision(partial(two_models, test="McNemar"), seeds=(1,)),
-    "DeLong, two trained models": Decision(partial(two_models, test="DeLong"), seeds=(1,)),
+    "McNemar, two trained models": Decision(partial(two_models, test="McNemar"), seeds=(1,), at_most=True, times=5),
+    "DeLong, two trained models": Decision(partial(two_models, test="DeLong"), seeds=(1,), times=5),
 }
 
 
@@ -252,7 +253,8 @@ def main() -> None:
     for name, decision in DECISIONS.items():
         for seeds in decision.seeds if given.draws and given.only in name else ():
             if seeds in wanted or seeds == 1:
-                rates.append({"decision": name, "seeds": seeds, "draws": given.draws, "rate": rate(decision, seeds, given.draws)})
+                found_rate = rate(decision, seeds, given.draws)
+                rates.append({"decision": name, "seeds": seeds, "draws": given.draws * decision.times, "rate": found_rate})
                 sys.stderr.write(f"{name}, {seeds} seeds: {rates[-1]['rate']:.3f}\n")
     boards = []
     for folder in given.boards:

@@ -274,7 +274,7 @@ SETTING_KEYS: Mapping[str, Reader] = {
 
 
 # how a list of suites opens
-FIRST = ("quick", "real", "natural", "robustness", "value", "labels", "support2", "synthetic", "presets", "published")
+FIRST = ("quick", "real", "natural", "robustness", "value", "labels", "synthetic", "presets", "published")
 
 
 def known_suites() -> dict[str, Path]:

@@ -5,15 +5,19 @@ python docs/sources/choosing.py     writes it
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import mean
 
 import pandas as pd
 from scipy.stats import kendalltau
 from tabulate import tabulate
 
 from bench.leaderboard import Board
+from bench.leaderboard.surface import SurfaceRow
+from bench.methods.catalog import UNRANKED
 from bench.text import and_list, count
 from standings import BOARDS, ROOT, board, pairs, standings, training_rows, tuning
 
@@ -96,6 +100,8 @@ def page(boards: Path = BOARDS) -> str:
     if len(gains):
         parts += ["## What tuning changes", tuning_text(gains)]
     parts += _of_other_boards(boards)
+    if (boards / "robustness").exists():
+        parts += ["## Trained at one rate, tested at all", of_robustness(board(boards / "robustness"))]
     if (boards / "synthetic").exists():
         parts += ["## Against the best possible prediction", against_ceiling(board(boards / "synthetic"))]
     simple = and_list([f"`{label}`" for label in sorted(table[table.is_simple].label.unique())])
@@ -317,9 +323,39 @@ def of_board(table: pd.DataFrame, name: str) -> str:
         own = own.sort_values("gap")
         near = own[own.good]
         published, simple = own[~own.is_simple].iloc[0], own[own.is_simple].iloc[0]
-        rows.append((_link(own.iloc[0], name), ", ".join(f"`{label}`" for label in near.label), _scored(published), _scored(simple)))
+        good = ", ".join(f"`{label}`" for label in near.label)
+        rows.append((_link(own.iloc[0], name), own.metric.iloc[0], good, _scored(published), _scored(simple)))
     told = "not significantly worse than the best" if (table.unit != "").any() else "as good as the best, best first"
-    return _table(rows, ("data", told, "best published", "best simple"))
+    return _table(rows, ("data", "metric", told, "best published", "best simple"))
+
+
+def of_robustness(found: Board) -> str:
+    """One line a method: what it keeps over the test rates and combinations, and where more modalities do worse beyond chance."""
+    rows, datasets = [], []
+    of_method: dict[str, list[SurfaceRow]] = {}
+    for setting in found.settings:
+        if setting.surface:
+            datasets.append(setting.dataset)
+            for row in setting.surface.rows:
+                if not math.isnan(row.area) and row.label not in UNRANKED:
+                    of_method.setdefault(row.label, []).append(row)
+    for label, own in sorted(of_method.items(), key=lambda pair: -mean(row.area for row in pair[1])):
+        more = [row.more_is_worse for row in own if row.more_is_worse is not None]
+        marked = [one for one in more if one.sure is not None]
+        rows.append((
+            f"`{label}`", f"{100 * mean(row.area for row in own):.1f}", f"{100 * mean(row.noise_drop for row in own):.1f}",
+            f"{100 * mean(row.drop for row in own):.1f}",
+            f"{sum(one.sure or 0 for one in marked)} of {sum(one.pairs for one in marked)}" if marked else "n/a",
+            f"{100 * mean(one.raw for one in more):.0f} %" if more else "n/a",
+        ))  # fmt: skip
+    text = (
+        "One model a seed, trained at missing rate 0.3 and tested at five rates and with every combination of modalities, on "
+        f"{and_list(datasets)}: [robustness](../../leaderboards/robustness/README.md). *Area*: accuracy over the test rates. *Drop*: from "
+        "the lowest rate to the highest, and from all modalities to the worst combination. *More is worse*: nested pairs of combinations "
+        "in which the larger scores lower beyond chance, where the seeds allow to say so, and the share in which it does by any amount."
+    )
+    head = ("method", "area", "drop over rates", "drop to the worst combination", "more is worse", "by any amount")
+    return f"{text}\n\n" + _table(rows, head)
 
 
 def against_ceiling(found: Board) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import choosing
 import claims
+import errors
 import fidelity
 import moe_retriever_tables
 import paper_report
@@ -22,6 +23,7 @@ from standings import ROOT
 PAGES: Mapping[Path, Callable[[], str]] = {
     choosing.PAGE: choosing.page,
     claims.PAGE: claims.page,
+    errors.PAGE: errors.page,
     fidelity.PAGE: fidelity.page,
     paper_report.PAGE: paper_report.page,
     moe_retriever_tables.BESIDE: moe_retriever_tables.beside,

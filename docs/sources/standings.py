@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -47,8 +48,8 @@ def shown(labels: Sequence[str]) -> list[str]:
 
 
 def chosen(rows: Iterable[Row]) -> list[Row]:
-    """The ranked rows that a guide compares: a method's tuned row where it has one, else its own."""
-    ranked = {row.label: row for row in rows if row.rank is not None}
+    """The ranked rows with a score that a guide compares: a method's tuned row where it has one, else its own."""
+    ranked = {row.label: row for row in rows if row.rank is not None and not math.isnan(row.mean)}
     return [ranked[label] for label in shown(list(ranked))]
 
 

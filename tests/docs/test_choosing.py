@@ -1,5 +1,6 @@
 """docs/sources/choosing.py: the guide to choosing says what the published boards say."""
 
+import math
 from itertools import combinations
 from types import SimpleNamespace
 
@@ -142,10 +143,30 @@ def test_collapse_is_told_beside_the_method(page):
 
 
 def test_lower_error_is_better_on_the_board_of_values(page):
-    values = board_of({"muse": (40.0, 41.0, 42.0, 43.0), "mean-mlp": (41.0, 40.99, 50.0, 43.01)}, metric="mae", unit="units")
+    scores = {
+        "muse": (40.0, 41.0, 42.0, 43.0),
+        "mean-mlp": (41.0, 40.99, 50.0, 43.01),
+        "i2m2": (math.nan,) * 4,
+    }  # I2M2 has no form for a number
+    values = board_of(scores, metric="mae", unit="units")
     rows = lines_of(page(board_of(SCORES), value=values), "The board `value`")
-    assert [cells[1] for cells in rows] == ["`muse`", "`mean-mlp`, `muse`", "`muse`", "`muse`, `mean-mlp`"]
-    assert rows[0][2:] == ["`muse` 40", "`mean-mlp` 41"]
+    assert [cells[2] for cells in rows] == ["`muse`", "`mean-mlp`, `muse`", "`muse`", "`muse`, `mean-mlp`"]
+    assert rows[0][1:2] + rows[0][3:] == ["mae", "`muse` 40", "`mean-mlp` 41"]
+
+
+def test_robustness_is_a_mean_over_settings_and_marks_are_counted_where_seeds_allow_them(page):
+    def row(label, area, sure, raw):
+        more = SimpleNamespace(sure=sure, pairs=12, raw=raw)
+        return SimpleNamespace(label=label, area=area, noise_drop=0.1, drop=0.2, more_is_worse=more)
+
+    settings = [
+        SimpleNamespace(dataset="cats", surface=SimpleNamespace(rows=[row("muse", 0.8, 3, 0.5), row("constant", 0.3, 0, 0.0)])),
+        SimpleNamespace(dataset="dogs", surface=SimpleNamespace(rows=[row("muse", 0.6, None, 0.1), row("mean-mlp", 0.9, None, 0.0)])),
+    ]
+    text = page(board_of(SCORES), robustness=SimpleNamespace(settings=settings))
+    assert lines_of(text, "Trained at one rate, tested at all") == [
+        ["`mean-mlp`", "90.0", "10.0", "20.0", "n/a", "0 %"], ["`muse`", "70.0", "10.0", "20.0", "3 of 12", "30 %"],
+    ]  # fmt: skip
 
 
 def test_margin_of_the_board_decides_what_is_as_good(page):

@@ -9,6 +9,7 @@ GENERATED = [
     "README.md",
     "docs/evidence/choosing.md",
     "docs/evidence/claims.md",
+    "docs/evidence/errors.md",
     "docs/evidence/fidelity.md",
     "docs/evidence/moe-retriever.csv",
     "docs/evidence/paper-under-test.md",

@@ -180,13 +180,16 @@ def test_another_version_of_a_library_is_no_change(site):
     assert checked_site(site).stale == ()
 
 
-def test_a_site_of_several_boards_has_a_list(tmp_path, monkeypatch):
+def test_the_site_of_all_boards_has_a_list_and_says_what_they_say(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    done = CliRunner().invoke(main, ["leaderboard", "--site", str(tmp_path), "leaderboards/quick", "leaderboards/tuned", "--json"])
-    assert json.loads(done.output)["files"] == ["index.html", "quick.html", "tuned.html"]
+    folders = [f"leaderboards/{folder.name}" for folder in BOARDS]
+    done = CliRunner().invoke(main, ["leaderboard", "--site", str(tmp_path), *folders, "--json"])
+    assert json.loads(done.output)["files"] == sorted(["index.html", *(f"{folder.name}.html" for folder in BOARDS)])
     assert CliRunner().invoke(main, ["leaderboard", "--check", str(tmp_path)]).exit_code == 0
+    with Folder(QUICK) as found:
+        trials = len(list(found.records()))
     index = tmp_path / "index.html"
-    index.write_text(index.read_text(encoding="utf-8").replace(">144<", ">145<"), encoding="utf-8")
+    index.write_text(index.read_text(encoding="utf-8").replace(f">{trials}<", f">{trials + 1}<"), encoding="utf-8")
     assert checked_site(tmp_path).stale == (index,)
 
 

@@ -430,7 +430,7 @@ def test_half_line_and_lock_of_a_killed_driver_are_mended(tmp_path):
 @pytest.mark.slow
 def test_tuning_killed_three_times_ends_as_if_never_killed(tmp_path):
     words = ["tune", "--methods", f"{FILE}:Net[pause=0.05],{FILE}:Cut", "--datasets", f"{FILE}:Clean", "--noise", "0.3"]
-    words += ["--epochs", "4", "--suggestions", "8", "--pruner", "none", "-j", "2", "--json"]
+    words += ["--epochs", "4", "--suggestions", "6", "--pruner", "none", "-j", "2", "--json"]
     command = [sys.executable, "-m", "bench", *words]
     out = tmp_path / "killed"
     ended = []
@@ -451,11 +451,11 @@ def test_tuning_killed_three_times_ends_as_if_never_killed(tmp_path):
     killed, never = (json.loads(run.stdout) for run in (outcome, whole))
     for one, other in zip(killed["methods"], never["methods"], strict=True):
         assert one["suggestions"] == other["suggestions"]
-        assert one["suggestions"]["ended"] == one["suggestions"]["done"] == 8
+        assert one["suggestions"]["ended"] == one["suggestions"]["done"] == 6
         assert (one["best"], one["options"], one["default"]) == (other["best"], other["options"], other["default"])
     journal = next(out.glob(f"tuning/*/{JOURNAL}")).read_text().splitlines()
     created = [json.loads(line) for line in journal if json.loads(line)["op_code"] == 4]
-    assert len(created) == 16
+    assert len(created) == 12
     counts = Counter((line["study_id"], key_of(line["params"])) for line in created)
     assert max(counts.values()) == 1
 

@@ -1,0 +1,52 @@
+"""docs/sources/errors.py: the page of errors says what was measured, of every decision and every board that can be asked."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOUND = {
+    "rates": [
+        {"decision": "crossed test, mae", "seeds": 3, "draws": 1000, "rate": 0.0512},
+        {"decision": "crossed test, mae", "seeds": 10, "draws": 1000, "rate": 0.04},
+        {"decision": "McNemar", "seeds": 1, "draws": 1000, "rate": 0.049},
+    ],
+    "boards": [{"board": "quick", "metric": "accuracy", "tests": 40, "significant": 1, "allowed": 5, "share_over_halvings": 0.031}],
+}
+
+
+@pytest.fixture(scope="module")
+def errors(source):
+    return source("errors")
+
+
+@pytest.fixture(scope="module")
+def measured(errors):
+    return json.loads(errors.MEASURED.read_text(encoding="utf-8"))
+
+
+def test_page_says_what_was_measured(errors, tmp_path):
+    file = tmp_path / "found.json"
+    file.write_text(json.dumps(FOUND), encoding="utf-8")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in errors.page(file).splitlines() if line.startswith("|")]
+    assert lines[0] == ["% significant", "1 seed", "3 seeds", "10 seeds"]
+    assert lines[2:4] == [["crossed test, mae", "", "5.1", "4.0"], ["McNemar", "4.9", "", ""]]
+    assert lines[-1][1:] == ["accuracy", "40", "1 (2.5 %)", "5", "3.1 %"]
+    assert "1,000 studies a\n  cell, so that a true 5 % shows as 3.6 to 6.4" in errors.page(file)
+
+
+def test_every_decision_was_measured_with_a_thousand_studies_and_none_errs_too_often(measured):
+    found = {(line["decision"], line["seeds"]): line["rate"] for line in measured["rates"] if line["draws"] >= 1000}
+    assert len(found) == len(measured["rates"]) >= 92
+    assert max(found.values()) <= 0.07
+
+
+def test_every_board_with_four_seeds_on_one_test_part_was_asked_and_passes(measured):
+    asked = {line["board"]: line for line in measured["boards"]}
+    for folder in sorted((ROOT / "leaderboards").iterdir()):
+        if folder.is_dir():
+            records = [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+            seeds = {record["trial"]["seed"] for record in records if record.get("trial", {}).get("vary") == "training"}
+            assert (folder.name in asked) == (len(seeds) >= 4), f"{folder.name}: python benchmarks/error_rates.py --boards"
+    assert all(line["passed"] for line in asked.values())
