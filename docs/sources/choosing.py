@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -376,7 +376,7 @@ def against_ceiling(found: Board) -> str:
 # --- cells
 
 
-def _table(rows: list[tuple[str, ...]], head: tuple[str, ...]) -> str:
+def _table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
     return tabulate(rows, head, tablefmt="pipe", disable_numparse=True)
 
 

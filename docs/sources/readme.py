@@ -43,10 +43,10 @@ def excerpt(board: Path) -> str:
             found = {title: cell.replace("\\|", "|").replace("\u00a0", " ") for title, cell in zip(head, row, strict=True)}
             of_method = cells_of.setdefault(re.sub(r"[*●]", "", found["Method"]).strip(), {})
             of_method.update({title: cell for title, cell in found.items() if title not in of_method})
-    rows = {name.removesuffix(REFERENCE): cells for name, cells in cells_of.items() if cells["Ranks"] != "ceiling"}
+    ranked = {name.removesuffix(REFERENCE): cells for name, cells in cells_of.items() if cells["Ranks"] != "ceiling"}
     body = []
-    for label in shown(list(rows)):
-        cells = rows[label] | {"Method": rows[label]["Method"].replace(label, own_label(label))}
+    for label in shown(list(ranked)):
+        cells = ranked[label] | {"Method": ranked[label]["Method"].replace(label, own_label(label))}
         body.append([cells[column] for column in COLUMNS])
     return table(COLUMNS, body, ("Method", "Audit"))
 
