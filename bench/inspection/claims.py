@@ -158,7 +158,8 @@ def budget(here: Here) -> Check:
         for key in ("vary", "fixed_seed"):
             if getattr(trial, key) != getattr(suite, key):
                 wrong.append(f"{where} has {key} {getattr(trial, key)!r}, the question {getattr(suite, key)!r}")
-        asked = {**suite.training, **suite.configs.get(bare(trial.method), {}), **suite.budgets.get(bare(trial.dataset), {})}
+        method, data = bare(trial.method), str(Choice(bare(trial.dataset), "", trial.dataset_options))
+        asked = {**suite.training, **suite.configs.get(method, {}), **suite.budget_of(method, data)}
         for key in sorted(trial.training.keys() | (asked.keys() & record.facts.config.keys())):
             if key not in trial.training and (
                 not record.facts.best_epoch or not _reaches(here.classes.get(trial.method), suite, trial, key)

@@ -50,9 +50,10 @@ def plan(suite: Suite) -> list[Trial]:
             ceilings = [Choice(CEILING)] if planned.has_posterior else []
             for choice in [*choices, *(ceiling for ceiling in ceilings if ceiling not in choices)]:
                 cls = classes[str(choice)]
-                known = (str(choice), planned.dataset.name)
+                data = str(Choice(planned.dataset.name, "", planned.dataset.options))
+                known = (str(choice), data)
                 if known not in budgets:
-                    budget = suite.budget_of(choice.name, planned.dataset.name)
+                    budget = suite.budget_of(choice.name, data)
                     training = _relevant(cls, suite.training, suite.configs.get(choice.name, {}), budget)
                     budgets[known] = training, registry.version_of(cls, registry.config_of(cls, choice, training))
                 training, version = budgets[known]
@@ -261,14 +262,12 @@ def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, t
             raise unknown("training option", key, known)
     names = {**registry.method_names(), **{choice.name: "" for choice in choices}}
     datasets = {*registry.dataset_names(), *(parse_choice(name).name for setting in suite.settings for name in setting.datasets)}
-    for name in suite.budgets:
-        if name not in datasets:
-            raise unknown("dataset in [budgets]", name, datasets)
-    for name in suite.metrics:
-        if parse_choice(name).name not in datasets:
-            raise unknown("dataset in [metrics]", name, datasets)
-        if parse_choice(name).options:
-            registry.dataset_of(parse_choice(name))
+    for key, tables in (("budgets", suite.budgets), ("metrics", suite.metrics)):
+        for name in tables:
+            if parse_choice(name).name not in datasets:
+                raise unknown(f"dataset in [{key}]", name, datasets)
+            if parse_choice(name).options:
+                registry.dataset_of(parse_choice(name))
     for name, config in suite.configs.items():
         if name not in names:
             raise unknown("method in [configs]", name, names)

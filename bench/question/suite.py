@@ -161,7 +161,7 @@ class Suite:
 
     def budget_of(self, method: str, dataset: str) -> dict[str, Value]:
         """What [budgets] says of a method on a dataset, `epochs_times` as the epochs that it makes of the method's: rounded, 1 at least."""
-        budget = dict(self.budgets.get(dataset, {}))
+        budget = _tables_on(self.budgets, dataset)
         if keys.TIMES not in budget:
             return budget
         epochs = self.configs.get(method, {}).get("epochs", self.training["epochs"])
@@ -175,11 +175,7 @@ class Suite:
 
     def said_of(self, dataset: str) -> dict[str, str]:
         """What tables of [metrics] say of a dataset."""
-        if not self.metrics:
-            return {}
-        choice = parse_choice(dataset)
-        tables = {str(parse_choice(name)): table for name, table in self.metrics.items()}
-        return {**tables.get(choice.name, {}), **tables.get(str(choice), {})}
+        return _tables_on(self.metrics, dataset)
 
     @property
     def selections(self) -> dict[str, str]:
@@ -429,11 +425,19 @@ def with_one_name(suite: Suite) -> Suite:
         methods=_each_once("methods", suite.methods, one_choice),
         settings=tuple(replace(table, datasets=_each_once("datasets", table.datasets, one_choice)) for table in suite.settings),
         configs=dict(zip(_each_once("configs", suite.configs, one_name), suite.configs.values(), strict=True)),
-        budgets=dict(zip(_each_once("budgets", suite.budgets, one_name), suite.budgets.values(), strict=True)),
+        budgets=dict(zip(_each_once("budgets", suite.budgets, one_choice), suite.budgets.values(), strict=True)),
         metrics=dict(zip(_each_once("metrics", suite.metrics, one_choice), suite.metrics.values(), strict=True)),
         until_resolved=tuple(",".join(list_item(one_choice(name)) for name in split_list(pair)) for pair in suite.until_resolved),
         tuned=tuple(tuned),
     )
+
+
+def _tables_on(tables: Mapping[str, Mapping[str, Any]], dataset: str) -> dict[str, Any]:
+    """What tables by dataset say of one: of the dataset with its options over its name alone."""
+    if not tables:
+        return {}
+    choice, known = parse_choice(dataset), {str(parse_choice(name)): table for name, table in tables.items()}
+    return {**known.get(choice.name, {}), **known.get(str(choice), {})}
 
 
 def _each_once(key: str, names: Iterable[str], spelled: Callable[[str], str]) -> tuple[str, ...]:

@@ -371,3 +371,16 @@ def test_bundle_of_another_checkout_is_verified_here(tmp_path):
     there("bundle", "runs", "--to", "mine.bundle")
     shown = called("verify", tmp_path / "mine.bundle", "--reproduce", 1, "--code", mine)
     assert shown.stdout.splitlines()[-1] == "reproduced 1 of 1: mine.py:Mine"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "budgets", "passed"),
+    [
+        (1, {"breast-cancer": {"epochs_times": 2.0}}, True), (1, {"breast-cancer": {"epochs_times": 3.0}}, False),
+        (2, {"digits": {"epochs_times": 9.0}}, True), (2, {"breast-cancer[n=9]": {"epochs_times": 9.0}}, True),
+    ],
+)  # fmt: skip
+def test_epochs_times_of_a_dataset_belong_to_the_budget_that_the_question_asks(short, epochs, budgets, passed):
+    """Two epochs are what a question of one, doubled on this dataset, asks; a bundle of such a suite was once called a lie."""
+    suite = replace(short.suite, training={**short.suite.training, "epochs": epochs}, budgets=budgets)
+    assert check_of(verify(replace(short, suite=suite)), "budget").passed is passed

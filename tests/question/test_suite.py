@@ -90,6 +90,17 @@ def test_options_win_over_the_suite_and_merge_training():
     assert not with_options(read_suite("real"), {"training": ["epochs=1"]}).budgets["support2"]
 
 
+def test_budget_of_a_dataset_with_its_options_counts_over_that_of_its_name():
+    budgets = {"gaussian": {"epochs_times": 0.5, "width": 8}, "gaussian[synergy=2]": {"epochs_times": 4}}
+    datasets = ("gaussian", "gaussian[synergy=2]", "gaussian[synergy=2.0,n=300]")
+    suite = Suite("s", (Settings(datasets, noise=(0.3,)),), methods=("mean-mlp",), seeds=(0,), training={"epochs": 10}, budgets=budgets)
+    found = {trial.dataset_choice: trial.training for trial in plan(suite) if trial.method == "mean-mlp"}
+    assert [found[name]["epochs"] for name in ("gaussian", "gaussian[synergy=2]")] == [5, 40]
+    assert [training["epochs"] for name, training in found.items() if "300" in name] == [5]  # another dataset than that of the table
+    assert all(training["width"] == 8 for training in found.values())
+    assert suite_from("s", tomllib.loads(suite.to_toml())).budgets == suite.budgets
+
+
 def test_epochs_times_multiplies_each_methods_own_epochs_on_a_dataset():
     tables = {"training": {"epochs": 10}, "configs": {"muse": {"epochs": 30}}, "budgets": {"digits": {"epochs_times": 0.25, "width": 8}}}
     suite = Suite("s", (Settings(("digits", "breast-cancer"), noise=(0.3,)),), methods=("muse", "mean-mlp"), seeds=(0,), **tables)
