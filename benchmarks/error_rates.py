@@ -192,7 +192,7 @@ DECISIONS: Mapping[str, Decision] = {
         for metric in ("accuracy", "f1_macro", "auroc", "auprc")
     },
     **{
-        f"crossed test, {metric}": Decision(partial(crossed_of_labels, metric=metric), slow="au" in metric)
+        f"crossed test, {metric}": Decision(partial(crossed_of_labels, metric=metric), slow=metric.startswith("label_au"))
         for metric in ("label_auroc", "label_auroc_micro", "label_auprc", "label_f1", "label_brier")
     },
     **{
@@ -214,7 +214,7 @@ DECISIONS: Mapping[str, Decision] = {
     "signed rank on all 15 pairs after Holm": Decision(
         _over_settings(lambda means, _: bool(stats.all_pairs(means).better.any())), at_most=True
     ),
-    "McNemar, two trained models": Decision(partial(two_models, test="McNemar"), seeds=(1,), at_most=True, times=5),
+    "McNemar, two trained models": Decision(partial(two_models, test="McNemar"), seeds=(1,), times=5),
     "DeLong, two trained models": Decision(partial(two_models, test="DeLong"), seeds=(1,), times=5),
 }
 

@@ -45,9 +45,7 @@ UNKNOWN = """## What is not known
 
 - **Large models and data.** At most {most} training rows, width 64 and features made by others: nothing here says what large encoders,
   volumes, long records or pre-training change.
-{sizes}- **More tuning.** 20 suggestions a method and dataset; a space of ten fields is not searched by that. The curves of
-  `bench tune` say where more would still help.
-- **Data that go missing for a reason.** Cells were hidden at random on top of the data's own gaps. `mar` and `mnar` protocols ask
+{tuning}- **Data that go missing for a reason.** Cells were hidden at random on top of the data's own gaps. `mar` and `mnar` protocols ask
   the other question: `bench run --protocols "mnar(B|value,2,0.3)"`.
 - **Other data of the same kind.** {datasets} datasets are few: what differs between them is larger than what differs between methods, and a
   test over datasets can tell large and regular differences alone."""
@@ -77,7 +75,11 @@ READING = """## How to read this
 - **Cost**: GFLOPs of one prediction. Gradient boosting has no such count: its cost is in trees, and small. Seconds of training are of
   the machine that the board names, with two trials at once."""
 
-SIZES_LEFT = """- **Sizes.** Tuning left {fixed} as they were, so that a tuned row costs what its default row costs. Whether one method
+UNTUNED = """- **Tuning.** No row of the board of real data is tuned; what tuning changes is known of few settings.
+"""
+TUNED = """- **More tuning.** {suggestions} suggestions a method and dataset; a space of ten fields is not searched by that. The curves of
+  `bench tune` say where more would still help.
+- **Sizes.** Tuning left {fixed} as they were, so that a tuned row costs what its default row costs. Whether one method
   gains more from size than another is another question.
 """
 
@@ -106,8 +108,8 @@ def page(boards: Path = BOARDS) -> str:
         parts += ["## Against the best possible prediction", against_ceiling(board(boards / "synthetic"))]
     simple = and_list([f"`{label}`" for label in sorted(table[table.is_simple].label.unique())])
     fixed = [f"`{name}`" for name in dict.fromkeys(name for winner in found.winners for name in winner.fixed)]
-    sizes = SIZES_LEFT.format(fixed=and_list(fixed)) if fixed else ""
-    parts += [ADVICE, UNKNOWN.format(most=f"{int(table['size'].max()):,}", datasets=table.base.nunique(), sizes=sizes)]
+    left = TUNED.format(fixed=and_list(fixed), suggestions=suggestions_of(found)) if fixed else UNTUNED
+    parts += [ADVICE, UNKNOWN.format(most=f"{int(table['size'].max()):,}", datasets=table.base.nunique(), tuning=left)]
     return "\n\n".join([*parts, READING.format(margin=found.levels.margin, simple=simple)]) + "\n"
 
 
@@ -137,11 +139,15 @@ def _how_tuned(table: pd.DataFrame, found: Board) -> str:
     tuned = table[table.is_tuned]
     if not len(tuned):
         return "- **How tuned?** Not at all: one budget for all, and each method as its class has it."
-    suggestions = Counter(winner.suggestions for winner in found.winners).most_common(1)[0][0]
     return (
-        f"- **How tuned?** Alike: {count(tuned.label.nunique(), 'method')}, {suggestions} suggestions a method and dataset at one missing "
-        "rate, by validation scores alone, the winner trained anew at every rate on seeds that tuning never saw."
+        f"- **How tuned?** Alike: {count(tuned.label.nunique(), 'method')}, {suggestions_of(found)} suggestions a method and dataset at "
+        "one missing rate, by validation scores alone, the winner trained anew at every rate on seeds that tuning never saw."
     )
+
+
+def suggestions_of(found: Board) -> int:
+    """Suggestions that most of the tunings had."""
+    return Counter(winner.suggestions for winner in found.winners).most_common(1)[0][0]
 
 
 def _who(table: pd.DataFrame) -> str:
@@ -153,7 +159,7 @@ def _who(table: pd.DataFrame) -> str:
 
 
 def _what_is_real(table: pd.DataFrame, found: Board) -> str:
-    words = Counter(word for word, _ in pairs(found))
+    words = Counter(pairs(found))
     wins = [setting for setting, rows in table.groupby("setting") if _published_wins(rows)]
     behind = sum(_simple_wins(rows) for _, rows in table.groupby("setting"))
     where = f" ({'; '.join(_name(setting) for setting in wins)})" if wins else ""

@@ -21,7 +21,7 @@ from bench.question.winners import own_label
 from bench.stats.levels import Levels
 from bench.text import count
 from moe_retriever_tables import FILE as PRINTED
-from standings import BOARDS, ROOT, board
+from standings import BOARDS, ROOT, board, word
 
 SUBJECT = "moe-retriever"
 PAGE = ROOT / "docs" / "evidence" / "claims.md"
@@ -138,12 +138,12 @@ class Lead(NamedTuple):
     @property
     def is_clear(self) -> bool:
         """Significantly better than every other published method."""
-        return all(_word(self.tests[i]) == "better" for i in self.rivals)
+        return all(word(self.tests[i]) == "better" for i in self.rivals)
 
     @property
     def is_behind(self) -> bool:
         """Some method is significantly better."""
-        return any(_word(test) == "worse" for test in self.tests)
+        return any(word(test) == "worse" for test in self.tests)
 
 
 def leading(found: Iterable[Published]) -> list[Lead]:
@@ -204,10 +204,10 @@ def ablation(found: Iterable[Published]) -> dict[str, list[tuple[Published, Pair
 
 def _said_of_routing(parts: dict[str, list[tuple[Published, PairTest]]]) -> str:
     routing = parts[ROUTING]
-    answer = _answer(Counter(_word(test) for _, test in routing))
+    answer = _answer(Counter(word(test) for _, test in routing))
     differences = "; ".join(f"{one.setting.protocol}: {_cell(test)}" for one, test in routing)
     every = [test for tests in parts.values() for _, test in tests]
-    decided = Counter(map(_word, every))
+    decided = Counter(map(word, every))
     return (
         f"- **Does its routing help? {answer}.** Full method less the one without experts, on {routing[0][0].setting.dataset}: "
         f"{differences}. Of all {len(every)} ablations the full method is significantly better than {decided['better']}, worse than "
@@ -279,7 +279,7 @@ def tuned_alike(found: Iterable[Published]) -> list[Alike]:
 def _said_of_tuning(nine: Sequence[Tuning], alike: Sequence[Alike]) -> str:
     best, spread = nine[0], 100 * (nine[0].row.mean - nine[-1].row.mean)
     asked = [best.tests[SUBJECT], *(one.tuned for one in alike)]
-    closed = sum(_word(test) == "better" or (_word(test) != "worse" and test.difference >= 0) for test in asked)
+    closed = sum(word(test) == "better" or (word(test) != "worse" and test.difference >= 0) for test in asked)
     answer = {len(asked): "It does here", 0: "No"}.get(closed, "In part")
     return (
         f"- **Does tuning ShaSpec close the gap? {answer}.** Its nine settings lie {spread:.1f} points apart on "
@@ -290,7 +290,7 @@ def _said_of_tuning(nine: Sequence[Tuning], alike: Sequence[Alike]) -> str:
 
 
 def _tally(tests: Sequence[PairTest]) -> str:
-    words = Counter(map(_word, tests))
+    words = Counter(map(word, tests))
     told = ", ".join(f"{name} in {words[name]}" for name in ("better", "worse", "equivalent", "undecided") if words[name])
     return f"{100 * median(test.difference for test in tests) + 0.0:+.1f} points in the median, {told}"
 
@@ -325,10 +325,6 @@ def _tuning_text(rows: Sequence[Tuning]) -> str:
 # --- cells
 
 
-def _word(test: PairTest) -> str:
-    return test.verdict.rstrip("*")
-
-
 def _scored(row: Row) -> str:
     return f"`{row.label}` {100 * row.mean:.1f}"
 
@@ -336,7 +332,7 @@ def _scored(row: Row) -> str:
 def _cell(test: PairTest) -> str:
     difference, low, high = (round(100 * end, 1) + 0.0 for end in (test.difference, test.low, test.high))  # + 0.0: no minus before a zero
     p = "p < .001" if test.p_adjusted < 0.001 else f"p = {test.p_adjusted:.3f}".replace("0.", ".")
-    return f"{difference:+.1f} [{low:+.1f}, {high:+.1f}], {p}, {_word(test)}"
+    return f"{difference:+.1f} [{low:+.1f}, {high:+.1f}], {p}, {word(test)}"
 
 
 if __name__ == "__main__":

@@ -31,14 +31,14 @@ see whether it keeps to that where there is nothing to find:
 READING = """## How to read this
 
 - A rate well above 5 % would mean claims that are not there; one well below 5 % means that real differences are found less often than
-  they could be. *Signed rank on all 15 pairs after Holm*: how often any pair is claimed. Its p are coarse, and so are McNemar's: these
-  two err less often than they say.
+  they could be. *Signed rank on all 15 pairs after Holm*: how often any pair is claimed. Its p are coarse, so it errs less often
+  than it says.
 - *Equivalence*: two methods that differ by exactly the margin are called equivalent.
 - McNemar's and DeLong's tests speak of two trained models, not of methods: one seed each, and five times the studies.
 - *Significant*: tests of the first halving, even seeds against odd ones. *Allowed*: the most that 95 of 100 boards would show. *Share over
   halvings*: of 20 ways to halve, of which each uses the same seeds. A board with fewer than four seeds, or whose seeds draw their own test
   parts, cannot be asked.
-- The test suite holds every decision to 3 to 7 %, the two with coarse p to at most 7 (`tests/stats/test_error_rates.py`).
+- The test suite holds every decision to 3 to 7 %, the one with coarse p to at most 7 (`tests/stats/test_error_rates.py`).
 
 `python benchmarks/error_rates.py --help` measures it again."""
 

@@ -107,8 +107,8 @@ def tuning(found: Board) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "setting", "default", "tuned", "gain", "word"])
 
 
-def pairs(found: Board) -> list[tuple[str, float]]:
-    """Every pair of a published and a simple method among the chosen rows of real settings: the word on it, and its difference."""
+def pairs(found: Board) -> list[str]:
+    """The word on every pair of a published and a simple method among the chosen rows of real settings."""
     made = []
     for setting in found.settings:
         own = chosen(setting.rows) if not setting.synthetic else []
@@ -116,5 +116,5 @@ def pairs(found: Board) -> list[tuple[str, float]]:
             if row.role != "paper":
                 continue
             tests = [test_of(setting, row.label, other.label) for other in own if other.role == "reference"]
-            made += [(word(test), test.difference) for test in tests if test]
+            made += [word(test) for test in tests if test]
     return made

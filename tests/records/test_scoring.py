@@ -11,6 +11,7 @@ from bench.errors import UsageError
 from bench.question.trial import Trial
 from bench.records.facts import Evaluated, Facts
 from bench.records.folder import Folder
+from bench.records.pieces import PREDICTIONS, of_folder
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.records.scoring import mismatches, rescored, scored
@@ -30,7 +31,11 @@ def test_every_metric_of_a_committed_board_is_that_of_its_predictions(board):
     with Folder(BOARDS / board) as found:
         answers = found.answers()
     done = [record for record in answers.records if record.status == "done"]
-    assert done
+    stored = set()
+    for path in of_folder(BOARDS / board, PREDICTIONS):
+        with np.load(path) as arrays:
+            stored |= {id_ for name in arrays.files if name.endswith("/trials") for id_ in arrays[name].tolist()}
+    assert stored == {record.trial.id for record in done}
     for record in done:
         predictions = answers.predictions[record.trial.id]
         target, scores = predictions.target, predictions.scores
