@@ -81,6 +81,9 @@ def leaderboard(
 
     --site makes the page of --out, of --from, or of FOLDERS; its numbers are those of the board's files, and --check DIR compares them.
 
+    --publish NEW FOLDER FOLDER... makes one board of published folders that ask one question, each of datasets of its own; NEW may be
+    one of them.
+
     \b
     FILE.csv has the columns dataset, combination, protocol, metric, method, mean,
     sd and source. Names are those of our tables; mean and sd are in points, as
@@ -114,6 +117,11 @@ def leaderboard(
     from bench.leaderboard import markdown
     from bench.text import count
 
+    if folders and publish is not None:
+        if published is not None or suite is not None or metric is not None or beside is not None:
+            raise UsageError("--from, --suite, --metric and --beside are of one board; folders that become one are only named")
+        _unite(folders, publish, not no_predictions)
+        return
     if publish is not None:
         _publish(out, published, suite, metric, publish, beside, not no_predictions)
     if metric is None and publish is None:
@@ -140,7 +148,11 @@ def _check_steps(steps: Mapping[str, object], folders: Sequence[Path], no_predic
     given = [name for name, value in steps.items() if value]
     if len(given) > 1:
         raise UsageError(f"{and_list(given)} are steps of their own; take one after the other, such as --publish, then --site --from")
-    if folders and (not given or given == ["--publish"]):
+    if given == ["--publish"] and len(folders) == 1:
+        raise UsageError(
+            f"--publish makes one board of several folders, got {folders[0]} alone; --from {folders[0]} publishes it elsewhere"
+        )
+    if folders and not given:
         raise UsageError(f"nothing here looks at {folders[0]}; --from {folders[0]} prints it, --check {folders[0]} compares it")
     if no_predictions and given != ["--publish"]:
         raise UsageError("--no-predictions is of a folder that is published; give --publish FOLDER as well")
@@ -156,6 +168,15 @@ def _publish(
     printed = () if beside is None else read_printed(beside)
     files = publish(folder, answers_of(out, published, suite).by(metric), printed, predictions=predictions)
     click.echo(revealed(folder, files, out), err=True)
+
+
+def _unite(folders: Sequence[Path], folder: Path, predictions: bool) -> None:
+    from bench.leaderboard import publish, revealed
+    from bench.leaderboard.uniting import united
+
+    answers, printed = united(folders)
+    files = publish(folder, answers, printed, predictions=predictions)
+    click.echo(revealed(folder, files, "the results folders that they came from"), err=True)
 
 
 def _site(site: Path, out: str, suite: str | None, metric: str | None, folders: Sequence[Path], as_json: bool) -> None:

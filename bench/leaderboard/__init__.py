@@ -6,7 +6,7 @@ as values. `board`: how it is made. `groups`: scores told apart by groups of sam
 `group_page`: how these are shown. `printed`: numbers of others. `front_page`, `setting_page`, `page_parts`, `tables`: how they are
 shown. `widths`: tables that fit a page. `plots`: what is drawn, `drawers`, `heat_maps`: how. `files`: which file shows what. `folder`:
 publishing and checking. `site`: a page to explore, loaded where one is made or checked. `bundling`, `joining`: what is sent to others, and
-what they sent.
+what they sent. `uniting`: boards of more datasets from folders of fewer.
 """
 
 from bench.leaderboard.board import build

@@ -2,7 +2,8 @@
 
 `records.jsonl` is cut into `records/001.jsonl`, `records/002.jsonl`, ..., `predictions.npz` into `predictions/001.npz` and so on: hosts of
 repositories warn of files from 50 MB on and refuse 100 MB. The last line of the records says how many pieces there are, so that one that
-got lost is missed.
+got lost is missed. Predictions do not compress, and a history keeps each version of a file whole, so their pieces are smaller: a board that
+grows by settings leaves all of them but the last as they were.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-MOST_BYTES = 45_000_000  # of a file, before compression
+MOST_BYTES = 45_000_000  # of a piece of the records
+MOST_PREDICTED = 10_000_000  # of a piece of the predictions, before compression
 RECORDS, PREDICTIONS = "records.jsonl", "predictions.npz"
 
 

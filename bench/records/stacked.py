@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.records.pieces import MOST_BYTES, PREDICTIONS, Staged, of_folder
+from bench.records.pieces import MOST_PREDICTED, PREDICTIONS, Staged, of_folder
 from bench.records.predictions import Predictions, stack, unstack
 
 KEPT_FILES = 2  # that stay in memory: the settings of one are asked for one after the other
@@ -27,8 +27,8 @@ def write_predictions(folder: Path, batches: Iterable[Mapping[str, Predictions]]
             np.savez_compressed(stream, **stack({id_: held[id_] for id_ in sorted(held, key=place.__getitem__)}))  # type: ignore[arg-type]
 
     for batch in batches:
-        for one in [batch] if size_of(batch) <= MOST_BYTES else [{id_: found} for id_, found in batch.items()]:
-            if held and size_of({**held, **one}) > MOST_BYTES:
+        for one in [batch] if size_of(batch) <= MOST_PREDICTED else [{id_: found} for id_, found in batch.items()]:
+            if held and size_of({**held, **one}) > MOST_PREDICTED:
                 write()
                 held.clear()
             held |= one

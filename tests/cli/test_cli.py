@@ -432,7 +432,7 @@ def test_set_and_epochs_reach_the_trials_of_a_run_and_of_an_analysis(tmp_path):
         (["--publish", "x", "--site", "y"], "--publish and --site are steps of their own"),
         (["--add", "x.bundle", "--check", "board"], "--check and --add are steps of their own"),
         (["leaderboards/quick"], "nothing here looks at leaderboards/quick; --from leaderboards/quick prints it"),
-        (["--publish", "x", "leaderboards/quick"], "nothing here looks at leaderboards/quick"),
+        (["--publish", "x", "leaderboards/quick"], "--publish makes one board of several folders, got leaderboards/quick alone"),
         (["--no-predictions"], "give --publish FOLDER as well"),
         (["--site", "y", "--no-predictions"], "give --publish FOLDER as well"),
     ],

@@ -26,7 +26,7 @@ PAGES = ("table.csv", "table.tex", "significance.json")
 
 def set_limit(monkeypatch, most):
     monkeypatch.setattr(pieces, "MOST_BYTES", most)
-    monkeypatch.setattr(stacked, "MOST_BYTES", most)
+    monkeypatch.setattr(stacked, "MOST_PREDICTED", most)
 
 
 @pytest.fixture
@@ -174,6 +174,25 @@ def test_setting_that_fits_a_file_is_not_split_over_two(tmp_path, limit):
     assert len(files.read) == stacked.KEPT_FILES
     with np.load(tmp_path / "predictions" / "002.npz") as arrays:
         assert arrays["0/trials"].tolist() == ["b0", "b1", "b2"]
+
+
+def test_board_that_grows_by_settings_keeps_its_pieces_but_the_last(tmp_path, limit):
+    def grown(name, settings):
+        batches = [
+            {
+                f"{part}{seed}": Predictions(np.arange(50).astype(str), np.zeros(50, int), np.full((50, 2), seed, np.float32))
+                for seed in range(3)
+            }
+            for part in settings
+        ]
+        (tmp_path / name).mkdir()
+        stacked.write_predictions(tmp_path / name, batches, [id_ for batch in batches for id_ in batch])
+        return [path.read_bytes() for path in sorted((tmp_path / name / "predictions").iterdir())]
+
+    limit(4_000)
+    before, after = grown("before", "abcd"), grown("after", "abcdefgh")
+    assert len(after) > len(before) > 1
+    assert after[: len(before) - 1] == before[:-1]
 
 
 def test_setting_larger_than_a_file_is_split(tmp_path, limit):
