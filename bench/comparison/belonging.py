@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from bench.errors import UsageError, unknown
 from bench.names import Setting, bare_choice, method_label, one_choice, parse_choice
 from bench.question.suite import Suite
-from bench.records.record import Record
+from bench.records.record import Record, most_on_one_dataset
 
 ALLOW = ("protocols", "data", "commits", "hardware")  # what may be mixed if the caller says so
 
@@ -94,20 +94,19 @@ def check_together(own: Sequence[Record], allowed: Sequence[str], suite: Suite) 
         seen.add(trial)
     ways = {(_selection(record, suite), record.trial.vary, record.trial.fixed_seed, record.trial.harness) for record in own}
     own_runs = [record for record in done if not record.is_reproduced]  # of the others it was shown that another machine gives the same
-    commits = {record.provenance.code for record in own_runs}
     budgets: dict[tuple[str, Setting], set[str]] = defaultdict(set)
     versions: dict[str, set[str]] = defaultdict(set)
     for record in done:
         budgets[record.trial.label, record.setting].add(json.dumps(dict(record.trial.training), sort_keys=True))
         versions[record.trial.label].add(record.trial.version)
-    machines = {str(record.provenance.hardware_id) for record in own_runs}
-    devices = {record.device for record in own_runs if record.device is not None}
-    kinds: dict[str, tuple[set, str]] = {
-        "protocols": (ways, "ways to run a trial"),
-        "commits": (commits, "commits"),
-        "hardware": (max(machines, devices, key=len), "kinds of hardware"),
+    machines = most_on_one_dataset(own_runs, lambda record: record.provenance.hardware_id)
+    devices = most_on_one_dataset(own_runs, lambda record: record.device)
+    kinds = {
+        "protocols": (len(ways), "ways to run a trial"),
+        "commits": (most_on_one_dataset(own_runs, lambda record: record.provenance.code)[1], "commits"),
+        "hardware": (max(machines[1], devices[1]), "kinds of hardware"),
     }
-    problems = {name: f"{len(values)} {what}" for name, (values, what) in kinds.items() if len(values) > 1}
+    problems = {name: f"{number} {what}" for name, (number, what) in kinds.items() if number > 1}
     for (label, key), found in budgets.items():
         if len(found) > 1:
             problems.setdefault("protocols", f"{len(found)} budgets of {label} in {key.title}")

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from bench.records.record import Record
+from bench.records.record import Record, most_on_one_dataset
+from bench.text import and_list
 
 
 def mixtures(done: Sequence[Record]) -> list[str]:
-    """What is mixed that one experiment may not mix; where there is something, no significance is claimed."""
+    """What is mixed that one experiment may not mix; where there is something, no significance is claimed.
+
+    Each dataset is of one commit, machine and device; see `most_on_one_dataset`.
+    """
     found = []
     own = [record for record in done if not record.is_reproduced]  # of the others it was shown that another machine gives the same
     if any(record.provenance.dirty for record in own):
         found.append("some records come from a checkout with uncommitted changes")
-    codes = {record.provenance.code for record in own}
-    if len(codes) > 1:
-        found.append(f"records come from {len(codes)} {'commits' if all(map(_is_commit, own)) else 'versions of bench'}")
-    for what, values in (
-        ("hardware ids", {record.provenance.hardware_id for record in own}),
-        ("devices", {record.device for record in own} - {None}),
+    are_all = len({record.trial.dataset_label for record in own}) == 1
+    for what, value in (
+        ("commits" if all(map(_is_commit, own)) else "versions of bench", lambda record: record.provenance.code),
+        ("hardware ids", lambda record: record.provenance.hardware_id),
+        ("devices", lambda record: record.device),
     ):
-        if len(values) > 1:
-            found.append(f"records come from {len(values)} {what}")
+        datasets, number = most_on_one_dataset(own, value)
+        if datasets:
+            found.append(f"records {'' if are_all else f'of {and_list(datasets)} '}come from {number} {what}")
     data: dict[str, set[str]] = defaultdict(set)
     codes_of: dict[tuple, set[str]] = defaultdict(set)
     masks: dict[tuple, set[str]] = defaultdict(set)

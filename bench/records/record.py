@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,6 +119,18 @@ class Record:
             "metrics": dict(self.metrics),
             "cost": dict(self.cost),
         }
+
+
+def most_on_one_dataset(records: Iterable[Record], value: Callable[[Record], Hashable | None]) -> tuple[list[str], int]:
+    """The datasets on which the records differ in a value that all of one experiment share, and the largest number of values on one.
+
+    Methods are compared on each dataset, on the same rows; over datasets only their differences are. So a dataset may come from another
+    machine or commit than the next, as where each group runs on its own data, if all methods on one come from the same. None is no value.
+    """
+    found: dict[str, set[Hashable]] = defaultdict(set)
+    for record in records:
+        found[record.trial.dataset_label] |= {value(record)} - {None}
+    return sorted(label for label, values in found.items() if len(values) > 1), max(map(len, found.values()), default=0)
 
 
 def score_under(record: Record, rule: str, metric: str) -> float:

@@ -194,6 +194,12 @@ def test_records_that_do_not_belong_together_are_refused_unless_told(changes, ki
     assert compared(pairs, allow=[kind]).differences[0].estimate.p > 0
 
 
+@pytest.mark.parametrize("where", [{"commit": "other"}, {"hardware_id": "22bb"}, {"device": "cuda"}], ids=["commit", "hardware", "device"])
+def test_one_dataset_may_come_from_elsewhere_than_the_next(where):
+    away = [*runs("muse", 1.0, dataset="av-digits", where=where), *runs("fusemoe", 2.0, dataset="av-digits", where=where)]
+    assert len(compared([*runs("muse", 1.0), *runs("fusemoe", 2.0), *away]).differences) == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "words", "kind"),
     [

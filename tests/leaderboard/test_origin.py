@@ -1,5 +1,7 @@
 """bench/leaderboard/origin.py: where the numbers of a page come from, and what may not stand on one page."""
 
+from dataclasses import replace
+
 import pytest
 
 from bench.leaderboard.origin import mixtures, on_one_machine, provenance_line
@@ -66,3 +68,24 @@ def test_gpus_of_two_kinds_are_two_devices():
 def test_times_on_a_shared_gpu_are_not_compared():
     assert on_one_machine([on(GPU), on(GPU)])
     assert not on_one_machine([on(GPU), on({**GPU, "per_gpu": 4})])
+
+
+OTHER = {
+    "commits": {"commit": "other"}, "versions of bench": {"commit": None, "bench": "0.2.0"}, "hardware ids": {"hardware_id": "i"},
+    "devices": {"torch_device": "A100"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_each_dataset_is_of_one_origin_and_the_next_may_be_of_another(what):
+    base = GPU if what != "versions of bench" else {**GPU, "commit": None}
+    elsewhere = {**base, **OTHER[what]}
+
+    def made(dataset, place):
+        return replace(on(place), trial=replace(TRIAL, dataset=dataset))
+
+    assert mixtures([made("digits", base), made("digits", base), made("av-digits", elsewhere)]) == []
+    mixed = [made("digits", base), made("digits", elsewhere), made("av-digits", elsewhere)]
+    assert mixtures(mixed) == [f"records of digits come from 2 {what}"]
+    assert mixtures(mixed[:2]) == [f"records come from 2 {what}"]
+    assert not on_one_machine([made("digits", GPU), made("av-digits", {**GPU, "hardware_id": "i"})])
