@@ -84,10 +84,10 @@ def write_answers(
 def _write_records(folder: Path, lines: Sequence[str], said: Mapping[str, object], cut: Mapping[str, int]) -> dict[str, int]:
     """Write the lines of the records and the last one, which says what is cut into how many pieces; returns that."""
     kept = {key: value for key, value in said.items() if key != CUT}
-    found, number = dict(cut), -1
-    while number != found.get(pieces.RECORDS, 0):  # the last line may be what needs one more piece
-        found |= {pieces.RECORDS: number} if number > 0 else {}
-        number = pieces.write_lines(folder, [*lines, json.dumps({**kept, **({CUT: found} if found else {})})])
+    found, made = dict(cut), None
+    while made != {name: number for name, number in found.items() if name not in cut}:  # the last line may be what needs one more piece
+        found = {**cut, **(made or {})}
+        made = pieces.write_lines(folder, [*lines, json.dumps({**kept, **({CUT: found} if found else {})})])
     return found
 
 
@@ -159,7 +159,7 @@ def rescore(folder: Path) -> list[str]:
         place = next((place for place, text in enumerate(lines) if "commands" in json.loads(text)), None)
         said = {} if place is None else json.loads(lines.pop(place))
         if said:
-            _write_records(folder, lines, said, {name: number for name, number in cut.items() if name != pieces.RECORDS})
+            _write_records(folder, lines, said, {name: number for name, number in cut.items() if name == pieces.PREDICTIONS})
         else:
             pieces.write_lines(folder, lines)
     return [record.trial.id for record in records if record.trial.id in new]

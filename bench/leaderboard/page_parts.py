@@ -196,7 +196,9 @@ def where_from(board: Board) -> list[str]:
     if board.folder:
         beside = f" Printed numbers: `{FILE}`." if board.printed else ""
         cut = [
-            f"`{name}` is cut into numbered pieces, `{name.rpartition('.')[0]}/001.{name.rpartition('.')[2]}` and on." for name in board.cut
+            f"`{name.removesuffix('.gz')}` is {'compressed and ' * name.endswith('.gz')}cut into numbered pieces, "
+            f"`{name.partition('.')[0]}/001.{name.partition('.')[2]}` and on."
+            for name in board.cut
         ]
         lines += [" ".join([f"{WITHOUT if board.withheld else WITH}{beside}", *cut]), ""]
     if board.salted and not board.withheld:

@@ -1,5 +1,6 @@
 """bench/records/pieces.py and stacked.py: large files of a published folder lie in pieces, and everyone reads both forms."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -25,6 +26,7 @@ PAGES = ("table.csv", "table.tex", "significance.json")
 
 
 def set_limit(monkeypatch, most):
+    monkeypatch.setattr(pieces, "MOST_PLAIN", most)
     monkeypatch.setattr(pieces, "MOST_BYTES", most)
     monkeypatch.setattr(stacked, "MOST_PREDICTED", most)
 
@@ -66,7 +68,7 @@ def told(folder):
 def test_board_in_pieces_says_what_it_said_in_one(folder):
     assert not (folder / "records.jsonl").exists()
     assert not (folder / "predictions.npz").exists()
-    assert {"records/001.jsonl", "records/002.jsonl", "predictions/001.npz", "predictions/002.npz"} < set(cut_files(folder))
+    assert {"records/001.jsonl.gz", "records/002.jsonl.gz", "predictions/001.npz", "predictions/002.npz"} < set(cut_files(folder))
     assert max((folder / name).stat().st_size for name in cut_files(folder)) <= LIMIT
     assert told(folder) == told(QUICK)
     for name in PAGES:
@@ -75,7 +77,7 @@ def test_board_in_pieces_says_what_it_said_in_one(folder):
 
 def test_pages_say_what_is_cut_and_a_check_finds_nothing(folder):
     page = (folder / "README.md").read_text(encoding="utf-8")
-    assert "`records.jsonl` is cut into numbered pieces, `records/001.jsonl` and on." in page
+    assert "`records.jsonl` is compressed and cut into numbered pieces, `records/001.jsonl.gz` and on." in page
     assert "`predictions.npz` is cut into numbered pieces, `predictions/001.npz` and on." in page
     assert not checked(folder).stale
     render(folder, draw=False)
@@ -90,6 +92,43 @@ def test_small_board_stays_in_one_file_each(tmp_path):
     with np.load(tmp_path / "quick" / "predictions.npz") as mine, np.load(QUICK / "predictions.npz") as theirs:
         assert mine.files == theirs.files
         assert all(mine[name].tolist() == theirs[name].tolist() for name in mine.files)
+
+
+def test_same_board_makes_the_same_bytes_whenever_it_is_written(folder, tmp_path, limit, monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
+    publish(tmp_path / "again" / "quick", answers_of("", QUICK), draw=False)
+    for name in cut_files(folder):
+        assert (tmp_path / "again" / "quick" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_pieces_that_an_earlier_version_wrote_in_plain_text_are_read(folder):
+    for path in (folder / "records").iterdir():
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()).replace(b"records.jsonl.gz", b"records.jsonl"))
+        path.unlink()
+    assert told(folder) == told(QUICK)
+    assert pieces.published_in(folder.parent) == [folder]
+
+
+HEAD = gzip.compress(b"{}\n" * 10, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"{}\n", "is damaged"),
+        (HEAD[:-3], "is cut off"),
+        (HEAD[:12] + b"\xff\xff" + HEAD[14:], "is damaged"),
+        (HEAD + b"more", "has bytes behind its end"),
+        (HEAD + HEAD, "has bytes behind its end"),
+        (gzip.compress(b" " * 3_000_000), "holds more than 2 MB"),
+    ],
+    ids=["plain text", "cut off", "broken", "bytes behind", "second member", "bomb"],
+)
+def test_piece_that_nobody_here_wrote_is_refused_and_never_unpacked_whole(folder, data, reason, monkeypatch):
+    monkeypatch.setattr(pieces, "MOST_UNPACKED", 2_000_000)
+    (folder / "records" / "002.jsonl.gz").write_bytes(data)
+    with pytest.raises(UsageError, match=rf"002\.jsonl\.gz {reason}.*publish it again"):
+        Folder(folder)
 
 
 @pytest.mark.parametrize("small_first", [True, False])
@@ -127,6 +166,12 @@ def test_lost_piece_is_missed(folder, kind, place):
         list(answers_of("", folder).predictions)
 
 
+def test_folder_with_compressed_and_plain_pieces_is_refused(folder):
+    (folder / "records" / "001.jsonl").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"it has both records/001\.jsonl and records/001\.jsonl\.gz, of which one is left over"):
+        Folder(folder)
+
+
 def test_folder_with_both_forms_is_refused(folder):
     shutil.copy(QUICK / "records.jsonl", folder / "records.jsonl")
     with pytest.raises(UsageError, match=r"it has both records\.jsonl and records/, of which one is left over; publish it again"):
@@ -134,11 +179,10 @@ def test_folder_with_both_forms_is_refused(folder):
 
 
 def test_records_in_pieces_are_rescored_where_they_lie(folder):
-    path = folder / "records" / "002.jsonl"
-    before = path.read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in before.splitlines()]
+    path = folder / "records" / "002.jsonl.gz"
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     lines[0]["metrics"]["accuracy"] += 0.5
-    path.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines), encoding="utf-8")
+    path.write_bytes(gzip.compress("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()))
     assert path in checked(folder).stale
     assert rescore(folder) == [lines[0]["id"]]
     assert not [one for one in checked(folder).stale if one.parent.name == "records"]
@@ -158,7 +202,7 @@ def test_whoever_looks_for_boards_finds_those_in_pieces(folder):
 def test_more_than_a_thousand_pieces_keep_their_order(tmp_path, limit):
     limit(1)
     lines = [f"{{{number}}}" for number in range(1200)]
-    assert pieces.write_lines(tmp_path, lines) == 1200
+    assert pieces.write_lines(tmp_path, lines) == {"records.jsonl.gz": 1200}
     assert list(pieces.lines(tmp_path)) == lines
 
 
@@ -210,5 +254,5 @@ def test_withheld_predictions_of_a_board_in_pieces_stay_out(tmp_path, limit):
     assert checked(tmp_path / "quick").stale == ()
     page = (tmp_path / "quick" / "README.md").read_text(encoding="utf-8")
     assert "**Predictions are not published.**" in page
-    assert "`records.jsonl` is cut into numbered pieces" in page
+    assert "`records.jsonl` is compressed and cut into numbered pieces" in page
     assert "`predictions.npz` is cut" not in page
