@@ -193,9 +193,7 @@ def _write_pages(folder: Path, board: Board, draw: bool) -> list[Path]:
         path.unlink()
     drawn = plots.draw(board, folder) if draw and missing() is None else []
     texts = _rendered(board, [path.name for path in drawn])
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return sorted([*drawn, *(folder / name for name in texts)])
+    return sorted([*drawn, *(pieces.write_text(folder / name, text) for name, text in texts.items())])
 
 
 def board_of(folder: Path) -> Board:
@@ -273,4 +271,7 @@ def _is_sealed(path: Path, hash_: str) -> bool:
 
 
 def _holds(path: Path, text: str) -> bool:
-    return path.exists() and path.read_bytes() == text.encode()
+    try:
+        return pieces.text_of(path) == text
+    except (OSError, ValueError):
+        return False

@@ -17,6 +17,7 @@ from pathlib import Path
 
 MOST_PLAIN = 8_000_000  # bytes of records that lie in one plain file
 MOST_BYTES = 45_000_000  # of a piece of the records, before compression
+MOST_TEXT = 2_000_000  # bytes of a rendered file that is written plain
 MOST_UNPACKED = 100_000_000  # bytes that a compressed piece of anybody may hold
 MOST_PREDICTED = 10_000_000  # of a piece of the predictions, before compression
 RECORDS, PREDICTIONS = "records.jsonl", "predictions.npz"
@@ -79,6 +80,23 @@ def _unpacked(path: Path, data: bytes) -> bytes:
         what = "is cut off" if not opened.eof and not opened.unconsumed_tail else f"holds more than {MOST_UNPACKED / 1e6:.0f} MB"
         raise ValueError(f"{path.parent.name}/{path.name} {what if not opened.unused_data else 'has bytes behind its end'}")
     return found
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a rendered file, a large one compressed as `NAME.gz`, in the place of either; returns where it lies."""
+    data, packed = text.encode(), path.with_name(f"{path.name}.gz")
+    where, other = (packed, path) if len(data) > MOST_TEXT and path.suffix == ".json" else (path, packed)
+    where.write_bytes(gzip.compress(data, mtime=0) if where == packed else data)
+    other.unlink(missing_ok=True)
+    return where
+
+
+def text_of(path: Path) -> str:
+    """The text that `write_text` wrote. Raises: OSError, ValueError if it cannot be read, or lies there in both forms."""
+    packed = path.with_name(f"{path.name}.gz")
+    if path.exists() and packed.exists():
+        raise ValueError(f"there are both {path.name} and {packed.name}, of which one is left over")
+    return (_unpacked(packed, packed.read_bytes()) if packed.exists() else path.read_bytes()).decode()
 
 
 def write_lines(folder: Path, lines: Iterable[str]) -> dict[str, int]:

@@ -256,3 +256,53 @@ def test_withheld_predictions_of_a_board_in_pieces_stay_out(tmp_path, limit):
     assert "**Predictions are not published.**" in page
     assert "`records.jsonl` is compressed and cut into numbered pieces" in page
     assert "`predictions.npz` is cut" not in page
+
+
+@pytest.fixture
+def large_tests(tmp_path, monkeypatch):
+    """The board `quick`, whose tests are as large as those of a board of ten datasets."""
+    monkeypatch.setattr(pieces, "MOST_TEXT", LIMIT)
+    publish(tmp_path / "quick", answers_of("", QUICK), draw=False)
+    return tmp_path / "quick"
+
+
+def test_tests_of_a_large_board_are_compressed_and_read_as_they_were(large_tests):
+    assert not (large_tests / "significance.json").exists()
+    packed = large_tests / "significance.json.gz"
+    assert gzip.decompress(packed.read_bytes()) == (QUICK / "significance.json").read_bytes()
+    assert pieces.text_of(large_tests / "significance.json") == (QUICK / "significance.json").read_text(encoding="utf-8")
+    assert checked(large_tests).stale == ()
+    mine, theirs = (published_data(one) for one in (large_tests, QUICK))
+    assert {key for key in theirs if mine[key] != theirs[key]} <= {"source", "option"}
+
+
+def test_tests_of_another_board_or_in_both_forms_are_stale(large_tests):
+    packed = large_tests / "significance.json.gz"
+    text = gzip.decompress(packed.read_bytes())
+    for data in (gzip.compress(text.replace(b"0.05", b"0.06", 1)), packed.read_bytes()[:-9], b""):
+        packed.write_bytes(data)
+        assert [path.name for path in checked(large_tests).stale] == ["significance.json"]
+    with pytest.raises(UsageError, match=r"significance\.json cannot be read"):
+        published_data(large_tests)
+    render(large_tests, draw=False)
+    assert checked(large_tests).stale == ()
+    (large_tests / "significance.json").write_bytes(text)
+    assert [path.name for path in checked(large_tests).stale] == ["significance.json"]
+
+
+@pytest.mark.parametrize("most", [LIMIT, 10**9])
+def test_rendering_again_leaves_one_form_of_the_tests(large_tests, monkeypatch, most):
+    monkeypatch.setattr(pieces, "MOST_TEXT", most)
+    render(large_tests, draw=False)
+    assert [path.name for path in large_tests.glob("significance.json*")] == [
+        "significance.json" if most > LIMIT else "significance.json.gz"
+    ]
+    assert checked(large_tests).stale == ()
+
+
+def test_large_tests_without_predictions_are_held_to_their_hash(large_tests, tmp_path):
+    publish(tmp_path / "bare" / "quick", answers_of("", large_tests), draw=False, predictions=False)
+    packed = tmp_path / "bare" / "quick" / "significance.json.gz"
+    assert checked(packed.parent).stale == ()
+    packed.write_bytes(gzip.compress(b"{}"))
+    assert checked(packed.parent).stale == (packed,)

@@ -16,7 +16,7 @@ from bench.leaderboard.site.page import MARK, board_page, check_can_render, data
 from bench.leaderboard.tables import significance_json, table_csv
 from bench.records.answers import Answers
 from bench.records.folder import Folder, answers_of
-from bench.records.pieces import is_published
+from bench.records.pieces import is_published, text_of
 from bench.records.public import public
 from bench.records.scoring import agreeing
 
@@ -78,8 +78,8 @@ def _checked_data(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return text_of(path)
+    except (OSError, ValueError) as error:
         way = f"`bench leaderboard --render {shlex.quote(str(path.parent))}` writes it"
         raise UsageError(f"{path} cannot be read ({type(error).__name__}), and a page is made from it; {way}") from None
 
