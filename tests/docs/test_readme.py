@@ -46,10 +46,25 @@ def board(tmp_path):
 
 def test_table_has_the_ranked_rows_and_the_floor_in_five_columns(readme, board):
     head, _, *rows = readme.excerpt(board).splitlines()
-    assert [cell.strip() for cell in head.strip("|").split("|")] == list(readme.COLUMNS)
+    assert [cell.strip() for cell in head.strip("|").split("|")] == ["Ranks", "Method", "Mean accuracy", "Gap closed %", "Audit"]
     assert [row.split("|")[1].strip() for row in rows] == ["1-2", "1-2", "floor"]
     assert "x\\|y" in rows[1]
     assert "flag" not in rows[1]
+
+
+def test_mean_over_datasets_of_several_metrics_is_called_what_the_board_calls_it(readme, board):
+    page = (board / "README.md").read_text(encoding="utf-8").replace("|   Mean accuracy |", "|   Mean rank |   Mean score |")
+    page = page.replace("| 82.1", "| 1.4 | 82.1").replace("**82.1**", "1.0 | **82.1**").replace("82.0", "2.0 | 82.0")
+    page = page.replace("90.0", " | 90.0").replace("38.6", " | 38.6").replace("----------------:|---", "--:|---:|---")
+    (board / "README.md").write_text(page, encoding="utf-8")
+    head, _, first, *_ = readme.excerpt(board).splitlines()
+    assert "| Mean score |" in " ".join(head.split())
+    assert [cell.strip() for cell in first.strip("|").split("|")][2] == "**82.1**"
+
+
+def test_table_is_short_and_the_floor_is_always_in_it(readme, board, monkeypatch):
+    monkeypatch.setattr(readme, "MOST", 1)
+    assert [line.split("|")[1].strip() for line in readme.excerpt(board).splitlines()[2:]] == ["1-2", "floor"]
 
 
 def test_tuned_row_stands_under_its_methods_own_name_in_the_place_of_the_default_row(readme, board):
@@ -90,7 +105,7 @@ def test_picture_holds_what_the_board_says_of_ranks(readme):
     data = readme.numbers(readme.board_of(ROOT / "leaderboards" / "real"))
     rows = [line.split("|")[1:3] for line in readme.excerpt(ROOT / "leaderboards" / "real").splitlines()[2:]]
     ranks = [low.strip() for low, _ in rows][:-1]
-    assert ranks == [f"{low}-{high}" for low, high in zip(data["low"], data["high"], strict=True)]
+    assert ranks == [f"{low}-{high}" for low, high in zip(data["low"], data["high"], strict=True)][: readme.MOST]
     assert all(method.strip().startswith(label) for (_, method), label in zip(rows, data["labels"], strict=False))
     assert data["ranks"] == sorted(data["ranks"])
     assert (data["datasets"], data["settings"], data["seeds"]) == (6, 18, 10)
