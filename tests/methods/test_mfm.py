@@ -526,10 +526,11 @@ def test_codes_do_not_run_away_on_digits():
 def test_surrogates_carry_the_method_where_training_was_complete():
     accuracy = {}
     for preset in ("paper", "no_surrogate"):
-        (trial,) = trials_of([f"mfm@{preset}"], "digits", training={"epochs": 15})
+        training = {"epochs": 10, "batch_size": 64, "learning_rate": 3e-3}
+        (trial,) = trials_of([f"mfm@{preset}"], "digits", training=training)
         record, _ = run_trial(replace(trial, evaluations=("mcar(0.6)",)))
         accuracy[preset] = record.facts.evaluations["mcar(0.6)"].metrics["accuracy"]
-    assert accuracy["paper"] - accuracy["no_surrogate"] > 0.10  # 0.19 in a prototype
+    assert accuracy["paper"] - accuracy["no_surrogate"] > 0.10  # 0.19 after 15 epochs
 
 
 # ---- traces, settings
