@@ -1,4 +1,4 @@
-"""What README.md shows of the board of real data: its table between `<!-- board: real -->` and `<!-- /board -->`, and its picture.
+"""What README.md shows of the board of real data between `<!-- board: real -->` and `<!-- /board -->`, a sentence and a table; its picture.
 
 python docs/sources/readme.py     writes both
 """
@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bench.leaderboard import Board, board_of, plots
 from bench.leaderboard.drawers import DRAWERS
+from bench.names import parse_choice
 from bench.question.winners import own_label
-from bench.text import table
+from bench.text import and_list, count, table
 from standings import BOARDS, ROOT, shown
 
 PAGE = ROOT / "README.md"
@@ -24,11 +25,24 @@ MARKED = re.compile(r"(?<=<!-- board: real -->\n).*?(?=<!-- /board -->)", re.DOT
 
 
 def page(text: str | None = None, board: Path = BOARD) -> str:
-    """README.md, or `text`, with the table of the board in its place. Raises: ValueError if the lines around the table are not there."""
+    """README.md, or `text`, with what it shows of the board. Raises: ValueError if the lines around that are not there."""
     text = PAGE.read_text(encoding="utf-8") if text is None else text
     if len(MARKED.findall(text)) != 1:
         raise ValueError("README.md needs one table between the lines <!-- board: real --> and <!-- /board -->")
-    return MARKED.sub(lambda _: excerpt(board) + "\n", text)
+    return MARKED.sub(lambda _: f"{sentence(board_of(board))}\n\n{excerpt(board)}\n", text)
+
+
+def sentence(board: Board) -> str:
+    """What the table is of."""
+    (real,) = (kind for kind in board.overall if not kind.synthetic)
+    bases = {parse_choice(setting.dataset).name for setting in real.settings}
+    rates = sorted({setting.noise for setting in real.settings if setting.noise is not None})
+    most = max((winner.suggestions for winner in board.winners), default=0)
+    tuned = f"each method tuned with {most} suggestions a dataset" if most else "one small budget for all, untuned"
+    return (
+        f"Mean {real.metric} x 100 in {count(len(real.settings), 'setting')} on {count(len(bases), 'real dataset')}, at missing rates "
+        f"{and_list([f'{rate:g}' for rate in rates])}: {len(board.suite.seeds)} seeds, {tuned}."
+    )
 
 
 def excerpt(board: Path) -> str:

@@ -89,11 +89,36 @@ def test_picture_shows_the_tuned_row_under_its_methods_own_name(readme, monkeypa
     }  # fmt: skip
 
 
-def test_only_what_lies_between_the_two_lines_is_written_anew(readme, board):
+@pytest.fixture
+def told(readme, monkeypatch):
+    """The sentence above the table, where a board is a page alone."""
+    monkeypatch.setattr(readme, "board_of", lambda folder: None)
+    monkeypatch.setattr(readme, "sentence", lambda board: "So many.")
+
+
+def test_only_what_lies_between_the_two_lines_is_written_anew(readme, board, told):
     text = "before\n<!-- board: real -->\nold\n\nolder\n<!-- /board -->\nafter | x\n"
     found = readme.page(text, board)
-    assert found == f"before\n<!-- board: real -->\n{readme.excerpt(board)}\n<!-- /board -->\nafter | x\n"
+    assert found == f"before\n<!-- board: real -->\nSo many.\n\n{readme.excerpt(board)}\n<!-- /board -->\nafter | x\n"
     assert readme.page(found, board) == found
+
+
+def test_sentence_says_how_many_and_how_tuned(readme):
+    settings = [
+        SimpleNamespace(dataset=name, noise=rate)
+        for name in ("digits", "mosi-utterance", "mosi-utterance[split=standard]")
+        for rate in (0.1, 0.3)
+    ]
+    settings.append(SimpleNamespace(dataset="support2", noise=None))
+    real = SimpleNamespace(synthetic=False, settings=settings, metric="accuracy")
+    suite = SimpleNamespace(seeds=(0, 1, 2))
+    found = readme.sentence(SimpleNamespace(overall=[real], winners=(), suite=suite))
+    assert found == (
+        "Mean accuracy x 100 in 7 settings on 3 real datasets, at missing rates 0.1 and 0.3: 3 seeds, one small budget for all, untuned."
+    )
+    winners = [SimpleNamespace(suggestions=12), SimpleNamespace(suggestions=20)]
+    found = readme.sentence(SimpleNamespace(overall=[real], winners=winners, suite=suite))
+    assert found.endswith("3 seeds, each method tuned with 20 suggestions a dataset.")
 
 
 def test_page_without_the_two_lines_is_refused(readme, board):
