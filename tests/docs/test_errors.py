@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.records import pieces
+
 ROOT = Path(__file__).parents[2]
 FOUND = {
     "rates": [
@@ -59,7 +61,7 @@ def test_every_board_with_four_seeds_on_one_test_part_was_asked_and_passes(measu
     asked = {line["board"]: line for line in measured["boards"]}
     for folder in sorted((ROOT / "leaderboards").iterdir()):
         if folder.is_dir():
-            records = [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+            records = [json.loads(line) for line in pieces.lines(folder)]
             seeds = {record["trial"]["seed"] for record in records if record.get("trial", {}).get("vary") == "training"}
             assert (folder.name in asked) == (len(seeds) >= 4), f"{folder.name}: python benchmarks/error_rates.py --boards"
     assert all(line["passed"] for line in asked.values())

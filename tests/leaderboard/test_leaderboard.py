@@ -39,6 +39,7 @@ from bench.question.trial import Trial
 from bench.records.answers import Answers
 from bench.records.facts import Evaluated, Facts, Origin
 from bench.records.folder import Folder
+from bench.records.pieces import published_in
 from bench.records.predictions import LOGITS, Predictions, stack
 from bench.records.record import Finding, Record
 from bench.records.scoring import scored
@@ -760,11 +761,9 @@ def test_broken_folder_is_explained(tmp_path):
         render(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "folder", sorted((Path(__file__).parents[2] / "leaderboards").glob("*/records.jsonl")), ids=lambda p: p.parent.name
-)
+@pytest.mark.parametrize("folder", published_in(Path(__file__).parents[2] / "leaderboards"), ids=lambda folder: folder.name)
 def test_committed_leaderboards_render_to_themselves(folder):
-    assert stale_files(folder.parent) == []
+    assert stale_files(folder) == []
 
 
 # Datasets that hold the same data

@@ -23,11 +23,12 @@ from bench.leaderboard.site import checked_site, is_site, published_data, result
 from bench.leaderboard.site.page import board_page, data_in, digest
 from bench.records.facts import Facts
 from bench.records.folder import Folder
+from bench.records.pieces import published_in, text_of
 from bench.records.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK, REAL, TUNED = (ROOT / "leaderboards" / name for name in ("quick", "real", "tuned"))
-BOARDS = sorted(path.parent for path in (ROOT / "leaderboards").glob("*/records.jsonl"))
+QUICK, REAL = (ROOT / "leaderboards" / name for name in ("quick", "real"))
+BOARDS = published_in(ROOT / "leaderboards")
 HOSTILE = "</script><img src=x onerror=alert(1)>&amp;\"'"
 
 
@@ -64,18 +65,18 @@ def test_a_page_shows_every_line_of_the_table(folder):
 
 @pytest.mark.parametrize("folder", BOARDS, ids=lambda folder: folder.name)
 def test_a_page_holds_every_test_and_every_trial(folder):
-    data, tests = published_data(folder), json.loads((folder / "significance.json").read_text(encoding="utf-8"))
+    data, tests = published_data(folder), json.loads(text_of(folder / "significance.json"))
     assert sum(len(family["tests"]) for family in data["families"]) == len(tests["tests"])
     with Folder(folder) as found:
         assert {trial[0] for trial in data["trials"]} == {record.trial.id for record in found.records()}
 
 
-@pytest.mark.parametrize("folder", [QUICK, TUNED], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [QUICK, REAL], ids=lambda folder: folder.name)
 def test_a_page_warns_of_what_the_board_warns_of(folder):
     with Folder(folder) as found:
         answers = found.answers()
     dirty = [replace(record, provenance=replace(record.provenance, dirty=True)) for record in answers.records]
-    texts = [(folder / name).read_text(encoding="utf-8") for name in ("table.csv", "significance.json")]
+    texts = [text_of(folder / name) for name in ("table.csv", "significance.json")]
     for some in (answers, replace(answers, records=dirty, left_out=["left out: 2 trials of other code"])):
         assert site_data(some, *texts, "x", "")["board"]["warnings"] == list(build(some).warnings)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.records.facts import Evaluated, Facts, Origin
+from bench.records.pieces import lines, published_in
 
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"
 
@@ -30,10 +31,10 @@ def test_code_is_the_commit_or_the_version_that_was_installed():
     assert Origin(bench="0.1.0").code == "bench 0.1.0 (installed)"
 
 
-@pytest.mark.parametrize("board", sorted(path.parent.name for path in BOARDS.glob("*/records.jsonl")))
+@pytest.mark.parametrize("board", [path.name for path in published_in(BOARDS)])
 def test_every_published_fact_is_known(board):
     """A key that a record of ours has and Facts has not would be read by nobody."""
-    for line in (BOARDS / board / "records.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in lines(BOARDS / board):
         record = json.loads(line)
         if "facts" in record:
             facts = Facts.from_json(record["facts"])

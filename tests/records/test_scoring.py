@@ -11,7 +11,7 @@ from bench.errors import UsageError
 from bench.question.trial import Trial
 from bench.records.facts import Evaluated, Facts
 from bench.records.folder import Folder
-from bench.records.pieces import PREDICTIONS, of_folder
+from bench.records.pieces import PREDICTIONS, of_folder, published_in
 from bench.records.predictions import Predictions
 from bench.records.record import Record
 from bench.records.scoring import mismatches, rescored, scored
@@ -25,7 +25,7 @@ TRIAL = Trial(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("board", sorted(path.parent.name for path in BOARDS.glob("*/records.jsonl")))
+@pytest.mark.parametrize("board", [path.name for path in published_in(BOARDS)])
 def test_every_metric_of_a_committed_board_is_that_of_its_predictions(board):
     """Closer than any digit shown: the last bits of a sum may differ between machines. Rules of evaluations are left to `--check`."""
     with Folder(BOARDS / board) as found:
