@@ -8,10 +8,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
+from bench import stats
 from bench.leaderboard import Board, board_of, plots
 from bench.leaderboard.drawers import DRAWERS
 from bench.names import parse_choice
 from bench.question.winners import own_label
+from bench.stats.metrics import METRICS
 from bench.text import and_list, count, table
 from standings import BOARDS, ROOT, shown
 
@@ -29,7 +34,8 @@ def page(text: str | None = None, board: Path = BOARD) -> str:
     text = PAGE.read_text(encoding="utf-8") if text is None else text
     if len(MARKED.findall(text)) != 1:
         raise ValueError("README.md needs one table between the lines <!-- board: real --> and <!-- /board -->")
-    return MARKED.sub(lambda _: f"{sentence(board_of(board))}\n\n{excerpt(board)}\n", text)
+    found = board_of(board)
+    return MARKED.sub(lambda _: f"{sentence(found)}\n\n{excerpt(board, places(found))}\n", text)
 
 
 def sentence(board: Board) -> str:
@@ -45,8 +51,28 @@ def sentence(board: Board) -> str:
     )
 
 
-def excerpt(board: Path) -> str:
-    """Some columns of the board's table over all settings, as its own page spells them: the first ranked methods and the floor.
+def places(board: Board) -> pd.DataFrame:
+    """The methods that stand for themselves (see `standings.shown`), best first, with the ranks that each may have among them.
+
+    Columns: `label` (on the board), `name` (its method's own), `role`, `rank` (mean over settings), `low`, `high`, `top` (nobody here is
+    significantly better). Tests are the board's: of all its pairs, corrected together. Raises: ValueError if they place no method.
+    """
+    (real,) = (kind for kind in board.overall if not kind.synthetic)
+    data = plots.intervals_data(real)
+    labels = shown(data["labels"])
+    family = real.across.over_settings
+    of_family = [family.labels.index(label) for label in labels]
+    scores = [{row.label: METRICS[setting.metric].sign * row.mean for row in setting.rows} for setting in real.settings]
+    ranks = pd.DataFrame(scores, columns=labels).rank(axis=1, ascending=False, na_option="bottom").mean()
+    found = stats.standing(family.better[np.ix_(of_family, of_family)], ranks.to_numpy())
+    roles = dict(zip(data["labels"], data["roles"], strict=True))
+    columns = {"label": labels, "name": map(own_label, labels), "role": map(roles.get, labels), "rank": ranks.to_numpy()}
+    table = pd.DataFrame(columns | {"low": found.low, "high": found.high, "top": found.top})
+    return table.sort_values("rank", kind="stable", ignore_index=True)
+
+
+def excerpt(board: Path, places: pd.DataFrame) -> str:
+    """Some columns of the board's table over all settings: the first methods in their places, and the floor.
 
     A method that was tuned has its tuned row there, under its own name.
     """
@@ -56,25 +82,25 @@ def excerpt(board: Path) -> str:
         head, _, *rows = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines.splitlines())
         for row in rows:
             found = {title: cell.replace("\\|", "|").replace("\u00a0", " ") for title, cell in zip(head, row, strict=True)}
-            of_method = cells_of.setdefault(re.sub(r"[*●]", "", found["Method"]).strip(), {})
+            of_method = cells_of.setdefault(re.sub(r"[*●]", "", found["Method"]).strip().removesuffix(REFERENCE), {})
             of_method.update({title: cell for title, cell in found.items() if title not in of_method})
-    ranked = {name.removesuffix(REFERENCE): cells for name, cells in cells_of.items() if cells["Ranks"] != "ceiling"}
-    *labels, floor = shown(list(ranked))
-    body = []
-    mean = next(title for title in ranked[floor] if re.fullmatch(r"Mean (?!rank).*", title))
-    for label in (*labels[:MOST], floor):
-        cells = ranked[label] | {"Method": ranked[label]["Method"].replace(label, own_label(label))}
-        body.append([cells[mean if column == "Mean" else column] for column in COLUMNS])
+    (floor,) = (cells for cells in cells_of.values() if cells["Ranks"] == "floor")
+    mean = next(title for title in floor if re.fullmatch(r"Mean (?!rank).*", title))
+    rows = []
+    for place in places.head(MOST).itertuples():
+        name = place.name + REFERENCE * (place.role == "reference") + " ●" * bool(place.top)
+        rows.append(cells_of[place.label] | {"Ranks": f"{place.low}-{place.high}", "Method": name})
+    body = [[cells[mean if column == "Mean" else column].strip("*") for column in COLUMNS] for cells in rows]
+    body.append([floor[mean if column == "Mean" else column] for column in COLUMNS])
     return table([mean if column == "Mean" else column for column in COLUMNS], body, ("Method", "Audit"))
 
 
 def numbers(board: Board) -> plots.Data:
     """What the picture shows. Raises: ValueError if the board has no ranks over settings."""
     (real,) = (kind for kind in board.overall if not kind.synthetic)
-    data = plots.intervals_data(real)
-    places = [data["labels"].index(label) for label in shown(data["labels"])]
-    rows = {name: [data[name][place] for place in places] for name in ("labels", "roles", "ranks", "low", "high")}
-    return data | rows | {"labels": [own_label(label) for label in rows["labels"]]}
+    found = places(board)
+    rows = {"labels": found.name, "roles": found.role, "ranks": found["rank"].round(4), "low": found.low, "high": found.high}
+    return plots.intervals_data(real) | {key: values.tolist() for key, values in rows.items()}
 
 
 def is_stale() -> bool:
