@@ -27,20 +27,19 @@ FORMS = {RECORDS: (RECORDS, COMPRESSED)}  # of a file's pieces, if there are sev
 
 def of_folder(folder: Path, name: str) -> list[Path]:
     """The file of this name, or its pieces in order; none where there is neither. Raises: ValueError for several forms, or a gap."""
+    place = folder_of(folder, name)
     forms = {form: _numbers(folder, form) for form in FORMS.get(name, (name,))}
     cut = [form for form, numbers in forms.items() if numbers]
-    file = folder / name
-    if file.exists() + len(cut) > 1:
-        other = name if file.exists() else f"{folder_of(folder, name).name}/{piece(1, cut[0])}"
-        one = f"{folder_of(folder, name).name}/" if file.exists() else f"{folder_of(folder, name).name}/{piece(1, cut[1])}"
-        raise ValueError(f"it has both {other} and {one}, of which one is left over")
+    found = [name] * (folder / name).exists() + [f"{place.name}/{piece(1, form)}" for form in cut]
+    if len(found) > 1:
+        raise ValueError(f"it has both {found[0]} and {found[1]}, of which one is left over")
     if not cut:
-        return [file] if file.exists() else []
+        return [folder / path for path in found]
     numbers = forms[cut[0]]
     absent = sorted(set(range(1, len(numbers) + 1)).difference(numbers))
     if absent:
-        raise ValueError(f"{folder_of(folder, name).name}/{piece(absent[0], cut[0])} is not there")
-    return [folder_of(folder, name) / piece(number, cut[0]) for number in numbers]
+        raise ValueError(f"{place.name}/{piece(absent[0], cut[0])} is not there")
+    return [place / piece(number, cut[0]) for number in numbers]
 
 
 def _numbers(folder: Path, form: str) -> list[int]:

@@ -174,7 +174,9 @@ def test_folder_with_compressed_and_plain_pieces_is_refused(folder):
 
 def test_folder_with_both_forms_is_refused(folder):
     shutil.copy(QUICK / "records.jsonl", folder / "records.jsonl")
-    with pytest.raises(UsageError, match=r"it has both records\.jsonl and records/, of which one is left over; publish it again"):
+    with pytest.raises(
+        UsageError, match=r"it has both records\.jsonl and records/001\.jsonl\.gz, of which one is left over; publish it again"
+    ):
         Folder(folder)
 
 
