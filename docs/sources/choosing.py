@@ -18,6 +18,7 @@ from tabulate import tabulate
 from bench.leaderboard import Board
 from bench.leaderboard.surface import SurfaceRow
 from bench.methods.catalog import UNRANKED
+from bench.question.winners import own_label
 from bench.text import and_list, count
 from standings import BOARDS, ROOT, board, pairs, standings, training_rows, tuning
 
@@ -98,7 +99,7 @@ def page(boards: Path = BOARDS) -> str:
     parts += ["## By kind of data", by_group(table.assign(group=table.base.map(KINDS)), "kind"), "## By missing rate", by_rate(table)]
     parts += ["## By number of training rows", by_group(table.assign(group=table["size"].map(size_of)), "training rows")]
     parts += ["## By method and cost", by_method(table)]
-    gains = pd.concat([tuning(board(boards / name)) for name in ("real", "tuned") if (boards / name).exists()])
+    gains = tuning(found)
     if len(gains):
         parts += ["## What tuning changes", tuning_text(gains)]
     parts += _of_other_boards(boards)
@@ -139,8 +140,11 @@ def _how_tuned(table: pd.DataFrame, found: Board) -> str:
     tuned = table[table.is_tuned]
     if not len(tuned):
         return "- **How tuned?** Not at all: one budget for all, and each method as its class has it."
+    most = suggestions_of(found)
+    smaller = sorted({own_label(winner.label) for winner in found.winners if winner.suggestions < most})
+    whole = f" (of {and_list([f'`{label}`' for label in smaller])} all there are)" if smaller else ""
     return (
-        f"- **How tuned?** Alike: {count(tuned.label.nunique(), 'method')}, {suggestions_of(found)} suggestions a method and dataset at "
+        f"- **How tuned?** Alike: {count(tuned.label.nunique(), 'method')}, {most} suggestions a method and dataset{whole} at "
         "one missing rate, by validation scores alone, the winner trained anew at every rate on seeds that tuning never saw."
     )
 

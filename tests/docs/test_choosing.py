@@ -45,10 +45,17 @@ def setting_of(dataset, noise, means, metric="accuracy", unit=""):
     )  # fmt: skip
 
 
+WINNERS = [
+    SimpleNamespace(label="muse tuned at mcar(0.3) (20 suggestions)", suggestions=20, fixed=("width",)),
+    SimpleNamespace(label="m3care tuned at mcar(0.3) (20 suggestions)", suggestions=20, fixed=("width",)),
+    SimpleNamespace(label="shaspec tuned at mcar(0.3) (12 suggestions)", suggestions=12, fixed=("width",)),
+]
+
+
 def board_of(scores, rope=0.01, **options):
     """A board of two datasets at two rates; scores: label -> four means."""
     settings = [setting_of(*place, {label: means[i] for label, means in scores.items()}, **options) for i, place in enumerate(PLACES)]
-    return SimpleNamespace(settings=settings, levels=Levels(rope=rope), winners=[SimpleNamespace(suggestions=20, fixed=("width",))])
+    return SimpleNamespace(settings=settings, levels=Levels(rope=rope), winners=WINNERS)
 
 
 @pytest.fixture
@@ -123,7 +130,7 @@ def test_tuned_row_stands_for_its_method_and_others_for_themselves(page):
     text = page(board_of(TUNED))
     assert {cells[0] for cells in lines_of(text, "By method and cost")} == {"`muse`", "`shaspec`", "`m3care`", "`mean-mlp`"}
     assert [cells[5] for cells in lines_of(text, "By data and missing rate")] == ["`muse` 90.0"] * 3 + ["`shaspec` 86.0"]
-    assert "3 methods, 20 suggestions a method and dataset" in text
+    assert "3 methods, 20 suggestions a method and dataset (of `shaspec` all there are) at one missing rate" in text
     assert "Tuning left `width` as they were" in text
 
 
