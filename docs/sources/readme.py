@@ -43,11 +43,10 @@ def sentence(board: Board) -> str:
     (real,) = (kind for kind in board.overall if not kind.synthetic)
     bases = {parse_choice(setting.dataset).name for setting in real.settings}
     rates = sorted({setting.noise for setting in real.settings if setting.noise is not None})
-    most = max((winner.suggestions for winner in board.winners), default=0)
-    tuned = f"each method tuned with {most} suggestions a dataset" if most else "one small budget for all, untuned"
+    tuned = "every method tuned alike" if board.winners else "one small budget for all, untuned"
     return (
-        f"Mean {real.metric} x 100 in {count(len(real.settings), 'setting')} on {count(len(bases), 'real dataset')}, at missing rates "
-        f"{and_list([f'{rate:g}' for rate in rates])}: {len(board.suite.seeds)} seeds, {tuned}."
+        f"Mean {real.metric} x 100 in {count(len(real.settings), 'setting')} on {count(len(bases), 'real dataset')} (missing rates "
+        f"{and_list([f'{rate:g}' for rate in rates])}), {len(board.suite.seeds)} seeds, {tuned}."
     )
 
 

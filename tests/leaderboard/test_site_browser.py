@@ -62,7 +62,7 @@ def test_a_page_opens_from_a_file_and_draws_every_plot(opened, site):
 
 
 def test_the_largest_board_opens_in_seconds(opened, whole):
-    assert (whole / "real.html").stat().st_size < 3_000_000
+    assert (whole / "real.html").stat().st_size < 8_000_000  # of five datasets with tuned rows it is 4 MB, of ten less than twice that
     found = opened(whole / "real.html")
     took = found.page.evaluate("performance.now()")
     assert took < 20_000
@@ -362,10 +362,10 @@ def test_the_keyboard_alone_sorts_and_chooses(opened, site):
 def test_the_list_of_boards_leads_to_each(opened, whole):
     found = opened(whole / "index.html")
     assert found.page.locator("tbody tr").count() == 3
-    for name, title in (("real.html", "Real data"), ("synthetic.html", "Synthetic data")):
-        found.page.locator(f"a[href='{name}']").click()
+    for name in ("real", "synthetic"):
+        found.page.locator(f"a[href='{name}.html']").click()
         found.ready()
-        assert found.page.locator("h1").text_content().startswith(title.split()[0])
+        assert found.page.locator("h1").text_content() == published_data(ROOT / "leaderboards" / name)["board"]["title"]
         found.page.go_back()
 
 

@@ -18,7 +18,7 @@ function config() {
     text: { color: ink, fontSize: 11 },
     rule: { color: ink },
     axis: { ...words, gridColor: faint, domainColor: faint, tickColor: faint, labelLimit: innerWidth < 600 ? 110 : 220 },
-    legend: { ...words, symbolStrokeWidth: 2, labelLimit: 180 },
+    legend: { ...words, symbolStrokeWidth: 2, labelLimit: 180, symbolLimit: 0 }, // of 35 methods each has its name
   };
 }
 /** The same colour and shape for a method in every plot. */
