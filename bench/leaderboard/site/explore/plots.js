@@ -25,7 +25,7 @@ function config() {
 function byMethod(some) {
   const palette = PALETTE[dark.matches ? "dark" : "light"];
   const domain = some.map((method) => methods[method].label);
-  const legend = { title: null, orient: "bottom", columns: Math.max(1, Math.floor((document.body.clientWidth - 40) / 170)) };
+  const legend = { title: null, orient: "bottom", columns: Math.max(1, Math.floor((document.body.clientWidth - 40) / 210)) };
   const of = (range) => ({ field: "method", type: "nominal", scale: { domain, range }, legend });
   return {
     color: of(some.map((method) => palette[method % palette.length])),
