@@ -59,6 +59,7 @@ def places(board: Board) -> pd.DataFrame:
     (real,) = (kind for kind in board.overall if not kind.synthetic)
     data = plots.intervals_data(real)
     labels = shown(data["labels"])
+    assert real.across is not None  # else nothing has a place
     family = real.across.over_settings
     of_family = [family.labels.index(label) for label in labels]
     scores = [{row.label: METRICS[setting.metric].sign * row.mean for row in setting.rows} for setting in real.settings]
@@ -85,11 +86,11 @@ def excerpt(board: Path, places: pd.DataFrame) -> str:
             of_method.update({title: cell for title, cell in found.items() if title not in of_method})
     (floor,) = (cells for cells in cells_of.values() if cells["Ranks"] == "floor")
     mean = next(title for title in floor if re.fullmatch(r"Mean (?!rank).*", title))
-    rows = []
+    first = []
     for place in places.head(MOST).itertuples():
-        name = place.name + REFERENCE * (place.role == "reference") + " ●" * bool(place.top)
-        rows.append(cells_of[place.label] | {"Ranks": f"{place.low}-{place.high}", "Method": name})
-    body = [[cells[mean if column == "Mean" else column].strip("*") for column in COLUMNS] for cells in rows]
+        name = str(place.name) + REFERENCE * (place.role == "reference") + " ●" * bool(place.top)
+        first.append(cells_of[str(place.label)] | {"Ranks": f"{place.low}-{place.high}", "Method": name})
+    body = [[cells[mean if column == "Mean" else column].strip("*") for column in COLUMNS] for cells in first]
     body.append([floor[mean if column == "Mean" else column] for column in COLUMNS])
     return table([mean if column == "Mean" else column for column in COLUMNS], body, ("Method", "Audit"))
 
