@@ -121,6 +121,8 @@ def leaderboard(
         if published is not None or suite is not None or metric is not None or beside is not None:
             raise UsageError("--from, --suite, --metric and --beside are of one board; folders that become one are only named")
         _unite(folders, publish, not no_predictions)
+        if as_json:
+            print_json(board(published=publish).as_json())
         return
     if publish is not None:
         _publish(out, published, suite, metric, publish, beside, not no_predictions)

@@ -105,7 +105,13 @@ def test_board_may_be_united_with_more_in_its_place_and_nobody_touches_the_other
     assert {path.name: path.read_bytes() for path in parts[1].iterdir()} == before
 
 
-def test_salted_ids_stay_as_they_were_published(place, parts, tmp_path):
+def test_json_is_the_united_board(parts, tmp_path):
+    found = press("--publish", tmp_path / "board", *parts, "--json")
+    assert found.exit_code == 0
+    assert json.loads(found.stdout) == bench.board(published=tmp_path / "board").as_json()
+
+
+def test_ids_stay_as_they_were_published(place, parts, tmp_path):
     assert press("--publish", tmp_path / "board", *parts).exit_code == 0
     mine, part = answers_of("", tmp_path / "board"), answers_of("", parts[0])
     for record in part.records:
