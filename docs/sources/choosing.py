@@ -16,6 +16,7 @@ from scipy.stats import kendalltau
 from tabulate import tabulate
 
 from bench.leaderboard import Board
+from bench.leaderboard.rows import by_dataset
 from bench.leaderboard.surface import SurfaceRow
 from bench.methods.catalog import UNRANKED
 from bench.question.winners import own_label
@@ -119,12 +120,12 @@ def page(boards: Path = BOARDS) -> str:
 
 def in_short(table: pd.DataFrame, found: Board) -> str:
     """What a reviewer asks first: how many, how tuned, which differences are real, how large they are."""
-    lines = [_how_many(table), _how_tuned(table, found), _who(table), _what_is_real(table, found), _how_large(table)]
+    lines = [_how_many(table, found), _how_tuned(table, found), _who(table), _what_is_real(table, found), _how_large(table)]
     gains = tuning(found)
     return "\n".join([*lines, _what_tuning_gave(gains)] if len(gains) else lines)
 
 
-def _how_many(table: pd.DataFrame) -> str:
+def _how_many(table: pd.DataFrame, found: Board) -> str:
     settings, sizes = table.setting.nunique(), table["size"]
     published = table[~table.is_simple & ~table.label.str.contains("@")].label.nunique()
     seeds = f"{int(table.n.min())} to {int(table.n.max())}" if table.n.min() < table.n.max() else f"{int(table.n.max())}"
@@ -132,7 +133,8 @@ def _how_many(table: pd.DataFrame) -> str:
         f"- **How many?** {count(settings, 'setting')} on {count(table.dataset.nunique(), 'real task')} of "
         f"{count(table.base.nunique(), 'dataset')} with {int(sizes.min()):,} to {int(sizes.max()):,} training rows, at missing rates "
         f"{and_list([f'{rate:g}' for rate in sorted(table.noise.dropna().unique())])} on top of the data's own gaps, {seeds} seeds; "
-        f"{count(published, 'published method')}, {table[table.is_simple].label.nunique()} simple ones."
+        f"{count(published, 'published method')}, {table[table.is_simple].label.nunique()} simple ones. Scores: "
+        f"{by_dataset([setting for setting in found.settings if not setting.synthetic], 'metric', found.suite.metric)}."
     )
 
 
@@ -231,11 +233,12 @@ def by_setting(table: pd.DataFrame) -> str:
         counted = good[good.gflops.notna()]
         cheapest = counted.loc[counted.gflops.idxmin()].label if len(counted) else good.iloc[0].label
         found.append((
-            _link(rows.iloc[0], "real"), f"{int(rows['size'].iloc[0]):,}", setting[2], ", ".join(f"`{label}`" for label in good.label),
-            f"`{cheapest}`", _scored(rows[~rows.is_simple].iloc[0]), _scored(rows[rows.is_simple].iloc[0]),
+            _link(rows.iloc[0], "real"), f"{int(rows['size'].iloc[0]):,}", setting[2], rows.metric.iloc[0],
+            ", ".join(f"`{label}`" for label in good.label), f"`{cheapest}`",
+            _scored(rows[~rows.is_simple].iloc[0]), _scored(rows[rows.is_simple].iloc[0]),
         ))  # fmt: skip
-    head = ("data", "training rows", "missing", "as good as the best, best first", "cheapest of them", "best published", "best simple")
-    return _table(found, head)
+    good_and_best = ("as good as the best, best first", "cheapest of them", "best published", "best simple")
+    return _table(found, ("data", "training rows", "missing", "metric", *good_and_best))
 
 
 def by_group(table: pd.DataFrame, what: str) -> str:

@@ -6,13 +6,14 @@ python docs/sources/readme.py     writes both
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from bench import stats
-from bench.leaderboard import Board, board_of, plots
+from bench.leaderboard import Board, Overall, board_of, plots
 from bench.leaderboard.drawers import DRAWERS
 from bench.names import parse_choice
 from bench.question.winners import own_label
@@ -43,11 +44,18 @@ def sentence(board: Board) -> str:
     (real,) = (kind for kind in board.overall if not kind.synthetic)
     bases = {parse_choice(setting.dataset).name for setting in real.settings}
     rates = sorted({setting.noise for setting in real.settings if setting.noise is not None})
-    tuned = "every method tuned alike" if board.winners else "one small budget for all, untuned"
+    tuned = "all tuned alike" if board.winners else "one small budget, untuned"
     return (
-        f"Mean {real.metric} x 100 in {count(len(real.settings), 'setting')} on {count(len(bases), 'real dataset')} (missing rates "
-        f"{and_list([f'{rate:g}' for rate in rates])}), {len(board.suite.seeds)} seeds, {tuned}."
+        f"Mean {_metric(real)} x 100 on {count(len(bases), 'real dataset')} at missing rates {and_list([f'{rate:g}' for rate in rates])}, "
+        f"{len(board.suite.seeds)} seeds, {tuned}."
     )
+
+
+def _metric(real: Overall) -> str:
+    """The metric of all settings; where datasets have their own, of how many each is: `score (accuracy, auroc on 2)`."""
+    datasets = Counter(setting.metric for setting in {setting.dataset: setting for setting in real.settings}.values())
+    (first, _), *others = datasets.most_common()
+    return f"{real.metric} ({', '.join([first, *(f'{metric} on {n}' for metric, n in others)])})" if others else real.metric
 
 
 def places(board: Board) -> pd.DataFrame:

@@ -148,19 +148,19 @@ def test_only_what_lies_between_the_two_lines_is_written_anew(readme, board, tol
 
 def test_sentence_says_how_many_and_how_tuned(readme):
     settings = [
-        SimpleNamespace(dataset=name, noise=rate)
+        SimpleNamespace(dataset=name, noise=rate, metric="accuracy")
         for name in ("digits", "mosi-utterance", "mosi-utterance[split=standard]")
         for rate in (0.1, 0.3)
     ]
-    settings.append(SimpleNamespace(dataset="support2", noise=None))
+    settings.append(SimpleNamespace(dataset="support2", noise=None, metric="accuracy"))
     real = SimpleNamespace(synthetic=False, settings=settings, metric="accuracy")
     suite = SimpleNamespace(seeds=(0, 1, 2))
     found = readme.sentence(SimpleNamespace(overall=[real], winners=(), suite=suite))
-    assert found == (
-        "Mean accuracy x 100 in 7 settings on 3 real datasets (missing rates 0.1 and 0.3), 3 seeds, one small budget for all, untuned."
-    )
+    assert found == "Mean accuracy x 100 on 3 real datasets at missing rates 0.1 and 0.3, 3 seeds, one small budget, untuned."
+    settings += [SimpleNamespace(dataset="eicu-demo", noise=rate, metric="auroc") for rate in (0.1, 0.3)]
+    real.metric = "score"
     found = readme.sentence(SimpleNamespace(overall=[real], winners=(1,), suite=suite))
-    assert found.endswith("3 seeds, every method tuned alike.")
+    assert found == "Mean score (accuracy, auroc on 1) x 100 on 4 real datasets at missing rates 0.1 and 0.3, 3 seeds, all tuned alike."
 
 
 def test_page_without_the_two_lines_is_refused(readme, board):
@@ -177,7 +177,9 @@ def test_picture_holds_what_the_board_says_of_ranks(readme):
     assert all(method.startswith(label) for (_, method), label in zip(rows, data["labels"], strict=False))
     assert max(data["high"]) <= len(data["labels"])
     assert data["ranks"] == sorted(data["ranks"])
-    assert (data["datasets"], data["settings"], data["seeds"]) == (5, 15, 10)
+    told = pd.read_csv(ROOT / "leaderboards" / "real" / "table.csv")
+    settings = told[["dataset", "combination", "protocol"]].drop_duplicates()
+    assert (data["datasets"], data["settings"], data["seeds"]) == (settings.dataset.nunique(), len(settings), told.planned.max())
 
 
 def test_same_numbers_give_the_same_bytes_and_other_numbers_another_hash(readme, tmp_path):

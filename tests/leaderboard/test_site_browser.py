@@ -62,7 +62,7 @@ def test_a_page_opens_from_a_file_and_draws_every_plot(opened, site):
 
 
 def test_the_largest_board_opens_in_seconds(opened, whole):
-    assert (whole / "real.html").stat().st_size < 4_500_000  # 35 methods on five datasets; `quick` has 1.8 MB
+    assert (whole / "real.html").stat().st_size < 6_500_000  # 35 methods on ten datasets at three rates; the script alone has 1.7 MB
     found = opened(whole / "real.html")
     took = found.page.evaluate("performance.now()")
     assert took < 20_000
