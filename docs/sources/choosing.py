@@ -133,7 +133,7 @@ def _how_many(table: pd.DataFrame, found: Board) -> str:
         f"- **How many?** {count(settings, 'setting')} on {count(table.dataset.nunique(), 'real task')} of "
         f"{count(table.base.nunique(), 'dataset')} with {int(sizes.min()):,} to {int(sizes.max()):,} training rows, at missing rates "
         f"{and_list([f'{rate:g}' for rate in sorted(table.noise.dropna().unique())])} on top of the data's own gaps, {seeds} seeds; "
-        f"{count(published, 'published method')}, {table[table.is_simple].label.nunique()} simple ones. Scores: "
+        f"{count(published, 'published method')}, {count(table[table.is_simple].label.nunique(), 'simple one')}. Scores: "
         f"{by_dataset([setting for setting in found.settings if not setting.synthetic], 'metric', found.suite.metric)}."
     )
 
@@ -161,7 +161,7 @@ def _who(table: pd.DataFrame) -> str:
     good = table[table.good].label.value_counts()
     simple = table[table.is_simple & table.good].setting.nunique()
     leaders = ", ".join(f"`{label}` in {times}" for label, times in sorted(good.items(), key=lambda pair: (-pair[1], pair[0]))[:5])
-    return f"- **Who?** As good as the best in most of the {n} settings: {leaders}. In {simple} of them some simple method is."
+    return f"- **Who?** Most often as good as the best, in {n} settings: {leaders}. In {simple} of them some simple method is."
 
 
 def _what_is_real(table: pd.DataFrame, found: Board) -> str:
