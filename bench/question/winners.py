@@ -102,9 +102,15 @@ class Winner:
         return where and all(own == other or (same and bare_choice(own) == bare_choice(other)) for own, other, same in names)
 
     def applied(self, trial: Trial) -> Trial:
-        """The tuned trial in place of the default one. Raises: UsageError if the winner was found under other conditions."""
+        """The tuned trial in place of the default one.
+
+        What the suite says now of a field that was tuned, such as another rate, does not reach it: it stays the trial that it was.
+        Raises: UsageError if the winner was found under other conditions.
+        """
         what = f"the winner of {self.method} on {self.dataset} {self.protocol} (tuning {self.study})"
         again = "run it as it was tuned, or tune again"
+        tuned = {key: value for key, value in self.training.items() if key in self.options}
+        trial = replace(trial, training={**{key: value for key, value in trial.training.items() if key not in self.options}, **tuned})
         for key in ("selection", "fixed_seed", "training", "fingerprint", "version", "harness"):
             mine, asked = getattr(self, key), getattr(trial, key)
             if mine != asked:

@@ -612,6 +612,23 @@ def test_winner_found_under_other_conditions_is_refused(found, changes, message)
         plan(with_configs(suite_of("Net", **changes), "tuned", found[0]))
 
 
+@pytest.mark.parametrize("table", ["training", "configs"])
+def test_default_that_a_suite_says_anew_of_a_tuned_field_leaves_the_winner_the_trial_that_it_was(found, table):
+    asked = with_configs(suite_of("Net"), "tuned", found[0])
+    winner, tuned = next(winner for winner in winners_of(asked) if winner.method.endswith(":Net")), "learning_rate"
+    assert tuned in winner.options
+    assert tuned not in winner.training
+    changed = {**asked.training, tuned: 0.002} if table == "training" else {winner.method: {tuned: 0.002}}
+    before, after = plan(asked), plan(replace(asked, **{table: changed}))
+    assert before
+    assert [trial.id for trial in after] == [trial.id for trial in before]
+    default = plan(replace(suite_of("Net"), **{table: changed}))
+    assert {trial.training[tuned] for trial in default} == {0.002}
+    assert not {trial.id for trial in default} & {trial.id for trial in plan(suite_of("Net"))}, "the default rows are other trials"
+    found_so = [dict(entry, training={**entry["training"], tuned: 0.01}) for entry in asked.tuned]  # by a suite that said another one
+    assert {trial.training[tuned] for trial in plan(replace(asked, tuned=tuple(found_so)))} == {0.01}
+
+
 def test_winner_of_other_code_is_refused(found):
     suite = with_configs(suite_of("Cut"), "tuned", found[0])
     with pytest.raises(UsageError, match=r"was found with version 0123, this run has .*; run it as it was tuned, or tune again"):
