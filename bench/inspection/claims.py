@@ -173,7 +173,8 @@ def budget(here: Here) -> Check:
 
 def _reaches(cls: type[Any] | None, suite: Suite, trial: Trial, key: str) -> bool:
     """Whether what the question says of a field reaches a method; of a class that is not here, its own fields are not known."""
-    return key in suite.configs.get(bare(trial.method), {}) or key in registry.shared_fields(cls)
+    method, data = bare(trial.method), str(Choice(bare(trial.dataset), "", trial.dataset_options))
+    return key in {**suite.configs.get(method, {}), **suite.own_budget_of(method, data)} or key in registry.shared_fields(cls)
 
 
 def _config(record: Record, cls: type[Any] | None) -> list[str]:

@@ -128,7 +128,7 @@ def _budgets(new: Sequence[Record], suite: Suite) -> list[str]:
     found = []
     for record in new:
         trial = record.trial
-        asked = {**suite.training, **suite.configs.get(trial.method, {}), **suite.budget_of(trial.method, trial.dataset)}
+        asked = {**suite.training, **suite.configs.get(trial.method, {}), **suite.budget_of(trial.method, trial.dataset_choice)}
         own = {**trial.training, **{key: value for key, value in trial.options.items() if key in asked}}
         for key in sorted(own.keys() | (asked.keys() & record.facts.config.keys() if record.facts.best_epoch else set())):
             if own.get(key) != asked.get(key):

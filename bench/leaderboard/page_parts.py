@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 
 from bench.leaderboard.printed import FILE
 from bench.leaderboard.rows import TIMINGS, Board, OverallRow, Row, SettingTable, by_dataset
 from bench.leaderboard.widths import fitted
 from bench.methods.catalog import UNRANKED
+from bench.names import Value
+from bench.question import budgets
 from bench.question.suite import Suite
 from bench.stats.metrics import METRICS
 from bench.text import NA, and_list, cost_text, in_page, listed, points, times
@@ -247,11 +249,18 @@ def _varies(suite: Suite) -> str:
     return "Split and test masks are the same for every method and seed; seeds vary initialisation, batch order and training mask."
 
 
+def _budgets_told(suite: Suite) -> Iterator[tuple[str, Mapping[str, Value]]]:
+    """What [budgets] say, each table after whom it is for."""
+    for dataset, table in suite.budgets.items():
+        yield f"on {dataset} all", budgets.of_all(table)
+        yield from ((f"on {dataset} {method}", own) for method, own in budgets.of_methods(table).items())
+
+
 def _budget(suite: Suite) -> str:
     shared = ", ".join(f"{key} = {value}" for key, value in sorted(suite.training.items()))
     own = [
         f"{name} with " + ", ".join(f"{key} = {value}" for key, value in sorted(config.items()))
-        for name, config in [*suite.configs.items(), *((f"on {dataset} all", budget) for dataset, budget in suite.budgets.items())]
+        for name, config in [*suite.configs.items(), *_budgets_told(suite)]
         if config  # an option of the command line may have taken its place
     ]
     hp = "tuned where a row says so, else untuned (default hp)" if suite.tuned else "untuned (default hp)"

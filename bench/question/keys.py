@@ -6,7 +6,6 @@ Each raises UsageError where the value is not of its kind.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from bench.data.terms import check_rate
@@ -14,7 +13,6 @@ from bench.errors import UsageError
 from bench.names import Value, parse_options, parse_seeds, split_list
 
 OF_DATASET = ("metric", "selection")  # keys of a table of [metrics]
-TIMES = "epochs_times"  # key of a table of [budgets] that is no field of a Config: it multiplies each method's epochs there
 
 
 def text(key: str, value: object) -> str:
@@ -76,18 +74,6 @@ def by_method(key: str, value: object) -> Mapping[str, Mapping[str, Value]]:
 
 def by_dataset(key: str, value: object) -> Mapping[str, Mapping[str, Value]]:
     return _named_tables(key, value, "dataset")
-
-
-def check_times(budgets: Mapping[str, Mapping[str, Value]], training: Mapping[str, Value]) -> None:
-    """Raises: UsageError if a budget multiplies epochs by no positive number, or epochs that are not stated."""
-    for dataset, budget in budgets.items():
-        if TIMES not in budget:
-            continue
-        times, where = budget[TIMES], f"{TIMES} in [budgets.{dataset}]"
-        if isinstance(times, bool) or not isinstance(times, int | float) or not 0 < times < math.inf:
-            raise UsageError(f"{where} must be a positive number, such as 0.5 for half of the epochs, got {times!r}")
-        if "epochs" in budget or "epochs" not in training:
-            raise UsageError(f"{where} multiplies the epochs that [training] and [configs] state; state them there, and there alone")
 
 
 def _named_tables(key: str, value: object, one: str) -> Mapping[str, Mapping[str, Value]]:

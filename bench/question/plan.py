@@ -22,7 +22,7 @@ from bench.datasets.base import Dataset, Samples, Schema
 from bench.errors import UsageError, unknown
 from bench.methods.catalog import CEILING
 from bench.names import Choice, Setting, Value, bare, bare_choice, format_value, parse_choice
-from bench.question import keys
+from bench.question import budgets
 from bench.question.suite import Suite, with_one_name
 from bench.question.trial import Trial
 from bench.question.winners import with_winners
@@ -43,7 +43,7 @@ def plan(suite: Suite) -> list[Trial]:
     settings = planned_settings(suite)
     if any(planned.has_posterior for planned in settings):
         classes.setdefault(CEILING, registry.method_class(CEILING))
-    budgets: dict[tuple[str, str], tuple[dict, str]] = {}  # of a method on a dataset: its training, and its version with that
+    trainings: dict[tuple[str, str], tuple[dict, str]] = {}  # of a method on a dataset: its training, and its version with that
     evaluations = {planned.setting: planned.evaluations() for planned in settings}
     for seed in suite.seeds:
         for planned in settings:
@@ -52,11 +52,10 @@ def plan(suite: Suite) -> list[Trial]:
                 cls = classes[str(choice)]
                 data = str(Choice(planned.dataset.name, "", planned.dataset.options))
                 known = (str(choice), data)
-                if known not in budgets:
-                    budget = suite.budget_of(choice.name, data)
-                    training = _relevant(cls, suite.training, suite.configs.get(choice.name, {}), budget)
-                    budgets[known] = training, registry.version_of(cls, registry.config_of(cls, choice, training))
-                training, version = budgets[known]
+                if known not in trainings:
+                    training = _relevant(cls, suite, choice.name, data)
+                    trainings[known] = training, registry.version_of(cls, registry.config_of(cls, choice, training))
+                training, version = trainings[known]
                 trial = Trial(
                     method=choice.name,
                     preset=choice.preset or next(iter(cls.presets)),
@@ -212,7 +211,7 @@ def unreached(suite: Suite) -> list[str]:
             {key.name for key in fields(cls.Config)} - registry.shared_fields(cls) - {*choice.options, *suite.configs.get(choice.name, {})}
         )
         own_fields.append((choice, own if issubclass(cls, Method) else set()))
-    asked = dict(pair for table in (*suite.budgets.values(), suite.training) for pair in table.items() if pair[0] != keys.TIMES)
+    asked = {**budgets.fields_asked(suite.budgets), **suite.training}
     found = []
     for key, value in asked.items():
         kept = [choice for choice, own in own_fields if key in own]
@@ -249,7 +248,7 @@ def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, t
     from bench.methods.base import Method, MethodConfig
 
     known = {key.name for key in fields(MethodConfig)}.union(*map(registry.shared_fields, classes.values()))
-    asked = dict(pair for table in (suite.training, *suite.budgets.values()) for pair in table.items() if pair[0] != keys.TIMES)
+    asked = {**suite.training, **budgets.fields_asked(suite.budgets)}
     if not known.issuperset(asked):  # a key may belong to a listed method that is not in this run
         listed = [registry.method_class(name) for name in registry.method_names()]
         known |= {key.name for cls in listed if issubclass(cls, Method) for key in fields(cls.Config)}
@@ -268,9 +267,10 @@ def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, t
                 raise unknown(f"dataset in [{key}]", name, datasets)
             if parse_choice(name).options:
                 registry.dataset_of(parse_choice(name))
-    for name, config in suite.configs.items():
+    own_budgets = [(f"budgets.{data}", pair) for data, table in suite.budgets.items() for pair in budgets.of_methods(table).items()]
+    for where, (name, config) in [*(("configs", pair) for pair in suite.configs.items()), *own_budgets]:
         if name not in names:
-            raise unknown("method in [configs]", name, names)
+            raise unknown(f"method in [{where}]", name, names)
         for choice in choices:
             if choice.name == name:
                 own = {key.name for key in fields(classes[str(choice)].Config)}
@@ -279,8 +279,8 @@ def _check_training(suite: Suite, choices: list[Choice], classes: Mapping[str, t
                         raise unknown(f"option of {name}", key, own)
 
 
-def _relevant(cls: type[Any], training: Mapping[str, Value], own: Mapping[str, Value], budget: Mapping[str, Value]) -> dict[str, Value]:
-    """The changes that reach a method: to shared fields from what a suite says for all methods, to any from what it says for this one.
+def _relevant(cls: type[Any], suite: Suite, method: str, data: str) -> dict[str, Value]:
+    """The changes that reach a method on a dataset: to shared fields from what a suite says for all, to any from what it says for this one.
 
     Others would change its ids and nothing else.
     """
@@ -289,7 +289,8 @@ def _relevant(cls: type[Any], training: Mapping[str, Value], own: Mapping[str, V
     from bench.methods.base import Method
 
     names, shared = {key.name for key in fields(cls.Config)} if issubclass(cls, Method) else set(), registry.shared_fields(cls)
-    reaching = [(training, shared), (own, names), (budget, shared)]  # the last one wins
+    own, own_budget = suite.configs.get(method, {}), suite.own_budget_of(method, data)
+    reaching = [(suite.training, shared), (own, names), (suite.budget_of(method, data), shared), (own_budget, names)]  # the last one wins
     return {key: value for found, known in reaching for key, value in found.items() if key in known}
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from bench.data.grammar import parse_protocol, takes_noise
 from bench.errors import UsageError, unknown
 from bench.names import Value, bare_choice, list_item, one_choice, one_name, parse_choice, path_of, plain, split_list
-from bench.question import keys
+from bench.question import budgets, keys
 from bench.question.machine import Limits, Machine
 from bench.stats.levels import Levels
 from bench.stats.metrics import METRICS, listed_metrics
@@ -99,7 +99,7 @@ class Suite:
     configs: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # method -> changes to its Config, over `training`
     tuned: tuple[Mapping[str, object], ...] = ()  # winners of `bench tune`, which run as rows of their own; see bench.question.winners
     untuned: bool = True  # False: the winners alone
-    budgets: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # dataset -> changes to every Config, over both: `budget_of`
+    budgets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # dataset -> changes to every Config, over both: `budget_of`
     metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # dataset -> its own metric and selection; see `on`
     until_resolved: tuple[str, ...] = ()  # pairs "A,B" of methods that get more seeds in each setting where they are undecided
     max_seeds: int = 0  # seeds of each of them at the most; 0: none are added
@@ -107,7 +107,7 @@ class Suite:
     by_default: Mapping[str, str] = field(default_factory=dict)  # key -> its value, which nobody named, and why; see `defaults`
 
     def __post_init__(self) -> None:
-        keys.check_times(self.budgets, self.training)
+        budgets.check(self.budgets, self.training)
         if not 0 < self.rope < 100:
             raise UsageError(f"rope, the largest difference that does not matter, must be above 0 and below 100 points, got {self.rope:g}")
         if self.until_resolved or self.max_seeds:
@@ -161,13 +161,17 @@ class Suite:
 
     def budget_of(self, method: str, dataset: str) -> dict[str, Value]:
         """What [budgets] says of a method on a dataset, `epochs_times` as the epochs that it makes of the method's: rounded, 1 at least."""
-        budget = _tables_on(self.budgets, dataset)
-        if keys.TIMES not in budget:
-            return budget
-        epochs = self.configs.get(method, {}).get("epochs", self.training["epochs"])
-        times = float(budget.pop(keys.TIMES))
-        made = max(1, round(times * epochs)) if isinstance(epochs, int | float) else epochs  # what is no number, the Config refuses
-        return {"epochs": made, **budget}
+        budget = budgets.of_all(budgets.tables_on(self.budgets, dataset))
+        if budgets.TIMES in budget:
+            epochs = self.configs.get(method, {}).get("epochs", self.training["epochs"])
+            times = float(budget.pop(budgets.TIMES))
+            made = max(1, round(times * epochs)) if isinstance(epochs, int | float) else epochs  # what is no number, the Config refuses
+            budget = {"epochs": made, **budget}
+        return {**budget, **self.own_budget_of(method, dataset)}
+
+    def own_budget_of(self, method: str, dataset: str) -> Mapping[str, Value]:
+        """What [budgets] says of this method alone on a dataset."""
+        return budgets.of_methods(budgets.tables_on(self.budgets, dataset)).get(method, {})
 
     def metric_on(self, dataset: str) -> str:
         """What ranks a dataset; see `on`."""
@@ -175,7 +179,7 @@ class Suite:
 
     def said_of(self, dataset: str) -> dict[str, str]:
         """What tables of [metrics] say of a dataset."""
-        return _tables_on(self.metrics, dataset)
+        return budgets.tables_on(self.metrics, dataset)
 
     @property
     def selections(self) -> dict[str, str]:
@@ -212,7 +216,9 @@ class Suite:
             lines += ["", "[training]", *(f"{key} = {_toml(value)}" for key, value in sorted(self.training.items()))]
         for what in ("configs", "budgets", "metrics"):
             for name, table in getattr(self, what).items():
-                lines += ["", f"[{what}.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in sorted(table.items()))]
+                for method, own in {"": budgets.of_all(table), **budgets.of_methods(table)}.items():
+                    head = ".".join([what, *(_toml(part) for part in (name, method) if part)])
+                    lines += ["", f"[{head}]", *(f"{key} = {_toml(value)}" for key, value in sorted(own.items()))]
         for setting in self.settings:
             lines += ["", "[[settings]]", *(f"{key} = {_toml(value)}" for key, value in asdict(setting).items() if value)]
         return "\n".join([*lines, *toml_tables("tuned", self.tuned)]) + "\n"
@@ -351,11 +357,7 @@ def with_options(suite: Suite, options: Mapping[str, object]) -> Suite:
     settings = tuple(dict.fromkeys(replace(setting, **changes) for setting in suite.settings)) if changes else suite.settings
     scalars = _read({key: value for key, value in given.items() if key not in SETTING_KEYS}, SUITE_KEYS, "suite key")
     if "training" in scalars:  # what the option names wins over all tables of the suite
-        for what in ("configs", "budgets"):
-            scalars[what] = {
-                name: {key: value for key, value in table.items() if ("epochs" if key == keys.TIMES else key) not in scalars["training"]}
-                for name, table in getattr(suite, what).items()
-            }
+        scalars |= {what: budgets.without(getattr(suite, what), scalars["training"]) for what in ("configs", "budgets")}
         scalars["training"] = {**suite.training, **scalars["training"]}
     named = [key for key in keys.OF_DATASET if key in scalars and "metrics" not in scalars]
     if named and suite.metrics:
@@ -378,9 +380,11 @@ def without_datasets(suite: Suite, left_out: Container[str]) -> Suite:
     )
     before, after = ({parse_choice(name).name for table in tables for name in table.datasets} for tables in (suite.settings, settings))
     gone = before - after
-    budgets = {name: table for name, table in suite.budgets.items() if parse_choice(name).name not in gone}
-    metrics = {name: table for name, table in suite.metrics.items() if parse_choice(name).name not in gone}
-    return replace(suite, settings=tuple(table for table in settings if table.datasets), budgets=budgets, metrics=metrics)
+    kept = {
+        what: {name: table for name, table in getattr(suite, what).items() if parse_choice(name).name not in gone}
+        for what in ("budgets", "metrics")
+    }
+    return replace(suite, settings=tuple(table for table in settings if table.datasets), **kept)
 
 
 def _without(tables: Mapping[str, Mapping[str, str]], named: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -420,24 +424,17 @@ def with_one_name(suite: Suite) -> Suite:
     Raises: UsageError if one file is named twice, under two spellings.
     """
     tuned = [{key: one_choice(str(value)) if key in NAMED else value for key, value in table.items()} for table in suite.tuned]
+    own = [budgets.renamed(table, one_name) for table in suite.budgets.values()]
     return replace(
         suite,
         methods=_each_once("methods", suite.methods, one_choice),
         settings=tuple(replace(table, datasets=_each_once("datasets", table.datasets, one_choice)) for table in suite.settings),
         configs=dict(zip(_each_once("configs", suite.configs, one_name), suite.configs.values(), strict=True)),
-        budgets=dict(zip(_each_once("budgets", suite.budgets, one_choice), suite.budgets.values(), strict=True)),
+        budgets=dict(zip(_each_once("budgets", suite.budgets, one_choice), own, strict=True)),
         metrics=dict(zip(_each_once("metrics", suite.metrics, one_choice), suite.metrics.values(), strict=True)),
         until_resolved=tuple(",".join(list_item(one_choice(name)) for name in split_list(pair)) for pair in suite.until_resolved),
         tuned=tuple(tuned),
     )
-
-
-def _tables_on(tables: Mapping[str, Mapping[str, Any]], dataset: str) -> dict[str, Any]:
-    """What tables by dataset say of one: of the dataset with its options over its name alone."""
-    if not tables:
-        return {}
-    choice, known = parse_choice(dataset), {str(parse_choice(name)): table for name, table in tables.items()}
-    return {**known.get(choice.name, {}), **known.get(str(choice), {})}
 
 
 def _each_once(key: str, names: Iterable[str], spelled: Callable[[str], str]) -> tuple[str, ...]:

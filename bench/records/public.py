@@ -15,6 +15,7 @@ from typing import Any
 from bench import registry
 from bench.data.attributes import Attributes
 from bench.names import parse_choice, short_names, split_list
+from bench.question import budgets
 from bench.question.suite import suite_from
 from bench.question.trial import Trial
 from bench.question.winners import winners_of
@@ -131,7 +132,7 @@ def _asked(answers: Answers) -> list[str]:
     """Names by file in the suite: what it asks may have no trial yet."""
     suite = answers.suite
     texts = [*suite.methods, *(name for table in suite.settings for name in table.datasets), *suite.configs]
-    texts += [*suite.budgets, *suite.metrics]
+    texts += [*suite.budgets, *(name for table in suite.budgets.values() for name in budgets.of_methods(table)), *suite.metrics]
     texts += [name for pair in suite.until_resolved for name in split_list(pair)]
     return [parse_choice(text).name for text in texts]
 

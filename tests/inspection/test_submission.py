@@ -378,9 +378,11 @@ def test_bundle_of_another_checkout_is_verified_here(tmp_path):
     [
         (1, {"breast-cancer": {"epochs_times": 2.0}}, True), (1, {"breast-cancer": {"epochs_times": 3.0}}, False),
         (2, {"digits": {"epochs_times": 9.0}}, True), (2, {"breast-cancer[n=9]": {"epochs_times": 9.0}}, True),
+        (1, {"breast-cancer": {"mean-mlp": {"epochs": 2}}}, True), (2, {"breast-cancer": {"mean-mlp": {"epochs": 3}}}, False),
+        (2, {"breast-cancer": {"muse": {"epochs": 3}}}, True),
     ],
 )  # fmt: skip
-def test_epochs_times_of_a_dataset_belong_to_the_budget_that_the_question_asks(short, epochs, budgets, passed):
+def test_budgets_of_a_dataset_and_of_a_method_on_it_belong_to_what_the_question_asks(short, epochs, budgets, passed):
     """Two epochs are what a question of one, doubled on this dataset, asks; a bundle of such a suite was once called a lie."""
     suite = replace(short.suite, training={**short.suite.training, "epochs": epochs}, budgets=budgets)
     assert check_of(verify(replace(short, suite=suite)), "budget").passed is passed

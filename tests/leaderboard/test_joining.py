@@ -13,7 +13,7 @@ import bench
 from bench.errors import UsageError
 from bench.inspection.submission import verify
 from bench.leaderboard import board_of, checked, publish
-from bench.leaderboard.joining import join
+from bench.leaderboard.joining import _budgets, join
 from bench.names import bare
 from bench.records.folder import Folder, answers_of
 from bench.records.verification import Check, of_folder, place_of, write
@@ -168,6 +168,17 @@ def test_what_is_not_comparable_is_refused_by_name_and_the_folder_stays(board, b
     assert words in str(raised.value)
     assert contents(board) == before
     assert sorted(path.name for path in board.parent.iterdir()) == ["board"]
+
+
+def test_budget_of_a_dataset_with_options_and_of_a_method_there_is_what_the_board_asks(bundle):
+    trial = bundle.line[0].trial
+    new = elsewhere(bundle, dataset_options={"n": 9}, training={**trial.training, "epochs": 5}).line
+
+    def told(table):
+        return _budgets(new, replace(bundle.suite, budgets={"breast-cancer[n=9]": table}))
+
+    assert told({"epochs": 5}) == told({"epochs": 4, trial.method: {"epochs": 5}}) == []
+    assert told({"epochs": 4}) == told({"epochs": 5, trial.method: {"epochs": 4}}) == [f"{trial.method} has epochs = 5, the board 4"]
 
 
 def test_board_without_predictions_is_joined_by_nobody(board, bundle, good):

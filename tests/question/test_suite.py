@@ -11,8 +11,17 @@ import pytest
 
 from bench.errors import UsageError
 from bench.names import Choice, parse_choice, parse_seeds, split_list
-from bench.question.plan import plan
-from bench.question.suite import Settings, Suite, known_suites, read_suite, suite_from, with_one_name, with_options
+from bench.question.plan import budget_key, plan
+from bench.question.suite import (
+    Settings,
+    Suite,
+    known_suites,
+    read_suite,
+    suite_from,
+    with_one_name,
+    with_options,
+    without_datasets,
+)
 from bench.question.trial import WITHOUT_FOLDERS, Trial
 
 TRIAL = Trial(
@@ -87,7 +96,7 @@ def test_options_win_over_the_suite_and_merge_training():
     assert "epochs" in read_suite("quick").configs["muse"]
     assert "epochs" not in suite.configs["muse"]
     assert "epochs_times" in read_suite("real").budgets["support2"]
-    assert not with_options(read_suite("real"), {"training": ["epochs=1"]}).budgets["support2"]
+    assert with_options(read_suite("real"), {"training": ["epochs=1"]}).budgets["support2"] == {"m3care": {"learning_rate": 0.001}}
 
 
 def test_budget_of_a_dataset_with_its_options_counts_over_that_of_its_name():
@@ -112,6 +121,50 @@ def test_epochs_times_multiplies_each_methods_own_epochs_on_a_dataset():
     assert replace(suite, budgets={"digits": {"epochs_times": 0.01}}).budget_of("muse", "digits") == {"epochs": 1}
     assert with_options(suite, {"training": ["epochs=4"]}).budgets == {"digits": {"width": 8}}
     assert suite_from("s", tomllib.loads(suite.to_toml())).budgets == suite.budgets
+
+
+def test_budget_of_a_method_on_a_dataset_counts_over_all_others_and_reaches_fields_of_its_own():
+    of_name = {"epochs_times": 0.5, "learning_rate": 0.01, "muse": {"learning_rate": 0.001, "edge_drop_rate": 0.4}}
+    of_options = {"width": 16, "muse": {"learning_rate": 0.1}}
+    suite = Suite(
+        "s",
+        (Settings(("gaussian", "gaussian[synergy=2]", "breast-cancer"), noise=(0.3,)),),
+        methods=("muse", "mean-mlp"),
+        seeds=(0,),
+        training={"epochs": 10, "width": 8},
+        configs={"muse": {"epochs": 30, "edge_drop_rate": 0.2}},
+        budgets={"gaussian": of_name, "gaussian[synergy=2]": of_options},
+    )
+    found = {(trial.method, trial.dataset_choice): trial.training for trial in plan(suite) if trial.method != "bayes"}
+    assert found == {
+        ("muse", "gaussian"): {"epochs": 15, "width": 8, "learning_rate": 0.001, "edge_drop_rate": 0.4},
+        ("muse", "gaussian[synergy=2]"): {"epochs": 15, "width": 16, "learning_rate": 0.1, "edge_drop_rate": 0.4},
+        ("muse", "breast-cancer"): {"epochs": 30, "width": 8, "edge_drop_rate": 0.2},
+        ("mean-mlp", "gaussian"): {"epochs": 5, "width": 8, "learning_rate": 0.01},
+        ("mean-mlp", "gaussian[synergy=2]"): {"epochs": 5, "width": 16, "learning_rate": 0.01},
+        ("mean-mlp", "breast-cancer"): {"epochs": 10, "width": 8},
+    }
+    assert suite_from("s", tomllib.loads(suite.to_toml())) == suite
+    set_ = with_options(suite, {"training": ["learning_rate=0.5"]})
+    assert {trial.training["learning_rate"] for trial in plan(set_) if trial.method != "bayes"} == {0.5}, "what the command line says wins"
+    assert set_.own_budget_of("muse", "gaussian") == {"edge_drop_rate": 0.4}
+    assert without_datasets(suite, {"gaussian", "gaussian[synergy=2]"}).budgets == {}
+    same = replace(suite, budgets={"gaussian": {**of_name, "muse": {}}, "gaussian[synergy=2]": of_options})
+    assert budget_key(suite) != budget_key(same), "of two budgets there is no table"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"mus": {"epochs": 2}}, r"unknown method in \[budgets.digits\].*did you mean 'muse'"),
+        ({"muse": {"epoch": 2}}, "unknown option of muse.*did you mean 'epochs'"),
+        ({"muse": {"epochs_times": 2}}, "unknown option of muse.*'epochs_times'"),
+        ({"muse": {"epochs": {"x": 2}}}, "epochs"),
+    ],
+)
+def test_budget_of_a_method_on_a_dataset_is_checked(table, message):
+    with pytest.raises(UsageError, match=message):
+        plan(Suite("s", (Settings(("digits",), noise=(0.3,)),), methods=("muse",), seeds=(0,), budgets={"digits": table}))
 
 
 @pytest.mark.parametrize("times", [0, -1, True, "x2", float("inf"), float("nan")])
@@ -331,12 +384,16 @@ def test_tables_of_a_file_are_found_however_it_is_spelled(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").touch()
     (tmp_path / "data.py").touch()
-    tables = {"configs": {"./net.py:Net": {"width": 8}}, "budgets": {f"{tmp_path}/data.py:Made": {"epochs": 2}}}
+    tables = {
+        "configs": {"./net.py:Net": {"width": 8}},
+        "budgets": {f"{tmp_path}/data.py:Made": {"epochs": 2, "./net.py:Net": {"epochs": 3}}},
+    }
     pairs = {"methods": ("muse", "./net.py:Net"), "until_resolved": ("muse,./net.py:Net",), "max_seeds": 5}
     suite = Suite("s", (Settings(("./data.py:Made[rows=3]",)),), **pairs, **tables)
     found = with_one_name(suite)
     assert (found.methods, found.settings[0].datasets) == (("muse", "net.py:Net"), ("data.py:Made[rows=3]",))
     assert (list(found.configs), list(found.budgets), found.looks.pairs) == (["net.py:Net"], ["data.py:Made"], (("muse", "net.py:Net"),))
+    assert list(found.budgets["data.py:Made"]) == ["epochs", "net.py:Net"]
     assert with_one_name(found) == found
     with pytest.raises(UsageError, match=r"configs names one file twice, as net\.py:Net and as \./net\.py:Net; name it once"):
         with_one_name(replace(found, configs={"net.py:Net": {}, "./net.py:Net": {}}))
