@@ -380,11 +380,9 @@ def without_datasets(suite: Suite, left_out: Container[str]) -> Suite:
     )
     before, after = ({parse_choice(name).name for table in tables for name in table.datasets} for tables in (suite.settings, settings))
     gone = before - after
-    kept = {
-        what: {name: table for name, table in getattr(suite, what).items() if parse_choice(name).name not in gone}
-        for what in ("budgets", "metrics")
-    }
-    return replace(suite, settings=tuple(table for table in settings if table.datasets), **kept)
+    asked = {name: table for name, table in suite.budgets.items() if parse_choice(name).name not in gone}
+    metrics = {name: table for name, table in suite.metrics.items() if parse_choice(name).name not in gone}
+    return replace(suite, settings=tuple(table for table in settings if table.datasets), budgets=asked, metrics=metrics)
 
 
 def _without(tables: Mapping[str, Mapping[str, str]], named: Iterable[str]) -> dict[str, dict[str, str]]:
