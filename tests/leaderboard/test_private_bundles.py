@@ -28,11 +28,15 @@ class Clinic(Dataset):
         schema = Schema((Modality("blood", "B", "vector", (4,)), Modality("gait", "G", "vector", (3,))), ("no", "yes"))
         values = {m.name: (rng.normal(size=(120, *m.shape)) + target[:, None]).astype(np.float32) for m in schema}
         return Samples(schema, values, np.ones((120, 2), bool), target, np.array([f"PATIENT-{row}" for row in range(120)]))
+
+
+class Ward(Clinic):
+    title = "a ward's rows, of the same people (SYNTHETIC)"
 """
 
 
-def run(place, out, methods):
-    asked = ["--methods", methods, "--datasets", f"{place / 'clinic.py'}:Clinic", "--protocols", "mcar(0.3)", "--seeds", "0,1"]
+def run(place, out, methods, dataset="Clinic"):
+    asked = ["--methods", methods, "--datasets", f"{place / 'clinic.py'}:{dataset}", "--protocols", "mcar(0.3)", "--seeds", "0,1"]
     called("run", *asked, "--vary", "training", "--metric", "accuracy", "--selection", "accuracy", "--out", out, "-q", "--json")
 
 
@@ -54,6 +58,25 @@ def test_bundle_of_private_data_names_nobody_and_is_verified_as_a_set(place):
     assert found.result == "reproduced 1 of 1", [str(check) for check in found.checks]
     split = next(check for check in found.checks if check.name == "split")
     assert "salted, so rows and labels were compared as a set" in str(split)
+
+
+def test_boards_of_private_data_unite_and_each_keeps_its_salt(place, tmp_path):
+    run(place, tmp_path / "ward", "constant,mean-logistic", "Ward")
+    called("leaderboard", "--out", tmp_path / "ward", "--publish", tmp_path / "board-ward")
+    called("leaderboard", "--publish", tmp_path / "both", place / "board", tmp_path / "board-ward")
+    assert not any(b"PATIENT" in path.read_bytes() for path in (tmp_path / "both").rglob("*") if path.is_file())
+    assert called("leaderboard", "--check", tmp_path / "both").stdout
+    whole, salts = answers_of("", tmp_path / "both"), {}
+    for part, dataset in ((place / "board", "Clinic"), (tmp_path / "board-ward", "Ward")):
+        for record in answers_of("", part).records:
+            salts[dataset] = answers_of("", part).predictions[record.trial.id].ids.tolist()
+            assert whole.predictions[record.trial.id].ids.tolist() == salts[dataset]
+            assert {r.facts.ids for r in whole.records} == {SALTED}
+    assert set(salts) == {"Clinic", "Ward"}
+    assert not set(salts["Clinic"]) & set(salts["Ward"]), "one person is under another id on the other board"
+    shown = called("compare", "mean-logistic", "constant", "--from", tmp_path / "both").stdout
+    assert "Clinic" in shown
+    assert "Ward" in shown
 
 
 def test_rows_under_another_salt_join_no_board(place):
