@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,6 @@ from bench.methods.catalog import CEILING
 from bench.names import Choice, bare, bare_choice, is_description, is_file, parse_choice
 from bench.question.parts import parts_of
 from bench.question.plan import planned_settings
-from bench.question.suite import Suite
 from bench.question.trial import HARNESS_VERSION, Trial
 from bench.question.winners import winners_of
 from bench.records.bundle import Bundle, Code
@@ -159,11 +158,10 @@ def budget(here: Here) -> Check:
             if getattr(trial, key) != getattr(suite, key):
                 wrong.append(f"{where} has {key} {getattr(trial, key)!r}, the question {getattr(suite, key)!r}")
         method, data = bare(trial.method), str(Choice(bare(trial.dataset), "", trial.dataset_options))
+        own = suite.configs.get(method, {}).keys() | suite.own_budget_of(method, data).keys()
         asked = {**suite.training, **suite.configs.get(method, {}), **suite.budget_of(method, data)}
         for key in sorted(trial.training.keys() | (asked.keys() & record.facts.config.keys())):
-            if key not in trial.training and (
-                not record.facts.best_epoch or not _reaches(here.classes.get(trial.method), suite, trial, key)
-            ):
+            if key not in trial.training and (not record.facts.best_epoch or not _reaches(here.classes.get(trial.method), own, key)):
                 continue  # a method that fits itself takes no budget, and one from outside what its Config shares
             if trial.training.get(key) != asked.get(key):
                 wrong.append(f"{where} was trained with {key} = {trial.training.get(key)}, the question says {asked.get(key)}")
@@ -171,10 +169,12 @@ def budget(here: Here) -> Check:
     return told("budget", wrong, "selection, seeds and training as the question says")
 
 
-def _reaches(cls: type[Any] | None, suite: Suite, trial: Trial, key: str) -> bool:
-    """Whether what the question says of a field reaches a method; of a class that is not here, its own fields are not known."""
-    method, data = bare(trial.method), str(Choice(bare(trial.dataset), "", trial.dataset_options))
-    return key in {**suite.configs.get(method, {}), **suite.own_budget_of(method, data)} or key in registry.shared_fields(cls)
+def _reaches(cls: type[Any] | None, own: Container[str], key: str) -> bool:
+    """Whether what the question says of a field reaches a method: `own` are those that it says for it alone.
+
+    Of a class that is not here, its own fields are not known.
+    """
+    return key in own or key in registry.shared_fields(cls)
 
 
 def _config(record: Record, cls: type[Any] | None) -> list[str]:
