@@ -21,7 +21,7 @@ from bench.leaderboard.surface import SurfaceRow
 from bench.methods.catalog import UNRANKED
 from bench.question.winners import own_label
 from bench.text import and_list, count
-from standings import BOARDS, ROOT, board, pairs, standings, training_rows, tuning
+from standings import BOARDS, ROOT, board, pairs, standings, still_rising, training_rows, tuning
 
 PAGE = ROOT / "docs" / "evidence" / "choosing.md"
 KINDS = {  # of each dataset of the board of real data
@@ -47,8 +47,8 @@ UNKNOWN = """## What is not known
 
 - **Large models and data.** At most {most} training rows, width 64 and features made by others: nothing here says what large encoders,
   volumes, long records or pre-training change.
-{tuning}- **Data that go missing for a reason.** Cells were hidden at random on top of the data's own gaps. `mar` and `mnar` protocols ask
-  the other question: `bench run --protocols "mnar(B|value,2,0.3)"`.
+{longer}{tuning}- **Data that go missing for a reason.** Cells were hidden at random on top of the data's own gaps. `mar` and `mnar`
+  protocols ask the other question: `bench run --protocols "mnar(B|value,2,0.3)"`.
 - **Other data of the same kind.** {datasets} datasets are few: what differs between them is larger than what differs between methods, and a
   test over datasets can tell large and regular differences alone."""
 
@@ -111,8 +111,27 @@ def page(boards: Path = BOARDS) -> str:
     simple = and_list([f"`{label}`" for label in sorted(table[table.is_simple].label.unique())])
     fixed = [f"`{name}`" for name in dict.fromkeys(name for winner in found.winners for name in winner.fixed)]
     left = TUNED.format(fixed=and_list(fixed), suggestions=suggestions_of(found)) if fixed else UNTUNED
-    parts += [ADVICE, UNKNOWN.format(most=f"{int(table['size'].max()):,}", datasets=table.base.nunique(), tuning=left)]
+    parts += [
+        ADVICE,
+        UNKNOWN.format(
+            most=f"{int(table['size'].max()):,}", datasets=table.base.nunique(), tuning=left, longer=longer(still_rising(boards / "real"))
+        ),
+    ]
     return "\n\n".join([*parts, READING.format(margin=found.levels.margin, simple=simple)]) + "\n"
+
+
+def longer(rising: Mapping[str, tuple[float, int]], often: float = 1 / 3) -> str:
+    """Where trials often ended before they were done; rising: dataset -> share of trials, epochs. Nothing where nothing is known."""
+    if not rising:
+        return ""
+    short = sorted((name for name in rising if rising[name][0] >= often), key=lambda name: -rising[name][0])
+    where = and_list([f"{100 * rising[name][0]:.0f} % on {name} ({count(rising[name][1], 'epoch')})" for name in short])
+    rest = max((share for share, _ in rising.values() if share < often), default=None)
+    parts = [where, f"at most {100 * rest:.0f} % {'elsewhere' if short else 'on every dataset'}" if rest is not None else ""]
+    return (
+        "- **Longer training.** Untuned trials whose best epoch on validation is among the last tenth of their epochs, so that more may "
+        f"gain: {'; '.join(part for part in parts if part)}.\n"
+    )
 
 
 # --- the first screen

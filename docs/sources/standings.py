@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import mean, mode
 
 import pandas as pd
 
@@ -35,6 +36,25 @@ def training_rows(folder: Path) -> dict[str, int]:
             name, rows = record.trial.dataset_label, record.facts.rows["train"]
             found[name] = min(rows, found.get(name, rows))
     return found
+
+
+@cache
+def still_rising(folder: Path) -> dict[str, tuple[float, int]]:
+    """How often training ended before it was done, by the label of each dataset: share of trials, and the epochs that most of them had.
+
+    A trial counts where its best epoch on validation lies in the last tenth of its epochs; of tuned options and of methods without epochs
+    none does.
+    """
+    late: dict[str, list[bool]] = {}
+    lengths: dict[str, list[int]] = {}
+    with Folder(folder) as opened:
+        records = opened.answers().records
+    for record in records:
+        best, epochs = record.facts.best_epoch, record.trial.training.get("epochs")
+        if best is not None and isinstance(epochs, int) and not record.trial.options:
+            late.setdefault(record.trial.dataset_label, []).append(best > 0.9 * epochs)
+            lengths.setdefault(record.trial.dataset_label, []).append(epochs)
+    return {name: (mean(own), mode(lengths[name])) for name, own in late.items()}
 
 
 def shown(labels: Sequence[str]) -> list[str]:

@@ -1,7 +1,9 @@
 """docs/sources/choosing.py: the guide to choosing says what the published boards say."""
 
+import json
 import math
 from itertools import combinations
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +14,7 @@ from bench.leaderboard.significance import Family
 from bench.names import Setting
 from bench.stats.levels import Levels
 
+ROOT = Path(__file__).resolve().parents[2]
 PLACES = [(dataset, noise) for dataset in ("cats", "dogs") for noise in (0.1, 0.5)]
 
 
@@ -64,6 +67,7 @@ def page(choosing, monkeypatch, tmp_path):
     """Makes the page of boards: `real`, and others by name."""
     monkeypatch.setattr(choosing, "KINDS", {"cats": "pets", "dogs": "pets"})
     monkeypatch.setattr(choosing, "training_rows", lambda folder: {"cats": 100, "dogs": 2000})
+    monkeypatch.setattr(choosing, "still_rising", lambda folder: {"cats": (0.1, 20), "dogs": (0.625, 2)})
 
     def make(real, **others):
         boards = {"real": real, **others}
@@ -175,6 +179,32 @@ def test_robustness_is_a_mean_over_settings_and_marks_are_counted_where_seeds_al
     assert lines_of(text, "Trained at one rate, tested at all") == [
         ["`mean-mlp`", "90.0", "10.0", "20.0", "n/a", "0 %"], ["`muse`", "70.0", "10.0", "20.0", "3 of 12", "30 %"],
     ]  # fmt: skip
+
+
+def test_data_on_which_training_often_ended_early_are_named_with_their_epochs(text, choosing):
+    assert "may gain: 62 % on dogs (2 epochs); at most 10 % elsewhere." in text
+    assert choosing.longer({"cats": (0.1, 20), "dogs": (0.05, 8)}).endswith("may gain: at most 10 % on every dataset.\n")
+    assert choosing.longer({"cats": (0.4, 20), "dogs": (0.5, 8)}).endswith(
+        "may gain: 50 % on dogs (8 epochs) and 40 % on cats (20 epochs).\n"
+    )
+    assert not choosing.longer({})
+
+
+def test_best_epochs_are_those_of_the_trials_of_a_board(source):
+    found = source("standings").still_rising(ROOT / "leaderboards" / "quick")
+    epochs = {name: length for name, (_, length) in found.items()}
+    assert set(found) == {"digits", "breast-cancer"}
+    assert all(0 <= share <= 1 for share, _ in found.values())
+    own = [
+        (record["facts"]["best_epoch"], record["trial"]["training"]["epochs"])
+        for record in map(json.loads, (ROOT / "leaderboards" / "quick" / "records.jsonl").read_text().splitlines())
+        if "trial" in record
+        and record["trial"]["dataset"] == "digits"
+        and record["facts"].get("best_epoch") is not None
+        and record["trial"]["training"].get("epochs")
+    ]
+    assert found["digits"][0] == pytest.approx(sum(best > 0.9 * length for best, length in own) / len(own))
+    assert epochs["digits"] in {length for _, length in own}
 
 
 def test_margin_of_the_board_decides_what_is_as_good(page):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from scipy.stats import binom
 
 from bench.records import pieces
 
@@ -16,7 +17,9 @@ FOUND = {
         {"decision": "crossed test, mae", "seeds": 10, "draws": 1000, "rate": 0.04},
         {"decision": "McNemar", "seeds": 1, "draws": 1000, "rate": 0.049},
     ],
-    "boards": [{"board": "quick", "metric": "accuracy", "tests": 40, "significant": 1, "allowed": 5, "share_over_halvings": 0.031}],
+    "boards": [
+        {"board": "quick", "metric": "accuracy", "tests": 40, "significant": 1, "allowed": 5, "passed": True, "share_over_halvings": 0.031}
+    ],
 }
 
 
@@ -57,11 +60,22 @@ def test_every_decision_was_measured_with_a_thousand_studies_and_errs_as_often_a
         assert decisions[name].at_most or rate >= 0.03, name
 
 
-def test_every_board_with_four_seeds_on_one_test_part_was_asked_and_passes(measured):
+def test_every_board_with_four_seeds_on_one_test_part_was_asked_and_no_more_exceed_than_chance_allows(measured):
     asked = {line["board"]: line for line in measured["boards"]}
     for folder in sorted((ROOT / "leaderboards").iterdir()):
         if folder.is_dir():
             records = [json.loads(line) for line in pieces.lines(folder)]
             seeds = {record["trial"]["seed"] for record in records if record.get("trial", {}).get("vary") == "training"}
             assert (folder.name in asked) == (len(seeds) >= 4), f"{folder.name}: python benchmarks/error_rates.py --boards"
-    assert all(line["passed"] for line in asked.values())
+    assert all(line["share_over_halvings"] <= 0.07 for line in asked.values())
+    over = [name for name, line in asked.items() if not line["passed"]]
+    assert len(over) <= binom.ppf(0.95, len(asked), 0.05), over
+
+
+def test_boards_that_show_more_than_allowed_are_named_with_what_chance_gives(errors):
+    line = FOUND["boards"][0]
+    over = {**line, "board": "natural", "significant": 6, "passed": False}
+    assert errors.on_boards([line, line]).endswith("\n\nNo board shows more than allowed.")
+    text = errors.on_boards([line, over])
+    assert "More than allowed show 1 of 2 boards: `natural`." in text
+    assert "so many or more do in up to 10 of 100 cases" in text  # 1 - 0.95 ** 2
