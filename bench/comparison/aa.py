@@ -22,6 +22,7 @@ from bench.text import count
 
 AGAIN = "again"  # preset of the second name
 LEAST_SEEDS = 4  # two for each name
+CONFIDENCE = 0.95  # share of sound runs that show no more than allowed, at least
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class SelfTest:
     @property
     def allowed(self) -> int:
         """The most that 95 of 100 such runs would show if each test errs in 5 %."""
-        return int(binom.ppf(0.95, self.tests, ALPHA))
+        return int(binom.ppf(CONFIDENCE, self.tests, ALPHA))
 
     @property
     def passed(self) -> bool:

@@ -125,7 +125,7 @@ def longer(rising: Mapping[str, tuple[float, int]], often: float = 1 / 3) -> str
     if not rising:
         return ""
     short = sorted((name for name in rising if rising[name][0] >= often), key=lambda name: -rising[name][0])
-    where = and_list([f"{100 * rising[name][0]:.0f} % on {name} ({count(rising[name][1], 'epoch')})" for name in short])
+    where = and_list([f"{100 * rising[name][0]:.0f} % on {name} (most of {count(rising[name][1], 'epoch')})" for name in short])
     rest = max((share for share, _ in rising.values() if share < often), default=None)
     parts = [where, f"at most {100 * rest:.0f} % {'elsewhere' if short else 'on every dataset'}" if rest is not None else ""]
     return (

@@ -15,13 +15,12 @@ from typing import Any
 from scipy.stats import binom
 from tabulate import tabulate
 
+from bench.comparison.aa import CONFIDENCE
 from bench.text import and_list, count
 from standings import ROOT
 
 MEASURED = ROOT / "docs" / "sources" / "error_rates.json"
 PAGE = ROOT / "docs" / "evidence" / "errors.md"
-
-CONFIDENCE = 0.95  # of the most that a board is allowed
 
 HEAD = """# How often the decisions err
 
@@ -79,7 +78,7 @@ def on_boards(boards: Sequence[Mapping[str, Any]]) -> str:
     over = [f"`{line['board']}`" for line in boards if not line["passed"]]
     chance = 100 * binom.sf(len(over) - 1, len(boards), 1 - CONFIDENCE)  # of as many boards or more
     text = (
-        f"More than allowed show {len(over)} of {count(len(boards), 'board')}: {and_list(over)}. Of as many boards whose tests err in 5 %, "
+        f"More than allowed: {and_list(over)}, {len(over)} of {count(len(boards), 'board')}. Of as many boards whose tests err in 5 %, "
         f"so many or more do in up to {chance:.0f} of 100 cases."
         if over
         else "No board shows more than allowed."

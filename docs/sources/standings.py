@@ -42,8 +42,7 @@ def training_rows(folder: Path) -> dict[str, int]:
 def still_rising(folder: Path) -> dict[str, tuple[float, int]]:
     """How often training ended before it was done, by the label of each dataset: share of trials, and the epochs that most of them had.
 
-    A trial counts where its best epoch on validation lies in the last tenth of its epochs; of tuned options and of methods without epochs
-    none does.
+    The share is of untuned trials that train by epochs: those whose best epoch on validation lies in the last tenth.
     """
     late: dict[str, list[bool]] = {}
     lengths: dict[str, list[int]] = {}

@@ -182,10 +182,10 @@ def test_robustness_is_a_mean_over_settings_and_marks_are_counted_where_seeds_al
 
 
 def test_data_on_which_training_often_ended_early_are_named_with_their_epochs(text, choosing):
-    assert "may gain: 62 % on dogs (2 epochs); at most 10 % elsewhere." in text
+    assert "may gain: 62 % on dogs (most of 2 epochs); at most 10 % elsewhere." in text
     assert choosing.longer({"cats": (0.1, 20), "dogs": (0.05, 8)}).endswith("may gain: at most 10 % on every dataset.\n")
     assert choosing.longer({"cats": (0.4, 20), "dogs": (0.5, 8)}).endswith(
-        "may gain: 50 % on dogs (8 epochs) and 40 % on cats (20 epochs).\n"
+        "may gain: 50 % on dogs (most of 8 epochs) and 40 % on cats (most of 20 epochs).\n"
     )
     assert not choosing.longer({})
 

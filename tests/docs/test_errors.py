@@ -77,5 +77,5 @@ def test_boards_that_show_more_than_allowed_are_named_with_what_chance_gives(err
     over = {**line, "board": "natural", "significant": 6, "passed": False}
     assert errors.on_boards([line, line]).endswith("\n\nNo board shows more than allowed.")
     text = errors.on_boards([line, over])
-    assert "More than allowed show 1 of 2 boards: `natural`." in text
+    assert "More than allowed: `natural`, 1 of 2 boards." in text
     assert "so many or more do in up to 10 of 100 cases" in text  # 1 - 0.95 ** 2
